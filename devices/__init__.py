@@ -1,0 +1,1 @@
+"""Everything with a wire: cameras today; triggers, accelerators and actuators as they come."""

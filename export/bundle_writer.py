@@ -1,0 +1,209 @@
+"""Checkpoint folder in, bundle folder out: plan, check, stream the weights, self-test, publish.
+
+Work happens in `BUNDLE.partial`, with a journal of the weights that are complete; a broken-off export goes on from
+there. The folder is renamed to `BUNDLE` when everything in it has been written and tested.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from export.checkpoint.config import read_config
+from export.checkpoint.tensors import Checkpoint
+from export.errors import DiskTooSmall, MissingPart, TargetExists, Unsupported
+from export.golden import write_golden
+from export.graph.ort import OPSET, OrtOps
+from export.graph.weights import Precision, WeightPlan, fill
+from export.graph.writer import GraphWriter
+from export.journal import Journal
+from export.network.config import NetworkConfig
+from export.network.decoder import emit_decoder
+from export.network.vision import emit_vision
+from runtime.bundle import FORMAT_VERSION, MANIFEST, FileEntry, ImageSettings, KVLayout, Manifest, file_sha256
+from runtime.tokenizer import Tokenizer
+
+log = logging.getLogger("lineside.export")
+SPARE_BYTES = 64 * 1024 * 1024
+"""Graphs, tokenizer and self-test besides the weights, generously."""
+
+Progress = Callable[[str, int, int], None]
+"""Called with the weight's name, bytes done and bytes in all."""
+
+
+@dataclass(frozen=True)
+class Precisions:
+    """Number formats: the decoder's and the tower's matrices, and the embedding table with the head.
+
+    Embeddings and head keep 8 bits: rounding them to 4 costs more than it saves (a tied table is read twice). The tower
+    keeps 8 bits because it is small beside the decoder and every later token depends on it.
+    """
+
+    decoder: Precision = "int4"
+    vision: Precision = "int8"
+    embedding: Precision = "int8"
+
+
+PRECISIONS = {"int4": Precisions(), "float32": Precisions("float32", "float32", "float32")}
+
+
+@dataclass(frozen=True)
+class Planned:
+    network: NetworkConfig
+    graphs: tuple[GraphWriter, ...]
+
+    @property
+    def size_bytes(self) -> int:
+        return sum(graph.plan.size_bytes for graph in self.graphs)
+
+
+def export_bundle(folder: Path, target: Path, *, precision: str = "int4", progress: Progress | None = None) -> Path:
+    """Export the checkpoint in `folder` to the bundle `target`.
+
+    Raises:
+        ExportError: see `export.errors`; everything that can be found before the work starts is.
+    """
+    if target.exists():
+        raise TargetExists(f"{target} exists already: remove it or choose another name")
+    checkpoint = Checkpoint(folder)
+    tokenizer = _tokenizer(folder)
+    precisions = PRECISIONS[precision]
+    planned = plan(folder, checkpoint, precisions)
+    _check_image_size(planned.network, tokenizer, folder)
+    partial = target.with_name(target.name + ".partial")
+    stamp = json.dumps([checkpoint.stamp(), str(precisions), FORMAT_VERSION])
+    journal = Journal(partial / "journal.jsonl", stamp)
+    _check_disk(target, planned.size_bytes - journal.done_bytes)
+    source_sha256 = _stream(planned, checkpoint, partial, journal, progress)
+    for graph in planned.graphs:
+        graph.save(partial / f"{graph.name}.onnx")
+    shutil.copyfile(folder / "tekken.json", partial / "tekken.json")
+    (partial / "model_card.md").write_text(_card(folder, planned.network, precisions), encoding="utf-8")
+    manifest = _manifest(target.name, folder.name, source_sha256, planned.network, tokenizer, precisions)
+    write_golden(partial, manifest)
+    journal.remove()
+    _publish(partial, target, manifest)
+    return target
+
+
+def plan(folder: Path, checkpoint: Checkpoint, precisions: Precisions) -> Planned:
+    """Emit both graphs and lay out their weight files, without reading any weight."""
+    network = read_config(folder, has_head="lm_head.weight" in checkpoint)
+    vision = GraphWriter("vision", WeightPlan("vision.data"), OPSET)
+    emit_vision(OrtOps(vision, precisions.vision, precisions.embedding), network)
+    decoder = GraphWriter("decoder", WeightPlan("decoder.data"), OPSET)
+    emit_decoder(OrtOps(decoder, precisions.decoder, precisions.embedding), network)
+    for graph in (vision, decoder):
+        graph.plan.check(checkpoint)
+    return Planned(network, (vision, decoder))
+
+
+def _stream(planned: Planned, checkpoint: Checkpoint, partial: Path, journal: Journal, progress: Progress | None) -> str:
+    """Fill the weight files; returns a hash over all source tensors."""
+    done_bytes = 0
+    for graph in planned.graphs:
+        path = partial / graph.plan.file_name
+        path.touch()
+        os.truncate(path, graph.plan.size_bytes)
+        with path.open("r+b") as file:
+            for slot, compute in graph.plan.tables.values():
+                file.seek(slot.offset)
+                file.write(compute().astype(slot.dtype).tobytes())
+            for weight in graph.plan.weights:
+                key = f"{graph.name}/{weight.name}"
+                size = sum(slot.nbytes for slot in weight.slots)
+                if key not in journal:
+                    sha256 = fill(weight, checkpoint, file)
+                    file.flush()
+                    os.fsync(file.fileno())
+                    journal.add(key, sha256, size)
+                done_bytes += size
+                if progress:
+                    progress(weight.name, done_bytes, planned.size_bytes)
+    return hashlib.sha256(json.dumps(sorted(journal.hashes.items())).encode()).hexdigest()
+
+
+def _manifest(
+    name: str, source: str, source_sha256: str, network: NetworkConfig, tokenizer: Tokenizer, precisions: Precisions
+) -> Manifest:
+    decoder, vision = network.decoder, network.vision
+    image = tokenizer.image_config
+    return Manifest(
+        format_version=FORMAT_VERSION,
+        name=name,
+        architecture=network.architecture,
+        source=source,
+        source_sha256=source_sha256,
+        quantization={"decoder": precisions.decoder, "vision": precisions.vision, "embedding": precisions.embedding},
+        dialect="ort",
+        tokenizer_version=tokenizer.version,
+        context_length=decoder.context_length,
+        hidden_size=decoder.hidden_size,
+        vocab_size=decoder.vocab_size,
+        image_token_id=network.image_token_id,
+        kv=KVLayout(decoder.num_hidden_layers, decoder.num_key_value_heads, decoder.head_dim, "float32"),
+        image=ImageSettings(vision.patch_size, vision.spatial_merge_size, image.max_image_size, vision.grid_size),
+        files={},
+    )
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """List and hash every file of `folder` and write `bundle.json`."""
+    files = {
+        path.relative_to(folder).as_posix(): FileEntry(path.stat().st_size, file_sha256(path))
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name != MANIFEST
+    }
+    listed = Manifest(**{**manifest.__dict__, "files": files})
+    (folder / MANIFEST).write_text(listed.to_json(), encoding="utf-8")
+
+
+def _publish(partial: Path, target: Path, manifest: Manifest) -> None:
+    write_manifest(partial, manifest)
+    partial.rename(target)
+
+
+def _tokenizer(folder: Path) -> Tokenizer:
+    path = folder / "tekken.json"
+    if not path.exists():
+        raise MissingPart(f"{path} is missing: Lineside tokenizes with mistral-common and needs Mistral's own tekken.json")
+    tokenizer = Tokenizer(path)
+    if tokenizer.image_config is None:
+        raise Unsupported(f"{path} has no image section: this checkpoint does not take pictures")
+    return tokenizer
+
+
+def _check_image_size(network: NetworkConfig, tokenizer: Tokenizer, folder: Path) -> None:
+    image, vision = tokenizer.image_config, network.vision
+    found = (image.image_patch_size, image.spatial_merge_size)
+    if found != (vision.patch_size, vision.spatial_merge_size):
+        wanted = (vision.patch_size, vision.spatial_merge_size)
+        raise Unsupported(f"{folder}: tekken.json has patch and merge size {found}, config.json {wanted}")
+    if -(-image.max_image_size // vision.patch_size) > vision.grid_size:
+        sizes = f"max_image_size {image.max_image_size}, config.json image_size {vision.max_image_size}"
+        raise Unsupported(f"{folder}: tekken.json allows larger pictures than the tower: {sizes}")
+
+
+def _check_disk(target: Path, needed: int) -> None:
+    free = shutil.disk_usage(target.absolute().parent).free
+    if free < needed + SPARE_BYTES:
+        raise DiskTooSmall(
+            f"{target.absolute().parent} has {free / 1e9:.2f} GB free, the bundle needs {(needed + SPARE_BYTES) / 1e9:.2f} GB"
+        )
+
+
+def _card(folder: Path, network: NetworkConfig, precisions: Precisions) -> str:
+    decoder, vision = network.decoder, network.vision
+    return (
+        f"# {folder.name}\n\nExported by Lineside from a {network.architecture} checkpoint.\n\n"
+        f"- decoder: {decoder.num_hidden_layers} layers of {decoder.hidden_size}, {precisions.decoder}\n"
+        f"- vision tower: {vision.num_hidden_layers} layers of {vision.hidden_size}, {precisions.vision}\n"
+        f"- embeddings and head: {precisions.embedding}\n"
+        f"- context: {decoder.context_length} tokens\n\nIt has not been evaluated by Lineside.\n"
+    )

@@ -1,0 +1,124 @@
+"""Ball-screw pictures (BSData, CC BY-SA 4.0): reading the labels, and augmentation for training."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from runtime.chat import Picture
+from runtime.inspection import Defect, InspectionTask, Verdict
+
+TASK = InspectionTask(defect_types=("pitting",))
+"""What the default model is trained to look for."""
+
+
+@dataclass(frozen=True)
+class Example:
+    """A labelled picture. Boxes are in pixels of `picture`, `(height, width, 3)` uint8."""
+
+    name: str
+    position: str
+    picture: Picture
+    defects: tuple[Defect, ...]
+
+    @property
+    def verdict(self) -> Verdict:
+        return "fail" if self.defects else "pass"
+
+
+def load_examples(folder: Path) -> list[Example]:
+    """Read `labels.jsonl` and its pictures. Raises FileNotFoundError with the missing path."""
+    examples = []
+    for line in (folder / "labels.jsonl").read_text(encoding="utf-8").splitlines():
+        label = json.loads(line)
+        path = folder / label["image"]
+        with Image.open(path) as image:
+            picture = np.asarray(image.convert("RGB"))
+        x0, y0, x1, y1 = range(4)
+        defects = tuple(
+            Defect(item["type"], (item["box"][x0], item["box"][y0], item["box"][x1], item["box"][y1]))
+            for item in label["defects"]
+        )
+        examples.append(Example(path.name, label["position"], picture, defects))
+    return examples
+
+
+def augment(example: Example, donors: list[Example], rng: np.random.Generator) -> Example:
+    """A varied copy: with even odds a defect of another picture is pasted in, then flips, a crop, and light.
+
+    `donors` are examples that have defects.
+    """
+    if rng.random() < 0.5:
+        example = paste_defect(example, donors[int(rng.integers(len(donors)))], rng)
+    example = random_crop(example, rng)
+    picture, defects = example.picture, example.defects
+    height, width = picture.shape[:2]
+    if rng.random() < 0.5:
+        picture = picture[:, ::-1]
+        defects = tuple(Defect(d.type, (width - d.box[2], d.box[1], width - d.box[0], d.box[3])) for d in defects)
+    if rng.random() < 0.5:
+        picture = picture[::-1]
+        defects = tuple(Defect(d.type, (d.box[0], height - d.box[3], d.box[2], height - d.box[1])) for d in defects)
+    light = picture.astype(np.float32)
+    mean = light.mean(axis=(0, 1), keepdims=True)
+    light = (light - mean) * rng.uniform(0.7, 1.3) + mean * rng.uniform(0.75, 1.25)
+    light *= rng.uniform(0.93, 1.07, size=(1, 1, 3))
+    light += rng.normal(0, rng.uniform(0, 4), size=light.shape)
+    return Example(example.name, example.position, np.clip(light, 0, 255).astype(np.uint8), defects)
+
+
+def random_crop(example: Example, rng: np.random.Generator) -> Example:
+    """Cut up to a quarter off each axis and scale back; a picture whose defect would be cut is left alone."""
+    height, width = example.picture.shape[:2]
+    w, h = int(width * rng.uniform(0.75, 1.0)), int(height * rng.uniform(0.75, 1.0))
+    x, y = int(rng.integers(width - w + 1)), int(rng.integers(height - h + 1))
+    if any(d.box[0] < x or d.box[1] < y or d.box[2] > x + w or d.box[3] > y + h for d in example.defects):
+        return example
+    picture = cv2.resize(example.picture[y : y + h, x : x + w], (width, height), interpolation=cv2.INTER_LINEAR)
+    sx, sy = width / w, height / h
+    defects = tuple(
+        Defect(d.type, ((d.box[0] - x) * sx, (d.box[1] - y) * sy, (d.box[2] - x) * sx, (d.box[3] - y) * sy))
+        for d in example.defects
+    )
+    return Example(example.name, example.position, picture.astype(np.uint8), defects)
+
+
+def paste_defect(example: Example, donor: Example, rng: np.random.Generator) -> Example:
+    """Blend one of the donor's defects, scaled, turned and feathered, into a free place of `example`."""
+    defect = donor.defects[int(rng.integers(len(donor.defects)))]
+    margin = 5
+    x0, y0 = (max(int(v) - margin, 0) for v in defect.box[:2])
+    x1, y1 = (int(v) + margin for v in defect.box[2:])
+    patch = donor.picture[y0:y1, x0:x1]
+    scale = rng.uniform(0.6, 1.5)
+    w, h = max(int(patch.shape[1] * scale), 6), max(int(patch.shape[0] * scale), 6)
+    height, width = example.picture.shape[:2]
+    if w + 2 >= width or h + 2 >= height:
+        return example
+    patch = cv2.resize(patch, (w, h), interpolation=cv2.INTER_AREA)[:: rng.choice((-1, 1)), :: rng.choice((-1, 1))]
+    x, y = int(rng.integers(width - w)), int(rng.integers(height - h))
+    inset = margin * scale
+    box = (x + inset, y + inset, x + w - inset, y + h - inset)
+    if any(_overlap(box, d.box) for d in example.defects):
+        return example
+    mask = np.zeros((h, w, 1), np.float32)
+    cv2.ellipse(mask, (w // 2, h // 2), (max(w // 2 - 2, 1), max(h // 2 - 2, 1)), 0, 0, 360, (1.0,), -1)
+    mask = cv2.GaussianBlur(mask, (0, 0), max(1.0, min(w, h) / 12)).reshape(h, w, 1)
+    picture = example.picture.astype(np.float32)
+    target = picture[y : y + h, x : x + w]
+    rim = patch.reshape(-1, 3).mean(0) * 0.5 + np.median(patch[[0, -1]].reshape(-1, 3), axis=0) * 0.5
+    shifted = patch + (target.mean(axis=(0, 1)) - rim) * rng.uniform(0.3, 1.0)
+    picture[y : y + h, x : x + w] = target * (1 - mask) + shifted * mask
+    pasted = Defect(defect.type, box)
+    return Example(
+        example.name, example.position, np.clip(picture, 0, 255).astype(np.uint8), (*example.defects, pasted)
+    )
+
+
+def _overlap(a: tuple[float, float, float, float], b: tuple[float, float, float, float]) -> bool:
+    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]

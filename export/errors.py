@@ -1,0 +1,40 @@
+"""What can go wrong in an export.
+
+    ExportError
+    ├── CheckpointError       the checkpoint cannot be used
+    │   ├── MissingPart       a file, shard or tensor is missing
+    │   └── Unsupported       an architecture, option or number format that Lineside does not export
+    ├── DiskTooSmall          the bundle would not fit; found before the work starts
+    ├── TargetExists          the bundle folder is there already
+    └── ParityError           the finished graphs do not compute finite numbers
+"""
+
+from __future__ import annotations
+
+
+class ExportError(Exception):
+    """Base of everything that `export` raises on purpose."""
+
+
+class CheckpointError(ExportError):
+    pass
+
+
+class MissingPart(CheckpointError):
+    pass
+
+
+class Unsupported(CheckpointError):
+    pass
+
+
+class DiskTooSmall(ExportError):
+    pass
+
+
+class TargetExists(ExportError):
+    pass
+
+
+class ParityError(ExportError):
+    pass

@@ -1,0 +1,37 @@
+"""The bundle's self-test: what the finished graphs computed on the exporting machine, for the target to reproduce."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from export.errors import ParityError
+from runtime.bundle import Bundle, Manifest
+from runtime.selftest import GOLDEN_FILE, STEPS, run_selftest_inputs
+
+SEED = 20260601
+PICTURE_PATCHES = (4, 6)
+PROMPT_LENGTH = 24
+
+
+def write_golden(folder: Path, manifest: Manifest) -> None:
+    """Run both graphs on seeded inputs and store inputs and outputs in `golden.npz`.
+
+    Raises:
+        ParityError: an output is not finite.
+    """
+    rng = np.random.default_rng(SEED)
+    p, merge = manifest.image.patch_size, manifest.image.spatial_merge_size
+    rows, columns = (merge * n for n in PICTURE_PATCHES)
+    pixels = rng.normal(size=(3, rows * p, columns * p)).astype(np.float32)
+    images = PICTURE_PATCHES[0] * PICTURE_PATCHES[1]
+    text = rng.integers(3, manifest.vocab_size, size=PROMPT_LENGTH)
+    text[text == manifest.image_token_id] += 1
+    ids = np.concatenate([text, np.full(images, manifest.image_token_id), text[::-1]]).astype(np.int64)
+    steps = rng.integers(100, manifest.vocab_size, size=STEPS).astype(np.int64)
+    outputs = run_selftest_inputs(Bundle(folder, manifest, ""), pixels, ids, steps)
+    for name, array in outputs.items():
+        if not np.isfinite(array).all():
+            raise ParityError(f"the exported graphs compute numbers that are not finite ({name}): damaged checkpoint?")
+    np.savez_compressed(folder / GOLDEN_FILE, pixels=pixels, ids=ids, steps=steps, **outputs)

@@ -1,0 +1,213 @@
+"""The `ort` dialect: ONNX Runtime's contributed operators, the fastest on its CPU and CUDA kernels.
+
+Decoder inputs: `ids` (1, T) int64, `image_embeds` (I, hidden), `seqlens` (1) int32 = past + T - 1, `total` () int32 =
+past + T, and per layer `past.{i}.key|value` (1, kv, capacity, head_dim). Outputs: `logits` (1, vocab) and
+`present.{i}.key|value`, which are meant to be bound to the same memory as `past`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from export.graph.writer import MICROSOFT, GraphWriter
+from export.graph.weights import Precision
+from export.network.config import DecoderConfig, NetworkConfig, VisionConfig
+from export.quantize import BLOCK_SIZE
+
+OPSET = 21
+
+
+@dataclass
+class OrtOps:
+    """Implements `export.network.ops.Ops`.
+
+    `accuracy_level` 4 lets MatMulNBits round activations to 8 bits per block of 32: several times faster on a CPU.
+    """
+
+    graph: GraphWriter
+    linear_precision: Precision
+    embedding_precision: Precision
+    accuracy_level: int = 4
+
+    # Inputs and outputs
+
+    def decoder_inputs(self, config: NetworkConfig) -> tuple[str, str]:
+        ids = self.graph.input("ids", "int64", (1, "T"))
+        image_embeds = self.graph.input("image_embeds", "float32", ("I", config.decoder.hidden_size))
+        self.graph.input("seqlens", "int32", (1,))
+        self.graph.input("total", "int32", ())
+        return ids, image_embeds
+
+    def vision_inputs(self, config: VisionConfig) -> tuple[str, str]:
+        patches = self.graph.input("patches", "float32", (1, "N", 3 * config.patch_size**2))
+        return patches, self.graph.input("positions", "int64", (1, "N"))
+
+    def image_output(self, x: str, hidden_size: int) -> None:
+        self.graph.node("Identity", [x], names=["image_embeds"])
+        self.graph.output("image_embeds", "float32", ("I", hidden_size))
+
+    # Embedding and head, which share their bytes where the model ties them
+
+    def embed(self, ids: str, config: DecoderConfig) -> str:
+        source = "decoder.embed_tokens.weight"
+        if self.embedding_precision == "float32":
+            table = self.graph.plan.plain("embed", source, (config.vocab_size, config.hidden_size))
+            return self.graph.node("Gather", [self.graph.external(table.slots[0]), ids], axis=0)[0]
+        weight = self.graph.plan.matrix("embed", (source,), config.vocab_size, config.hidden_size, "int8")
+        packed, scales = weight.slots
+        flat = self.graph.external(packed, name="embed.table", shape=weight.shape)
+        attributes = {"bits": 8, "block_size": BLOCK_SIZE, "gather_axis": 0, "quantize_axis": 1}
+        inputs = [flat, ids, self.graph.external(scales)]
+        return self.graph.node("GatherBlockQuantized", inputs, domain=MICROSOFT, **attributes)[0]
+
+    def head(self, hidden: str, config: DecoderConfig) -> None:
+        last = self.graph.constant("last_position", -1, np.int64)
+        row = self.graph.node("Gather", [hidden, last], axis=1)[0]  # (1, T, hidden) -> (1, hidden)
+        rows, columns = config.vocab_size, config.hidden_size
+        embedding = next((w for w in self.graph.plan.weights if w.name == "embed"), None)
+        if not config.tied_embeddings:
+            logits = self._matmul(row, "lm_head", ("lm_head.weight",), rows, columns, self.embedding_precision)
+        elif embedding is not None and self.embedding_precision != "float32":
+            packed, scales = embedding.slots
+            inputs = [row, self.graph.external(packed), self.graph.external(scales)]
+            logits = self._matmul_nbits(inputs, rows, columns, bits=8)
+        else:
+            source = ("decoder.embed_tokens.weight",)
+            logits = self._matmul(row, "lm_head", source, rows, columns, self.embedding_precision)
+        self.graph.node("Identity", [logits], names=["logits"])
+        self.graph.output("logits", "float32", (1, rows))
+
+    def place_images(self, ids: str, hidden: str, image_embeds: str, image_token_id: int) -> str:
+        token = self.graph.constant("image_token", image_token_id, np.int64)
+        axis, one, zero = (self.graph.constant(f"int_{v}", v, np.int64) for v in (1, 1, 0))
+        is_image = self.graph.node("Equal", [ids, token])[0]  # (1, T)
+        count = self.graph.node("CumSum", [self.graph.node("Cast", [is_image], to=7)[0], axis])[0]
+        index = self.graph.node("Max", [self.graph.node("Sub", [count, one])[0], zero])[0]
+        picked = self.graph.node("Gather", [image_embeds, index], axis=0)[0]  # (1, T, hidden)
+        last_axis = self.graph.constant("last_axis", [-1], np.int64)
+        mask = self.graph.node("Unsqueeze", [is_image, last_axis])[0]
+        return self.graph.node("Where", [mask, picked, hidden])[0]
+
+    # Layers
+
+    def linear(
+        self,
+        x: str,
+        name: str,
+        sources: tuple[str, ...],
+        rows: int,
+        columns: int,
+        *,
+        bias: str = "",
+        column_order: npt.NDArray[np.int64] | None = None,
+    ) -> str:
+        y = self._matmul(x, name, sources, rows, columns, self.linear_precision, column_order)
+        return self.add(y, self._vector(bias, rows)) if bias else y
+
+    def _matmul(
+        self,
+        x: str,
+        name: str,
+        sources: tuple[str, ...],
+        rows: int,
+        columns: int,
+        precision: Precision,
+        column_order: npt.NDArray[np.int64] | None = None,
+    ) -> str:
+        weight = self.graph.plan.matrix(name, sources, rows, columns, precision, column_order)
+        tensors = [self.graph.external(slot) for slot in weight.slots]
+        if weight.form == "transposed":
+            return self.graph.node("MatMul", [x, *tensors])[0]
+        return self._matmul_nbits([x, *tensors], rows, columns, bits=4 if weight.form == "int4" else 8)
+
+    def _matmul_nbits(self, inputs: list[str], rows: int, columns: int, bits: int) -> str:
+        attributes = {"K": columns, "N": rows, "bits": bits, "block_size": BLOCK_SIZE}
+        level = self.accuracy_level
+        return self.graph.node("MatMulNBits", inputs, domain=MICROSOFT, accuracy_level=level, **attributes)[0]
+
+    def _vector(self, source: str, size: int) -> str:
+        return self.graph.external(self.graph.plan.plain(source, source, (size,)).slots[0])
+
+    def rms_norm(self, x: str, weight: str, size: int, eps: float) -> str:
+        gamma = self._vector(weight, size)
+        return self.graph.node("SimplifiedLayerNormalization", [x, gamma], axis=-1, epsilon=eps)[0]
+
+    def add_rms_norm(self, x: str, residual: str, weight: str, size: int, eps: float) -> tuple[str, str]:
+        gamma = self._vector(weight, size)
+        normed, total = f"{weight}.normed", f"{weight}.sum"
+        names = [normed, "", "", total]
+        inputs = [x, residual, gamma]
+        self.graph.node("SkipSimplifiedLayerNormalization", inputs, domain=MICROSOFT, names=names, epsilon=eps)
+        return normed, total
+
+    def causal_attention(self, qkv: str, layer: int, config: DecoderConfig) -> str:
+        kv_shape = (1, config.num_key_value_heads, "capacity", config.head_dim)
+        past = [self.graph.input(f"past.{layer}.{part}", "float32", kv_shape) for part in ("key", "value")]
+        present = [f"present.{layer}.{part}" for part in ("key", "value")]
+        for name in present:
+            self.graph.output(name, "float32", kv_shape)
+        rotary = [self._rotary(config, part) for part in ("cos", "sin")]
+        inputs = [qkv, "", "", *past, "seqlens", "total", *rotary]
+        attended = f"attended.{layer}"
+        self.graph.node(
+            "GroupQueryAttention",
+            inputs,
+            domain=MICROSOFT,
+            names=[attended, *present],
+            num_heads=config.num_attention_heads,
+            kv_num_heads=config.num_key_value_heads,
+            scale=config.head_dim**-0.5,
+            do_rotary=1,
+            rotary_interleaved=0,
+        )
+        return attended
+
+    def _rotary(self, config: DecoderConfig, part: str) -> str:
+        shape = (config.context_length, config.head_dim // 2)
+
+        def table() -> npt.NDArray[np.float32]:
+            inverse = config.rope_theta ** -(np.arange(0, config.head_dim, 2) / config.head_dim)
+            angles = np.outer(np.arange(config.context_length), inverse)
+            return np.asarray(np.cos(angles) if part == "cos" else np.sin(angles), dtype=np.float32)
+
+        return self.graph.external(self.graph.plan.table(f"rotary.{part}", shape, table))
+
+    def full_attention(self, q: str, k: str, v: str, positions: str, config: VisionConfig) -> str:
+        tables = [self._axial_rotary(config, part) for part in ("cos", "sin")]
+        heads = config.num_attention_heads
+        turned = [
+            self.graph.node("RotaryEmbedding", [x, positions, *tables], domain=MICROSOFT, interleaved=0, num_heads=heads)[0]
+            for x in (q, k)
+        ]
+        scale = config.head_dim**-0.5
+        return self.graph.node("MultiHeadAttention", [*turned, v], domain=MICROSOFT, num_heads=heads, scale=scale)[0]
+
+    def _axial_rotary(self, config: VisionConfig, part: str) -> str:
+        """Half of the frequencies turn with the row, half with the column; position = row * grid_size + column."""
+        grid, dim = config.grid_size, config.head_dim
+
+        def table() -> npt.NDArray[np.float32]:
+            inverse = config.rope_theta ** -(np.arange(0, dim, 2) / dim)
+            rows, columns = np.divmod(np.arange(grid * grid), grid)
+            angles = np.concatenate([np.outer(rows, inverse[0::2]), np.outer(columns, inverse[1::2])], axis=1)
+            return np.asarray(np.cos(angles) if part == "cos" else np.sin(angles), dtype=np.float32)
+
+        return self.graph.external(self.graph.plan.table(f"axial.{part}", (grid * grid, dim // 2), table))
+
+    def activation(self, x: str, kind: str) -> str:
+        if kind == "silu":
+            return self.graph.node("QuickGelu", [x], domain=MICROSOFT, alpha=1.0)[0]
+        return self.graph.node("Gelu", [x])[0]
+
+    def multiply(self, a: str, b: str) -> str:
+        return self.graph.node("Mul", [a, b])[0]
+
+    def add(self, a: str, b: str) -> str:
+        return self.graph.node("Add", [a, b])[0]
+
+    def join_patches(self, x: str, count: int, width: int) -> str:
+        shape = self.graph.constant("joined_shape", [-1, count * width], np.int64)
+        return self.graph.node("Reshape", [x, shape])[0]

@@ -1,0 +1,163 @@
+"""The plan of a weight file: what goes where is known before the first tensor is read.
+
+A plan is built while the graph is emitted. It says how many bytes are needed, so that a full disk is found before the
+work starts, and it is filled one weight at a time, so that a broken-off export goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import BinaryIO, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from export.checkpoint.tensors import Checkpoint
+from export.quantize import BLOCK_SIZE, pack_int4, pack_int8, quantize_int4, quantize_int8
+
+Precision = Literal["int4", "int8", "float32"]
+Array = npt.NDArray[np.generic]
+ALIGNMENT = 4096
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A stretch of the data file: one initializer, or two that read the same bytes by different shapes."""
+
+    name: str
+    dtype: np.dtype[np.generic]
+    shape: tuple[int, ...]
+    offset: int
+
+    @property
+    def nbytes(self) -> int:
+        return int(np.prod(self.shape, dtype=np.int64)) * self.dtype.itemsize
+
+
+@dataclass(frozen=True)
+class Weight:
+    """One matrix or vector of the network and the slots that hold it.
+
+    Attributes:
+        sources: checkpoint tensors, stacked by rows.
+        form: how it is stored; `transposed` is float32 `(K, N)` for a plain MatMul.
+        column_order: the source's columns in the order in which the graph expects them.
+    """
+
+    name: str
+    sources: tuple[str, ...]
+    form: Literal["int4", "int8", "transposed", "plain"]
+    shape: tuple[int, ...]
+    slots: tuple[Slot, ...]
+    column_order: npt.NDArray[np.int64] | None = None
+
+
+@dataclass
+class WeightPlan:
+    """Weights in file order, and tables that are computed rather than read."""
+
+    file_name: str
+    weights: list[Weight] = field(default_factory=list)
+    tables: dict[str, tuple[Slot, Callable[[], Array]]] = field(default_factory=dict)
+    size_bytes: int = 0
+
+    def matrix(
+        self,
+        name: str,
+        sources: tuple[str, ...],
+        rows: int,
+        columns: int,
+        precision: Precision,
+        column_order: npt.NDArray[np.int64] | None = None,
+    ) -> Weight:
+        """Reserve a `(rows, columns)` matrix. Columns that do not divide into blocks of 32 stay float32."""
+        if precision == "float32" or columns % BLOCK_SIZE:
+            slots: tuple[Slot, ...] = (self._reserve(name, np.float32, (columns, rows)),)
+            return self._add(Weight(name, sources, "transposed", (rows, columns), slots, column_order))
+        width = BLOCK_SIZE // 2 if precision == "int4" else BLOCK_SIZE
+        blocks = columns // BLOCK_SIZE
+        packed = self._reserve(f"{name}.packed", np.uint8, (rows, blocks, width))
+        scales = self._reserve(f"{name}.scales", np.float32, (rows, blocks))
+        return self._add(Weight(name, sources, precision, (rows, columns), (packed, scales), column_order))
+
+    def plain(self, name: str, source: str, shape: tuple[int, ...]) -> Weight:
+        """Reserve a float32 tensor stored as it is."""
+        return self._add(Weight(name, (source,), "plain", shape, (self._reserve(name, np.float32, shape),)))
+
+    def table(self, name: str, shape: tuple[int, ...], compute: Callable[[], Array]) -> Slot:
+        """Reserve a float32 table that `compute` fills."""
+        if name not in self.tables:
+            self.tables[name] = (self._reserve(name, np.float32, shape), compute)
+        return self.tables[name][0]
+
+    def _add(self, weight: Weight) -> Weight:
+        self.weights.append(weight)
+        return weight
+
+    def _reserve(self, name: str, dtype: type[np.generic], shape: tuple[int, ...]) -> Slot:
+        slot = Slot(name, np.dtype(dtype), shape, -(-self.size_bytes // ALIGNMENT) * ALIGNMENT)
+        self.size_bytes = slot.offset + slot.nbytes
+        return slot
+
+    def check(self, checkpoint: Checkpoint) -> None:
+        """Raise before any work where a tensor is missing or has another shape than the config says."""
+        for weight in self.weights:
+            rows = sum(_matrix_shape(checkpoint.shape(source))[0] for source in weight.sources)
+            columns = _matrix_shape(checkpoint.shape(weight.sources[0]))[1:]
+            if (rows, *columns) != _matrix_shape(weight.shape):
+                found = ", ".join(f"{source} {checkpoint.shape(source)}" for source in weight.sources)
+                raise ValueError(f"config.json asks for {weight.name} {weight.shape}, the shards hold {found}")
+
+
+def _matrix_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """A convolution kernel `(D, 3, p, p)` counts as a matrix `(D, 3*p*p)`."""
+    return (shape[0], int(np.prod(shape[1:]))) if len(shape) > 1 else shape
+
+
+def fill(weight: Weight, checkpoint: Checkpoint, file: BinaryIO) -> str:
+    """Read, round and write one weight, a slice of rows at a time. Returns the SHA-256 of the float values read."""
+    digest = hashlib.sha256()
+    row = 0
+    for rows in _source_rows(weight, checkpoint):
+        digest.update(rows.tobytes())
+        if weight.column_order is not None:
+            rows = rows[:, weight.column_order]
+        if weight.form == "transposed":
+            _write_columns(weight.slots[0], row, rows, file)
+        else:
+            for slot, part in zip(weight.slots, _encode(weight.form, rows), strict=True):
+                _write_rows(slot, row, part, file)
+        row += len(rows)
+    return digest.hexdigest()
+
+
+def _source_rows(weight: Weight, checkpoint: Checkpoint) -> Iterator[npt.NDArray[np.float32]]:
+    for source in weight.sources:
+        for rows in checkpoint.rows(source):
+            yield rows.reshape(len(rows), -1) if rows.ndim > 1 else rows
+
+
+def _encode(form: str, rows: npt.NDArray[np.float32]) -> tuple[Array, ...]:
+    if form == "int4":
+        integers, scales = quantize_int4(rows)
+        return pack_int4(integers), scales
+    if form == "int8":
+        integers, scales = quantize_int8(rows)
+        return pack_int8(integers), scales
+    return (rows,)
+
+
+def _write_rows(slot: Slot, row: int, part: Array, file: BinaryIO) -> None:
+    row_bytes = slot.nbytes // slot.shape[0]
+    file.seek(slot.offset + row * row_bytes)
+    file.write(np.ascontiguousarray(part, dtype=slot.dtype).tobytes())
+
+
+def _write_columns(slot: Slot, row: int, rows: npt.NDArray[np.float32], file: BinaryIO) -> None:
+    """Rows of the source are columns of the stored `(K, N)` matrix."""
+    width = slot.shape[1]
+    for k, values in enumerate(np.ascontiguousarray(rows.T)):
+        file.seek(slot.offset + (k * width + row) * slot.dtype.itemsize)
+        file.write(values.tobytes())

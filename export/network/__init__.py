@@ -1,0 +1,1 @@
+"""The network, described once: what is computed, not by which operators."""

@@ -1,0 +1,58 @@
+"""Shapes and constants of a Mistral3 network, as far as its graphs depend on them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class DecoderConfig:
+    """The language model. `rope_theta` belongs to half-split rotary embedding over the whole head."""
+
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    head_dim: int
+    vocab_size: int
+    context_length: int
+    rms_norm_eps: float
+    rope_theta: float
+    tied_embeddings: bool
+
+
+@dataclass(frozen=True)
+class VisionConfig:
+    """The Pixtral tower and the projector. `max_image_size` in pixels bounds the grid of rotary positions."""
+
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    patch_size: int
+    max_image_size: int
+    spatial_merge_size: int
+    rope_theta: float
+    activation: str
+    projector_activation: str
+    projector_bias: bool
+    feature_layer: int
+    projector_norm_eps: float
+
+    @property
+    def head_dim(self) -> int:
+        return self.hidden_size // self.num_attention_heads
+
+    @property
+    def grid_size(self) -> int:
+        """Patches along the longest side."""
+        return self.max_image_size // self.patch_size
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    architecture: str
+    decoder: DecoderConfig
+    vision: VisionConfig
+    image_token_id: int

@@ -1,0 +1,42 @@
+"""The Mistral decoder: pre-norm blocks of grouped-query attention and a gated MLP."""
+
+from __future__ import annotations
+
+from export.network.config import NetworkConfig
+from export.network.ops import Ops
+
+
+def emit_decoder(ops: Ops, network: NetworkConfig) -> None:
+    """Token ids, image embeddings and KV cache to the logits of the last position."""
+    config = network.decoder
+    hidden_size, eps = config.hidden_size, config.rms_norm_eps
+    ids, image_embeds = ops.decoder_inputs(network)
+    hidden = ops.place_images(ids, ops.embed(ids, config), image_embeds, network.image_token_id)
+    query_size = config.num_attention_heads * config.head_dim
+    qkv_size = query_size + 2 * config.num_key_value_heads * config.head_dim
+    update = ""
+    for layer in range(config.num_hidden_layers):
+        at = f"decoder.layers.{layer}"
+        norm = f"{at}.input_layernorm.weight"
+        if update:
+            normed, hidden = ops.add_rms_norm(update, hidden, norm, hidden_size, eps)
+        else:
+            normed = ops.rms_norm(hidden, norm, hidden_size, eps)
+        projections = tuple(f"{at}.self_attn.{p}_proj.weight" for p in "qkv")
+        qkv = ops.linear(normed, f"{at}.self_attn.qkv", projections, qkv_size, hidden_size)
+        attended = ops.causal_attention(qkv, layer, config)
+        output = f"{at}.self_attn.o_proj.weight"
+        update = ops.linear(attended, f"{at}.self_attn.o", (output,), hidden_size, query_size)
+        norm = f"{at}.post_attention_layernorm.weight"
+        normed, hidden = ops.add_rms_norm(update, hidden, norm, hidden_size, eps)
+        update = emit_mlp(ops, normed, f"{at}.mlp", hidden_size, config.intermediate_size, "silu")
+    normed, _ = ops.add_rms_norm(update, hidden, "decoder.norm.weight", hidden_size, eps)
+    ops.head(normed, config)
+
+
+def emit_mlp(ops: Ops, x: str, at: str, hidden_size: int, intermediate_size: int, activation: str) -> str:
+    """`down(act(gate(x)) * up(x))`."""
+    gate = ops.linear(x, f"{at}.gate", (f"{at}.gate_proj.weight",), intermediate_size, hidden_size)
+    up = ops.linear(x, f"{at}.up", (f"{at}.up_proj.weight",), intermediate_size, hidden_size)
+    gated = ops.multiply(ops.activation(gate, activation), up)
+    return ops.linear(gated, f"{at}.down", (f"{at}.down_proj.weight",), hidden_size, intermediate_size)

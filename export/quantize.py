@@ -1,0 +1,78 @@
+"""Symmetric block-wise rounding with positive scales: one integer result that feeds both graph dialects.
+
+The scale of each block of 32 weights is searched for the least squared error and then refitted in closed form. Positive
+scales are a must: TensorRT accepts zero or negative ones without an error and computes nonsense.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+BLOCK_SIZE = 32
+INT4_CANDIDATES = np.linspace(5.0, 8.5, 15, dtype=np.float32)
+"""Levels to which a block's largest magnitude is tried to be mapped; the range is -8 to 7."""
+
+Int8 = npt.NDArray[np.int8]
+Float32 = npt.NDArray[np.float32]
+
+
+def quantize_int4(weight: Float32) -> tuple[Int8, Float32]:
+    """Round `(N, K)` to integers `(N, K)` in [-8, 7] and scales `(N, K/32)`, so that weight ~ integer * scale.
+
+    Raises ValueError where K is not a multiple of 32.
+    """
+    blocks = _blocks(weight)  # (B, 32)
+    largest = np.abs(blocks).max(axis=-1, keepdims=True)
+    best = np.full(largest.shape, np.inf, np.float32)
+    chosen = np.zeros(blocks.shape, np.float32)
+    for level in INT4_CANDIDATES:
+        scale = np.maximum(largest / level, np.finfo(np.float32).tiny)
+        rounded = np.clip(np.rint(blocks / scale), -8, 7)
+        error = np.square(rounded * scale - blocks).sum(axis=-1, keepdims=True)
+        better = error < best
+        best = np.where(better, error, best)
+        np.copyto(chosen, rounded, where=better)
+    # The least-squares scale for these integers; it is positive since each has its weight's sign.
+    energy = np.square(chosen).sum(axis=-1)
+    scales = np.where(energy > 0, (chosen * blocks).sum(axis=-1) / np.maximum(energy, 1), 1.0)
+    return _restore(chosen, scales, weight.shape)
+
+
+def quantize_int8(weight: Float32) -> tuple[Int8, Float32]:
+    """Round `(N, K)` to integers in [-127, 127] and scales `(N, K/32)`."""
+    blocks = _blocks(weight)
+    largest = np.abs(blocks).max(axis=-1, keepdims=True)
+    scale = np.where(largest > 0, largest / 127, 1.0).astype(np.float32)
+    return _restore(np.rint(blocks / scale), scale[:, 0], weight.shape)
+
+
+def dequantize(integers: Int8, scales: Float32) -> Float32:
+    """Back to float32 `(N, K)`."""
+    rows, columns = integers.shape
+    blocks = integers.reshape(rows, columns // BLOCK_SIZE, BLOCK_SIZE).astype(np.float32)
+    return np.asarray((blocks * scales[..., None]).reshape(rows, columns), dtype=np.float32)
+
+
+def pack_int4(integers: Int8) -> npt.NDArray[np.uint8]:
+    """`(N, K)` in [-8, 7] to MatMulNBits' layout `(N, K/32, 16)`: q + 8, the even element in the low nibble."""
+    rows, columns = integers.shape
+    shifted = (integers + 8).astype(np.uint8).reshape(rows, columns // BLOCK_SIZE, BLOCK_SIZE)
+    return np.asarray(shifted[..., 0::2] | (shifted[..., 1::2] << 4), dtype=np.uint8)
+
+
+def pack_int8(integers: Int8) -> npt.NDArray[np.uint8]:
+    """`(N, K)` to `(N, K/32, 32)`: q + 128. Flattened, GatherBlockQuantized reads the same bytes as `(N, K)`."""
+    rows, columns = integers.shape
+    return (integers.astype(np.int16) + 128).astype(np.uint8).reshape(rows, columns // BLOCK_SIZE, BLOCK_SIZE)
+
+
+def _blocks(weight: Float32) -> Float32:
+    if weight.ndim != 2 or weight.shape[1] % BLOCK_SIZE:
+        raise ValueError(f"a matrix with columns in multiples of {BLOCK_SIZE} is needed, not {weight.shape}")
+    return np.ascontiguousarray(weight, dtype=np.float32).reshape(-1, BLOCK_SIZE)
+
+
+def _restore(chosen: npt.NDArray[np.floating], scales: npt.NDArray[np.floating], shape: tuple[int, ...]) -> tuple[Int8, Float32]:
+    integers = chosen.astype(np.int8).reshape(shape)
+    return integers, scales.astype(np.float32).reshape(shape[0], shape[1] // BLOCK_SIZE)

@@ -1,0 +1,1 @@
+"""The engine: bundle, tokenizer, pictures, sessions, KV cache, decoding, grammar, the inspection protocol."""

@@ -1,0 +1,143 @@
+"""The bundle: a directory with graphs, weights, tokenizer and self-test, described by `bundle.json` and verified before use."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from runtime.errors import BundleDamaged, BundleFormat
+
+FORMAT_VERSION = 1
+MANIFEST = "bundle.json"
+DEFAULT_BUNDLE = Path(__file__).parent / "models" / "default"
+"""The small model that ships in the package."""
+CHUNK_BYTES = 4 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class FileEntry:
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class KVLayout:
+    """One key and one value buffer a layer, each `(1, num_key_value_heads, capacity, head_dim)`."""
+
+    num_hidden_layers: int
+    num_key_value_heads: int
+    head_dim: int
+    dtype: str
+
+    @property
+    def bytes_per_token(self) -> int:
+        itemsize = {"float32": 4, "float16": 2}[self.dtype]
+        return 2 * self.num_hidden_layers * self.num_key_value_heads * self.head_dim * itemsize
+
+
+@dataclass(frozen=True)
+class ImageSettings:
+    """Pictures are fitted to `max_image_size` and cut into patches of `patch_size` pixels, of which blocks of
+    `spatial_merge_size` squared become one token. `grid_size` is the row length of the flat patch positions."""
+
+    patch_size: int
+    spatial_merge_size: int
+    max_image_size: int
+    grid_size: int
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The contents of `bundle.json`."""
+
+    format_version: int
+    name: str
+    architecture: str
+    source: str
+    source_sha256: str
+    quantization: Mapping[str, str]
+    dialect: str
+    tokenizer_version: str
+    context_length: int
+    hidden_size: int
+    vocab_size: int
+    image_token_id: int
+    kv: KVLayout
+    image: ImageSettings
+    files: Mapping[str, FileEntry]
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), indent=2) + "\n"
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """An opened bundle. `sha256` is the hash of `bundle.json`, which holds the hashes of all else."""
+
+    path: Path
+    manifest: Manifest
+    sha256: str
+
+    def file(self, name: str) -> Path:
+        return self.path / name
+
+
+def open_bundle(path: Path) -> Bundle:
+    """Read the manifest and see that every file is there with its size. Reads no weights.
+
+    Raises:
+        BundleFormat: no or bad `bundle.json`, or another format version.
+        BundleDamaged: a file is missing or has another size.
+    """
+    try:
+        raw = (path / MANIFEST).read_bytes()
+    except OSError as error:
+        raise BundleFormat(f"{path / MANIFEST} cannot be read ({error.strerror}): is {path} a bundle folder?") from error
+    manifest = _parse(raw, path / MANIFEST)
+    for name, entry in manifest.files.items():
+        file = path / name
+        if not file.is_file():
+            raise BundleDamaged(f"{file} is missing: copy the bundle again or export it anew")
+        if file.stat().st_size != entry.bytes:
+            raise BundleDamaged(f"{file} has {file.stat().st_size} bytes instead of {entry.bytes}: copy the bundle again")
+    return Bundle(path, manifest, hashlib.sha256(raw).hexdigest())
+
+
+def verify_hashes(bundle: Bundle) -> None:
+    """Read every file and compare its SHA-256. Raises BundleDamaged, naming the first file that differs."""
+    for name, entry in bundle.manifest.files.items():
+        if file_sha256(bundle.file(name)) != entry.sha256:
+            raise BundleDamaged(f"{bundle.file(name)} is damaged (SHA-256 differs): copy the bundle again")
+
+
+def file_sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _parse(raw: bytes, path: Path) -> Manifest:
+    try:
+        data: dict[str, Any] = json.loads(raw)
+        if data.get("format_version") != FORMAT_VERSION:
+            version = data.get("format_version")
+            raise BundleFormat(f"{path}: format version {version}, this Lineside reads {FORMAT_VERSION}: export anew")
+        data["kv"] = KVLayout(**data["kv"])
+        data["image"] = ImageSettings(**data["image"])
+        data["files"] = {name: FileEntry(**entry) for name, entry in data["files"].items()}
+        _refuse_outside(data["files"], path)
+        return Manifest(**{field.name: data[field.name] for field in fields(Manifest)})
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise BundleFormat(f"{path} is not a bundle manifest ({error!r})") from error
+
+
+def _refuse_outside(names: Mapping[str, FileEntry], path: Path) -> None:
+    for name in names:
+        if Path(name).is_absolute() or ".." in Path(name).parts:
+            raise BundleFormat(f"{path}: file name {name!r} leads out of the bundle")

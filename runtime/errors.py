@@ -1,0 +1,69 @@
+"""What can go wrong in the engine.
+
+    EngineError
+    ├── BundleError            the bundle on disk is not what its manifest says
+    │   ├── BundleFormat       bundle.json is missing, unreadable or of another format version
+    │   ├── BundleDamaged      a file is missing, has another size or another SHA-256
+    │   └── SelfTestFailed     the graphs do not reproduce the golden outputs on this machine
+    ├── PictureError           the picture cannot be used
+    │   ├── PictureUndecodable empty, truncated, or not a picture at all
+    │   └── PictureTooLarge    more pixels than the limit
+    ├── PromptTooLong          prompt and token budget exceed the context length
+    ├── NotFinite              the logits hold NaN or infinity: damaged weights
+    ├── GrammarError           a schema or a tool set that cannot be turned into a grammar
+    └── AnswerError            the model's answer cannot be parsed
+
+Every message names the file, key or limit concerned and says what would be right.
+"""
+
+from __future__ import annotations
+
+
+class EngineError(Exception):
+    """Base of everything that `runtime` raises on purpose."""
+
+    code = "engine_error"
+
+
+class BundleError(EngineError):
+    code = "bundle_error"
+
+
+class BundleFormat(BundleError):
+    code = "bundle_format"
+
+
+class BundleDamaged(BundleError):
+    code = "bundle_damaged"
+
+
+class SelfTestFailed(BundleError):
+    code = "self_test_failed"
+
+
+class PictureError(EngineError):
+    code = "picture_error"
+
+
+class PictureUndecodable(PictureError):
+    code = "picture_undecodable"
+
+
+class PictureTooLarge(PictureError):
+    code = "picture_too_large"
+
+
+class PromptTooLong(EngineError):
+    code = "prompt_too_long"
+
+
+class NotFinite(EngineError):
+    code = "not_finite"
+
+
+class GrammarError(EngineError):
+    code = "grammar_error"
+
+
+class AnswerError(EngineError):
+    code = "answer_error"

@@ -1,0 +1,103 @@
+"""Grammars that bound what the model can write: JSON under a schema, and function calls (llguidance, mistral-common)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import llguidance
+import numpy as np
+import numpy.typing as npt
+from llguidance.numpy import allocate_token_bitmask, fill_next_token_bitmask
+from mistral_common.guidance.grammar_factory import GrammarFactory
+from mistral_common.protocol.instruct.tool_calls import ToolChoiceEnum
+
+from runtime.chat import Tool
+from runtime.errors import GrammarError
+from runtime.tokenizer import Tokenizer, to_mistral_tool
+from runtime.tool_calls import has_named_calls
+
+COMPACT = {"whitespace_flexible": False, "item_separator": ",", "key_separator": ":"}
+"""Inspection answers: no byte more than needed."""
+SPACED = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
+"""Arguments of calls: as `json.dumps` writes them, so that a call re-encodes to the same tokens."""
+
+ToolChoice = Literal["auto", "required", "none"]
+
+
+class Constraint:
+    """The state of one grammar along one answer.
+
+    `mask` says which tokens may come next; `accept` moves on. The bit mask is allocated once.
+    """
+
+    def __init__(self, matcher: llguidance.LLMatcher, vocab_size: int) -> None:
+        self._matcher = matcher
+        self._vocab_size = vocab_size
+        self._bits = allocate_token_bitmask(1, vocab_size)
+
+    def mask(self) -> npt.NDArray[np.bool_]:
+        """True for each token `(vocab,)` that the grammar allows next.
+
+        Raises:
+            GrammarError: the grammar ran over llguidance's limits.
+        """
+        fill_next_token_bitmask(self._matcher, self._bits)
+        self._check()
+        bits = np.unpackbits(self._bits.view(np.uint8)[0], count=self._vocab_size, bitorder="little")
+        return bits.view(np.bool_)
+
+    def accept(self, tokens: Sequence[int]) -> None:
+        """Raises GrammarError where the grammar does not allow `tokens`."""
+        self._matcher.consume_tokens([int(token) for token in tokens])
+        self._check()
+
+    @property
+    def finished(self) -> bool:
+        """True when nothing more may follow."""
+        return self._matcher.is_stopped()
+
+    def _check(self) -> None:
+        if self._matcher.is_error():
+            raise GrammarError(f"the grammar cannot go on: {self._matcher.get_error()}")
+
+
+class Grammars:
+    """Compiles grammars for one tokenizer and keeps them: a station asks for the same ones again and again."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._tokenizer = tokenizer
+        if not has_named_calls(tokenizer):
+            raise GrammarError(f"tokenizer {tokenizer.version}: grammars need a Tekken tokenizer of v11 or later")
+        self._factory = GrammarFactory(tokenizer.mistral)
+        self._compiled: dict[str, llguidance.LLMatcher] = {}
+
+    def json(self, schema: Mapping[str, Any]) -> Constraint:
+        """Compact JSON that satisfies `schema`. Raises GrammarError where llguidance cannot express the schema."""
+        return self._constraint(llguidance.LLMatcher.grammar_from_json_schema({**schema, "x-guidance": COMPACT}))
+
+    def tools(self, tools: Sequence[Tool], choice: ToolChoice = "auto") -> Constraint:
+        """Text or calls of these tools, each call with arguments that satisfy the tool's parameters."""
+        bound = [
+            to_mistral_tool(Tool(tool.name, tool.description, {**tool.parameters, "x-guidance": SPACED})) for tool in tools
+        ]
+        lark = self._factory.get_lark_from_jinja(
+            template=self._factory.select_jinja_template(),
+            mode=ToolChoiceEnum(choice if tools else "none"),
+            tools=bound,
+            json_schema=None,
+            parallel_tool_calls=True,
+            json_only=False,
+            force_tool_names=False,
+        )
+        return self._constraint(json.dumps({"grammars": [{"lark_grammar": lark}]}))
+
+    def _constraint(self, grammar: str) -> Constraint:
+        matcher = self._compiled.get(grammar)
+        if matcher is None:
+            matcher = llguidance.LLMatcher(self._factory.llg_tokenizer, grammar, log_level=0)
+            if matcher.is_error():
+                raise GrammarError(f"the schema cannot be turned into a grammar: {matcher.get_error()}")
+            self._compiled[grammar] = matcher
+        return Constraint(matcher.deep_copy(), self._tokenizer.vocab_size)

@@ -1,0 +1,106 @@
+"""The inspection protocol: what the model is asked about a picture, and how its answer is read.
+
+The answer is one compact JSON object, `{"verdict":"fail","defects":[{"type":"pitting","box":[x0,y0,x1,y1]}]}`,
+with boxes in thousandths of the picture's width and height. The verdict is not read from the text that the
+model writes: its probability is taken from the logits that follow `ANSWER_PREFIX`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from runtime.chat import Message, Picture
+from runtime.errors import AnswerError
+
+Verdict = Literal["pass", "fail", "unsure"]
+VERDICTS: tuple[Verdict, ...] = ("pass", "fail", "unsure")
+GRID = 1000
+"""Boxes are integers from 0 to GRID - 1."""
+MAX_DEFECTS = 8
+ANSWER_PREFIX = '{"verdict":"'
+
+
+@dataclass(frozen=True)
+class Defect:
+    """A defect of kind `type`; `box` is x0, y0, x1, y1 in pixels of the picture."""
+
+    type: str
+    box: tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class InspectionTask:
+    """What to look for. `instruction` is the user's own sentence about the part, possibly empty."""
+
+    defect_types: tuple[str, ...]
+    instruction: str = ""
+
+    def messages(self, picture: Picture) -> list[Message]:
+        """The conversation about one picture; all that does not depend on the picture comes first."""
+        return [Message("system", (self.system_text(),)), Message("user", (picture,))]
+
+    def system_text(self) -> str:
+        defects = ", ".join(self.defect_types)
+        text = (
+            f"Inspect the part for: {defects}. Answer in JSON: verdict pass, fail or unsure, "
+            f"defects with type and box x0, y0, x1, y1 from 0 to {GRID - 1}."
+        )
+        return f"{text} {self.instruction}" if self.instruction else text
+
+    def schema(self) -> dict[str, Any]:
+        """JSON Schema (2020-12) of the answer."""
+        coordinate = {"type": "integer", "minimum": 0, "maximum": GRID - 1}
+        box = {"type": "array", "items": coordinate, "minItems": 4, "maxItems": 4}
+        defect = {
+            "type": "object",
+            "properties": {"type": {"enum": list(self.defect_types)}, "box": box},
+            "required": ["type", "box"],
+            "additionalProperties": False,
+        }
+        return {
+            "type": "object",
+            "properties": {
+                "verdict": {"enum": list(VERDICTS)},
+                "defects": {"type": "array", "items": defect, "maxItems": MAX_DEFECTS},
+            },
+            "required": ["verdict", "defects"],
+            "additionalProperties": False,
+        }
+
+    def parse(self, text: str, width: int, height: int) -> tuple[Defect, ...]:
+        """The defects of a complete answer, in pixels of a picture of `width` x `height`.
+
+        Boxes with crossed corners are put in order; empty ones are left out.
+
+        Raises:
+            AnswerError: the text is not an answer in this format.
+        """
+        try:
+            answer: Mapping[str, Any] = json.loads(text)
+            found = [(item["type"], [int(value) for value in item["box"]]) for item in answer["defects"]]
+        except (ValueError, KeyError, TypeError) as error:
+            raise AnswerError(f"the inspection answer is not in the agreed format: {text!r}") from error
+        defects = []
+        for kind, (xa, ya, xb, yb) in found:
+            x0, x1 = sorted((xa * width / GRID, xb * width / GRID))
+            y0, y1 = sorted((ya * height / GRID, yb * height / GRID))
+            if x1 > x0 and y1 > y0:
+                defects.append(Defect(str(kind), (round(x0, 1), round(y0, 1), round(x1, 1), round(y1, 1))))
+        return tuple(defects)
+
+
+def format_answer(verdict: Verdict, defects: tuple[Defect, ...], width: int, height: int) -> str:
+    """The text that a model is trained to write: the inverse of `InspectionTask.parse`."""
+
+    def grid(value: float, size: int) -> int:
+        return min(max(round(value * GRID / size), 0), GRID - 1)
+
+    items = []
+    for defect in defects[:MAX_DEFECTS]:
+        x0, y0, x1, y1 = defect.box
+        box = [grid(x0, width), grid(y0, height), grid(x1, width), grid(y1, height)]
+        items.append({"type": defect.type, "box": box})
+    return json.dumps({"verdict": verdict, "defects": items}, separators=(",", ":"))

@@ -1,0 +1,56 @@
+"""Choosing the next token from logits: greedy, or seeded sampling at a temperature."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from runtime.errors import NotFinite
+
+RECOMMENDED_TEMPERATURE = 0.15
+"""Mistral Small 3.2's model card recommends it."""
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """`temperature` 0 is greedy. The same seed and prompt give the same answer on the same machine."""
+
+    temperature: float = RECOMMENDED_TEMPERATURE
+    seed: int = 0
+
+
+GREEDY = Sampling(temperature=0.0)
+
+
+class Sampler:
+    """Draws tokens; its working memory is allocated once for a vocabulary."""
+
+    def __init__(self, sampling: Sampling, vocab_size: int) -> None:
+        self._temperature = sampling.temperature
+        self._rng = np.random.default_rng(sampling.seed)
+        self._scores = np.empty(vocab_size, np.float64)
+        self._masked = np.empty(vocab_size, np.float32)
+
+    def pick(self, logits: npt.NDArray[np.float32], allowed: npt.NDArray[np.bool_] | None) -> int:
+        """The next token, among those `allowed` where a mask is given.
+
+        Raises:
+            NotFinite: the logits hold NaN or nothing finite: a damaged weight.
+        """
+        if allowed is not None:
+            self._masked.fill(-np.inf)
+            np.copyto(self._masked, logits, where=allowed)
+            logits = self._masked
+        best = int(np.argmax(logits))  # the first NaN, where there is one
+        if not np.isfinite(logits[best]):
+            raise NotFinite("the model computed logits that are not finite: run `lineside check` on the bundle")
+        if self._temperature <= 0:
+            return best
+        np.subtract(logits, logits[best], out=self._scores)
+        self._scores /= self._temperature
+        np.exp(self._scores, out=self._scores)
+        np.cumsum(self._scores, out=self._scores)
+        # side="right" never lands on a token of probability zero.
+        return int(np.searchsorted(self._scores, self._rng.random() * self._scores[-1], side="right"))

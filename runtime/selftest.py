@@ -1,0 +1,64 @@
+"""The golden self-test: run before a bundle goes live, on the machine and with the sessions that will serve it."""
+
+from __future__ import annotations
+
+import zipfile
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from runtime.bundle import Bundle
+from runtime.errors import SelfTestFailed
+from runtime.session import OrtDecoder, OrtVision
+
+GOLDEN_FILE = "golden.npz"
+STEPS = 4
+TOLERANCE = 0.05
+"""Relative error (L2) that another processor's kernels may show: 8-bit activations round at different places."""
+
+
+@dataclass(frozen=True)
+class SelfTestReport:
+    """Relative L2 error of each output: image embeddings, prefill logits, and the decode steps' logits."""
+
+    errors: dict[str, float]
+
+
+def run_selftest_inputs(
+    bundle: Bundle, pixels: npt.NDArray[np.float32], ids: npt.NDArray[np.int64], steps: npt.NDArray[np.int64]
+) -> dict[str, npt.NDArray[np.float32]]:
+    """One picture, one prefill in two chunks, a few decode steps."""
+    embeds = OrtVision(bundle).embed(pixels)
+    decoder = OrtDecoder(bundle, capacity=len(ids) + len(steps))
+    cut = len(ids) // 2
+    before = int((ids[:cut] == bundle.manifest.image_token_id).sum())
+    decoder.prefill(ids[:cut], 0, embeds[:before])
+    prefill = decoder.prefill(ids[cut:], cut, embeds[before:]).copy()
+    decoded = [decoder.step(int(token), len(ids) + i).copy() for i, token in enumerate(steps)]
+    return {"image_embeds": embeds, "prefill_logits": prefill, "decode_logits": np.stack(decoded)}
+
+
+def self_test(bundle: Bundle) -> SelfTestReport:
+    """Reproduce `golden.npz`.
+
+    Raises:
+        SelfTestFailed: an output is not finite or further than `TOLERANCE` from the stored one.
+    """
+    path = bundle.file(GOLDEN_FILE)
+    try:
+        with np.load(path, allow_pickle=False) as golden:
+            stored = {name: golden[name] for name in golden.files}
+        outputs = run_selftest_inputs(bundle, stored["pixels"], stored["ids"], stored["steps"])
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        raise SelfTestFailed(f"{path} cannot be used ({error}): copy the bundle again") from error
+    errors = {name: relative_error(array, stored[name]) for name, array in outputs.items()}
+    for name, error in errors.items():
+        if not error <= TOLERANCE:  # NaN fails too
+            raise SelfTestFailed(f"{bundle.path}: {name} is off by {error:.3g} (allowed {TOLERANCE}): export anew")
+    return SelfTestReport(errors)
+
+
+def relative_error(found: npt.NDArray[np.float32], expected: npt.NDArray[np.float32]) -> float:
+    """L2 norm of the difference over the L2 norm of what was expected."""
+    return float(np.linalg.norm(found - expected) / max(float(np.linalg.norm(expected)), 1e-12))

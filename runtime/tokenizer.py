@@ -1,0 +1,128 @@
+"""Conversation to token ids and back, by mistral-common: the reference for Mistral's formats and pixels."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from mistral_common.exceptions import MistralCommonException
+from mistral_common.protocol.instruct.chunk import ImageChunk, TextChunk
+from mistral_common.protocol.instruct.messages import AssistantMessage, SystemMessage, ToolMessage, UserMessage
+from mistral_common.protocol.instruct.request import ChatCompletionRequest
+from mistral_common.protocol.instruct.tool_calls import Function, FunctionCall
+from mistral_common.protocol.instruct.tool_calls import Tool as MistralTool
+from mistral_common.protocol.instruct.tool_calls import ToolCall as MistralToolCall
+from mistral_common.protocol.instruct.validator import ValidationMode
+from mistral_common.tokens.tokenizers.base import SpecialTokenPolicy, SpecialTokens
+from mistral_common.tokens.tokenizers.image import ImageConfig
+from mistral_common.tokens.tokenizers.mistral import MistralTokenizer
+from PIL import Image
+
+from runtime.chat import Message, Prompt, Tool, ToolCall
+from runtime.errors import AnswerError, BundleFormat
+
+
+class Tokenizer:
+    """A Tekken tokenizer with its instruction format (v3, v7, v11 or v13) and picture settings.
+
+    Args:
+        path: a `tekken.json` that carries `config.version`.
+
+    Raises:
+        BundleFormat: the file is not a Tekken tokenizer.
+    """
+
+    def __init__(self, path: Path) -> None:
+        try:
+            self.mistral: MistralTokenizer = MistralTokenizer.from_file(str(path), mode=ValidationMode.serving)
+        except (OSError, ValueError, KeyError, AssertionError, MistralCommonException) as error:
+            raise BundleFormat(f"{path}: not a Tekken tokenizer file ({error})") from error
+        self._inner: Any = self.mistral.instruct_tokenizer.tokenizer
+        self.version: str = str(self._inner.version.value)
+        self.vocab_size: int = int(self._inner.n_words)
+        self.eos_id: int = int(self._inner.eos_id)
+        self.image_config: ImageConfig | None = self._inner.image
+
+    def special_id(self, name: str) -> int | None:
+        """The id of a special token such as `[IMG]`, or None where this vocabulary lacks it."""
+        token: int | None = self._inner._special_tokens_reverse_vocab.get(name)
+        return token
+
+    def encode_chat(self, messages: Sequence[Message], tools: Sequence[Tool] = ()) -> Prompt:
+        """Tokenize a conversation that ends in a user or tool turn.
+
+        Raises:
+            AnswerError: mistral-common refuses the order or content of the messages.
+        """
+        request = ChatCompletionRequest(
+            messages=[_to_mistral(message) for message in messages],
+            tools=[to_mistral_tool(tool) for tool in tools] or None,
+            model="lineside",
+        )
+        try:
+            encoded = self.mistral.encode_chat_completion(request)
+        except MistralCommonException as error:
+            raise AnswerError(f"the conversation cannot be encoded: {error}") from error
+        pixels = tuple(np.ascontiguousarray(image, dtype=np.float32) for image in encoded.images)
+        return Prompt(np.asarray(encoded.tokens, dtype=np.int64), pixels)
+
+    def encode_text(self, text: str) -> npt.NDArray[np.int64]:
+        """Plain text to ids `(T,)`, without begin or end token."""
+        return np.asarray(self._inner.encode(text, bos=False, eos=False), dtype=np.int64)
+
+    def decode(self, ids: Sequence[int] | npt.NDArray[np.int64]) -> str:
+        """Ids to text; special tokens are left out."""
+        text: str = self._inner.decode([int(i) for i in ids], special_token_policy=SpecialTokenPolicy.IGNORE)
+        return text
+
+    @cached_property
+    def token_bytes(self) -> list[bytes]:
+        """The bytes of every token, empty for special ones."""
+        special = self._inner.num_special_tokens
+        piece = self._inner.id_to_byte_piece
+        return [b""] * special + [piece(i, SpecialTokenPolicy.RAISE) for i in range(special, self.vocab_size)]
+
+    @cached_property
+    def tool_calls_id(self) -> int:
+        return self._require(SpecialTokens.tool_calls.value)
+
+    def _require(self, name: str) -> int:
+        token = self.special_id(name)
+        if token is None:
+            raise BundleFormat(f"the tokenizer has no {name} token, so this model cannot call functions")
+        return token
+
+
+def _to_mistral(message: Message) -> Any:
+    if message.role == "user":
+        return UserMessage(content=[_chunk(part) for part in message.content])
+    text = "".join(part for part in message.content if isinstance(part, str))
+    if message.role == "system":
+        return SystemMessage(content=text)
+    if message.role == "tool":
+        return ToolMessage(content=text, tool_call_id=message.tool_call_id)
+    calls = [_call_to_mistral(call) for call in message.tool_calls]
+    return AssistantMessage(content=text or None, tool_calls=calls or None)
+
+
+def _chunk(part: Any) -> TextChunk | ImageChunk:
+    if isinstance(part, str):
+        return TextChunk(text=part)
+    return ImageChunk(image=Image.fromarray(part))
+
+
+def _call_to_mistral(call: ToolCall) -> MistralToolCall:
+    arguments = json.dumps(dict(call.arguments), ensure_ascii=False)
+    return MistralToolCall(id=call.id, function=FunctionCall(name=call.name, arguments=arguments))
+
+
+def to_mistral_tool(tool: Tool) -> MistralTool:
+    function = Function(
+        name=tool.name, description=tool.description, parameters=dict(tool.parameters), strict=True
+    )
+    return MistralTool(function=function)
