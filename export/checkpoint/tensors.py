@@ -44,7 +44,7 @@ class Checkpoint:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.shards = _shards(folder)
-        self._tensors: dict[str, TensorInfo] = {}
+        self.tensors: dict[str, TensorInfo] = {}
         for shard in self.shards:
             self._scan(shard)
 
@@ -55,12 +55,12 @@ class Checkpoint:
                     part = file.get_slice(stored)
                     if part.get_dtype() not in FLOAT_TYPES:
                         raise Unsupported(f"{shard}: {stored} is {part.get_dtype()}; supported: {sorted(FLOAT_TYPES)}")
-                    self._tensors[canonical_name(stored)] = TensorInfo(shard, stored, tuple(part.get_shape()))
+                    self.tensors[canonical_name(stored)] = TensorInfo(shard, stored, tuple(part.get_shape()))
         except SafetensorError as error:
             raise MissingPart(f"{shard} is damaged or incomplete ({error}): fetch it again") from error
 
     def __contains__(self, name: str) -> bool:
-        return name in self._tensors
+        return name in self.tensors
 
     def shape(self, name: str) -> tuple[int, ...]:
         """Raises MissingPart where the tensor is not in any shard."""
@@ -68,7 +68,7 @@ class Checkpoint:
 
     def _info(self, name: str) -> TensorInfo:
         try:
-            return self._tensors[name]
+            return self.tensors[name]
         except KeyError:
             raise MissingPart(f"{self.folder}: tensor {name} is in none of the {len(self.shards)} shards") from None
 

@@ -24,13 +24,13 @@ OPSET = 21
 class OrtOps:
     """Implements `export.network.ops.Ops`.
 
-    `accuracy_level` 4 lets MatMulNBits round activations to 8 bits per block of 32: several times faster on a CPU.
+    `accuracy_level` is MatMulNBits' own: 0 computes with activations as they are, 4 rounds them to 8 bits.
     """
 
     graph: GraphWriter
     linear_precision: Precision
     embedding_precision: Precision
-    accuracy_level: int = 4
+    accuracy_level: int
 
     # Inputs and outputs
 

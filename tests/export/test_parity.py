@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from export.bundle_writer import export_bundle
+from export.bundle_writer import PRECISIONS, export_bundle
 from runtime.engine import Engine
 from runtime.selftest import relative_error
 from tests.golden.prompts import PROMPTS, prompts
@@ -21,7 +21,7 @@ CHUNKS = (1, 7, 64, 512)
 def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Engine]:
     folder = tmp_path_factory.mktemp("parity")
     checkpoint = copy_checkpoint(request.param, folder)
-    return request.param, Engine.open(export_bundle(checkpoint, folder / "bundle", precision="float32"))
+    return request.param, Engine.open(export_bundle(checkpoint, folder / "bundle", precisions=PRECISIONS["float32"]))
 
 
 @pytest.mark.parametrize("name", PROMPTS)

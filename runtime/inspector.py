@@ -1,0 +1,122 @@
+"""Inspect one picture: a verdict with a probability from the logits, then the defects under the grammar."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from runtime.chat import Picture
+from runtime.engine import Engine, Sequence, Timings, stopwatch
+from runtime.errors import NotFinite
+from runtime.inspection import ANSWER_PREFIX, VERDICTS, Defect, InspectionTask, Verdict
+from runtime.sampling import GREEDY
+
+MAX_ANSWER_TOKENS = 400
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """Where `pass` ends and `fail` begins on the probability of a defect; between them the verdict is `unsure`."""
+
+    pass_below: float = 0.35
+    fail_above: float = 0.65
+
+    def verdict(self, probabilities: Mapping[Verdict, float]) -> Verdict:
+        if probabilities["unsure"] > max(probabilities["pass"], probabilities["fail"]):
+            return "unsure"
+        defect = fail_probability(probabilities)
+        if defect >= self.fail_above:
+            return "fail"
+        return "pass" if defect <= self.pass_below else "unsure"
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What came out.
+
+    Attributes:
+        confidence: probability of the verdict; for `unsure`, of the likelier of pass and fail.
+        fail_probability: probability of fail against pass.
+        defects: in pixels; under `unsure` they are suspicions.
+        complete: False where generation was cut off before the list of defects was finished.
+    """
+
+    verdict: Verdict
+    confidence: float
+    fail_probability: float
+    defects: tuple[Defect, ...]
+    complete: bool
+    timings: Timings
+
+
+class Inspector:
+    """Inspects pictures for one task on one engine."""
+
+    def __init__(self, engine: Engine, task: InspectionTask, thresholds: Thresholds | None = None) -> None:
+        self.task = task
+        self._engine = engine
+        self._thresholds = thresholds or Thresholds()
+        self._schema = task.schema()
+        self._prefix = engine.tokenizer.encode_text(ANSWER_PREFIX)
+        self._candidates = _candidates(engine.tokenizer.token_bytes)
+        engine.grammars.json(self._schema)  # a schema that cannot be expressed is found at start
+
+    def inspect(self, picture: Picture, cancelled: Callable[[], bool] | None = None) -> Inspection:
+        """Raises EngineError; see `runtime.errors`."""
+        engine = self._engine
+        preprocess = Timings()
+        with stopwatch(preprocess, "preprocess"):
+            prompt = engine.tokenizer.encode_chat(self.task.messages(picture))
+        with engine.exclusive():
+            sequence = engine.prefill(prompt, reserve=len(self._prefix) + MAX_ANSWER_TOKENS)
+            sequence.timings.preprocess_ms = preprocess.preprocess_ms
+            engine.extend(sequence, self._prefix)
+            probabilities = self._probabilities(sequence.logits)
+            verdict = self._thresholds.verdict(probabilities)
+            defects: tuple[Defect, ...] = ()
+            complete = True
+            if verdict != "pass":
+                text, complete = self._describe(sequence, cancelled)
+                height, width = picture.shape[:2]
+                defects = self.task.parse(text, width, height) if complete else ()
+        defect = fail_probability(probabilities)
+        confidence = {"pass": 1 - defect, "fail": defect, "unsure": max(defect, 1 - defect)}[verdict]
+        return Inspection(verdict, confidence, defect, defects, complete, sequence.timings)
+
+    def _probabilities(self, logits: npt.NDArray[np.float32]) -> dict[Verdict, float]:
+        """Softmax over the tokens with which a verdict can begin, summed for each verdict."""
+        if not np.isfinite(logits).all():
+            raise NotFinite("the model computed logits that are not finite: run `lineside check` on the bundle")
+        peak = max(float(logits[tokens].max()) for tokens in self._candidates.values())
+        mass = {name: float(np.exp(logits[tokens] - peak).sum()) for name, tokens in self._candidates.items()}
+        total = sum(mass.values())
+        return {name: value / total for name, value in mass.items()}
+
+    def _describe(self, sequence: Sequence, cancelled: Callable[[], bool] | None) -> tuple[str, bool]:
+        """Let the model go on from a verdict of fail, under the grammar; returns the whole answer's text."""
+        engine = self._engine
+        verdict = engine.tokenizer.encode_text("fail")
+        constraint = engine.grammars.json(self._schema)
+        constraint.accept([*self._prefix, *verdict])
+        engine.extend(sequence, verdict)
+        generation = engine.decode(
+            sequence, max_tokens=MAX_ANSWER_TOKENS, sampling=GREEDY, constraint=constraint, cancelled=cancelled
+        )
+        text = ANSWER_PREFIX + "fail" + engine.tokenizer.decode(generation.ids)
+        return text, generation.finish_reason == "stop"
+
+
+def fail_probability(probabilities: Mapping[Verdict, float]) -> float:
+    """Fail against pass, leaving `unsure` out."""
+    return probabilities["fail"] / max(probabilities["fail"] + probabilities["pass"], 1e-12)
+
+
+def _candidates(token_bytes: list[bytes]) -> dict[Verdict, npt.NDArray[np.int64]]:
+    """For each verdict, the tokens that are a non-empty beginning of its name."""
+    return {
+        name: np.asarray([i for i, piece in enumerate(token_bytes) if piece and name.encode().startswith(piece)], np.int64)
+        for name in VERDICTS
+    }

@@ -1,0 +1,40 @@
+"""A checkpoint whose matrices hold exactly what the INT4 bundle's integers and scales stand for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import save_file
+
+from export.bundle_writer import PRECISIONS, plan
+from export.checkpoint.tensors import Checkpoint
+from export.quantize import dequantize, quantize_int4, quantize_int8
+
+SHARD = "model.safetensors"
+
+
+def write_dequantized(source: Path, target: Path) -> Path:
+    """Copy the checkpoint `source` to `target` with every matrix rounded as the export rounds it."""
+    checkpoint = Checkpoint(source)
+    planned = plan(source, checkpoint, PRECISIONS["int4"])
+    forms = {name: weight.form for graph in planned.graphs for weight in graph.plan.weights for name in weight.sources}
+    tensors: dict[str, np.ndarray] = {}
+    for name, info in checkpoint.tensors.items():
+        values = checkpoint.read(name)
+        if forms.get(name) in ("int4", "int8"):
+            rounding = quantize_int4 if forms[name] == "int4" else quantize_int8
+            matrix = values.reshape(len(values), -1)
+            if name.endswith("merging_layer.weight"):  # its blocks of 32 are cut after the columns are reordered
+                order = next(w.column_order for g in planned.graphs for w in g.plan.weights if name in w.sources)
+                assert order is not None
+                matrix[:, order] = dequantize(*rounding(matrix[:, order]))
+                values = matrix
+            else:
+                values = dequantize(*rounding(matrix)).reshape(values.shape)
+        tensors[info.stored_name] = np.ascontiguousarray(values)
+    target.mkdir()
+    for name in ("config.json", "tekken.json"):
+        (target / name).write_bytes((source / name).read_bytes())
+    save_file(tensors, target / SHARD)
+    return target
