@@ -1,0 +1,15 @@
+"""What can go wrong at a wire.
+
+    DeviceError
+    └── CameraError     the camera cannot be opened or has stopped giving pictures
+"""
+
+from __future__ import annotations
+
+
+class DeviceError(Exception):
+    """Base of everything that `devices` raises on purpose."""
+
+
+class CameraError(DeviceError):
+    pass

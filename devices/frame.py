@@ -1,0 +1,31 @@
+"""A picture on its way from a camera to the pipeline."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import numpy as np
+import numpy.typing as npt
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One picture: either `data`, a JPEG or PNG as it is, or `pixels`, RGB `(height, width, 3)` uint8.
+
+    Attributes:
+        camera: the camera's name in the station file.
+        captured_at: in UTC.
+        received: `time.monotonic()` at capture, for ages that a clock change does not disturb.
+        name: file name or frame number, for people.
+        part_id: the part in the picture, where known.
+    """
+
+    camera: str
+    data: bytes | None = None
+    pixels: npt.NDArray[np.uint8] | None = None
+    captured_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    received: float = field(default_factory=time.monotonic)
+    name: str = ""
+    part_id: str = ""

@@ -1,0 +1,62 @@
+"""Camera threads: each plays one camera into the pipeline until it ends."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from typing import Literal
+
+from devices.camera import Camera
+from devices.errors import CameraError
+from edge.counters import Counters
+from edge.messages import JSON_TYPE, Event, WireError
+from edge.pipeline import Pipeline
+from edge.store import Outgoing
+from edge.topics import Topics
+
+log = logging.getLogger("lineside.cameras")
+
+
+class CameraThread:
+    """Plays `camera`; `hold` delays the first frame until the daemon is online."""
+
+    def __init__(
+        self,
+        name: str,
+        camera: Camera,
+        pipeline: Pipeline,
+        topics: Topics,
+        send: Callable[[Outgoing], None],
+        counters: Counters,
+        hold: threading.Event,
+    ) -> None:
+        self._name, self._camera, self._pipeline = name, camera, pipeline
+        self._topics, self._send, self._counters, self._hold = topics, send, counters, hold
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=f"camera-{name}", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def close(self) -> None:
+        self._stop.set()
+        self._hold.set()
+        self._thread.join(timeout=5)
+
+    def _run(self) -> None:
+        self._hold.wait()
+        try:
+            for frame in self._camera.frames(self._stop):
+                self._pipeline.offer(frame, triggered=False)
+        except CameraError as error:
+            log.error("%s", error)
+            self._counters.add("camera_errors")
+            self._report("camera_failed", WireError(code="camera_failed", message=str(error)))
+            return
+        if not self._stop.is_set():
+            self._report("camera_ended", None)
+
+    def _report(self, kind: Literal["camera_ended", "camera_failed"], error: WireError | None) -> None:
+        event = Event(event_type=kind, camera=self._name, error=error)
+        self._send(Outgoing(self._topics.event(self._name), event.encode(), JSON_TYPE))

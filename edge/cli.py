@@ -1,0 +1,184 @@
+"""The command line: `lineside run | check | ask | export | demo`.
+
+Exit codes: 0 done; 1 what was asked for failed (a damaged bundle, a checkpoint that cannot be used, no broker); 2 the
+command line or the station file is wrong.
+
+
+Imports stand inside the functions, so that `lineside --help` does not load an engine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edge import __version__
+from edge.errors import ConfigError, EdgeError
+from runtime.errors import EngineError
+
+if TYPE_CHECKING:
+    from runtime.chat import Picture
+    from runtime.engine import Engine
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point of `lineside`."""
+    options = _parser().parse_args(arguments)
+    from edge import logs
+
+    logs.set_up("WARNING" if options.command in ("ask", "check", "demo") else "INFO")
+    try:
+        return int(options.run(options))
+    except ConfigError as error:
+        return _fail(str(error), 2)
+    except (EdgeError, EngineError) as error:
+        return _fail(str(error), 1)
+    except KeyboardInterrupt:
+        return _fail("interrupted", 130)
+
+
+def _fail(message: str, code: int) -> int:
+    print(f"lineside: {message}", file=sys.stderr)
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="lineside", description="Vision-language inspection beside the camera.")
+    parser.add_argument("--version", action="version", version=f"lineside {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True)
+
+    run = commands.add_parser("run", help="run the daemon of a station")
+    run.add_argument("-c", "--config", type=Path, required=True, metavar="station.toml")
+    run.set_defaults(run=_run)
+
+    check = commands.add_parser("check", help="verify a bundle's hashes and run its self-test")
+    check.add_argument("bundle", type=Path, nargs="?", help="bundle folder; the default model where left out")
+    check.set_defaults(run=_check)
+
+    ask = commands.add_parser("ask", help="answer once, without MQTT")
+    ask.add_argument("bundle", type=Path, help="bundle folder, or `default`")
+    ask.add_argument("text", nargs="?", default="", help="question; left out, the picture is inspected")
+    ask.add_argument("--image", type=Path, action="append", default=[], help="a picture; may be repeated")
+    ask.add_argument("--defects", default="pitting", help="defect types for an inspection, separated by commas")
+    ask.add_argument("--temperature", type=float, default=0.15)
+    ask.add_argument("--max-tokens", type=int, default=256)
+    ask.set_defaults(run=_ask)
+
+    export = commands.add_parser("export", help="turn a checkpoint folder into a bundle")
+    export.add_argument("checkpoint", type=Path)
+    export.add_argument("bundle", type=Path)
+    export.add_argument("--precision", choices=("int4", "float32"), default="int4")
+    export.set_defaults(run=_export)
+
+    demo = commands.add_parser("demo", help="play a station and show what comes over the broker")
+    demo.add_argument("-c", "--config", type=Path, default=Path("deploy/stations/ballscrew/station.toml"))
+    demo.add_argument("--broker", default="", metavar="mqtt://...", help="embedded where left out")
+    demo.add_argument("--output", type=Path, default=Path("demo-output"))
+    demo.set_defaults(run=_demo)
+    return parser
+
+
+def _run(options: argparse.Namespace) -> int:
+    from edge.config import load_config
+    from edge.daemon import Daemon
+
+    with Daemon(load_config(options.config)) as daemon:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: daemon.stop())
+        daemon.wait()
+    return 0
+
+
+def _bundle(path: Path | None) -> Path:
+    from runtime.bundle import DEFAULT_BUNDLE
+
+    return DEFAULT_BUNDLE if path is None or str(path) == "default" else path
+
+
+def _check(options: argparse.Namespace) -> int:
+    from runtime.bundle import open_bundle, verify_hashes
+    from runtime.selftest import self_test
+
+    bundle = open_bundle(_bundle(options.bundle))
+    verify_hashes(bundle)
+    print(f"{bundle.path}: {len(bundle.manifest.files)} files, every SHA-256 as listed")
+    for name, error in self_test(bundle).errors.items():
+        print(f"self-test {name}: relative error {error:.2e}")
+    print(f"ok: {bundle.manifest.name}, bundle {bundle.sha256[:12]}")
+    return 0
+
+
+def _ask(options: argparse.Namespace) -> int:
+    from runtime.engine import Engine
+    from runtime.picture import decode_picture
+
+    pictures = []
+    for path in options.image:
+        try:
+            pictures.append(decode_picture(path.read_bytes()))
+        except OSError as error:
+            return _fail(f"{path} cannot be read ({error.strerror})", 1)
+        except EngineError as error:
+            return _fail(f"{path}: {error}", 1)
+    if not pictures and not options.text:
+        return _fail("give a question, a picture with --image, or both", 2)
+    engine = Engine.open(_bundle(options.bundle))
+    return _inspect(engine, pictures[0], options) if not options.text else _answer(engine, pictures, options)
+
+
+def _answer(engine: Engine, pictures: list[Picture], options: argparse.Namespace) -> int:
+    from runtime.assistant import ask
+    from runtime.chat import Message
+    from runtime.sampling import Sampling
+
+    messages = [Message("user", (*pictures, options.text))]
+    started = time.perf_counter()
+    answer = ask(engine, messages, max_tokens=options.max_tokens, sampling=Sampling(options.temperature))
+    seconds = time.perf_counter() - started
+    print(answer.text)
+    tokens = f"{answer.prompt_tokens} prompt tokens, {answer.answer_tokens} answer tokens"
+    print(f"[{answer.finish_reason}; {tokens}; {seconds:.2f} s]", file=sys.stderr)
+    return 0
+
+
+def _inspect(engine: Engine, picture: Picture, options: argparse.Namespace) -> int:
+    from runtime.inspection import InspectionTask
+    from runtime.inspector import Inspector
+
+    kinds = tuple(kind.strip() for kind in options.defects.split(",") if kind.strip())
+    if not kinds:
+        return _fail("--defects names no defect type", 2)
+    inspection = Inspector(engine, InspectionTask(kinds)).inspect(picture)
+    print(f"{inspection.verdict} ({inspection.confidence:.1%})")
+    for defect in inspection.defects:
+        print(f"  {defect.type} at {', '.join(f'{value:g}' for value in defect.box)}")
+    return 0
+
+
+def _export(options: argparse.Namespace) -> int:
+    """`export` is not a part of the daemon, which must run without it: it is found by its entry point."""
+    from importlib.metadata import entry_points
+
+    try:
+        (command,) = (entry.load() for entry in entry_points(group="lineside.commands", name="export"))
+    except (ImportError, ValueError) as error:
+        return _fail(f"exporting needs the export extra ({error}): pip install 'lineside[export]'", 1)
+    return int(command(options.checkpoint, options.bundle, options.precision))
+
+
+def _demo(options: argparse.Namespace) -> int:
+    from edge.demo import run_demo
+
+    summary = run_demo(options.config, options.broker, options.output)
+    if not summary.results or not summary.calls:
+        return _fail(f"incomplete: {summary.results} results, {summary.calls} calls achieved", 1)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,199 @@
+"""The station file: one TOML file and `LINESIDE_*` variables, read once into frozen dataclasses.
+
+An unknown key is an error that names it. A variable replaces one value: `LINESIDE_MQTT__PASSWORD` sets `mqtt.password`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import field
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import ConfigDict, Field, SecretStr, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+
+from edge.errors import ConfigError
+from runtime.bundle import DEFAULT_BUNDLE
+from runtime.picture import DEFAULT_MAX_PIXELS
+
+STRICT = ConfigDict(extra="forbid")
+PREFIX = "LINESIDE_"
+NAME = r"^[A-Za-z0-9_-]{1,64}$"
+MIB = 1024 * 1024
+
+
+@dataclass(frozen=True, config=STRICT)
+class StationConfig:
+    """`name` identifies the station; `base_topic` is `lineside/{name}` unless given."""
+
+    name: str = Field("station", pattern=NAME)
+    base_topic: str = ""
+
+
+@dataclass(frozen=True, config=STRICT)
+class MqttConfig:
+    """Where the broker is. `response_prefixes` are the topics, besides our own `rsp/`, that a requester may name."""
+
+    host: str = "localhost"
+    port: int = Field(1883, ge=1, le=65535)
+    username: str = ""
+    password: SecretStr = SecretStr("")
+    tls: bool = False
+    ca_file: str = ""
+    client_id: str = ""
+    keepalive_s: int = Field(30, ge=5)
+    session_expiry_s: int = Field(3600, ge=0)
+    response_prefixes: tuple[str, ...] = ("clients/",)
+
+
+@dataclass(frozen=True, config=STRICT)
+class ModelConfig:
+    """`bundle` is a folder; the default model where it is empty. `threads` 0 means one a core."""
+
+    bundle: str = ""
+    threads: int = Field(0, ge=0)
+    capacity: int = Field(4096, ge=64)
+    temperature: float = Field(0.15, ge=0)
+    max_tokens: int = Field(256, ge=1)
+    seed: int = 0
+
+
+@dataclass(frozen=True, config=STRICT)
+class CameraConfig:
+    """See `devices.camera.CameraSettings`."""
+
+    kind: Literal["folder", "video", "mqtt"]
+    source: str = ""
+    interval_s: float = Field(0.0, ge=0)
+    loop: bool = False
+
+
+@dataclass(frozen=True, config=STRICT)
+class InspectConfig:
+    """What is looked for, and where `pass` ends and `fail` begins on the probability of a defect."""
+
+    defect_types: tuple[str, ...] = ("pitting",)
+    instruction: str = ""
+    pass_below: float = Field(0.35, ge=0, le=1)
+    fail_above: float = Field(0.65, ge=0, le=1)
+    max_pixels: int = Field(DEFAULT_MAX_PIXELS, ge=1)
+    max_age_s: float = Field(10.0, gt=0)
+    evidence_folder: str = ""
+
+
+@dataclass(frozen=True, config=STRICT)
+class ToolConfig:
+    """A function that the model may call. `allowed = false` shows it to the model but never lets it through."""
+
+    description: str
+    parameters: dict[str, Any] = field(
+        default_factory=lambda: {"type": "object", "properties": {}, "required": [], "additionalProperties": False}
+    )
+    allowed: bool = True
+    dry_run: bool = False
+    wait_s: float = Field(5.0, ge=0)
+
+
+@dataclass(frozen=True, config=STRICT)
+class CommandConfig:
+    """How commands in plain language are put to the model, and how long a reply is kept for duplicates."""
+
+    system: str = "You control a production line. Call a function, or say that none fits."
+    expiry_s: float = Field(60.0, gt=0)
+
+
+@dataclass(frozen=True, config=STRICT)
+class StoreConfig:
+    """The daemon's database. `max_messages` bounds the outbox; the oldest results go first when it is full."""
+
+    path: str = "lineside.db"
+    max_messages: int = Field(100_000, ge=10)
+    max_payload_bytes: int = Field(8 * MIB, ge=1024)
+
+
+@dataclass(frozen=True, config=STRICT)
+class Config:
+    """The whole station file."""
+
+    station: StationConfig = field(default_factory=StationConfig)
+    mqtt: MqttConfig = field(default_factory=MqttConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    inspect: InspectConfig = field(default_factory=InspectConfig)
+    commands: CommandConfig = field(default_factory=CommandConfig)
+    store: StoreConfig = field(default_factory=StoreConfig)
+    cameras: dict[str, CameraConfig] = field(default_factory=dict)
+    tools: dict[str, ToolConfig] = field(default_factory=dict)
+    folder: Path = field(default=Path("."))
+
+    @property
+    def base_topic(self) -> str:
+        return self.station.base_topic or f"lineside/{self.station.name}"
+
+    @property
+    def bundle_path(self) -> Path:
+        return self.resolve(self.model.bundle) if self.model.bundle else DEFAULT_BUNDLE
+
+    def resolve(self, path: str) -> Path:
+        """Relative paths in the station file are taken from its folder."""
+        return self.folder / path
+
+
+def load_config(path: Path, environment: Mapping[str, str] = os.environ) -> Config:
+    """Read the station file.
+
+    Raises:
+        ConfigError: the file cannot be read, is not TOML, or a key is unknown, missing or out of range.
+    """
+    try:
+        data: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read ({error.strerror})") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not TOML: {error}") from error
+    if "folder" in data:
+        raise ConfigError(f"{path}: unknown key `folder`")
+    _apply_environment(data, environment)
+    try:
+        config = TypeAdapter(Config).validate_python(data | {"folder": path.absolute().parent})
+    except ValidationError as error:
+        raise ConfigError(_explain(path, error)) from None
+    _check(config, path)
+    return config
+
+
+def _apply_environment(data: dict[str, Any], environment: Mapping[str, str]) -> None:
+    for variable, value in environment.items():
+        if not variable.startswith(PREFIX):
+            continue
+        section, separator, key = variable.removeprefix(PREFIX).lower().partition("__")
+        if separator:
+            table = data.setdefault(section, {})
+            if isinstance(table, dict):
+                table[key] = value
+
+
+def _check(config: Config, path: Path) -> None:
+    for section, names in (("cameras", config.cameras), ("tools", config.tools)):
+        for name in names:
+            if not re.fullmatch(NAME, name):
+                raise ConfigError(f"{path}: `{section}.{name}`: a name has letters, digits, _ and - only")
+    if config.inspect.pass_below > config.inspect.fail_above:
+        raise ConfigError(f"{path}: `inspect.pass_below` must not be above `inspect.fail_above`")
+    if not config.inspect.defect_types:
+        raise ConfigError(f"{path}: `inspect.defect_types` is empty: name at least one kind of defect")
+    if re.search(r"[#+\x00]|^/|/$|//", config.base_topic):
+        raise ConfigError(f"{path}: `station.base_topic` {config.base_topic!r} is not a plain topic")
+
+
+def _explain(path: Path, error: ValidationError) -> str:
+    """Every mistake with its key; the value is left out, it may be a secret."""
+    lines = []
+    for item in error.errors(include_input=False, include_url=False):
+        key = ".".join(str(part) for part in item["loc"] if part != "Config")
+        unknown = item["type"] in ("unexpected_keyword_argument", "extra_forbidden")
+        lines.append(f"unknown key `{key}`" if unknown else f"`{key}`: {item['msg']}")
+    return f"{path}: " + "; ".join(lines)

@@ -1,0 +1,157 @@
+"""The daemon: puts the parts together and takes them apart again."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from types import TracebackType
+from typing import Self
+
+from devices.camera import CameraSettings, open_camera
+from edge import __version__
+from edge.cameras import CameraThread
+from edge.commands import Commands
+from edge.config import Config
+from edge.counters import Counters
+from edge.errors import BrokerError
+from edge.frames import FrameIntake
+from edge.messages import Health, Info, WireModel
+from edge.mqtt import Connection, Message
+from edge.outbox import Outbox
+from edge.pipeline import Pipeline
+from edge.store import Store
+from edge.topics import Topics
+from runtime.engine import Engine
+
+log = logging.getLogger("lineside.daemon")
+HEALTH_EVERY_S = 10.0
+HEALTH_EXPIRY_S = 60
+
+
+class Daemon:
+    """A running station: `with Daemon(config) as daemon: daemon.wait()`.
+
+    Raises:
+        BundleError, ConfigError, StoreError: before anything is connected.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.topics = Topics(config.base_topic)
+        self.counters = Counters()
+        self._started = time.monotonic()
+        self._stop = threading.Event()
+        self._online = threading.Event()
+        model = config.model
+        self.engine = Engine.open(config.bundle_path, capacity=model.capacity, threads=model.threads)
+        self.store = Store(config.resolve(config.store.path), config.store.max_messages)
+        client_id = config.mqtt.client_id or f"lineside-{config.station.name}"
+        self.connection = Connection(
+            config.mqtt, client_id, self.topics.status, self.topics.subscriptions(), self._dispatch, self._announce
+        )
+        self.outbox = Outbox(self.store, self.connection, self.counters)
+        self.pipeline = Pipeline(config, self.topics, self.engine, self.outbox, self.connection, self.counters)
+        self.commands = Commands(config, self.topics, self.engine, self.store, self.outbox, self.counters)
+        self.frames = FrameIntake(set(config.cameras), config.folder, self.pipeline, self.counters)
+        self._cameras = self._open_cameras()
+        self._health = threading.Thread(target=self._report_health, name="health", daemon=True)
+
+    def _open_cameras(self) -> list[CameraThread]:
+        threads = []
+        for name, camera in self.config.cameras.items():
+            settings = CameraSettings(name, camera.kind, camera.source, camera.interval_s, camera.loop)
+            opened = open_camera(settings, self.config.folder)
+            if opened is not None:
+                threads.append(
+                    CameraThread(
+                        name, opened, self.pipeline, self.topics, self.outbox.put, self.counters, self._online
+                    )
+                )
+        return threads
+
+    def __enter__(self) -> Self:
+        for part in (self.outbox, self.pipeline, self.commands, self.frames, *self._cameras):
+            part.start()
+        self.connection.start()
+        self._health.start()
+        return self
+
+    def __exit__(self, _type: type[BaseException] | None, _error: BaseException | None, _tb: TracebackType | None) -> None:
+        self._stop.set()
+        for part in (*self._cameras, self.frames, self.pipeline, self.commands):
+            part.close()
+        if self.connection.connected.is_set():
+            self.outbox.drain(timeout_s=3.0)
+            self._publish_quietly(self.topics.status, b"offline", "text/plain", None)
+            time.sleep(0.1)
+        self.connection.stop()
+        self.outbox.close()
+        self.store.close()
+
+    def stop(self) -> None:
+        self._stop.set()
+
+    def wait(self) -> None:
+        """Until `stop` is called."""
+        while not self._stop.wait(0.5):
+            pass
+
+    def wait_online(self, timeout_s: float) -> bool:
+        return self._online.wait(timeout_s)
+
+    # On the network thread
+
+    def _dispatch(self, message: Message) -> None:
+        parsed = self.topics.parse(message.topic)
+        if parsed is None:
+            message.acknowledge()
+            return
+        kind, name = parsed
+        if kind == "frame":
+            self.frames.accept(name, message)
+        elif kind == "cmd":
+            self.commands.accept(name, message)
+        else:
+            if kind == "ret" and not message.retain:
+                self.commands.bindings.handle_return(message.payload)
+            message.acknowledge()
+
+    def _announce(self) -> None:
+        self._publish_quietly(self.topics.info, self._info().encode(), "application/json", None)
+        self._publish_quietly(self.topics.status, b"online", "text/plain", None)
+        self.pipeline.announce()
+        self.outbox.wake()
+        self._online.set()
+
+    def _info(self) -> Info:
+        tools = {name: {"description": t.description, "parameters": t.parameters, "allowed": t.allowed}
+                 for name, t in self.config.tools.items()}  # fmt: skip
+        return Info(
+            version=__version__,
+            station=self.config.station.name,
+            model=WireModel(name=self.engine.bundle.manifest.name, sha256=self.engine.bundle.sha256),
+            cameras=sorted(self.config.cameras),
+            commands=sorted(self.commands.handlers),
+            tools=tools,
+            max_payload_bytes=self.config.store.max_payload_bytes,
+            degraded=[],
+        )
+
+    def _report_health(self) -> None:
+        while not self._stop.wait(HEALTH_EVERY_S):
+            if self.connection.connected.is_set():
+                self._publish_quietly(self.topics.health, self.health().encode(), "application/json", HEALTH_EXPIRY_S)
+
+    def health(self) -> Health:
+        return Health(
+            uptime_s=round(time.monotonic() - self._started, 1),
+            counters=self.counters.snapshot(),
+            outbox_messages=self.store.outbox_size(),
+        )
+
+    def _publish_quietly(self, topic: str, payload: bytes, content_type: str, expiry_s: int | None) -> None:
+        try:
+            self.connection.publish(topic, payload, retain=True, content_type=content_type, expiry_s=expiry_s)
+        except BrokerError as error:
+            log.warning("%s", error)

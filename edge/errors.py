@@ -1,0 +1,34 @@
+"""What can go wrong in the daemon.
+
+    EdgeError
+    ├── ConfigError        the station file or a LINESIDE_* variable is wrong; names the key
+    ├── BrokerError        the broker refused the connection or cannot be reached
+    ├── StoreError         the daemon's database cannot be used
+    └── RequestError       a command or frame is refused; carries a code for the reply
+"""
+
+from __future__ import annotations
+
+
+class EdgeError(Exception):
+    """Base of everything that `edge` raises on purpose."""
+
+
+class ConfigError(EdgeError):
+    pass
+
+
+class BrokerError(EdgeError):
+    pass
+
+
+class StoreError(EdgeError):
+    pass
+
+
+class RequestError(EdgeError):
+    """Raised with a machine-readable `code` and a sentence that says what would be right."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code

@@ -1,0 +1,38 @@
+"""Evidence: the picture with its boxes and verdict drawn, for people who would rather look than read."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from runtime.chat import Picture
+from runtime.inspector import Inspection
+
+COLORS = {"pass": (60, 180, 75), "fail": (220, 40, 40), "unsure": (240, 170, 30)}
+JPEG_QUALITY = 85
+BANNER_PX = 24
+
+
+def draw(picture: Picture, inspection: Inspection) -> Picture:
+    """A copy of the picture under a banner with verdict and confidence, `(height + 24, width, 3)` RGB."""
+    color = COLORS[inspection.verdict]
+    height, width = picture.shape[:2]
+    canvas = np.full((height + BANNER_PX, width, 3), color, np.uint8)
+    canvas[BANNER_PX:] = picture
+    text = f"{inspection.verdict}  {inspection.confidence:.0%}"
+    cv2.putText(canvas, text, (6, 17), cv2.FONT_HERSHEY_SIMPLEX, 0.55, (255, 255, 255), 1, cv2.LINE_AA)
+    for defect in inspection.defects:
+        x0, y0, x1, y1 = (round(value) for value in defect.box)
+        cv2.rectangle(canvas, (x0, y0 + BANNER_PX), (x1, y1 + BANNER_PX), color, 2)
+        at = (x0, max(y0 + BANNER_PX - 4, BANNER_PX + 10))
+        cv2.putText(canvas, defect.type, at, cv2.FONT_HERSHEY_SIMPLEX, 0.4, color, 1, cv2.LINE_AA)
+    return canvas
+
+
+def encode_jpeg(picture: Picture) -> bytes:
+    """RGB to JPEG bytes."""
+    bgr = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
+    good, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+    if not good:
+        raise ValueError(f"a picture of shape {picture.shape} cannot be written as JPEG")
+    return data.tobytes()

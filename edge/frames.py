@@ -1,0 +1,114 @@
+"""Frames that arrive over MQTT: a picture as it is, or JSON that refers to a file on the station."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import queue
+import threading
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from devices.frame import Frame
+from edge.counters import Counters
+from edge.errors import RequestError
+from edge.messages import FrameReference
+from edge.mqtt import Message
+from edge.pipeline import Pipeline
+
+log = logging.getLogger("lineside.frames")
+WAITING = 64
+
+
+class FrameIntake:
+    """Decodes incoming frames on a thread of its own: a picture takes too long for the network thread.
+
+    Args:
+        cameras: names that the station file declares; a frame for another one is rejected.
+        folder: where references are looked up; nothing outside it can be named.
+    """
+
+    def __init__(self, cameras: set[str], folder: Path, pipeline: Pipeline, counters: Counters) -> None:
+        self._cameras, self._folder = cameras, folder.resolve()
+        self._pipeline, self._counters = pipeline, counters
+        self._queue: queue.Queue[tuple[str, Message] | None] = queue.Queue(WAITING)
+        self._thread = threading.Thread(target=self._run, name="frames", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def close(self) -> None:
+        self._queue.put(None)
+        self._thread.join(timeout=5)
+
+    def accept(self, camera: str, message: Message) -> None:
+        """On the network thread. A retained frame is stale and ignored."""
+        if message.retain:
+            self._counters.add("frames_ignored_retained")
+            message.acknowledge()
+            return
+        try:
+            self._queue.put_nowait((camera, message))
+        except queue.Full:
+            self._pipeline.reject(Frame(camera), "busy", "frames arrive faster than they can be decoded")
+            message.acknowledge()
+
+    def _run(self) -> None:
+        while (item := self._queue.get()) is not None:
+            camera, message = item
+            try:
+                self._handle(camera, message)
+            except Exception as error:  # part of the frame boundary: counted, logged, reported
+                log.exception("a frame for %s could not be taken in", camera)
+                self._pipeline.reject(Frame(camera), "internal", f"unexpected: {error!r}")
+                message.acknowledge()
+
+    def _handle(self, camera: str, message: Message) -> None:
+        part_id = message.user.get("part_id", "")
+        try:
+            if camera not in self._cameras:
+                raise RequestError("unknown_camera", f"{camera!r} is not in the station file's [cameras]")
+            captured_at = _captured_at(message)
+            data, name, part_id = message.payload, message.user.get("name", ""), part_id
+            if message.payload[:1] == b"{":
+                data, name, part_id = self._follow(message.payload, part_id)
+        except RequestError as error:
+            self._counters.add("frames_received")
+            self._pipeline.reject(Frame(camera, part_id=part_id), error.code, str(error))
+            message.acknowledge()
+            return
+        frame = Frame(camera, data=data, captured_at=captured_at, name=name, part_id=part_id)
+        self._pipeline.offer(frame, triggered=message.qos > 0, done=message.acknowledge)
+
+    def _follow(self, payload: bytes, part_id: str) -> tuple[bytes, str, str]:
+        try:
+            reference = FrameReference.model_validate_json(payload)
+        except ValidationError as error:
+            problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors(include_input=False))
+            raise RequestError("malformed", f"not a frame reference: {problems}") from None
+        path = (self._folder / reference.path).resolve()
+        if not path.is_relative_to(self._folder):
+            raise RequestError("reference_refused", f"{reference.path!r} leads out of the station's folder")
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise RequestError("reference_missing", f"{reference.path!r} cannot be read ({error.strerror})") from error
+        if hashlib.sha256(data).hexdigest() != reference.sha256:
+            raise RequestError("reference_changed", f"{reference.path!r} has another SHA-256 than the reference")
+        return data, path.name, reference.part_id or part_id
+
+
+def _captured_at(message: Message) -> datetime:
+    """From the user property, else now. Raises RequestError where it is not RFC 3339 with a zone."""
+    stamp = message.user.get("captured_at")
+    if stamp is None:
+        return datetime.now(UTC)
+    try:
+        time = datetime.fromisoformat(stamp)
+        if time.tzinfo is None:
+            raise ValueError("no time zone")
+    except ValueError as error:
+        raise RequestError("malformed", f"captured_at {stamp!r} is not an RFC 3339 time ({error})") from error
+    return time.astimezone(UTC)

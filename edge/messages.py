@@ -1,0 +1,204 @@
+"""What goes over the wire. These classes are the JSON Schemas of the AsyncAPI file; a test compares the two.
+
+Every body repeats `id`, `ts` and `schema`, so that an MQTT 3.1.1 client loses nothing. Times are RFC 3339 in UTC.
+"""
+
+from __future__ import annotations
+
+import uuid
+from datetime import UTC, datetime
+from typing import Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+JSON_TYPE = "application/json"
+Verdict = Literal["pass", "fail", "unsure"]
+Outcome = Literal["issued", "accepted", "achieved", "failed", "expired", "refused", "dry_run"]
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+def new_id() -> str:
+    """Random, and sortable by nothing: consumers use it to drop duplicates."""
+    return uuid.uuid4().hex
+
+
+class Body(BaseModel):
+    """The common part. `schema` is the name and version of the body's shape."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", serialize_by_alias=True, validate_by_name=True)
+    SCHEMA: ClassVar[str] = ""
+
+    id: str = Field(default_factory=new_id)
+    ts: datetime = Field(default_factory=now)
+    schema_: str = Field(default="", alias="schema")
+
+    def model_post_init(self, _context: Any) -> None:
+        object.__setattr__(self, "schema_", self.SCHEMA)
+
+    def encode(self) -> bytes:
+        return self.model_dump_json(exclude_none=True).encode()
+
+
+class WireDefect(BaseModel):
+    """`box` is x0, y0, x1, y1 in pixels of the frame."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    type: str
+    box: tuple[float, float, float, float]
+
+
+class WireModel(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    name: str
+    sha256: str
+
+
+class WireTimings(BaseModel):
+    """Milliseconds: `queue` from capture to the start of work, `total` from capture to the finished result."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    queue: float
+    preprocess: float
+    vision: float
+    prefill: float
+    decode: float
+    total: float
+
+
+class WireError(BaseModel):
+    """`code` is for programs, `message` for people."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    code: str
+    message: str
+
+
+class InspectionResult(Body):
+    """On `result/{camera}`. `confidence` is a probability taken from the model's logits."""
+
+    SCHEMA: ClassVar[str] = "lineside.result/1"
+    camera: str
+    name: str = ""
+    part_id: str = ""
+    captured_at: datetime
+    verdict: Verdict
+    confidence: float
+    fail_probability: float
+    defects: list[WireDefect]
+    complete: bool
+    model: WireModel
+    timing_ms: WireTimings
+    frame_sha256: str
+    late: bool | None = None
+
+
+class State(Body):
+    """On `state/{camera}`, retained: the last verdict, for dashboards."""
+
+    SCHEMA: ClassVar[str] = "lineside.state/1"
+    verdict: Verdict
+    confidence: float
+    result_id: str
+
+
+class Event(Body):
+    """On `event/{camera}`: something that is not a result."""
+
+    SCHEMA: ClassVar[str] = "lineside.event/1"
+    event_type: Literal["frame_rejected", "camera_ended", "camera_failed"]
+    camera: str
+    name: str = ""
+    part_id: str = ""
+    error: WireError | None = None
+
+
+class CallReport(BaseModel):
+    """One function call of a reply, with what really came of it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    id: str
+    name: str
+    arguments: dict[str, Any]
+    outcome: Outcome
+    detail: str = ""
+
+
+class Reply(Body):
+    """The answer to a command, on its response topic or `rsp/{command}`."""
+
+    SCHEMA: ClassVar[str] = "lineside.reply/1"
+    command: str
+    transaction: str = ""
+    ok: bool
+    text: str = ""
+    calls: list[CallReport] = Field(default_factory=list)
+    error: WireError | None = None
+    timing_ms: dict[str, float] = Field(default_factory=dict)
+
+
+class Call(Body):
+    """On `call/{tool}`: do this. `id` is the call's own; answer on `ret/{tool}` with it."""
+
+    SCHEMA: ClassVar[str] = "lineside.call/1"
+    tool: str
+    arguments: dict[str, Any]
+    dry_run: bool = False
+    expires_at: datetime
+
+
+class Return(BaseModel):
+    """What an actuator sends on `ret/{tool}`; further keys are let through for its own use."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+    id: str
+    outcome: Literal["accepted", "achieved", "failed"]
+    detail: str = ""
+
+
+class Info(Body):
+    """On `info`, retained: who answers here, and with what."""
+
+    SCHEMA: ClassVar[str] = "lineside.info/1"
+    version: str
+    station: str
+    model: WireModel
+    cameras: list[str]
+    commands: list[str]
+    tools: dict[str, dict[str, Any]]
+    max_payload_bytes: int
+    degraded: list[str]
+
+
+class Health(Body):
+    """On `health`, retained and expiring: counters since start."""
+
+    SCHEMA: ClassVar[str] = "lineside.health/1"
+    uptime_s: float
+    counters: dict[str, int]
+    outbox_messages: int
+
+
+class AskCommand(BaseModel):
+    """The body of `cmd/ask` as JSON; plain text is taken as `text`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    text: str = Field(min_length=1, max_length=8000)
+    transaction: str = Field(default="", max_length=200)
+    max_tokens: int | None = Field(default=None, ge=1, le=4096)
+    expires_at: datetime | None = None
+
+
+class FrameReference(BaseModel):
+    """The body of `frame/{camera}` where it is JSON: a file on the station instead of the picture itself."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    path: str
+    sha256: str = Field(pattern="^[0-9a-f]{64}$")
+    part_id: str = ""
+
+
+WIRE_BODIES: tuple[type[Body], ...] = (InspectionResult, State, Event, Reply, Call, Info, Health)
+INCOMING_BODIES: tuple[type[BaseModel], ...] = (AskCommand, FrameReference, Return)

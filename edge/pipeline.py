@@ -1,0 +1,190 @@
+"""Frames: from the mailbox through the engine to result, state and evidence."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from devices.frame import Frame
+from edge.config import Config
+from edge.counters import Counters
+from edge.errors import BrokerError, RequestError
+from edge.evidence import draw, encode_jpeg
+from edge.mailbox import Mailbox, Work
+from edge.messages import JSON_TYPE, Event, InspectionResult, State, WireDefect, WireError, WireModel, WireTimings
+from edge.mqtt import Connection
+from edge.outbox import Outbox
+from edge.store import Outgoing
+from edge.topics import Topics
+from runtime.chat import Picture
+from runtime.engine import Engine
+from runtime.errors import EngineError
+from runtime.inspection import InspectionTask
+from runtime.inspector import Inspection, Inspector, Thresholds
+from runtime.picture import decode_picture
+
+log = logging.getLogger("lineside.pipeline")
+
+
+class Pipeline:
+    """One worker thread that inspects what the mailbox holds."""
+
+    def __init__(
+        self,
+        config: Config,
+        topics: Topics,
+        engine: Engine,
+        outbox: Outbox,
+        connection: Connection,
+        counters: Counters,
+    ) -> None:
+        self._settings, self._topics, self._counters = config.inspect, topics, counters
+        self._outbox, self._connection = outbox, connection
+        self._evidence = config.resolve(config.inspect.evidence_folder) if config.inspect.evidence_folder else None
+        task = InspectionTask(config.inspect.defect_types, config.inspect.instruction)
+        thresholds = Thresholds(config.inspect.pass_below, config.inspect.fail_above)
+        self._inspector = Inspector(engine, task, thresholds)
+        self._model = WireModel(name=engine.bundle.manifest.name, sha256=engine.bundle.sha256)
+        self._latest: dict[str, tuple[bytes, bytes]] = {}
+        self.mailbox = Mailbox()
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="pipeline", daemon=True)
+
+    def start(self) -> None:
+        if self._evidence is not None:
+            self._evidence.mkdir(parents=True, exist_ok=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        self._stopping.set()
+        self.mailbox.close()
+        self._thread.join(timeout=5)
+
+    def offer(self, frame: Frame, *, triggered: bool, done: Callable[[], None] = lambda: None) -> None:
+        """Hand in a frame. A bad one is rejected here and now, so that it cannot push a good one out."""
+        self._counters.add("frames_received")
+        try:
+            if frame.pixels is None:
+                picture = decode_picture(frame.data or b"", self._settings.max_pixels)
+                frame = Frame(
+                    frame.camera, frame.data, picture, frame.captured_at, frame.received, frame.name, frame.part_id
+                )
+        except EngineError as error:
+            self.reject(frame, error.code, str(error))
+            done()
+            return
+        work = Work(frame, done)
+        if not triggered:
+            if self.mailbox.put_latest(work):
+                self._counters.add("frames_dropped")
+        elif not self.mailbox.put_triggered(work):
+            self.reject(frame, "busy", "too many triggered frames are waiting: slow down or use QoS 0")
+            done()
+
+    def reject(self, frame: Frame, code: str, message: str) -> None:
+        """Count the frame and say on the camera's event topic why it has no result."""
+        self._counters.add("frames_rejected")
+        log.warning("%s %s rejected: %s", frame.camera, frame.name, message)
+        event = Event(
+            event_type="frame_rejected",
+            camera=frame.camera,
+            name=frame.name,
+            part_id=frame.part_id,
+            error=WireError(code=code, message=message),
+        )
+        self._outbox.put(Outgoing(self._topics.event(frame.camera), event.encode(), JSON_TYPE))
+
+    def _run(self) -> None:
+        while (work := self.mailbox.get()) is not None:
+            self._process(work)
+
+    def _process(self, work: Work) -> None:
+        """The daemon's boundary for a frame: whatever happens in it, the next frame is looked at."""
+        try:
+            self._inspect(work.frame)
+        except RequestError as error:
+            self.reject(work.frame, error.code, str(error))
+        except EngineError as error:
+            self.reject(work.frame, error.code, str(error))
+        except Exception as error:  # one of the two boundaries: counted, logged, reported
+            log.exception("a frame of %s failed", work.frame.camera)
+            self.reject(work.frame, "internal", f"unexpected: {error!r}")
+        finally:
+            work.done()
+
+    def _inspect(self, frame: Frame) -> None:
+        picture = frame.pixels
+        if picture is None:
+            raise RequestError("internal", "a frame without pixels")
+        age_s = time.monotonic() - frame.received
+        if age_s > self._settings.max_age_s:
+            raise RequestError("too_old", f"{age_s:.1f} s old; `inspect.max_age_s` is {self._settings.max_age_s:g}")
+        inspection = self._inspector.inspect(picture, cancelled=self._stopping.is_set)
+        total_ms = (time.monotonic() - frame.received) * 1e3
+        result = self._result(frame, inspection, age_s * 1e3, total_ms)
+        self._outbox.put(Outgoing(self._topics.result(frame.camera), result.encode(), JSON_TYPE))
+        self._counters.add("results")
+        self._counters.add(f"results_{inspection.verdict}")
+        self._show(frame, picture, inspection, result)
+
+    def _result(self, frame: Frame, inspection: Inspection, queue_ms: float, total_ms: float) -> InspectionResult:
+        t = inspection.timings
+        stages = {
+            "queue": queue_ms, "preprocess": t.preprocess_ms, "vision": t.vision_ms, "prefill": t.prefill_ms,
+            "decode": t.decode_ms, "total": total_ms,
+        }  # fmt: skip
+        content = frame.data if frame.data is not None else frame.pixels.tobytes() if frame.pixels is not None else b""
+        return InspectionResult(
+            camera=frame.camera,
+            name=frame.name,
+            part_id=frame.part_id,
+            captured_at=frame.captured_at,
+            verdict=inspection.verdict,
+            confidence=round(inspection.confidence, 4),
+            fail_probability=round(inspection.fail_probability, 4),
+            defects=[WireDefect(type=defect.type, box=defect.box) for defect in inspection.defects],
+            complete=inspection.complete,
+            model=self._model,
+            timing_ms=WireTimings(**{name: round(value, 2) for name, value in stages.items()}),
+            frame_sha256=hashlib.sha256(content).hexdigest(),
+        )
+
+    def _show(self, frame: Frame, picture: Picture, inspection: Inspection, result: InspectionResult) -> None:
+        """State and evidence picture. They are conveniences: a failure is counted and does not touch the result."""
+        state = State(verdict=result.verdict, confidence=result.confidence, result_id=result.id)
+        data = encode_jpeg(draw(picture, inspection))
+        self._latest[frame.camera] = (state.encode(), data)
+        self._publish_latest(frame.camera)
+        if self._evidence is not None:
+            try:
+                (self._evidence / _evidence_name(frame, result)).write_bytes(data)
+            except OSError as error:
+                self._counters.add("evidence_errors")
+                log.error("the evidence picture could not be written: %s", error)
+
+
+    def announce(self) -> None:
+        """After a reconnect: what changed meanwhile is retained anew."""
+        for camera in list(self._latest):
+            self._publish_latest(camera)
+
+    def _publish_latest(self, camera: str) -> None:
+        if not self._connection.connected.is_set():
+            return
+        state, picture = self._latest[camera]
+        try:
+            self._connection.publish(self._topics.state(camera), state, retain=True)
+            topic = self._topics.snapshot(camera)
+            self._connection.publish(topic, picture, qos=0, retain=True, content_type="image/jpeg")
+        except BrokerError as error:
+            self._counters.add("snapshots_failed")
+            log.warning("no snapshot: %s", error)
+
+
+def _evidence_name(frame: Frame, result: InspectionResult) -> Path:
+    stem = Path(frame.name).stem or result.id
+    return Path(f"{frame.camera}_{stem}_{result.verdict}.jpg")

@@ -1,0 +1,165 @@
+"""The daemon's database: what must survive a power cut (SQLite, write-ahead log).
+
+Outbox: results, events, calls and replies, until the broker has acknowledged them. Inbox: commands from acknowledgement
+to reply. Answered: replies by request, given again to a duplicate until they expire.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from edge.errors import StoreError
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS outbox (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, topic TEXT NOT NULL, payload BLOB NOT NULL, content_type TEXT NOT NULL,
+    correlation BLOB, expires REAL
+);
+CREATE TABLE IF NOT EXISTS inbox (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL, payload BLOB NOT NULL, response_topic TEXT NOT NULL,
+    correlation BLOB, expires REAL NOT NULL, digest TEXT NOT NULL UNIQUE
+);
+CREATE TABLE IF NOT EXISTS answered (
+    digest TEXT PRIMARY KEY, topic TEXT NOT NULL, payload BLOB NOT NULL, correlation BLOB, expires REAL NOT NULL
+);
+"""
+
+
+@dataclass(frozen=True)
+class Outgoing:
+    """A message that waits for the broker. `expires` is a Unix time, or None."""
+
+    topic: str
+    payload: bytes
+    content_type: str
+    correlation: bytes | None = None
+    expires: float | None = None
+    id: int = 0
+
+
+@dataclass(frozen=True)
+class StoredCommand:
+    """A command that was taken over; `digest` identifies the request."""
+
+    name: str
+    payload: bytes
+    response_topic: str
+    correlation: bytes | None
+    expires: float
+    digest: str
+    id: int = 0
+
+
+class Store:
+    """One connection shared by all threads behind a lock; each write is one transaction, on disk when it returns.
+
+    Raises StoreError, from any method, where the disk is full or the file damaged.
+    """
+
+    def __init__(self, path: Path, max_messages: int) -> None:
+        self._lock = threading.Lock()
+        self._max_messages = max_messages
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+            self._db.execute("PRAGMA journal_mode=WAL")
+            self._db.execute("PRAGMA synchronous=FULL")
+            self._db.executescript(SCHEMA)
+        except (OSError, sqlite3.Error) as error:
+            raise StoreError(f"{path}: the database cannot be opened ({error}); is the folder writable?") from error
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        with self._lock:
+            try:
+                self._db.execute("BEGIN IMMEDIATE")
+                try:
+                    yield self._db
+                    self._db.execute("COMMIT")
+                except BaseException:
+                    self._db.execute("ROLLBACK")
+                    raise
+            except sqlite3.Error as error:
+                raise StoreError(f"the database cannot be written ({error}): is the disk full?") from error
+
+    def enqueue(self, message: Outgoing) -> int:
+        """Add to the outbox; returns how many old messages had to go because it was full."""
+        with self._transaction() as db:
+            _insert(db, message)
+            (count,) = db.execute("SELECT COUNT(*) FROM outbox").fetchone()
+            excess = max(count - self._max_messages, 0)
+            if excess:
+                db.execute("DELETE FROM outbox WHERE id IN (SELECT id FROM outbox ORDER BY id LIMIT ?)", (excess,))
+            return excess
+
+    def pending(self, after: int, limit: int) -> list[Outgoing]:
+        """The oldest messages with an id above `after`, expired ones dropped."""
+        with self._transaction() as db:
+            db.execute("DELETE FROM outbox WHERE expires IS NOT NULL AND expires < ?", (time.time(),))
+            rows = db.execute(
+                "SELECT topic, payload, content_type, correlation, expires, id FROM outbox WHERE id > ? ORDER BY id LIMIT ?",
+                (after, limit),
+            ).fetchall()
+        return [Outgoing(*row) for row in rows]
+
+    def delivered(self, message_id: int) -> None:
+        with self._transaction() as db:
+            db.execute("DELETE FROM outbox WHERE id = ?", (message_id,))
+
+    def outbox_size(self) -> int:
+        with self._transaction() as db:
+            (count,) = db.execute("SELECT COUNT(*) FROM outbox").fetchone()
+        return int(count)
+
+    def take_over(self, command: StoredCommand) -> bool:
+        """Keep a command until its reply is written. A duplicate is not kept again: if it was answered already, the
+        answer goes out once more. Returns True where the command is new."""
+        with self._transaction() as db:
+            db.execute("DELETE FROM answered WHERE expires < ?", (time.time(),))
+            row = db.execute(
+                "SELECT topic, payload, correlation FROM answered WHERE digest = ?", (command.digest,)
+            ).fetchone()
+            if row:
+                _insert(db, Outgoing(row[0], row[1], "application/json", row[2], command.expires))
+                return False
+            cursor = db.execute(
+                "INSERT OR IGNORE INTO inbox (name, payload, response_topic, correlation, expires, digest) "
+                "VALUES (?, ?, ?, ?, ?, ?)",
+                (command.name, command.payload, command.response_topic, command.correlation, command.expires, command.digest),
+            )
+            return cursor.rowcount == 1
+
+    def waiting_commands(self) -> list[StoredCommand]:
+        """Commands without a reply, oldest first."""
+        with self._transaction() as db:
+            rows = db.execute(
+                "SELECT name, payload, response_topic, correlation, expires, digest, id FROM inbox ORDER BY id"
+            ).fetchall()
+        return [StoredCommand(*row) for row in rows]
+
+    def answer(self, command: StoredCommand, reply: Outgoing) -> None:
+        """In one transaction: the reply into the outbox and kept for duplicates, the command out of the inbox."""
+        with self._transaction() as db:
+            _insert(db, reply)
+            db.execute(
+                "INSERT OR REPLACE INTO answered (digest, topic, payload, correlation, expires) VALUES (?, ?, ?, ?, ?)",
+                (command.digest, reply.topic, reply.payload, reply.correlation, command.expires),
+            )
+            db.execute("DELETE FROM inbox WHERE digest = ?", (command.digest,))
+
+    def close(self) -> None:
+        with self._lock:
+            self._db.close()
+
+
+def _insert(db: sqlite3.Connection, message: Outgoing) -> None:
+    db.execute(
+        "INSERT INTO outbox (topic, payload, content_type, correlation, expires) VALUES (?, ?, ?, ?, ?)",
+        (message.topic, message.payload, message.content_type, message.correlation, message.expires),
+    )

@@ -1,0 +1,67 @@
+"""Topic names below the station's base: building them, and reading who an incoming message is for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Incoming = Literal["frame", "cmd", "ret"]
+INCOMING: tuple[Incoming, ...] = ("frame", "cmd", "ret")
+
+
+@dataclass(frozen=True)
+class Topics:
+    """All topics of one station; `base` is for example `lineside/press4`."""
+
+    base: str
+
+    @property
+    def status(self) -> str:
+        return f"{self.base}/status"
+
+    @property
+    def info(self) -> str:
+        return f"{self.base}/info"
+
+    @property
+    def health(self) -> str:
+        return f"{self.base}/health"
+
+    def result(self, camera: str) -> str:
+        return f"{self.base}/result/{camera}"
+
+    def state(self, camera: str) -> str:
+        return f"{self.base}/state/{camera}"
+
+    def event(self, camera: str) -> str:
+        return f"{self.base}/event/{camera}"
+
+    def snapshot(self, camera: str) -> str:
+        return f"{self.base}/snapshot/{camera}"
+
+    def frame(self, camera: str) -> str:
+        return f"{self.base}/frame/{camera}"
+
+    def command(self, name: str) -> str:
+        return f"{self.base}/cmd/{name}"
+
+    def response(self, command: str) -> str:
+        return f"{self.base}/rsp/{command}"
+
+    def call(self, tool: str) -> str:
+        return f"{self.base}/call/{tool}"
+
+    def returned(self, tool: str) -> str:
+        return f"{self.base}/ret/{tool}"
+
+    def subscriptions(self) -> list[tuple[str, int]]:
+        """Topic filters with their QoS."""
+        return [(f"{self.base}/{kind}/+", 1) for kind in INCOMING]
+
+    def parse(self, topic: str) -> tuple[Incoming, str] | None:
+        """Kind and name of an incoming topic, or None where it is not one of ours."""
+        kind, _, name = topic.removeprefix(f"{self.base}/").partition("/")
+        for known in INCOMING:
+            if kind == known and name and "/" not in name and topic.startswith(f"{self.base}/"):
+                return known, name
+        return None
