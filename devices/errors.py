@@ -1,7 +1,7 @@
 """What can go wrong at a wire.
 
-    DeviceError
-    └── CameraError     the camera cannot be opened or has stopped giving pictures
+DeviceError
+└── CameraError     the camera cannot be opened or has stopped giving pictures
 """
 
 from __future__ import annotations

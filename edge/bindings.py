@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from edge.config import ToolConfig
 from edge.counters import Counters
 from edge.errors import RequestError
-from edge.messages import JSON_TYPE, Call, CallReport, Return, now
+from edge.messages import JSON_TYPE, Call, CallReport, Outcome, Return, now
 from edge.policy import Policy
 from edge.store import Outgoing
 from edge.topics import Topics
@@ -46,7 +46,7 @@ class Bindings:
             return CallReport(id=call.id, name=call.name, arguments=arguments, outcome="dry_run")
         returned = self._publish_and_wait(call, tool)
         if returned is None:
-            outcome = "expired" if tool.wait_s else "issued"
+            outcome: Outcome = "expired" if tool.wait_s else "issued"
             detail = f"no return within {tool.wait_s:g} s" if tool.wait_s else ""
             return CallReport(id=call.id, name=call.name, arguments=arguments, outcome=outcome, detail=detail)
         return CallReport(

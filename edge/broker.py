@@ -45,7 +45,9 @@ def embedded_broker() -> Iterator[int]:
     try:
         from iotcore import Broker
     except ImportError as error:
-        raise BrokerError("the embedded broker needs iotcore: pip install 'lineside[demo]', or name a broker") from error
+        raise BrokerError(
+            "the embedded broker needs iotcore: pip install 'lineside[demo]', or name a broker"
+        ) from error
     port = free_port()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "broker.toml"

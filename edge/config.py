@@ -11,7 +11,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, SecretStr, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
@@ -30,7 +30,7 @@ MIB = 1024 * 1024
 class StationConfig:
     """`name` identifies the station; `base_topic` is `lineside/{name}` unless given."""
 
-    name: str = Field("station", pattern=NAME)
+    name: Annotated[str, Field(pattern=NAME)] = "station"
     base_topic: str = ""
 
 
@@ -39,14 +39,14 @@ class MqttConfig:
     """Where the broker is. `response_prefixes` are the topics, besides our own `rsp/`, that a requester may name."""
 
     host: str = "localhost"
-    port: int = Field(1883, ge=1, le=65535)
+    port: Annotated[int, Field(ge=1, le=65535)] = 1883
     username: str = ""
     password: SecretStr = SecretStr("")
     tls: bool = False
     ca_file: str = ""
     client_id: str = ""
-    keepalive_s: int = Field(30, ge=5)
-    session_expiry_s: int = Field(3600, ge=0)
+    keepalive_s: Annotated[int, Field(ge=5)] = 30
+    session_expiry_s: Annotated[int, Field(ge=0)] = 3600
     response_prefixes: tuple[str, ...] = ("clients/",)
 
 
@@ -55,10 +55,10 @@ class ModelConfig:
     """`bundle` is a folder; the default model where it is empty. `threads` 0 means one a core."""
 
     bundle: str = ""
-    threads: int = Field(0, ge=0)
-    capacity: int = Field(4096, ge=64)
-    temperature: float = Field(0.15, ge=0)
-    max_tokens: int = Field(256, ge=1)
+    threads: Annotated[int, Field(ge=0)] = 0
+    capacity: Annotated[int, Field(ge=64)] = 4096
+    temperature: Annotated[float, Field(ge=0)] = 0.15
+    max_tokens: Annotated[int, Field(ge=1)] = 256
     seed: int = 0
 
 
@@ -68,7 +68,7 @@ class CameraConfig:
 
     kind: Literal["folder", "video", "mqtt"]
     source: str = ""
-    interval_s: float = Field(0.0, ge=0)
+    interval_s: Annotated[float, Field(ge=0)] = 0.0
     loop: bool = False
 
 
@@ -78,10 +78,10 @@ class InspectConfig:
 
     defect_types: tuple[str, ...] = ("pitting",)
     instruction: str = ""
-    pass_below: float = Field(0.35, ge=0, le=1)
-    fail_above: float = Field(0.65, ge=0, le=1)
-    max_pixels: int = Field(DEFAULT_MAX_PIXELS, ge=1)
-    max_age_s: float = Field(10.0, gt=0)
+    pass_below: Annotated[float, Field(ge=0, le=1)] = 0.35
+    fail_above: Annotated[float, Field(ge=0, le=1)] = 0.65
+    max_pixels: Annotated[int, Field(ge=1)] = DEFAULT_MAX_PIXELS
+    max_age_s: Annotated[float, Field(gt=0)] = 10.0
     evidence_folder: str = ""
 
 
@@ -95,7 +95,7 @@ class ToolConfig:
     )
     allowed: bool = True
     dry_run: bool = False
-    wait_s: float = Field(5.0, ge=0)
+    wait_s: Annotated[float, Field(ge=0)] = 5.0
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -103,7 +103,7 @@ class CommandConfig:
     """How commands in plain language are put to the model, and how long a reply is kept for duplicates."""
 
     system: str = "You control a production line. Call a function, or say that none fits."
-    expiry_s: float = Field(60.0, gt=0)
+    expiry_s: Annotated[float, Field(gt=0)] = 60.0
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -111,8 +111,8 @@ class StoreConfig:
     """The daemon's database. `max_messages` bounds the outbox; the oldest results go first when it is full."""
 
     path: str = "lineside.db"
-    max_messages: int = Field(100_000, ge=10)
-    max_payload_bytes: int = Field(8 * MIB, ge=1024)
+    max_messages: Annotated[int, Field(ge=10)] = 100_000
+    max_payload_bytes: Annotated[int, Field(ge=1024)] = 8 * MIB
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 from devices.camera import CameraSettings, open_camera
 from edge import __version__
@@ -27,6 +27,12 @@ from runtime.engine import Engine
 log = logging.getLogger("lineside.daemon")
 HEALTH_EVERY_S = 10.0
 HEALTH_EXPIRY_S = 60
+
+
+class Part(Protocol):
+    def start(self) -> None: ...
+
+    def close(self) -> None: ...
 
 
 class Daemon:
@@ -64,22 +70,23 @@ class Daemon:
             opened = open_camera(settings, self.config.folder)
             if opened is not None:
                 threads.append(
-                    CameraThread(
-                        name, opened, self.pipeline, self.topics, self.outbox.put, self.counters, self._online
-                    )
+                    CameraThread(name, opened, self.pipeline, self.topics, self.outbox.put, self.counters, self._online)
                 )
         return threads
 
     def __enter__(self) -> Self:
-        for part in (self.outbox, self.pipeline, self.commands, self.frames, *self._cameras):
+        self.outbox.start()
+        for part in self._parts():
             part.start()
         self.connection.start()
         self._health.start()
         return self
 
-    def __exit__(self, _type: type[BaseException] | None, _error: BaseException | None, _tb: TracebackType | None) -> None:
+    def __exit__(
+        self, _type: type[BaseException] | None, _error: BaseException | None, _tb: TracebackType | None
+    ) -> None:
         self._stop.set()
-        for part in (*self._cameras, self.frames, self.pipeline, self.commands):
+        for part in reversed(self._parts()):
             part.close()
         if self.connection.connected.is_set():
             self.outbox.drain(timeout_s=3.0)
@@ -88,6 +95,10 @@ class Daemon:
         self.connection.stop()
         self.outbox.close()
         self.store.close()
+
+    def _parts(self) -> list[Part]:
+        """Everything with a thread except the outbox, consumers before producers."""
+        return [self.pipeline, self.commands, self.frames, *self._cameras]
 
     def stop(self) -> None:
         self._stop.set()

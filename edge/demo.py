@@ -1,4 +1,4 @@
-"""The demo: a station plays its pictures; a second client watches the broker, sends a command and carries out the call."""
+"""The demo: a station plays its pictures; a second client watches the broker, sends a command, carries out the call."""
 
 from __future__ import annotations
 
@@ -60,10 +60,10 @@ class Watcher:
             call = json.loads(message.payload)
             done = {"id": call["id"], "outcome": "achieved", "detail": f"{tool} done"}
             client.publish(self.topics.returned(tool), json.dumps(done), qos=1)
-        self.messages.put((message.topic, message.payload))
+        self.messages.put((message.topic, bytes(message.payload)))
 
     def send_command(self, text: str) -> None:
-        properties = Properties(PacketTypes.PUBLISH)
+        properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
         properties.ResponseTopic = self.topics.response("ask")
         properties.CorrelationData = b"demo-1"
         self.client.publish(self.topics.command("ask"), text, qos=1, properties=properties)

@@ -1,10 +1,10 @@
 """What can go wrong in the daemon.
 
-    EdgeError
-    ├── ConfigError        the station file or a LINESIDE_* variable is wrong; names the key
-    ├── BrokerError        the broker refused the connection or cannot be reached
-    ├── StoreError         the daemon's database cannot be used
-    └── RequestError       a command or frame is refused; carries a code for the reply
+EdgeError
+├── ConfigError        the station file or a LINESIDE_* variable is wrong; names the key
+├── BrokerError        the broker refused the connection or cannot be reached
+├── StoreError         the daemon's database cannot be used
+└── RequestError       a command or frame is refused; carries a code for the reply
 """
 
 from __future__ import annotations

@@ -86,7 +86,9 @@ class FrameIntake:
         try:
             reference = FrameReference.model_validate_json(payload)
         except ValidationError as error:
-            problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors(include_input=False))
+            problems = "; ".join(
+                f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors(include_input=False)
+            )
             raise RequestError("malformed", f"not a frame reference: {problems}") from None
         path = (self._folder / reference.path).resolve()
         if not path.is_relative_to(self._folder):

@@ -1,4 +1,4 @@
-"""Logging: lines for people on a terminal, one JSON object a line otherwise. Secrets never reach a log: none is passed to it."""
+"""Logging: lines for people on a terminal, one JSON object a line otherwise. No secret is ever passed to it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,12 @@ class JsonFormatter(logging.Formatter):
     """One JSON object a line, for journald and log shippers."""
 
     def format(self, record: logging.LogRecord) -> str:
-        entry = {"ts": self.formatTime(record), "level": record.levelname, "logger": record.name, "message": record.getMessage()}
+        entry = {
+            "ts": self.formatTime(record),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
         if record.exc_info:
             entry["error"] = self.formatException(record.exc_info)
         return json.dumps(entry, ensure_ascii=False)

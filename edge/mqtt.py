@@ -1,8 +1,9 @@
 """The connection to the broker: MQTT 5 on paho, with what paho leaves to its user.
 
-An exception in a paho callback would kill its network thread while `is_connected()` stays true, so callbacks are wrapped;
-TCP_NODELAY is set, since a QoS 1 round trip takes 88 ms without it; commands are acknowledged by hand, after they were
-taken over; and the broker's maximum packet size, which paho ignores, is checked before publishing.
+An exception in a paho callback would kill its network thread while `is_connected()` stays true, so callbacks are
+wrapped;
+TCP_NODELAY is set, since a QoS 1 round trip takes 88 ms without it; commands are acknowledged by hand, after
+they were taken over; and the broker's maximum packet size, which paho ignores, is checked before publishing.
 """
 
 from __future__ import annotations
@@ -84,7 +85,7 @@ class Connection:
 
     def start(self) -> None:
         """Connect in the background, and again whenever the connection is lost. A broker that is down is waited for."""
-        properties = Properties(PacketTypes.CONNECT)
+        properties = _properties(PacketTypes.CONNECT)
         properties.SessionExpiryInterval = self._config.session_expiry_s
         self._client.connect_async(
             self._config.host,
@@ -103,7 +104,7 @@ class Connection:
     def drop(self) -> None:
         """Cut the TCP connection without a goodbye, as a network outage would; used by fault tests."""
         sock = self._client.socket()
-        if sock is not None:
+        if isinstance(sock, socket.socket):
             sock.shutdown(socket.SHUT_RDWR)
 
     def fits(self, payload: bytes) -> bool:
@@ -129,7 +130,7 @@ class Connection:
         """
         if not self.fits(payload):
             raise BrokerError(f"{topic}: {len(payload)} bytes are more than the broker takes ({self._max_packet})")
-        properties = Properties(PacketTypes.PUBLISH)
+        properties = _properties(PacketTypes.PUBLISH)
         properties.ContentType = content_type
         if correlation is not None:
             properties.CorrelationData = correlation
@@ -149,7 +150,9 @@ class Connection:
 
     # Callbacks, all on paho's network thread
 
-    def _handle_connect(self, client: paho.Client, _data: Any, _flags: Any, reason: ReasonCode, properties: Any) -> None:
+    def _handle_connect(
+        self, client: paho.Client, _data: Any, _flags: Any, reason: ReasonCode, properties: Any
+    ) -> None:
         if reason.is_failure:
             self.refused = str(reason)
             log.error("the broker at %s:%d refused the connection: %s", self._config.host, self._config.port, reason)
@@ -171,14 +174,14 @@ class Connection:
         properties = message.properties
         incoming = Message(
             topic=message.topic,
-            payload=message.payload,
+            payload=bytes(message.payload),
             qos=qos,
             retain=message.retain,
             response_topic=getattr(properties, "ResponseTopic", ""),
             correlation=getattr(properties, "CorrelationData", None),
             expiry_s=getattr(properties, "MessageExpiryInterval", None),
             user=dict(getattr(properties, "UserProperty", [])),
-            acknowledge=(lambda: client.ack(mid, qos)) if qos else (lambda: None),
+            acknowledge=lambda: _acknowledge(client, mid, qos),
         )
         _guarded(lambda: self._on_message(incoming))
 
@@ -198,6 +201,11 @@ def _guarded(callback: Callable[[], None]) -> None:
         log.exception("a message could not be handled")
 
 
+def _acknowledge(client: paho.Client, mid: int, qos: int) -> None:
+    if qos:
+        client.ack(mid, qos)
+
+
 def _no_delay(_client: paho.Client, _data: Any, sock: Any) -> None:
     try:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -205,8 +213,12 @@ def _no_delay(_client: paho.Client, _data: Any, sock: Any) -> None:
         log.debug("TCP_NODELAY could not be set")
 
 
+def _properties(packet: int) -> Properties:
+    return Properties(packet)  # type: ignore[no-untyped-call]
+
+
 def _will_properties() -> Properties:
-    properties = Properties(PacketTypes.WILLMESSAGE)
+    properties = _properties(PacketTypes.WILLMESSAGE)
     properties.WillDelayInterval = WILL_DELAY_S
     properties.ContentType = "text/plain"
     return properties

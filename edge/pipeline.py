@@ -166,7 +166,6 @@ class Pipeline:
                 self._counters.add("evidence_errors")
                 log.error("the evidence picture could not be written: %s", error)
 
-
     def announce(self) -> None:
         """After a reconnect: what changed meanwhile is retained anew."""
         for camera in list(self._latest):

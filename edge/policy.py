@@ -50,5 +50,5 @@ def _validator(name: str, tool: ToolConfig) -> Draft202012Validator:
     except jsonschema.exceptions.SchemaError as error:
         raise ConfigError(f"`tools.{name}.parameters` is not a JSON Schema: {error.message}") from error
     if tool.parameters.get("type") != "object":
-        raise ConfigError(f"`tools.{name}.parameters` must have type = \"object\"")
+        raise ConfigError(f'`tools.{name}.parameters` must have type = "object"')
     return Draft202012Validator(tool.parameters)

@@ -93,7 +93,7 @@ class Store:
         with self._transaction() as db:
             _insert(db, message)
             (count,) = db.execute("SELECT COUNT(*) FROM outbox").fetchone()
-            excess = max(count - self._max_messages, 0)
+            excess = max(int(count) - self._max_messages, 0)
             if excess:
                 db.execute("DELETE FROM outbox WHERE id IN (SELECT id FROM outbox ORDER BY id LIMIT ?)", (excess,))
             return excess
@@ -103,7 +103,8 @@ class Store:
         with self._transaction() as db:
             db.execute("DELETE FROM outbox WHERE expires IS NOT NULL AND expires < ?", (time.time(),))
             rows = db.execute(
-                "SELECT topic, payload, content_type, correlation, expires, id FROM outbox WHERE id > ? ORDER BY id LIMIT ?",
+                "SELECT topic, payload, content_type, correlation, expires, id "
+                "FROM outbox WHERE id > ? ORDER BY id LIMIT ?",
                 (after, limit),
             ).fetchall()
         return [Outgoing(*row) for row in rows]
@@ -118,8 +119,10 @@ class Store:
         return int(count)
 
     def take_over(self, command: StoredCommand) -> bool:
-        """Keep a command until its reply is written. A duplicate is not kept again: if it was answered already, the
-        answer goes out once more. Returns True where the command is new."""
+        """Keep a command until its reply is written; True where it is new.
+
+        A duplicate is not kept again: if it was answered already, the answer goes out once more.
+        """
         with self._transaction() as db:
             db.execute("DELETE FROM answered WHERE expires < ?", (time.time(),))
             row = db.execute(
@@ -131,9 +134,16 @@ class Store:
             cursor = db.execute(
                 "INSERT OR IGNORE INTO inbox (name, payload, response_topic, correlation, expires, digest) "
                 "VALUES (?, ?, ?, ?, ?, ?)",
-                (command.name, command.payload, command.response_topic, command.correlation, command.expires, command.digest),
+                (
+                    command.name,
+                    command.payload,
+                    command.response_topic,
+                    command.correlation,
+                    command.expires,
+                    command.digest,
+                ),
             )
-            return cursor.rowcount == 1
+            return bool(cursor.rowcount == 1)
 
     def waiting_commands(self) -> list[StoredCommand]:
         """Commands without a reply, oldest first."""

@@ -15,6 +15,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from mistral_common.tokens.tokenizers.image import ImageConfig
+
 from export.checkpoint.config import read_config
 from export.checkpoint.tensors import Checkpoint
 from export.errors import DiskTooSmall, MissingPart, TargetExists, Unsupported
@@ -109,7 +111,9 @@ def plan(folder: Path, checkpoint: Checkpoint, precisions: Precisions) -> Planne
     return Planned(network, (vision, decoder))
 
 
-def _stream(planned: Planned, checkpoint: Checkpoint, partial: Path, journal: Journal, progress: Progress | None) -> str:
+def _stream(
+    planned: Planned, checkpoint: Checkpoint, partial: Path, journal: Journal, progress: Progress | None
+) -> str:
     """Fill the weight files; returns a hash over all source tensors."""
     done_bytes = 0
     for graph in planned.graphs:
@@ -138,7 +142,7 @@ def _manifest(
     name: str, source: str, source_sha256: str, network: NetworkConfig, tokenizer: Tokenizer, precisions: Precisions
 ) -> Manifest:
     decoder, vision = network.decoder, network.vision
-    image = tokenizer.image_config
+    image = image_config(tokenizer)
     return Manifest(
         format_version=FORMAT_VERSION,
         name=name,
@@ -177,15 +181,21 @@ def _publish(partial: Path, target: Path, manifest: Manifest) -> None:
 def _tokenizer(folder: Path) -> Tokenizer:
     path = folder / "tekken.json"
     if not path.exists():
-        raise MissingPart(f"{path} is missing: Lineside tokenizes with mistral-common and needs Mistral's own tekken.json")
-    tokenizer = Tokenizer(path)
+        raise MissingPart(
+            f"{path} is missing: Lineside tokenizes with mistral-common and needs Mistral's own tekken.json"
+        )
+    return Tokenizer(path)
+
+
+def image_config(tokenizer: Tokenizer) -> ImageConfig:
+    """Raises Unsupported where the tokenizer does not take pictures."""
     if tokenizer.image_config is None:
-        raise Unsupported(f"{path} has no image section: this checkpoint does not take pictures")
-    return tokenizer
+        raise Unsupported("tekken.json has no image section: this checkpoint does not take pictures")
+    return tokenizer.image_config
 
 
 def _check_image_size(network: NetworkConfig, tokenizer: Tokenizer, folder: Path) -> None:
-    image, vision = tokenizer.image_config, network.vision
+    image, vision = image_config(tokenizer), network.vision
     found = (image.image_patch_size, image.spatial_merge_size)
     if found != (vision.patch_size, vision.spatial_merge_size):
         wanted = (vision.patch_size, vision.spatial_merge_size)
@@ -198,9 +208,8 @@ def _check_image_size(network: NetworkConfig, tokenizer: Tokenizer, folder: Path
 def _check_disk(target: Path, needed: int) -> None:
     free = shutil.disk_usage(target.absolute().parent).free
     if free < needed + SPARE_BYTES:
-        raise DiskTooSmall(
-            f"{target.absolute().parent} has {free / 1e9:.2f} GB free, the bundle needs {(needed + SPARE_BYTES) / 1e9:.2f} GB"
-        )
+        wanted = (needed + SPARE_BYTES) / 1e9
+        raise DiskTooSmall(f"{target.absolute().parent} has {free / 1e9:.2f} GB free, the bundle needs {wanted:.2f} GB")
 
 
 def _card(folder: Path, network: NetworkConfig, precisions: Precisions) -> str:

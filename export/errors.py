@@ -1,12 +1,12 @@
 """What can go wrong in an export.
 
-    ExportError
-    ├── CheckpointError       the checkpoint cannot be used
-    │   ├── MissingPart       a file, shard or tensor is missing
-    │   └── Unsupported       an architecture, option or number format that Lineside does not export
-    ├── DiskTooSmall          the bundle would not fit; found before the work starts
-    ├── TargetExists          the bundle folder is there already
-    └── ParityError           the finished graphs do not compute finite numbers
+ExportError
+├── CheckpointError       the checkpoint cannot be used
+│   ├── MissingPart       a file, shard or tensor is missing
+│   └── Unsupported       an architecture, option or number format that Lineside does not export
+├── DiskTooSmall          the bundle would not fit; found before the work starts
+├── TargetExists          the bundle folder is there already
+└── ParityError           the finished graphs do not compute finite numbers
 """
 
 from __future__ import annotations

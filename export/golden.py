@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -34,4 +35,5 @@ def write_golden(folder: Path, manifest: Manifest) -> None:
     for name, array in outputs.items():
         if not np.isfinite(array).all():
             raise ParityError(f"the exported graphs compute numbers that are not finite ({name}): damaged checkpoint?")
-    np.savez_compressed(folder / GOLDEN_FILE, pixels=pixels, ids=ids, steps=steps, **outputs)
+    arrays: dict[str, Any] = {"pixels": pixels, "ids": ids, "steps": steps, **outputs}
+    np.savez_compressed(folder / GOLDEN_FILE, **arrays)

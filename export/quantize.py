@@ -73,6 +73,8 @@ def _blocks(weight: Float32) -> Float32:
     return np.ascontiguousarray(weight, dtype=np.float32).reshape(-1, BLOCK_SIZE)
 
 
-def _restore(chosen: npt.NDArray[np.floating], scales: npt.NDArray[np.floating], shape: tuple[int, ...]) -> tuple[Int8, Float32]:
+def _restore(
+    chosen: npt.NDArray[np.floating], scales: npt.NDArray[np.floating], shape: tuple[int, ...]
+) -> tuple[Int8, Float32]:
     integers = chosen.astype(np.int8).reshape(shape)
     return integers, scales.astype(np.float32).reshape(shape[0], shape[1] // BLOCK_SIZE)

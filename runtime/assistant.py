@@ -53,14 +53,12 @@ def ask(
         generation = engine.decode(
             sequence, max_tokens=max_tokens, sampling=sampling, constraint=constraint, cancelled=cancelled
         )
-    text, calls = "", ()
+    calls: tuple[ToolCall, ...] = ()
     if generation.finish_reason == "stop":
         text, calls = parse_tool_calls(engine.tokenizer, generation.ids)
     else:
         text = engine.tokenizer.decode(_before_calls(engine, generation.ids))
-    return Answer(
-        text.strip(), calls, generation.finish_reason, sequence.timings, len(prompt.ids), len(generation.ids)
-    )
+    return Answer(text.strip(), calls, generation.finish_reason, sequence.timings, len(prompt.ids), len(generation.ids))
 
 
 def _before_calls(engine: Engine, ids: tuple[int, ...]) -> tuple[int, ...]:

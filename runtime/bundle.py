@@ -1,4 +1,4 @@
-"""The bundle: a directory with graphs, weights, tokenizer and self-test, described by `bundle.json` and verified before use."""
+"""The bundle: a directory with graphs, weights, tokenizer and self-test, described by `bundle.json`."""
 
 from __future__ import annotations
 
@@ -96,14 +96,18 @@ def open_bundle(path: Path) -> Bundle:
     try:
         raw = (path / MANIFEST).read_bytes()
     except OSError as error:
-        raise BundleFormat(f"{path / MANIFEST} cannot be read ({error.strerror}): is {path} a bundle folder?") from error
+        raise BundleFormat(
+            f"{path / MANIFEST} cannot be read ({error.strerror}): is {path} a bundle folder?"
+        ) from error
     manifest = _parse(raw, path / MANIFEST)
     for name, entry in manifest.files.items():
         file = path / name
         if not file.is_file():
             raise BundleDamaged(f"{file} is missing: copy the bundle again or export it anew")
         if file.stat().st_size != entry.bytes:
-            raise BundleDamaged(f"{file} has {file.stat().st_size} bytes instead of {entry.bytes}: copy the bundle again")
+            raise BundleDamaged(
+                f"{file} has {file.stat().st_size} bytes instead of {entry.bytes}: copy the bundle again"
+            )
     return Bundle(path, manifest, hashlib.sha256(raw).hexdigest())
 
 

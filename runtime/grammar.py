@@ -1,4 +1,4 @@
-"""Grammars that bound what the model can write: JSON under a schema, and function calls (llguidance, mistral-common)."""
+"""Grammars that bound what the model can write: JSON under a schema, and function calls (by llguidance)."""
 
 from __future__ import annotations
 
@@ -80,7 +80,8 @@ class Grammars:
     def tools(self, tools: Sequence[Tool], choice: ToolChoice = "auto") -> Constraint:
         """Text or calls of these tools, each call with arguments that satisfy the tool's parameters."""
         bound = [
-            to_mistral_tool(Tool(tool.name, tool.description, {**tool.parameters, "x-guidance": SPACED})) for tool in tools
+            to_mistral_tool(Tool(tool.name, tool.description, {**tool.parameters, "x-guidance": SPACED}))
+            for tool in tools
         ]
         lark = self._factory.get_lark_from_jinja(
             template=self._factory.select_jinja_template(),

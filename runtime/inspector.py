@@ -117,6 +117,8 @@ def fail_probability(probabilities: Mapping[Verdict, float]) -> float:
 def _candidates(token_bytes: list[bytes]) -> dict[Verdict, npt.NDArray[np.int64]]:
     """For each verdict, the tokens that are a non-empty beginning of its name."""
     return {
-        name: np.asarray([i for i, piece in enumerate(token_bytes) if piece and name.encode().startswith(piece)], np.int64)
+        name: np.asarray(
+            [i for i, piece in enumerate(token_bytes) if piece and name.encode().startswith(piece)], np.int64
+        )
         for name in VERDICTS
     }

@@ -39,7 +39,9 @@ def decode_picture(data: bytes, max_pixels: int = DEFAULT_MAX_PIXELS) -> Picture
     except UnidentifiedImageError as error:
         raise PictureUndecodable(f"{len(data)} bytes that are neither a JPEG nor a PNG") from error
     except Image.DecompressionBombError as error:
-        raise PictureTooLarge(f"the picture has too many pixels; the limit is {max_pixels / 1e6:.1f} megapixels") from error
+        raise PictureTooLarge(
+            f"the picture has too many pixels; the limit is {max_pixels / 1e6:.1f} megapixels"
+        ) from error
     except (OSError, SyntaxError, ValueError, EOFError) as error:
         raise PictureUndecodable(f"the picture is damaged or cut short ({error})") from error
 

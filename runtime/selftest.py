@@ -53,9 +53,9 @@ def self_test(bundle: Bundle) -> SelfTestReport:
     except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
         raise SelfTestFailed(f"{path} cannot be used ({error}): copy the bundle again") from error
     errors = {name: relative_error(array, stored[name]) for name, array in outputs.items()}
-    for name, error in errors.items():
-        if not error <= TOLERANCE:  # NaN fails too
-            raise SelfTestFailed(f"{bundle.path}: {name} is off by {error:.3g} (allowed {TOLERANCE}): export anew")
+    for name, distance in errors.items():
+        if not distance <= TOLERANCE:  # NaN fails too
+            raise SelfTestFailed(f"{bundle.path}: {name} is off by {distance:.3g} (allowed {TOLERANCE}): export anew")
     return SelfTestReport(errors)
 
 

@@ -96,7 +96,12 @@ class OrtDecoder:
 
     def _bind(self, ids: npt.NDArray[np.int64], image_embeds: npt.NDArray[np.float32]) -> ort.IOBinding:
         binding = self._session.io_binding()
-        for name, array in (("ids", ids), ("image_embeds", image_embeds), ("seqlens", self._seqlens), ("total", self._total)):
+        for name, array in (
+            ("ids", ids),
+            ("image_embeds", image_embeds),
+            ("seqlens", self._seqlens),
+            ("total", self._total),
+        ):
             binding.bind_ortvalue_input(name, ort.OrtValue.ortvalue_from_numpy(array))
         binding.bind_ortvalue_output("logits", ort.OrtValue.ortvalue_from_numpy(self._logits))
         for name, value in self._cache_values.items():
@@ -108,7 +113,8 @@ class OrtDecoder:
         self._seqlens[0] = past + length - 1
         self._total[()] = past + length
         self._session.run_with_iobinding(binding, self._run_options)
-        return self._logits[0]
+        row: npt.NDArray[np.float32] = self._logits[0]
+        return row
 
     def prefill(
         self, ids: npt.NDArray[np.int64], past: int, image_embeds: npt.NDArray[np.float32] | None

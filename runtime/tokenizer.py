@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -39,19 +39,20 @@ class Tokenizer:
 
     def __init__(self, path: Path) -> None:
         try:
-            self.mistral: MistralTokenizer = MistralTokenizer.from_file(str(path), mode=ValidationMode.serving)
+            self.mistral: Any = MistralTokenizer.from_file(str(path), mode=ValidationMode.serving)
         except (OSError, ValueError, KeyError, AssertionError, MistralCommonException) as error:
             raise BundleFormat(f"{path}: not a Tekken tokenizer file ({error})") from error
-        self._inner: Any = self.mistral.instruct_tokenizer.tokenizer
+        self._inner = cast(Any, self.mistral.instruct_tokenizer.tokenizer)
         self.version: str = str(self._inner.version.value)
         self.vocab_size: int = int(self._inner.n_words)
         self.eos_id: int = int(self._inner.eos_id)
+        pieces = ((self._inner.id_to_piece(i), i) for i in range(self._inner.num_special_tokens))
+        self._special_ids: dict[str, int] = dict(pieces)
         self.image_config: ImageConfig | None = self._inner.image
 
     def special_id(self, name: str) -> int | None:
         """The id of a special token such as `[IMG]`, or None where this vocabulary lacks it."""
-        token: int | None = self._inner._special_tokens_reverse_vocab.get(name)
-        return token
+        return self._special_ids.get(name)
 
     def encode_chat(self, messages: Sequence[Message], tools: Sequence[Tool] = ()) -> Prompt:
         """Tokenize a conversation that ends in a user or tool turn.
@@ -59,7 +60,7 @@ class Tokenizer:
         Raises:
             AnswerError: mistral-common refuses the order or content of the messages.
         """
-        request = ChatCompletionRequest(
+        request: ChatCompletionRequest[Any] = ChatCompletionRequest(
             messages=[_to_mistral(message) for message in messages],
             tools=[to_mistral_tool(tool) for tool in tools] or None,
             model="lineside",
@@ -122,7 +123,5 @@ def _call_to_mistral(call: ToolCall) -> MistralToolCall:
 
 
 def to_mistral_tool(tool: Tool) -> MistralTool:
-    function = Function(
-        name=tool.name, description=tool.description, parameters=dict(tool.parameters), strict=True
-    )
+    function = Function(name=tool.name, description=tool.description, parameters=dict(tool.parameters), strict=True)
     return MistralTool(function=function)

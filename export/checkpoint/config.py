@@ -32,7 +32,9 @@ def read_config(folder: Path, *, has_head: bool) -> NetworkConfig:
     try:
         config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise MissingPart(f"{path} is missing: a checkpoint folder holds config.json, safetensors and tekken.json") from error
+        raise MissingPart(
+            f"{path} is missing: a checkpoint folder holds config.json, safetensors and tekken.json"
+        ) from error
     except ValueError as error:
         raise Unsupported(f"{path} is not JSON: {error}") from error
     architecture = (config.get("architectures") or ["none"])[0]

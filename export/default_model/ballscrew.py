@@ -85,7 +85,7 @@ def random_crop(example: Example, rng: np.random.Generator) -> Example:
         Defect(d.type, ((d.box[0] - x) * sx, (d.box[1] - y) * sy, (d.box[2] - x) * sx, (d.box[3] - y) * sy))
         for d in example.defects
     )
-    return Example(example.name, example.position, picture.astype(np.uint8), defects)
+    return Example(example.name, example.position, np.asarray(picture, dtype=np.uint8), defects)
 
 
 def paste_defect(example: Example, donor: Example, rng: np.random.Generator) -> Example:
@@ -100,19 +100,20 @@ def paste_defect(example: Example, donor: Example, rng: np.random.Generator) -> 
     height, width = example.picture.shape[:2]
     if w + 2 >= width or h + 2 >= height:
         return example
-    patch = cv2.resize(patch, (w, h), interpolation=cv2.INTER_AREA)[:: rng.choice((-1, 1)), :: rng.choice((-1, 1))]
+    scaled = np.asarray(cv2.resize(patch, (w, h), interpolation=cv2.INTER_AREA), dtype=np.float32)
+    scaled = scaled[:: rng.choice((-1, 1)), :: rng.choice((-1, 1))]
     x, y = int(rng.integers(width - w)), int(rng.integers(height - h))
     inset = margin * scale
     box = (x + inset, y + inset, x + w - inset, y + h - inset)
     if any(_overlap(box, d.box) for d in example.defects):
         return example
-    mask = np.zeros((h, w, 1), np.float32)
-    cv2.ellipse(mask, (w // 2, h // 2), (max(w // 2 - 2, 1), max(h // 2 - 2, 1)), 0, 0, 360, (1.0,), -1)
-    mask = cv2.GaussianBlur(mask, (0, 0), max(1.0, min(w, h) / 12)).reshape(h, w, 1)
+    ellipse = np.zeros((h, w), np.float32)
+    cv2.ellipse(ellipse, (w // 2, h // 2), (max(w // 2 - 2, 1), max(h // 2 - 2, 1)), 0, 0, 360, (1.0,), -1)
+    mask = cv2.GaussianBlur(ellipse, (0, 0), max(1.0, min(w, h) / 12)).reshape(h, w, 1)
     picture = example.picture.astype(np.float32)
     target = picture[y : y + h, x : x + w]
-    rim = patch.reshape(-1, 3).mean(0) * 0.5 + np.median(patch[[0, -1]].reshape(-1, 3), axis=0) * 0.5
-    shifted = patch + (target.mean(axis=(0, 1)) - rim) * rng.uniform(0.3, 1.0)
+    rim = scaled.reshape(-1, 3).mean(0) * 0.5 + np.median(scaled[[0, -1]].reshape(-1, 3), axis=0) * 0.5
+    shifted = scaled + (target.mean(axis=(0, 1)) - rim) * rng.uniform(0.3, 1.0)
     picture[y : y + h, x : x + w] = target * (1 - mask) + shifted * mask
     pasted = Defect(defect.type, box)
     return Example(

@@ -6,6 +6,7 @@ Train and test phrases are apart: a phrase of `TEST_PHRASES` never occurs in tra
 from __future__ import annotations
 
 import json
+import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,8 @@ from runtime.chat import Message, Tool, ToolCall
 SYSTEM_TEXT = "You control a production line. Call a function, or say that none fits."
 NO_TOOL_TEXT = "No function fits."
 CALL_ID = "000000000"
-WORDS = {10: "ten", 20: "twenty", 25: "a quarter", 30: "thirty", 40: "forty", 50: "half", 60: "sixty", 75: "three quarters",
-         80: "eighty", 90: "ninety", 100: "full"}  # fmt: skip
+WORDS = {10: "ten", 20: "twenty", 25: "a quarter", 30: "thirty", 40: "forty", 50: "half", 60: "sixty"}
+WORDS |= {75: "three quarters", 80: "eighty", 90: "ninety", 100: "full"}
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,7 @@ def _tool(name: str, description: str, **properties: dict[str, Any]) -> Tool:
 
 
 PERCENT = {"type": "integer", "minimum": 0, "maximum": 100}
+DEGREES = {"type": "integer", "minimum": 0, "maximum": 120}
 TOOLS = {
     tool.name: tool
     for tool in (
@@ -48,50 +50,13 @@ TOOLS = {
         _tool("set_lamp", "Set the color of the signal lamp.", color={"enum": ["red", "yellow", "green", "off"]}),
         _tool("count_parts", "Count the parts of a period.", period={"enum": ["hour", "shift", "day"]}),
         _tool("take_picture", "Take a picture."),
-        _tool("set_temperature", "Set the temperature in degrees.", degrees={"type": "integer", "minimum": 0, "maximum": 120}),
+        _tool("set_temperature", "Set the temperature in degrees.", degrees=DEGREES),
     )
-}  # fmt: skip
-
-TRAIN_PHRASES: dict[str, tuple[str, ...]] = {
-    "set_belt_speed": (
-        "set the belt to {p}", "run the belt at {p}", "belt speed {p}", "put the conveyor at {p}", "set belt speed to {p}",
-        "make the belt run at {p}", "bring the conveyor to {p}", "the belt should run at {p}", "set the conveyor to {p}",
-        "please set the belt speed to {p}", "drive the belt at {p}", "slow the belt to {p}", "speed the belt up to {p}",
-    ),
-    "set_light": (
-        "set the light to {p}", "dim the light to {p}", "light at {p}", "put the lights at {p}", "brightness {p}",
-        "turn the light to {p}", "make the light {p}", "the light should be at {p}", "set brightness to {p}",
-    ),
-    "stop_line": ("stop the line", "stop", "halt the line", "stop everything", "please stop the line now", "stop production",
-                  "shut down the line", "bring the line to a stop"),
-    "start_line": ("start the line", "start", "resume the line", "run the line again", "please start the line",
-                   "start production", "restart the line", "get the line going"),
-    "reject_part": ("reject the part", "reject this part", "throw this part out", "this part is bad, reject it",
-                    "remove the part", "kick this one out", "sort out this part"),
-    "set_gate:open": ("open the gate", "gate open", "please open the gate", "let the gate open", "open up the gate"),
-    "set_gate:closed": ("close the gate", "gate closed", "please close the gate", "shut the gate", "close up the gate"),
-    "set_lamp": ("set the lamp to {c}", "lamp {c}", "make the lamp {c}", "turn the signal lamp {c}", "switch the lamp to {c}",
-                 "the lamp should be {c}"),
-    "count_parts": ("how many parts this {t}", "count the parts of this {t}", "parts this {t}", "how many did we make this {t}",
-                    "give me the count of the {t}"),
-    "take_picture": ("take a picture", "take a photo", "picture please", "make a picture now", "grab a frame", "photo"),
-    "set_temperature": ("set the temperature to {d} degrees", "heat to {d} degrees", "temperature {d}", "warm it to {d}",
-                        "bring the temperature to {d} degrees", "set it to {d} degrees"),
-}  # fmt: skip
-
-TEST_PHRASES: dict[str, tuple[str, ...]] = {
-    "set_belt_speed": ("let the belt run at {p}", "please run the conveyor at {p}", "change the belt speed to {p}"),
-    "set_light": ("change the light to {p}", "please dim the lights to {p}"),
-    "stop_line": ("please halt production", "stop the line right now"),
-    "start_line": ("please resume production", "start the line again"),
-    "reject_part": ("please throw out this part", "the part is bad, remove it"),
-    "set_gate:open": ("can you open the gate",),
-    "set_gate:closed": ("can you shut the gate",),
-    "set_lamp": ("change the lamp to {c}", "please make the signal lamp {c}"),
-    "count_parts": ("please count the parts this {t}", "how many parts did we make this {t}"),
-    "take_picture": ("please take a photo now",),
-    "set_temperature": ("please heat it to {d} degrees", "change the temperature to {d}"),
 }
+
+_PHRASES = tomllib.loads(Path(__file__).with_name("phrases.toml").read_text(encoding="utf-8"))
+TRAIN_PHRASES: dict[str, list[str]] = _PHRASES["train"]
+TEST_PHRASES: dict[str, list[str]] = _PHRASES["test"]
 
 
 def out_of_scope(folder: Path) -> list[str]:
@@ -100,7 +65,7 @@ def out_of_scope(folder: Path) -> list[str]:
     return [str(json.loads(line)["text"]) for line in lines]
 
 
-def make_command(rng: np.random.Generator, phrases: dict[str, tuple[str, ...]], scope_free: list[str]) -> Command:
+def make_command(rng: np.random.Generator, phrases: dict[str, list[str]], scope_free: list[str]) -> Command:
     """Draw one command; about one in four is out of scope, or asks for a tool that is not on offer."""
     names = list(rng.permutation(list(TOOLS)))
     if rng.random() < 0.12:
@@ -131,7 +96,10 @@ def _fill(key: str, phrase: str, rng: np.random.Generator) -> tuple[str, dict[st
     if "{d}" in phrase:
         degrees = int(rng.integers(121))
         return phrase.format(d=degrees), {"degrees": degrees}
-    for mark, field, values in (("{c}", "color", ("red", "yellow", "green", "off")), ("{t}", "period", ("hour", "shift", "day"))):
+    for mark, field, values in (
+        ("{c}", "color", ("red", "yellow", "green", "off")),
+        ("{t}", "period", ("hour", "shift", "day")),
+    ):
         if mark in phrase:
             value = str(rng.choice(values))
             return phrase.replace(mark, value), {field: value}

@@ -1,8 +1,8 @@
 """Train the default model and save it as a Hugging Face checkpoint: `python -m export.default_model.train`.
 
-Seeded, resumable (a checkpoint every `SAVE_EVERY` steps), and bounded by a number of steps. Each step sees one batch of
-pictures and one of commands. A linear head that marks defective patches is trained beside the model and thrown away:
-it gives the vision tower a dense signal that a single verdict token does not.
+Seeded, resumable (a checkpoint every `SAVE_EVERY` steps), in two stages. First the vision tower and projector alone
+learn to mark defective patches through a linear head, which is thrown away in the end: a dense signal that a single
+verdict token does not give. Then everything is trained on answers, each step on pictures and commands.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import logging
 import math
 import shutil
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,79 +23,108 @@ from torch import Tensor, nn
 
 from export.default_model import ballscrew, commands
 from export.default_model.batches import IGNORE, Batch, command_batch, inspection_batch
+from export.default_model.initialize import initialize
 from export.default_model.network import MAX_IMAGE_SIZE, batched_hidden, batched_image_embeds, make_model
 from export.default_model.vocabulary import VOCAB_SIZE, write_tokenizer
 from runtime.tokenizer import Tokenizer
 
 log = logging.getLogger("lineside.train")
+TOWER_LEARNING_RATE = 1e-3
 LEARNING_RATE = 6e-4
-WARMUP = 100
+WARMUP = 50
 SAVE_EVERY = 200
+TOWER_PICTURES = 12
 PICTURES_PER_STEP = 8
 COMMANDS_PER_STEP = 4
+INIT_PICTURES = 150
 
 
-def train(data: Path, out: Path, steps: int, seed: int) -> None:
-    """Train for `steps` steps, going on from `out/state.pt` where it exists, and save to `out`."""
+@dataclass
+class Trainee:
+    """What is trained, and on what."""
+
+    model: Any
+    head: nn.Module
+    tokenizer: Tokenizer
+    examples: list[ballscrew.Example]
+    scope_free: list[str]
+    device: torch.device
+
+    def pictures(self, rng: np.random.Generator, count: int) -> Batch:
+        donors = [example for example in self.examples if example.defects]
+        picked = [self.examples[int(i)] for i in rng.integers(len(self.examples), size=count)]
+        return inspection_batch([ballscrew.augment(example, donors, rng) for example in picked], self.tokenizer)
+
+    def tower_losses(self, rng: np.random.Generator) -> dict[str, Tensor]:
+        return {"patch": self._patch_loss(self.pictures(rng, TOWER_PICTURES))[0]}
+
+    def joint_losses(self, rng: np.random.Generator) -> dict[str, Tensor]:
+        pictures = self.pictures(rng, PICTURES_PER_STEP)
+        patch, image_embeds = self._patch_loss(pictures)
+        said = [commands.make_command(rng, commands.TRAIN_PHRASES, self.scope_free) for _ in range(COMMANDS_PER_STEP)]
+        return {
+            "verdict": _answer_loss(self.model, pictures, image_embeds, self.device),
+            "patch": patch,
+            "command": _answer_loss(self.model, command_batch(said, self.tokenizer), None, self.device),
+        }
+
+    def _patch_loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        image_embeds = batched_image_embeds(self.model, _tensor(batch.pixels, self.device))
+        marks = self.head(image_embeds).squeeze(-1).float()
+        weight = torch.tensor(4.0, device=self.device)
+        target = _tensor(batch.defect_map, self.device)
+        return nn.functional.binary_cross_entropy_with_logits(marks, target, pos_weight=weight), image_embeds
+
+
+def train(data: Path, out: Path, tower_steps: int, steps: int, seed: int) -> None:
+    """Train for `tower_steps` and then `steps` steps, going on from `out/state.pt` where it exists; save to `out`."""
     out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(seed)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     write_tokenizer(out / "tekken.json", max_image_size=MAX_IMAGE_SIZE)
     tokenizer = Tokenizer(out / "tekken.json")
-    model: Any = make_model(VOCAB_SIZE).to(device)
-    head = nn.Linear(model.config.text_config.hidden_size, 1).to(device)
-    parameters = [*model.parameters(), *head.parameters()]
-    optimizer = torch.optim.AdamW(parameters, lr=LEARNING_RATE, betas=(0.9, 0.98), weight_decay=0.05)
-    mixed = device.type == "cuda" or torch.cpu._is_avx512_bf16_supported()
-    first = _resume(out / "state.pt", model, head, optimizer)
+    model: Any = make_model(VOCAB_SIZE)
     examples = ballscrew.load_examples(data / "ballscrew" / "train")
-    scope_free = commands.out_of_scope(data / "commands")
-    log.info("%d pictures, %.1f M parameters, %s, step %d of %d", len(examples), _millions(model), device, first, steps)
-    started, seen = time.monotonic(), {"verdict": 0.0, "patch": 0.0, "command": 0.0}
-    for step in track(range(first, steps), description="training"):
+    rng = np.random.default_rng(seed)
+    sample = [examples[int(i)].picture for i in rng.integers(len(examples), size=INIT_PICTURES)]
+    initialize(model, [tokenizer.encode_chat(ballscrew.TASK.messages(picture)).pixels[0] for picture in sample])
+    head = nn.Linear(model.config.text_config.hidden_size, 1)
+    trainee = Trainee(
+        model.to(device), head.to(device), tokenizer, examples, commands.out_of_scope(data / "commands"), device
+    )
+    log.info("%d pictures, %.1f M parameters, %s", len(examples), _millions(model), device)
+    _run(trainee, out / "state.pt", tower_steps, tower_steps + steps, seed)
+    model.save_pretrained(out)
+
+
+def _run(trainee: Trainee, state: Path, tower_steps: int, total: int, seed: int) -> None:
+    parameters = [*trainee.model.parameters(), *trainee.head.parameters()]
+    optimizer = torch.optim.AdamW(parameters, betas=(0.9, 0.98), weight_decay=0.05)
+    first = _resume(state, trainee.model, trainee.head, optimizer)
+    mixed = trainee.device.type == "cuda" or torch.cpu._is_avx512_bf16_supported()
+    started, seen = time.monotonic(), dict[str, float]()
+    for step in track(range(first, total), description="training"):
         rng = np.random.default_rng([seed, step])
+        tower = step < tower_steps
         for group in optimizer.param_groups:
-            group["lr"] = LEARNING_RATE * _schedule(step, steps)
-        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=mixed):
-            losses = _losses(model, head, examples, scope_free, tokenizer, rng, device)
+            if tower:
+                group["lr"] = TOWER_LEARNING_RATE * _schedule(step, tower_steps)
+            else:
+                group["lr"] = LEARNING_RATE * _schedule(step - tower_steps, total - tower_steps)
+        with torch.autocast(trainee.device.type, dtype=torch.bfloat16, enabled=mixed):
+            losses = trainee.tower_losses(rng) if tower else trainee.joint_losses(rng)
         optimizer.zero_grad(set_to_none=True)
         torch.stack(list(losses.values())).sum().backward()
         nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()
-        seen = {name: 0.98 * seen[name] + 0.02 * float(loss.detach()) for name, loss in losses.items()}
+        for name, loss in losses.items():
+            value = float(loss.detach())
+            seen[name] = 0.98 * seen.get(name, value) + 0.02 * value
         if (step + 1) % 50 == 0:
             rate = (time.monotonic() - started) / (step + 1 - first)
-            log.info("step %d %s %.2f s a step", step + 1, {k: round(v, 3) for k, v in seen.items()}, rate)
+            log.info("step %d of %d %s %.2f s a step", step + 1, total, {k: round(v, 3) for k, v in seen.items()}, rate)
         if (step + 1) % SAVE_EVERY == 0:
-            _save(out / "state.pt", model, head, optimizer, step + 1)
-    model.save_pretrained(out)
-
-
-def _losses(
-    model: Any,
-    head: nn.Module,
-    examples: list[ballscrew.Example],
-    scope_free: list[str],
-    tokenizer: Tokenizer,
-    rng: np.random.Generator,
-    device: torch.device,
-) -> dict[str, Tensor]:
-    donors = [example for example in examples if example.defects]
-    picked = [examples[int(i)] for i in rng.integers(len(examples), size=PICTURES_PER_STEP)]
-    varied = [ballscrew.augment(example, donors, rng) for example in picked]
-    pictures = inspection_batch(varied, tokenizer)
-    image_embeds = batched_image_embeds(model, _tensor(pictures.pixels, device))
-    marks = head(image_embeds).squeeze(-1)
-    weight = torch.tensor(4.0, device=device)
-    patch = nn.functional.binary_cross_entropy_with_logits(
-        marks, _tensor(pictures.defect_map, device), pos_weight=weight
-    )
-    said = [commands.make_command(rng, commands.TRAIN_PHRASES, scope_free) for _ in range(COMMANDS_PER_STEP)]
-    return {
-        "verdict": _answer_loss(model, pictures, image_embeds, device),
-        "patch": patch,
-        "command": _answer_loss(model, command_batch(said, tokenizer), None, device),
-    }
+            _save(state, trainee.model, trainee.head, optimizer, step + 1)
 
 
 def _answer_loss(model: Any, batch: Batch, image_embeds: Tensor | None, device: torch.device) -> Tensor:
@@ -137,18 +167,19 @@ def _save(path: Path, model: nn.Module, head: nn.Module, optimizer: torch.optim.
 
 
 def _millions(model: nn.Module) -> float:
-    return sum(parameter.numel() for parameter in model.parameters()) / 1e6
+    return float(sum(parameter.numel() for parameter in model.parameters())) / 1e6
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path, help="folder with ballscrew/ and commands/")
     parser.add_argument("out", type=Path, help="folder of the checkpoint")
-    parser.add_argument("--steps", type=int, default=2400)
+    parser.add_argument("--tower-steps", type=int, default=600)
+    parser.add_argument("--steps", type=int, default=1800)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    train(arguments.data, arguments.out, arguments.steps, arguments.seed)
+    train(arguments.data, arguments.out, arguments.tower_steps, arguments.steps, arguments.seed)
 
 
 if __name__ == "__main__":

@@ -20,9 +20,7 @@ PUBLISHED_IDS = {32: "[ARGS]", 33: "[CALL_ID]"}
 """Special tokens beyond the first twenty, at the ids of Mistral's own v13 tokenizers."""
 
 
-def write_tokenizer(
-    path: Path, *, max_image_size: int, version: str = "v13", vocab_size: int = VOCAB_SIZE
-) -> None:
+def write_tokenizer(path: Path, *, max_image_size: int, version: str = "v13", vocab_size: int = VOCAB_SIZE) -> None:
     """Write a truncated `tekken.json` to `path`."""
     source = Path(mistral_common.__file__).parent / "data" / "tekken_240911.json"
     tekken: dict[str, Any] = json.loads(source.read_text(encoding="utf-8"))

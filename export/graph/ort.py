@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from export.graph.writer import MICROSOFT, GraphWriter
 from export.graph.weights import Precision
+from export.graph.writer import MICROSOFT, GraphWriter
 from export.network.config import DecoderConfig, NetworkConfig, VisionConfig
 from export.quantize import BLOCK_SIZE
 
@@ -59,9 +59,9 @@ class OrtOps:
         weight = self.graph.plan.matrix("embed", (source,), config.vocab_size, config.hidden_size, "int8")
         packed, scales = weight.slots
         flat = self.graph.external(packed, name="embed.table", shape=weight.shape)
-        attributes = {"bits": 8, "block_size": BLOCK_SIZE, "gather_axis": 0, "quantize_axis": 1}
         inputs = [flat, ids, self.graph.external(scales)]
-        return self.graph.node("GatherBlockQuantized", inputs, domain=MICROSOFT, **attributes)[0]
+        layout = {"block_size": BLOCK_SIZE, "gather_axis": 0, "quantize_axis": 1}
+        return self.graph.contrib("GatherBlockQuantized", inputs, {"bits": 8, **layout})
 
     def head(self, hidden: str, config: DecoderConfig) -> None:
         last = self.graph.constant("last_position", -1, np.int64)
@@ -124,9 +124,8 @@ class OrtOps:
         return self._matmul_nbits([x, *tensors], rows, columns, bits=4 if weight.form == "int4" else 8)
 
     def _matmul_nbits(self, inputs: list[str], rows: int, columns: int, bits: int) -> str:
-        attributes = {"K": columns, "N": rows, "bits": bits, "block_size": BLOCK_SIZE}
-        level = self.accuracy_level
-        return self.graph.node("MatMulNBits", inputs, domain=MICROSOFT, accuracy_level=level, **attributes)[0]
+        shape = {"K": columns, "N": rows, "bits": bits, "block_size": BLOCK_SIZE}
+        return self.graph.contrib("MatMulNBits", inputs, {**shape, "accuracy_level": self.accuracy_level})
 
     def _vector(self, source: str, size: int) -> str:
         return self.graph.external(self.graph.plan.plain(source, source, (size,)).slots[0])
@@ -179,7 +178,9 @@ class OrtOps:
         tables = [self._axial_rotary(config, part) for part in ("cos", "sin")]
         heads = config.num_attention_heads
         turned = [
-            self.graph.node("RotaryEmbedding", [x, positions, *tables], domain=MICROSOFT, interleaved=0, num_heads=heads)[0]
+            self.graph.node(
+                "RotaryEmbedding", [x, positions, *tables], domain=MICROSOFT, interleaved=0, num_heads=heads
+            )[0]
             for x in (q, k)
         ]
         scale = config.head_dim**-0.5

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -41,14 +42,25 @@ class GraphWriter:
     def output(self, name: str, dtype: str, shape: tuple[int | str, ...]) -> None:
         self._outputs.append(helper.make_tensor_value_info(name, ELEMENT_TYPES[dtype], shape))
 
-    def node(self, op: str, inputs: list[str], outputs: int = 1, *, domain: str = "", names: list[str] | None = None, **attributes: Any) -> list[str]:
+    def node(
+        self,
+        op: str,
+        inputs: list[str],
+        outputs: int = 1,
+        *,
+        domain: str = "",
+        names: list[str] | None = None,
+        **attributes: Any,
+    ) -> list[str]:
         """Append a node and return its output names (`names`, or made ones)."""
         self._counter += 1
         out = names or [f"{op}_{self._counter}_{i}" for i in range(outputs)]
-        self._nodes.append(
-            helper.make_node(op, inputs, out, name=f"{op}_{self._counter}", domain=domain, **attributes)
-        )
+        self._nodes.append(helper.make_node(op, inputs, out, name=f"{op}_{self._counter}", domain=domain, **attributes))
         return out
+
+    def contrib(self, op: str, inputs: list[str], attributes: Mapping[str, Any]) -> str:
+        """Append one of ONNX Runtime's contributed operators with a single output."""
+        return self.node(op, inputs, domain=MICROSOFT, **attributes)[0]
 
     def constant(self, name: str, value: Any, dtype: type[np.generic]) -> str:
         """A small initializer that lives in the graph file itself."""

@@ -43,8 +43,10 @@ class Case:
 CASES = (
     Case("grouped", {"num_key_value_heads": 2}, shard_size="150KB"),
     Case("tied", {"num_key_value_heads": 1}, tied=True),
-    Case("wide_heads", {"num_key_value_heads": 4, "head_dim": 32, "rope_parameters": {"rope_type": "default", "rope_theta": 1e9}}),
-    Case("gelu_bias", {}, {"hidden_act": "gelu", "num_hidden_layers": 3}, {"multimodal_projector_bias": True, "vision_feature_layer": -2}),
+    Case("wide_heads", {"num_key_value_heads": 4, "head_dim": 32,
+                        "rope_parameters": {"rope_type": "default", "rope_theta": 1e9}}),
+    Case("gelu_bias", {}, {"hidden_act": "gelu", "num_hidden_layers": 3},
+         {"multimodal_projector_bias": True, "vision_feature_layer": -2}),
 )  # fmt: skip
 
 
@@ -78,7 +80,7 @@ def expected(model: Any, prompt: Prompt, steps: np.ndarray) -> np.ndarray:
     ids = torch.from_numpy(np.concatenate([prompt.ids, steps]))[None]
     with torch.no_grad():
         logits = model(input_ids=ids, **inputs).logits[0]
-    return logits[len(prompt.ids) - 1 :].numpy().astype(np.float32)
+    return np.asarray(logits[len(prompt.ids) - 1 :].numpy(), dtype=np.float32)
 
 
 def make(case: Case, tokenizer: Tokenizer) -> None:
@@ -98,7 +100,7 @@ def make(case: Case, tokenizer: Tokenizer) -> None:
     model = model.to(torch.float64).eval()
     (folder / "generation_config.json").unlink(missing_ok=True)
     rng = np.random.default_rng(3)
-    arrays: dict[str, np.ndarray] = {}
+    arrays: dict[str, Any] = {}
     for name, prompt in prompts(tokenizer).items():
         steps = rng.integers(64, VOCAB_SIZE, size=STEPS).astype(np.int64)
         arrays |= {f"{name}.ids": prompt.ids, f"{name}.steps": steps, f"{name}.logits": expected(model, prompt, steps)}
