@@ -12,7 +12,11 @@ from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime as ort
+
+try:
+    import onnxruntime as ort
+except ImportError as error:
+    raise ImportError("no onnxruntime: pip install 'lineside[cpu]', or 'lineside[cuda]' on an NVIDIA GPU") from error
 
 from runtime.bundle import Bundle
 from runtime.errors import BundleDamaged

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from export.checkpoint.tensors import Checkpoint
+from export.errors import Unsupported
 from export.quantize import BLOCK_SIZE, pack_int4, pack_int8, quantize_int4, quantize_int8
 
 Precision = Literal["int4", "int8", "float32"]
@@ -108,7 +109,7 @@ class WeightPlan:
             columns = _matrix_shape(checkpoint.shape(weight.sources[0]))[1:]
             if (rows, *columns) != _matrix_shape(weight.shape):
                 found = ", ".join(f"{source} {checkpoint.shape(source)}" for source in weight.sources)
-                raise ValueError(f"config.json asks for {weight.name} {weight.shape}, the shards hold {found}")
+                raise Unsupported(f"config.json asks for {weight.name} {weight.shape}, the shards hold {found}")
 
 
 def _matrix_shape(shape: tuple[int, ...]) -> tuple[int, ...]:

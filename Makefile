@@ -1,0 +1,64 @@
+# make demo, make test: everything that is needed is installed into $(VENV) first.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+DATA ?= ../shared/data
+MODEL := build/default-model
+BUNDLE := runtime/models/default
+
+.PHONY: demo test check model evaluate lock clean
+
+demo: $(VENV)/.demo
+	$(BIN)/lineside demo $(if $(BROKER),--broker $(BROKER))
+
+test: $(VENV)/.dev
+	sh tests/support/require_mosquitto.sh
+	$(MAKE) check
+	$(BIN)/pytest
+
+check: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+# Train the default model on DATA (see NOTICE for its parts), export it, and score it. Goes on where it was broken off.
+model: $(VENV)/.train
+	$(BIN)/python -m export.default_model.train $(DATA) $(MODEL)
+	rm -rf build/default
+	$(BIN)/lineside export $(MODEL) build/default
+	$(MAKE) evaluate
+	$(BIN)/python -m export.default_model.publish build/default build/evaluation.json $(BUNDLE)
+
+# Score the INT4 bundle that `make model` made, and the same weights in float32.
+evaluate: $(VENV)/.dev
+	rm -rf build/float32
+	$(BIN)/lineside export --precision float32 $(MODEL) build/float32
+	$(BIN)/python -m export.default_model.evaluate $(DATA) build/default build/float32 --out build/evaluation.json
+
+# Pin every dependency with its hashes; needs uv.
+lock:
+	for set in demo dev; do \
+		uv pip compile -q pyproject.toml --extra $$set --universal --python-version 3.11 --generate-hashes --no-header \
+			-o requirements/$$set.lock; done
+
+clean:
+	rm -rf $(VENV) build demo-output
+
+$(VENV)/.demo: requirements/demo.lock pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q --require-hashes -r requirements/demo.lock
+	$(BIN)/python -m pip install -q --no-deps -e .
+	touch $@
+
+$(VENV)/.dev: requirements/dev.lock pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q --require-hashes -r requirements/dev.lock
+	$(BIN)/python -m pip install -q --no-deps -e .
+	touch $@ $(VENV)/.demo
+
+# torch has builds of its own for each machine, so it is pinned by version and not by hash.
+$(VENV)/.train: $(VENV)/.dev
+	$(BIN)/python -m pip install -q -r requirements/train.txt
+	touch $@

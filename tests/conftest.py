@@ -1,0 +1,50 @@
+"""Fixtures shared by all tests: a real broker, a client, real pictures, and a small random-weight bundle."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from export.bundle_writer import PRECISIONS, export_bundle
+from runtime.engine import Engine
+from tests.support.broker import Mosquitto
+from tests.support.checkpoints import copy_checkpoint
+from tests.support.client import Client
+
+ROOT = Path(__file__).parent.parent
+PICTURES = sorted((ROOT / "deploy/stations/ballscrew/pictures").glob("*.jpg"))
+VIDEO = ROOT / "deploy/stations/bottles/bottle-detection.mp4"
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[Mosquitto]:
+    mosquitto = Mosquitto(tmp_path)
+    yield mosquitto
+    mosquitto.stop()
+
+
+@pytest.fixture
+def client(broker: Mosquitto) -> Iterator[Client]:
+    connected = Client(broker.port)
+    yield connected
+    connected.close()
+
+
+@pytest.fixture(scope="session")
+def pictures() -> list[Path]:
+    """A dozen photographs of ball screws (see NOTICE)."""
+    return PICTURES
+
+
+@pytest.fixture(scope="session")
+def random_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An INT4 bundle with random weights: what holds for it holds for any model."""
+    folder = tmp_path_factory.mktemp("random")
+    return export_bundle(copy_checkpoint("grouped", folder), folder / "bundle", precisions=PRECISIONS["int4"])
+
+
+@pytest.fixture(scope="session")
+def random_engine(random_bundle: Path) -> Engine:
+    return Engine.open(random_bundle, threads=1)

@@ -1,0 +1,139 @@
+"""Small parts of the daemon: topics, mailbox, policy, command parsing, evidence."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from devices.frame import Frame
+from edge.commands import parse_ask
+from edge.config import ToolConfig
+from edge.errors import ConfigError, RequestError
+from edge.evidence import BANNER_PX, draw, encode_jpeg
+from edge.mailbox import Mailbox, Work
+from edge.policy import Policy
+from edge.topics import Topics
+from runtime.chat import ToolCall
+from runtime.engine import Timings
+from runtime.inspection import Defect
+from runtime.inspector import Inspection
+from runtime.picture import decode_picture
+
+PERCENT = {
+    "type": "object",
+    "properties": {"percent": {"type": "integer", "minimum": 0, "maximum": 100}},
+    "required": ["percent"],
+    "additionalProperties": False,
+}
+
+
+@pytest.mark.parametrize("base", ["lineside/a", "acme/plant1/pack/line3/cell2"])
+def test_topics_round_trip(base: str) -> None:
+    topics = Topics(base)
+    assert topics.parse(topics.frame("cam0")) == ("frame", "cam0")
+    assert topics.parse(topics.command("ask")) == ("cmd", "ask")
+    assert topics.parse(topics.returned("stop")) == ("ret", "stop")
+    for other in (topics.result("cam0"), f"{base}/cmd", f"{base}/cmd/", f"{base}/cmd/a/b", "elsewhere/cmd/ask"):
+        assert topics.parse(other) is None
+
+
+def test_the_newest_streamed_frame_wins_and_triggered_ones_wait_their_turn() -> None:
+    box = Mailbox(queue_size=2)
+    done: list[str] = []
+
+    def work(name: str) -> Work:
+        return Work(Frame("cam", name=name), lambda: done.append(name))
+
+    assert not box.put_latest(work("old"))
+    assert box.put_latest(work("new"))
+    assert done == ["old"]
+    assert box.put_triggered(work("t1"))
+    assert box.put_triggered(work("t2"))
+    assert not box.put_triggered(work("t3"))
+    taken = [item.frame.name for item in (box.get(), box.get(), box.get()) if item is not None]
+    assert taken == ["t1", "t2", "new"]
+
+
+def test_closing_the_mailbox_ends_the_wait() -> None:
+    box = Mailbox()
+    threading.Timer(0.1, box.close).start()
+    started = time.monotonic()
+    assert box.get() is None
+    assert time.monotonic() - started < 5
+
+
+def test_policy_lets_through_only_what_is_declared() -> None:
+    policy = Policy({"speed": ToolConfig("Speed.", PERCENT), "stop": ToolConfig("Stop.", allowed=False)})
+    assert policy.check(ToolCall("a", "speed", {"percent": 5})).description == "Speed."
+    for call, code in (
+        (ToolCall("a", "explode", {}), "unknown_tool"),
+        (ToolCall("a", "stop", {}), "not_allowed"),
+        (ToolCall("a", "speed", {"percent": 101}), "bad_arguments"),
+        (ToolCall("a", "speed", {"percent": "5"}), "bad_arguments"),
+        (ToolCall("a", "speed", {}), "bad_arguments"),
+        (ToolCall("a", "speed", {"percent": 5, "force": True}), "bad_arguments"),
+    ):
+        with pytest.raises(RequestError) as caught:
+            policy.check(call)
+        assert caught.value.code == code
+
+
+@pytest.mark.parametrize("parameters", [{"type": "strange"}, {"type": "array"}, {}])
+def test_a_tool_that_is_no_schema_is_found_at_start(parameters: dict[str, object]) -> None:
+    with pytest.raises(ConfigError, match=r"tools\.speed\.parameters"):
+        Policy({"speed": ToolConfig("Speed.", parameters)})
+
+
+@pytest.mark.parametrize(
+    ("payload", "text"),
+    [
+        (b"stop", "stop"),
+        ("Stoppe das Förderband".encode(), "Stoppe das Förderband"),
+        (b'{"text": "stop", "transaction": "7"}', "stop"),
+        (b'"stop"', '"stop"'),
+        (b"42", "42"),
+        (b"{not json", "{not json"),
+    ],
+)
+def test_commands_are_json_or_text(payload: bytes, text: str) -> None:
+    assert parse_ask(payload).text == text
+
+
+@pytest.mark.parametrize("payload", [b"", b"  \n", b"\xff\xfe\x00", b"a\x00b", b'{"txt": "stop"}', b'{"text": ""}',
+                                     b'{"text": 5}', b'{"text": "x", "max_tokens": 0}'])  # fmt: skip
+def test_malformed_commands(payload: bytes) -> None:
+    with pytest.raises(RequestError) as caught:
+        parse_ask(payload)
+    assert caught.value.code == "malformed"
+
+
+@given(st.binary(max_size=100))
+def test_any_bytes_are_a_command_or_malformed(payload: bytes) -> None:
+    try:
+        assert parse_ask(payload).text
+    except RequestError as error:
+        assert error.code == "malformed"
+
+
+def test_a_deeply_nested_body_is_no_crash() -> None:
+    with pytest.raises(RequestError):
+        parse_ask(b'{"text":' + b"[" * 60_000)
+    assert parse_ask(b"[" * 5_000).text
+
+
+def test_evidence_shows_the_boxes() -> None:
+    picture = np.full((80, 120, 3), 30, np.uint8)
+    inspection = Inspection("fail", 0.9, 0.9, (Defect("pitting", (20.0, 30.0, 60.0, 70.0)),), True, Timings())
+    drawn = draw(picture, inspection)
+    assert drawn.shape == (80 + BANNER_PX, 120, 3)
+    red = (drawn[BANNER_PX:, :, 0] > 150) & (drawn[BANNER_PX:, :, 1] < 100)
+    rows, columns = np.nonzero(red)
+    assert abs(columns.max() - 60) <= 2
+    assert abs(rows.max() - 70) <= 2
+    assert (picture == 30).all()
+    assert decode_picture(encode_jpeg(drawn)).shape == drawn.shape

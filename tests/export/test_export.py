@@ -1,0 +1,216 @@
+"""`lineside export` on real folders: what it refuses, and that it goes on where it was broken off."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+from safetensors.numpy import load_file, save_file
+
+import export.bundle_writer as bundle_writer
+from export.bundle_writer import PRECISIONS, export_bundle
+from export.command import export_command
+from export.errors import DiskTooSmall, MissingPart, TargetExists, Unsupported
+from export.graph.weights import fill
+from runtime.bundle import open_bundle, verify_hashes
+from runtime.engine import Engine
+from runtime.selftest import relative_error, self_test
+from tests.golden.prompts import PROMPTS, prompts
+from tests.support.checkpoints import CASES, copy_checkpoint
+from tests.support.dequantized import write_dequantized
+
+EXACT = dataclasses.replace(PRECISIONS["int4"], accuracy_level=0)
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    return copy_checkpoint("grouped", tmp_path)
+
+
+def edit_config(folder: Path, change: Callable[[dict], None]) -> None:  # type: ignore[type-arg]
+    path = folder / "config.json"
+    config = json.loads(path.read_text())
+    change(config)
+    path.write_text(json.dumps(config))
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_int4_computes_what_its_integers_stand_for(case: str, tmp_path: Path) -> None:
+    """Against the same graph in float32 with dequantized weights. With exact activations the difference is rounding
+    noise; with the 8-bit activations that a CPU is fast with, these hostile random networks drift by 2 %."""
+    source = copy_checkpoint(case, tmp_path)
+    reference = Engine.open(
+        export_bundle(
+            write_dequantized(source, tmp_path / "dequantized"), tmp_path / "f", precisions=PRECISIONS["float32"]
+        )
+    )
+    exact = Engine.open(export_bundle(source, tmp_path / "exact", precisions=EXACT))
+    fast = Engine.open(export_bundle(source, tmp_path / "fast"))
+    for name in PROMPTS:
+        prompt = prompts(reference.tokenizer)[name]
+        expected = reference.prefill(prompt, reserve=0).logits
+        assert relative_error(exact.prefill(prompt, reserve=0).logits, expected) < 1e-4
+        assert relative_error(fast.prefill(prompt, reserve=0).logits, expected) < 0.04
+
+
+def test_a_bundle_describes_itself(checkpoint: Path, tmp_path: Path) -> None:
+    bundle = open_bundle(export_bundle(checkpoint, tmp_path / "bundle"))
+    verify_hashes(bundle)
+    self_test(bundle)
+    manifest = bundle.manifest
+    assert manifest.kv.bytes_per_token == 2 * 2 * 2 * 16 * 4
+    assert manifest.tokenizer_version == "v13"
+    assert not list(tmp_path.glob("*.partial"))
+    for name in ("decoder", "vision"):
+        graph = onnx.load(bundle.file(f"{name}.onnx"), load_external_data=False).graph
+        offsets = {int(e.value) for t in graph.initializer for e in t.external_data if e.key == "offset"}
+        assert len(offsets) > 10
+        assert all(offset % 4096 == 0 for offset in offsets)
+
+
+@pytest.mark.parametrize("precision", ["int4", "float32"])
+def test_graphs_hold_no_scale_that_tensorrt_would_misread(checkpoint: Path, tmp_path: Path, precision: str) -> None:
+    """Zero or negative scales are accepted by TensorRT and compute nonsense."""
+    path = export_bundle(checkpoint, tmp_path / "bundle", precisions=PRECISIONS[precision])
+    scales = [t for t in onnx.load(path / "decoder.onnx").graph.initializer if t.name.endswith(".scales")]
+    assert bool(scales) == (precision == "int4")
+    assert all((numpy_helper.to_array(tensor) > 0).all() for tensor in scales)
+
+
+def test_missing_shard(checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (checkpoint / "model-00002-of-00005.safetensors").unlink()
+    with pytest.raises(MissingPart, match=r"model-00002-of-00005\.safetensors is missing"):
+        export_bundle(checkpoint, tmp_path / "bundle")
+    assert export_command(checkpoint, tmp_path / "bundle", "int4") == 1
+    assert capsys.readouterr().err.count("\n") == 1
+    assert not list(tmp_path.glob("bundle*"))
+
+
+def test_truncated_shard(checkpoint: Path, tmp_path: Path) -> None:
+    shard = checkpoint / "model-00003-of-00005.safetensors"
+    shard.write_bytes(shard.read_bytes()[:-100])
+    with pytest.raises(MissingPart, match="damaged or incomplete"):
+        export_bundle(checkpoint, tmp_path / "bundle")
+
+
+def test_missing_tensor(tmp_path: Path) -> None:
+    checkpoint = copy_checkpoint("tied", tmp_path)
+    shard = checkpoint / "model.safetensors"
+    tensors = load_file(shard)
+    name = next(key for key in tensors if key.endswith("layers.1.mlp.up_proj.weight"))
+    del tensors[name]
+    save_file(tensors, shard)
+    with pytest.raises(MissingPart, match=r"decoder\.layers\.1\.mlp\.up_proj\.weight"):
+        export_bundle(checkpoint, tmp_path / "bundle")
+
+
+def test_wrong_shape(checkpoint: Path, tmp_path: Path) -> None:
+    edit_config(checkpoint, lambda config: config["text_config"].update(intermediate_size=128))
+    with pytest.raises(Unsupported, match=r"config\.json asks for"):
+        export_bundle(checkpoint, tmp_path / "bundle")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda c: c.update(architectures=["LlamaForCausalLM"]), "LlamaForCausalLM is not supported"),
+        (lambda c: c["text_config"].update(sliding_window=4096), "sliding_window"),
+        (lambda c: c["text_config"]["rope_parameters"].update(rope_type="yarn"), "rope_type"),
+        (lambda c: c["vision_config"].update(hidden_act="relu"), "hidden_act"),
+        (lambda c: c.update(quantization_config={"quant_method": "fp8"}), "quantized already"),
+        (lambda c: c.update(vision_feature_layer=[-1, -2]), "vision_feature_layer"),
+        (lambda c: c["vision_config"].update(image_size=112), "larger pictures than the tower"),
+    ],
+)
+def test_what_the_graphs_do_not_express_is_refused(
+    checkpoint: Path,
+    tmp_path: Path,
+    change: Callable[[dict], None],
+    message: str,  # type: ignore[type-arg]
+) -> None:
+    edit_config(checkpoint, change)
+    with pytest.raises(Unsupported, match=message):
+        export_bundle(checkpoint, tmp_path / "bundle")
+    assert not list(tmp_path.glob("bundle*"))
+
+
+def test_missing_files(checkpoint: Path, tmp_path: Path) -> None:
+    (checkpoint / "tekken.json").unlink()
+    with pytest.raises(MissingPart, match=r"tekken\.json"):
+        export_bundle(checkpoint, tmp_path / "bundle")
+    (checkpoint / "config.json").unlink()
+    with pytest.raises(MissingPart):
+        export_bundle(checkpoint, tmp_path / "bundle")
+    with pytest.raises(MissingPart, match="Hugging Face checkpoint folder"):
+        export_bundle(tmp_path / "nothing", tmp_path / "bundle")
+
+
+def test_an_existing_bundle_is_not_touched(checkpoint: Path, tmp_path: Path) -> None:
+    (tmp_path / "bundle").mkdir()
+    with pytest.raises(TargetExists):
+        export_bundle(checkpoint, tmp_path / "bundle")
+
+
+def test_disk_too_small_is_found_before_the_work(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bundle_writer, "SPARE_BYTES", 10**18)
+    with pytest.raises(DiskTooSmall, match="GB free, the bundle needs"):
+        export_bundle(checkpoint, tmp_path / "bundle")
+    assert not (tmp_path / "bundle.partial" / "decoder.data").exists()
+
+
+def test_a_broken_off_export_goes_on(checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = export_bundle(checkpoint, tmp_path / "whole")
+    seen: list[str] = []
+
+    def interrupt(name: str, _done: int, _total: int) -> None:
+        seen.append(name)
+        if len(seen) == 20:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        export_bundle(checkpoint, tmp_path / "resumed", progress=interrupt)
+    journal = tmp_path / "resumed.partial" / "journal.jsonl"
+    assert len(journal.read_text().splitlines()) == 21
+    with journal.open("a") as file:
+        file.write('{"weight": "vision/cut o')  # as a crash leaves it
+    filled: list[str] = []
+    monkeypatch.setattr(bundle_writer, "fill", lambda w, c, f: filled.append(w.name) or fill(w, c, f))
+    resumed = export_bundle(checkpoint, tmp_path / "resumed")
+    for name in ("decoder.data", "vision.data", "decoder.onnx", "vision.onnx"):
+        assert (resumed / name).read_bytes() == (whole / name).read_bytes()
+    assert open_bundle(resumed).manifest.source_sha256 == open_bundle(whole).manifest.source_sha256
+    assert seen[19] not in filled
+    assert not set(seen) & set(filled)
+
+
+def test_another_source_starts_afresh(checkpoint: Path, tmp_path: Path) -> None:
+    def interrupt(_name: str, _done: int, _total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        export_bundle(checkpoint, tmp_path / "bundle", progress=interrupt)
+    shard = checkpoint / "model-00001-of-00005.safetensors"
+    tensors = {name: np.asarray(array, np.float32) * 2 for name, array in load_file(shard).items()}
+    save_file(tensors, shard)
+    resumed = export_bundle(checkpoint, tmp_path / "bundle")
+    fresh = export_bundle(checkpoint, tmp_path / "fresh")
+    for name in ("decoder.data", "vision.data"):
+        assert (resumed / name).read_bytes() == (fresh / name).read_bytes()
+
+
+def test_no_tensor_is_ever_whole_in_memory(checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a chunk of a thousand elements, no slice of more rows than that is read, and the result is the same."""
+    whole = export_bundle(checkpoint, tmp_path / "whole")
+    monkeypatch.setattr("export.checkpoint.tensors.ROW_CHUNK_ELEMENTS", 1000)
+    monkeypatch.setattr("export.checkpoint.tensors.Checkpoint.read", None)
+    sliced = export_bundle(checkpoint, tmp_path / "sliced")
+    for name in ("decoder.data", "vision.data"):
+        assert (sliced / name).read_bytes() == (whole / name).read_bytes()

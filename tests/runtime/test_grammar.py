@@ -1,0 +1,110 @@
+"""Whatever the weights: what is generated under a grammar satisfies it."""
+
+from __future__ import annotations
+
+import json
+
+import jsonschema
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from runtime.assistant import ask
+from runtime.chat import Message, Tool
+from runtime.engine import Engine
+from runtime.errors import GrammarError
+from runtime.inspection import InspectionTask
+from runtime.inspector import Inspector, Thresholds
+from runtime.sampling import Sampling
+from runtime.tool_calls import encode_tool_call, parse_tool_calls
+
+TOOLS = [
+    Tool("stop", "Stop.", {"type": "object", "properties": {}, "additionalProperties": False}),
+    Tool(
+        "set_belt_speed",
+        "Set the speed.",
+        {
+            "type": "object",
+            "properties": {"percent": {"type": "integer", "minimum": 0, "maximum": 100}, "lane": {"enum": ["a", "ü"]}},
+            "required": ["percent", "lane"],
+            "additionalProperties": False,
+        },
+    ),
+]
+SCHEMAS = {tool.name: tool.parameters for tool in TOOLS}
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 10_000))
+def test_random_weights_emit_valid_calls_only(random_engine: Engine, seed: int) -> None:
+    """At a temperature of 3 the model babbles: each call still names a tool, has valid arguments, and re-encodes."""
+    answer = ask(
+        random_engine,
+        [Message("user", ("Do something.",))],
+        TOOLS,
+        tool_choice="required",
+        max_tokens=120,
+        sampling=Sampling(3.0, seed),
+    )
+    if answer.finish_reason != "stop":
+        assert answer.calls == ()
+        return
+    assert answer.calls
+    for call in answer.calls:
+        jsonschema.validate(dict(call.arguments), SCHEMAS[call.name])
+        tokens = encode_tool_call(random_engine.tokenizer, call).tolist()
+        (again,) = parse_tool_calls(random_engine.tokenizer, tokens)[1]
+        assert (again.name, again.arguments) == (call.name, call.arguments)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 10_000), st.sampled_from([("pitting",), ("open", "short", "mousebite")]))
+def test_random_weights_inspect_into_the_schema(random_engine: Engine, seed: int, kinds: tuple[str, ...]) -> None:
+    """Thresholds of zero make every verdict `fail`, so that the list of defects is always generated."""
+    task = InspectionTask(kinds)
+    picture = np.random.default_rng(seed).integers(0, 256, size=(60, 90, 3), dtype=np.uint8)
+    inspection = Inspector(random_engine, task, Thresholds(0.0, 0.0)).inspect(picture)
+    assert inspection.verdict in ("fail", "unsure")
+    assert 0 <= inspection.fail_probability <= 1
+    for defect in inspection.defects:
+        assert defect.type in kinds
+        x0, y0, x1, y1 = defect.box
+        assert 0 <= x0 < x1 <= 90
+        assert 0 <= y0 < y1 <= 60
+
+
+def test_inspection_text_satisfies_the_schema(random_engine: Engine) -> None:
+    task = InspectionTask(("pitting", "crack"))
+    schema = task.schema()
+    for seed in range(10):
+        constraint = random_engine.grammars.json(schema)
+        prompt = random_engine.tokenizer.encode_chat(task.messages(np.zeros((30, 30, 3), np.uint8)))
+        sequence = random_engine.prefill(prompt, reserve=400)
+        generation = random_engine.decode(sequence, max_tokens=400, sampling=Sampling(5.0, seed), constraint=constraint)
+        if generation.finish_reason == "stop":
+            jsonschema.validate(json.loads(random_engine.tokenizer.decode(generation.ids)), schema)
+
+
+def test_tool_choice_none_calls_nothing(random_engine: Engine) -> None:
+    for seed in range(5):
+        answer = ask(
+            random_engine,
+            [Message("user", ("Stop!",))],
+            TOOLS,
+            tool_choice="none",
+            max_tokens=40,
+            sampling=Sampling(3.0, seed),
+        )
+        assert answer.calls == ()
+
+
+def test_a_schema_that_cannot_be_expressed_is_refused(random_engine: Engine) -> None:
+    with pytest.raises(GrammarError, match="cannot be turned into a grammar"):
+        random_engine.grammars.json({"type": "object", "minProperties": "many"})
+
+
+def test_a_token_outside_the_grammar_is_refused(random_engine: Engine) -> None:
+    constraint = random_engine.grammars.json(InspectionTask(("pitting",)).schema())
+    with pytest.raises(GrammarError):
+        constraint.accept(random_engine.tokenizer.encode_text("hello").tolist())

@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from runtime.bundle import ImageSettings
+from runtime.errors import PictureError, PictureTooLarge, PictureUndecodable
+from runtime.picture import decode_picture, to_patches
+
+
+def encode(image: Image.Image, kind: str = "PNG") -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, kind)
+    return buffer.getvalue()
+
+
+def test_real_photograph(pictures: list[Path]) -> None:
+    picture = decode_picture(pictures[0].read_bytes())
+    assert picture.shape == (261, 640, 3)
+    assert picture.dtype == np.uint8
+
+
+@pytest.mark.parametrize("keep", [0.02, 0.3, 0.6, 0.98])
+def test_truncated_jpeg_is_refused(pictures: list[Path], keep: float) -> None:
+    data = pictures[0].read_bytes()
+    with pytest.raises(PictureUndecodable):
+        decode_picture(data[: int(len(data) * keep)])
+
+
+def test_empty_and_text_are_refused() -> None:
+    with pytest.raises(PictureUndecodable, match="0 bytes"):
+        decode_picture(b"")
+    with pytest.raises(PictureUndecodable, match="neither a JPEG nor a PNG"):
+        decode_picture(b"this is a text file named part.jpg\n" * 20)
+
+
+def test_forty_megapixels_are_refused_from_the_header() -> None:
+    """Only the header is needed, so a picture of which nothing else is there is refused for its size."""
+    data = encode(Image.new("L", (8000, 5000)))[:400]
+    with pytest.raises(PictureTooLarge, match=r"40\.0 megapixels; the limit is 25\.0"):
+        decode_picture(data)
+
+
+def test_decompression_bomb_is_refused() -> None:
+    with pytest.raises(PictureTooLarge):
+        decode_picture(encode(Image.new("1", (30000, 30000))))
+
+
+@pytest.mark.parametrize("mode", ["L", "1", "P", "I;16", "CMYK", "RGBA", "LA"])
+def test_other_pixel_formats_become_rgb(mode: str) -> None:
+    kind = "JPEG" if mode == "CMYK" else "PNG"
+    assert decode_picture(encode(Image.new(mode, (20, 10)), kind)).shape == (10, 20, 3)
+
+
+def test_transparency_is_white() -> None:
+    assert (decode_picture(encode(Image.new("RGBA", (4, 4), (255, 0, 0, 0)))) == 255).all()
+
+
+@given(st.binary(max_size=300))
+def test_random_bytes_give_a_picture_error(data: bytes) -> None:
+    for prefix in (b"", b"\xff\xd8\xff\xe0", b"\x89PNG\r\n\x1a\n"):
+        with pytest.raises(PictureError):
+            decode_picture(prefix + data)
+
+
+@given(st.integers(1, 4), st.integers(1, 5))
+def test_patches_stand_in_merge_order(block_rows: int, block_columns: int) -> None:
+    """Each patch is compared with the pixels that its position names."""
+    settings = ImageSettings(patch_size=4, spatial_merge_size=2, max_image_size=64, grid_size=16)
+    rng = np.random.default_rng(0)
+    pixels = rng.normal(size=(3, block_rows * 8, block_columns * 8)).astype(np.float32)
+    patches, positions = to_patches(pixels, settings)
+    assert patches.shape == (1, block_rows * block_columns * 4, 48)
+    assert len(set(positions[0].tolist())) == positions.shape[1]
+    for patch, position in zip(patches[0], positions[0], strict=True):
+        row, column = divmod(int(position), 16)
+        np.testing.assert_array_equal(
+            patch.reshape(3, 4, 4), pixels[:, row * 4 : row * 4 + 4, column * 4 : column * 4 + 4]
+        )
+    for block in positions[0].reshape(-1, 4):
+        top_left = int(block[0])
+        assert block.tolist() == [top_left, top_left + 1, top_left + 16, top_left + 17]

@@ -1,0 +1,51 @@
+"""A real Mosquitto, started for a test on a free port of the loopback interface."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+from edge.broker import HOST, free_port
+
+CONFIG = """
+listener {port} {host}
+allow_anonymous true
+persistence false
+set_tcp_nodelay true
+max_packet_size {max_packet}
+max_queued_messages 10000
+"""
+
+
+class Mosquitto:
+    """Can be stopped and started again on the same port, as in an outage."""
+
+    def __init__(self, folder: Path, max_packet: int = 2_000_000) -> None:
+        program = shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin")
+        assert program, "Mosquitto is missing: run `make test`, which installs it"
+        self._program = program
+        self.port = free_port()
+        self._config = folder / "mosquitto.conf"
+        self._config.write_text(CONFIG.format(host=HOST, port=self.port, max_packet=max_packet))
+        self._process: subprocess.Popen[bytes] | None = None
+        self.start()
+
+    def start(self) -> None:
+        self._process = subprocess.Popen([self._program, "-c", str(self._config)], stderr=subprocess.DEVNULL)
+        deadline = time.monotonic() + 10
+        while time.monotonic() < deadline:
+            try:
+                socket.create_connection((HOST, self.port), timeout=0.2).close()
+                return
+            except OSError:
+                time.sleep(0.02)
+        raise AssertionError("Mosquitto does not start")
+
+    def stop(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None

@@ -1,0 +1,103 @@
+"""A plain MQTT 5 client for tests: collects what arrives, and waits for what a test expects."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import paho.mqtt.client as paho
+from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+
+from edge.broker import HOST
+
+
+@dataclass(frozen=True)
+class Received:
+    topic: str
+    payload: bytes
+    retain: bool
+    content_type: str
+    correlation: bytes | None
+
+    def json(self) -> dict[str, Any]:
+        body: dict[str, Any] = json.loads(self.payload)
+        return body
+
+
+class Client:
+    def __init__(self, port: int, topic: str = "#") -> None:
+        self.received: list[Received] = []
+        self._condition = threading.Condition()
+        self._subscribed = threading.Event()
+        client = paho.Client(CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5)
+        client.on_connect = lambda c, *_: c.subscribe(topic, qos=1)
+        client.on_subscribe = lambda *_: self._subscribed.set()
+        client.on_message = self._handle
+        client.connect(HOST, port)
+        client.loop_start()
+        self._client = client
+        assert self._subscribed.wait(5)
+
+    def _handle(self, _client: paho.Client, _data: Any, message: paho.MQTTMessage) -> None:
+        properties = message.properties
+        received = Received(
+            message.topic,
+            bytes(message.payload),
+            message.retain,
+            getattr(properties, "ContentType", ""),
+            getattr(properties, "CorrelationData", None),
+        )
+        with self._condition:
+            self.received.append(received)
+            self._condition.notify_all()
+
+    def publish(
+        self,
+        topic: str,
+        payload: bytes | str,
+        *,
+        qos: int = 1,
+        retain: bool = False,
+        response_topic: str = "",
+        correlation: bytes = b"",
+        expiry_s: int = 0,
+        user: dict[str, str] | None = None,
+    ) -> None:
+        properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
+        if response_topic:
+            properties.ResponseTopic = response_topic
+        if correlation:
+            properties.CorrelationData = correlation
+        if expiry_s:
+            properties.MessageExpiryInterval = expiry_s
+        if user:
+            properties.UserProperty = list(user.items())
+        info = self._client.publish(topic, payload, qos=qos, retain=retain, properties=properties)
+        info.wait_for_publish(5)
+
+    def wait_for(self, matches: Callable[[Received], bool], count: int = 1, timeout_s: float = 15.0) -> list[Received]:
+        """The first `count` messages that match, waiting for them; fails the test where they do not come."""
+        deadline = time.monotonic() + timeout_s
+        with self._condition:
+            while True:
+                found = [message for message in self.received if matches(message)]
+                if len(found) >= count:
+                    return found[:count]
+                remaining = deadline - time.monotonic()
+                if remaining <= 0:
+                    seen = sorted({message.topic for message in self.received})
+                    raise AssertionError(f"{len(found)} of {count} expected messages; topics seen: {seen}")
+                self._condition.wait(remaining)
+
+    def on(self, topic: str, count: int = 1, timeout_s: float = 15.0) -> list[Received]:
+        return self.wait_for(lambda message: message.topic == topic, count, timeout_s)
+
+    def close(self) -> None:
+        self._client.disconnect()
+        self._client.loop_stop()
