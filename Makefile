@@ -29,7 +29,8 @@ model: $(VENV)/.train
 	rm -rf build/default
 	$(BIN)/lineside export $(MODEL) build/default
 	$(MAKE) evaluate
-	$(BIN)/python -m export.default_model.publish build/default build/evaluation.json $(BUNDLE)
+	$(BIN)/python -m export.default_model.publish build/default build/evaluation.json $(BUNDLE) \
+		--minutes $$(cat $(MODEL)/minutes.txt)
 
 # Score the INT4 bundle that `make model` made, and the same weights in float32.
 evaluate: $(VENV)/.dev

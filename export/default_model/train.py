@@ -93,14 +93,16 @@ def train(data: Path, out: Path, tower_steps: int, steps: int, seed: int) -> Non
         model.to(device), head.to(device), tokenizer, examples, commands.out_of_scope(data / "commands"), device
     )
     log.info("%d pictures, %.1f M parameters, %s", len(examples), _millions(model), device)
-    _run(trainee, out / "state.pt", tower_steps, tower_steps + steps, seed)
+    minutes = _run(trainee, out / "state.pt", tower_steps, tower_steps + steps, seed) / 60
     model.save_pretrained(out)
+    (out / "minutes.txt").write_text(f"{minutes:.0f}\n")
 
 
-def _run(trainee: Trainee, state: Path, tower_steps: int, total: int, seed: int) -> None:
+def _run(trainee: Trainee, state: Path, tower_steps: int, total: int, seed: int) -> float:
+    """Returns the seconds that training took, those before an interruption included."""
     parameters = [*trainee.model.parameters(), *trainee.head.parameters()]
     optimizer = torch.optim.AdamW(parameters, betas=(0.9, 0.98), weight_decay=0.05)
-    first = _resume(state, trainee.model, trainee.head, optimizer)
+    first, spent_s = _resume(state, trainee.model, trainee.head, optimizer)
     mixed = trainee.device.type == "cuda" or torch.cpu._is_avx512_bf16_supported()
     started, seen = time.monotonic(), dict[str, float]()
     for step in track(range(first, total), description="training"):
@@ -124,7 +126,9 @@ def _run(trainee: Trainee, state: Path, tower_steps: int, total: int, seed: int)
             rate = (time.monotonic() - started) / (step + 1 - first)
             log.info("step %d of %d %s %.2f s a step", step + 1, total, {k: round(v, 3) for k, v in seen.items()}, rate)
         if (step + 1) % SAVE_EVERY == 0:
-            _save(state, trainee.model, trainee.head, optimizer, step + 1)
+            seconds = spent_s + time.monotonic() - started
+            _save(state, trainee.model, trainee.head, optimizer, step + 1, seconds)
+    return spent_s + time.monotonic() - started
 
 
 def _answer_loss(model: Any, batch: Batch, image_embeds: Tensor | None, device: torch.device) -> Tensor:
@@ -147,22 +151,22 @@ def _schedule(step: int, steps: int) -> float:
     return 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * (step - WARMUP) / max(steps - WARMUP, 1)))
 
 
-def _resume(path: Path, model: nn.Module, head: nn.Module, optimizer: torch.optim.Optimizer) -> int:
+def _resume(path: Path, model: nn.Module, head: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[int, float]:
     if not path.exists():
-        return 0
+        return 0, 0.0
     state = torch.load(path, map_location="cpu", weights_only=True)
     model.load_state_dict(state["model"])
     head.load_state_dict(state["head"])
     optimizer.load_state_dict(state["optimizer"])
-    return int(state["step"])
+    return int(state["step"]), float(state["seconds"])
 
 
-def _save(path: Path, model: nn.Module, head: nn.Module, optimizer: torch.optim.Optimizer, step: int) -> None:
+def _save(
+    path: Path, model: nn.Module, head: nn.Module, optimizer: torch.optim.Optimizer, step: int, seconds: float
+) -> None:
     partial = path.with_suffix(".partial")
-    torch.save(
-        {"model": model.state_dict(), "head": head.state_dict(), "optimizer": optimizer.state_dict(), "step": step},
-        partial,
-    )
+    modules = {"model": model.state_dict(), "head": head.state_dict(), "optimizer": optimizer.state_dict()}
+    torch.save({**modules, "step": step, "seconds": seconds}, partial)
     shutil.move(partial, path)
 
 

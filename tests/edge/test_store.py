@@ -90,8 +90,7 @@ def test_a_full_disk_is_an_error_and_passes(tmp_path: Path) -> None:
     store = Store(tmp_path / "s.db", 100)
     store._db.execute("PRAGMA max_page_count = 1")
     with pytest.raises(StoreError, match="is the disk full"):
-        for _ in range(100):
-            store.enqueue(message("x" * 10_000))
+        store.enqueue(message("x" * 1_000_000))
     store._db.execute("PRAGMA max_page_count = 100000")
     store.enqueue(message("after"))
     assert store.pending(0, 1000)[-1].payload == b"after"
