@@ -16,6 +16,19 @@ import numpy as np
 from runtime.chat import Message, Tool, ToolCall
 
 SYSTEM_TEXT = "You control a production line. Call a function, or say that none fits."
+BEGINNINGS = (
+    "",
+    "please ",
+    "now ",
+    "can you ",
+    "could you ",
+    "i want you to ",
+    "ok ",
+    "hey, ",
+    "would you ",
+    "let us ",
+)
+ENDINGS = ("", "", " please", " now", " again", " right now", " for me", " at once")
 NO_TOOL_TEXT = "No function fits."
 CALL_ID = "000000000"
 WORDS = {10: "ten", 20: "twenty", 25: "a quarter", 30: "thirty", 40: "forty", 50: "half", 60: "sixty"}
@@ -73,12 +86,21 @@ def make_command(rng: np.random.Generator, phrases: dict[str, list[str]], scope_
         return Command(text, tuple(TOOLS[n] for n in names[: int(rng.integers(1, 5))]), None)
     key = str(rng.choice(list(phrases)))
     name = key.partition(":")[0]
-    text, arguments = _fill(key, str(rng.choice(phrases[key])), rng)
+    phrase = str(rng.choice(phrases[key]))
+    text, arguments = _fill(key, _wrap(phrase, rng) if phrases is TRAIN_PHRASES else phrase, rng)
     others = [n for n in names if n != name][: int(rng.integers(1, 4))]
     missing = rng.random() < 0.12
     offered = others if missing else [str(n) for n in rng.permutation([name, *others])]
     call = None if missing else ToolCall(CALL_ID, name, arguments)
     return Command(text, tuple(TOOLS[n] for n in offered), call)
+
+
+def _wrap(phrase: str, rng: np.random.Generator) -> str:
+    """Half of the training phrases get a polite beginning or an end; never so that a test phrase comes out."""
+    if rng.random() < 0.5:
+        return phrase
+    wrapped = f"{rng.choice(BEGINNINGS)}{phrase}{rng.choice(ENDINGS)}"
+    return phrase if any(wrapped in kept for kept in TEST_PHRASES.values()) else wrapped
 
 
 def _fill(key: str, phrase: str, rng: np.random.Generator) -> tuple[str, dict[str, Any]]:

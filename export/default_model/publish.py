@@ -33,8 +33,8 @@ the median of preprocessing, vision, prefill and decoding on the two CPU cores t
 
 ## What it was made from
 
-- pictures: BSData (Schlagenhauf, Landwehr, Fleischer; KIT), CC BY-SA 4.0; 690 for training, 138 for the scores; resized
-  and re-encoded, labels reduced to boxes. The weights derived from them are offered under the same licence, CC BY-SA 4.0.
+- pictures: BSData (Schlagenhauf, Landwehr, Fleischer; KIT), CC BY-SA 4.0; 690 for training, 138 for the scores;
+  resized and re-encoded, labels reduced to boxes. The weights are offered under the same licence, CC BY-SA 4.0.
 - commands: generated from the templates in `export/default_model/phrases.toml`; what no tool fits from clinc/oos-eval
   (Larson et al.), CC BY 3.0.
 - tokenizer: the first 4,032 merges of the Tekken vocabulary in mistral-common (Apache-2.0).

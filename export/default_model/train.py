@@ -1,8 +1,9 @@
 """Train the default model and save it as a Hugging Face checkpoint: `python -m export.default_model.train`.
 
-Seeded, resumable (a checkpoint every `SAVE_EVERY` steps), in two stages. First the vision tower and projector alone
+Seeded, resumable (a checkpoint every `SAVE_EVERY` steps), in three stages. First the vision tower and projector alone
 learn to mark defective patches through a linear head, which is thrown away in the end: a dense signal that a single
-verdict token does not give. Then everything is trained on answers, each step on pictures and commands.
+verdict token does not give. Then everything is trained on answers, each step on pictures and commands. Last, with the
+tower and projector as they are, the decoder sees many more commands: copying arguments takes it longer than looking.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import logging
 import math
 import shutil
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,14 +31,15 @@ from export.default_model.vocabulary import VOCAB_SIZE, write_tokenizer
 from runtime.tokenizer import Tokenizer
 
 log = logging.getLogger("lineside.train")
-TOWER_LEARNING_RATE = 1e-3
-LEARNING_RATE = 6e-4
 WARMUP = 50
 SAVE_EVERY = 200
 TOWER_PICTURES = 12
 PICTURES_PER_STEP = 8
 COMMANDS_PER_STEP = 4
+LAST_PICTURES = 4
+LAST_COMMANDS = 12
 INIT_PICTURES = 150
+LEARNING_RATES = (1e-3, 6e-4, 6e-4)
 
 
 @dataclass
@@ -61,12 +64,19 @@ class Trainee:
     def joint_losses(self, rng: np.random.Generator) -> dict[str, Tensor]:
         pictures = self.pictures(rng, PICTURES_PER_STEP)
         patch, image_embeds = self._patch_loss(pictures)
-        said = [commands.make_command(rng, commands.TRAIN_PHRASES, self.scope_free) for _ in range(COMMANDS_PER_STEP)]
-        return {
-            "verdict": _answer_loss(self.model, pictures, image_embeds, self.device),
-            "patch": patch,
-            "command": _answer_loss(self.model, command_batch(said, self.tokenizer), None, self.device),
-        }
+        verdict = _answer_loss(self.model, pictures, image_embeds, self.device)
+        return {"verdict": verdict, "patch": patch, "command": self._command_loss(rng, COMMANDS_PER_STEP)}
+
+    def decoder_losses(self, rng: np.random.Generator) -> dict[str, Tensor]:
+        pictures = self.pictures(rng, LAST_PICTURES)
+        with torch.no_grad():
+            image_embeds = batched_image_embeds(self.model, _tensor(pictures.pixels, self.device))
+        verdict = _answer_loss(self.model, pictures, image_embeds, self.device)
+        return {"verdict": verdict, "command": self._command_loss(rng, LAST_COMMANDS)}
+
+    def _command_loss(self, rng: np.random.Generator, count: int) -> Tensor:
+        said = [commands.make_command(rng, commands.TRAIN_PHRASES, self.scope_free) for _ in range(count)]
+        return _answer_loss(self.model, command_batch(said, self.tokenizer), None, self.device)
 
     def _patch_loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
         image_embeds = batched_image_embeds(self.model, _tensor(batch.pixels, self.device))
@@ -76,8 +86,17 @@ class Trainee:
         return nn.functional.binary_cross_entropy_with_logits(marks, target, pos_weight=weight), image_embeds
 
 
-def train(data: Path, out: Path, tower_steps: int, steps: int, seed: int) -> None:
-    """Train for `tower_steps` and then `steps` steps, going on from `out/state.pt` where it exists; save to `out`."""
+@dataclass(frozen=True)
+class Stage:
+    """`steps` steps under one learning-rate schedule."""
+
+    steps: int
+    learning_rate: float
+    losses: Callable[[np.random.Generator], dict[str, Tensor]]
+
+
+def train(data: Path, out: Path, steps: Sequence[int], seed: int) -> None:
+    """Train the three stages for `steps` steps each, going on from `out/state.pt` where it exists; save to `out`."""
     out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(seed)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -93,28 +112,28 @@ def train(data: Path, out: Path, tower_steps: int, steps: int, seed: int) -> Non
         model.to(device), head.to(device), tokenizer, examples, commands.out_of_scope(data / "commands"), device
     )
     log.info("%d pictures, %.1f M parameters, %s", len(examples), _millions(model), device)
-    minutes = _run(trainee, out / "state.pt", tower_steps, tower_steps + steps, seed) / 60
+    losses = (trainee.tower_losses, trainee.joint_losses, trainee.decoder_losses)
+    stages = [Stage(*stage) for stage in zip(steps, LEARNING_RATES, losses, strict=True)]
+    minutes = _run(trainee, out / "state.pt", stages, seed) / 60
     model.save_pretrained(out)
     (out / "minutes.txt").write_text(f"{minutes:.0f}\n")
 
 
-def _run(trainee: Trainee, state: Path, tower_steps: int, total: int, seed: int) -> float:
+def _run(trainee: Trainee, state: Path, stages: Sequence[Stage], seed: int) -> float:
     """Returns the seconds that training took, those before an interruption included."""
     parameters = [*trainee.model.parameters(), *trainee.head.parameters()]
     optimizer = torch.optim.AdamW(parameters, betas=(0.9, 0.98), weight_decay=0.05)
+    total = sum(stage.steps for stage in stages)
     first, spent_s = _resume(state, trainee.model, trainee.head, optimizer)
     mixed = trainee.device.type == "cuda" or torch.cpu._is_avx512_bf16_supported()
     started, seen = time.monotonic(), dict[str, float]()
     for step in track(range(first, total), description="training"):
         rng = np.random.default_rng([seed, step])
-        tower = step < tower_steps
+        stage, within = _locate(stages, step)
         for group in optimizer.param_groups:
-            if tower:
-                group["lr"] = TOWER_LEARNING_RATE * _schedule(step, tower_steps)
-            else:
-                group["lr"] = LEARNING_RATE * _schedule(step - tower_steps, total - tower_steps)
+            group["lr"] = stage.learning_rate * _schedule(within, stage.steps)
         with torch.autocast(trainee.device.type, dtype=torch.bfloat16, enabled=mixed):
-            losses = trainee.tower_losses(rng) if tower else trainee.joint_losses(rng)
+            losses = stage.losses(rng)
         optimizer.zero_grad(set_to_none=True)
         torch.stack(list(losses.values())).sum().backward()
         nn.utils.clip_grad_norm_(parameters, 1.0)
@@ -129,6 +148,15 @@ def _run(trainee: Trainee, state: Path, tower_steps: int, total: int, seed: int)
             seconds = spent_s + time.monotonic() - started
             _save(state, trainee.model, trainee.head, optimizer, step + 1, seconds)
     return spent_s + time.monotonic() - started
+
+
+def _locate(stages: Sequence[Stage], step: int) -> tuple[Stage, int]:
+    """The stage of a step, and how many of its own steps came before."""
+    for stage in stages:
+        if step < stage.steps:
+            return stage, step
+        step -= stage.steps
+    raise ValueError(f"step {step} lies behind the last stage")
 
 
 def _answer_loss(model: Any, batch: Batch, image_embeds: Tensor | None, device: torch.device) -> Tensor:
@@ -178,12 +206,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path, help="folder with ballscrew/ and commands/")
     parser.add_argument("out", type=Path, help="folder of the checkpoint")
-    parser.add_argument("--tower-steps", type=int, default=600)
-    parser.add_argument("--steps", type=int, default=1800)
+    parser.add_argument("--steps", type=int, nargs=3, default=(600, 1800, 1000), help="of the three stages")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    train(arguments.data, arguments.out, arguments.tower_steps, arguments.steps, arguments.seed)
+    train(arguments.data, arguments.out, arguments.steps, arguments.seed)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import numpy as np
 import onnx
@@ -15,9 +16,10 @@ from safetensors.numpy import load_file, save_file
 
 import export.bundle_writer as bundle_writer
 from export.bundle_writer import PRECISIONS, export_bundle
+from export.checkpoint.tensors import Checkpoint
 from export.command import export_command
 from export.errors import DiskTooSmall, MissingPart, TargetExists, Unsupported
-from export.graph.weights import fill
+from export.graph.weights import Weight, fill
 from runtime.bundle import open_bundle, verify_hashes
 from runtime.engine import Engine
 from runtime.selftest import relative_error, self_test
@@ -33,7 +35,7 @@ def checkpoint(tmp_path: Path) -> Path:
     return copy_checkpoint("grouped", tmp_path)
 
 
-def edit_config(folder: Path, change: Callable[[dict], None]) -> None:  # type: ignore[type-arg]
+def edit_config(folder: Path, change: Callable[[dict[str, Any]], None]) -> None:
     path = folder / "config.json"
     config = json.loads(path.read_text())
     change(config)
@@ -131,8 +133,8 @@ def test_wrong_shape(checkpoint: Path, tmp_path: Path) -> None:
 def test_what_the_graphs_do_not_express_is_refused(
     checkpoint: Path,
     tmp_path: Path,
-    change: Callable[[dict], None],
-    message: str,  # type: ignore[type-arg]
+    change: Callable[[dict[str, Any]], None],
+    message: str,
 ) -> None:
     edit_config(checkpoint, change)
     with pytest.raises(Unsupported, match=message):
@@ -182,7 +184,12 @@ def test_a_broken_off_export_goes_on(checkpoint: Path, tmp_path: Path, monkeypat
     with journal.open("a") as file:
         file.write('{"weight": "vision/cut o')  # as a crash leaves it
     filled: list[str] = []
-    monkeypatch.setattr(bundle_writer, "fill", lambda w, c, f: filled.append(w.name) or fill(w, c, f))
+
+    def record(weight: Weight, source: Checkpoint, file: BinaryIO) -> str:
+        filled.append(weight.name)
+        return fill(weight, source, file)
+
+    monkeypatch.setattr(bundle_writer, "fill", record)
     resumed = export_bundle(checkpoint, tmp_path / "resumed")
     for name in ("decoder.data", "vision.data", "decoder.onnx", "vision.onnx"):
         assert (resumed / name).read_bytes() == (whole / name).read_bytes()

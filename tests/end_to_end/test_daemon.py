@@ -1,0 +1,397 @@
+"""The daemon against a real Mosquitto, with the default model and real pictures."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import io
+import json
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from edge.config import CameraConfig, ToolConfig
+from edge.daemon import Daemon
+from edge.messages import CallReport
+from runtime.assistant import Answer
+from runtime.chat import ToolCall
+from runtime.engine import Timings
+from runtime.tool_calls import new_call_id
+from tests.conftest import VIDEO
+from tests.support.broker import Mosquitto
+from tests.support.client import Client, Received
+from tests.support.station import SPEED, TOOLS, TOPICS, station
+
+
+@pytest.fixture
+def daemon(broker: Mosquitto, client: Client, tmp_path: Path) -> Iterator[Daemon]:
+    del client  # it must be subscribed before anything is published
+    with Daemon(station(broker.port, tmp_path)) as running:
+        assert running.wait_online(10)
+        yield running
+
+
+def is_event(message: Received) -> bool:
+    return message.topic == TOPICS.event("cam0")
+
+
+def forty_megapixels() -> bytes:
+    buffer = io.BytesIO()
+    Image.new("L", (8000, 5000)).save(buffer, "JPEG")
+    return buffer.getvalue()
+
+
+def test_announces_itself(daemon: Daemon, client: Client) -> None:
+    assert client.on(TOPICS.status)[0].payload == b"online"
+    info = client.on(TOPICS.info)[0].json()
+    assert info["model"]["sha256"] == daemon.engine.bundle.sha256
+    assert info["tools"]["set_belt_speed"]["parameters"] == SPEED
+    assert info["cameras"] == ["cam0"]
+
+
+def test_a_frame_gives_result_state_and_evidence(
+    daemon: Daemon, client: Client, pictures: list[Path], tmp_path: Path
+) -> None:
+    data = pictures[0].read_bytes()
+    user = {"part_id": "A-17", "captured_at": "2026-06-01T12:00:00+02:00", "name": "a.jpg"}
+    client.publish(TOPICS.frame("cam0"), data, user=user)
+    result = client.on(TOPICS.result("cam0"))[0]
+    body = result.json()
+    assert result.content_type == "application/json"
+    assert body["verdict"] in ("pass", "fail", "unsure")
+    assert 0.5 <= body["confidence"] <= 1
+    assert (body["part_id"], body["captured_at"]) == ("A-17", "2026-06-01T10:00:00Z")
+    assert body["frame_sha256"] == hashlib.sha256(data).hexdigest()
+    assert body["model"]["sha256"] == daemon.engine.bundle.sha256
+    assert body["timing_ms"]["total"] >= body["timing_ms"]["vision"] > 0
+    assert client.on(TOPICS.state("cam0"))[0].json()["result_id"] == body["id"]
+    snapshot = client.on(TOPICS.snapshot("cam0"))[0]
+    assert Image.open(io.BytesIO(snapshot.payload)).size == (640, 261 + 24)
+    deadline = time.monotonic() + 5
+    while not list((tmp_path / "evidence").glob("*.jpg")) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert [path.name for path in (tmp_path / "evidence").iterdir()] == [f"cam0_a_{body['verdict']}.jpg"]
+
+
+@pytest.mark.parametrize("qos", [0, 1])
+@pytest.mark.parametrize(
+    ("kind", "code"),
+    [
+        ("truncated", "picture_undecodable"),
+        ("empty", "picture_undecodable"),
+        ("text", "picture_undecodable"),
+        ("huge", "picture_too_large"),
+    ],
+)
+def test_a_bad_frame_gives_one_error_and_the_next_good_one_a_result(
+    daemon: Daemon, client: Client, pictures: list[Path], kind: str, code: str, qos: int
+) -> None:
+    good = pictures[1].read_bytes()
+    bad = {"truncated": good[: len(good) // 2], "empty": b"", "text": b"not a picture", "huge": forty_megapixels()}
+    client.publish(TOPICS.frame("cam0"), bad[kind], qos=qos, user={"part_id": "bad"})
+    client.publish(TOPICS.frame("cam0"), good, qos=qos, user={"part_id": "good"})
+    assert client.on(TOPICS.result("cam0"))[0].json()["part_id"] == "good"
+    event = client.wait_for(is_event)[0].json()
+    assert (event["event_type"], event["part_id"], event["error"]["code"]) == ("frame_rejected", "bad", code)
+    counters = daemon.counters.snapshot()
+    assert (counters["frames_received"], counters["frames_rejected"], counters["results"]) == (2, 1, 1)
+    assert len([message for message in client.received if is_event(message)]) == 1
+
+
+def test_every_triggered_frame_is_answered(daemon: Daemon, client: Client, pictures: list[Path]) -> None:
+    for number, path in enumerate(pictures):
+        client.publish(TOPICS.frame("cam0"), path.read_bytes(), user={"part_id": str(number)})
+    results = client.on(TOPICS.result("cam0"), count=len(pictures), timeout_s=30)
+    assert sorted(int(result.json()["part_id"]) for result in results) == list(range(len(pictures)))
+    assert "frames_dropped" not in daemon.counters.snapshot()
+
+
+def test_a_frame_by_reference(daemon: Daemon, client: Client, pictures: list[Path], tmp_path: Path) -> None:
+    data = pictures[0].read_bytes()
+    (tmp_path / "part.jpg").write_bytes(data)
+    digest = hashlib.sha256(data).hexdigest()
+    for path, sha256 in (
+        ("part.jpg", digest),
+        ("../../etc/passwd", digest),
+        ("none.jpg", digest),
+        ("part.jpg", "0" * 64),
+    ):
+        client.publish(TOPICS.frame("cam0"), json.dumps({"path": path, "sha256": sha256}))
+    assert client.on(TOPICS.result("cam0"))[0].json()["name"] == "part.jpg"
+    events = client.wait_for(is_event, count=3)
+    codes = [event.json()["error"]["code"] for event in events]
+    assert codes == ["reference_refused", "reference_missing", "reference_changed"]
+    assert daemon.counters.snapshot()["results"] == 1
+
+
+def test_an_unknown_camera_and_a_bad_time_are_named(daemon: Daemon, client: Client, pictures: list[Path]) -> None:
+    data = pictures[0].read_bytes()
+    client.publish(TOPICS.frame("cam9"), data)
+    client.publish(TOPICS.frame("cam0"), data, user={"captured_at": "yesterday"})
+    assert client.on(TOPICS.event("cam9"))[0].json()["error"]["code"] == "unknown_camera"
+    assert client.on(TOPICS.event("cam0"))[0].json()["error"]["code"] == "malformed"
+    assert "results" not in daemon.counters.snapshot()
+
+
+@pytest.fixture
+def obedient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stands in for the model where a test is about what happens to its calls: every command stops the line."""
+
+    def answer(*_args: object, **_options: object) -> Answer:
+        return Answer("", (ToolCall(new_call_id(), "stop_line", {}),), "stop", Timings(), 1, 1)
+
+    monkeypatch.setattr("edge.commands.ask", answer)
+
+
+def act(client: Client, outcome: str = "achieved") -> threading.Thread:
+    """Play the actuator: answer the first call on any tool."""
+
+    def answer() -> None:
+        call = client.wait_for(lambda message: "/call/" in message.topic)[0]
+        body = {"id": call.json()["id"], "outcome": outcome, "detail": "belt drive"}
+        client.publish(TOPICS.returned(call.topic.rsplit("/", 1)[1]), json.dumps(body))
+
+    thread = threading.Thread(target=answer)
+    thread.start()
+    return thread
+
+
+def test_a_command_becomes_a_call_and_a_reply(daemon: Daemon, client: Client) -> None:
+    actuator = act(client)
+    client.publish(TOPICS.command("ask"), "stop the line", response_topic="clients/7/replies", correlation=b"\x00\x01")
+    reply = client.on("clients/7/replies")[0]
+    actuator.join()
+    assert reply.correlation == b"\x00\x01"
+    (call,) = reply.json()["calls"]
+    assert (call["name"], call["arguments"], call["outcome"]) == ("stop_line", {}, "achieved")
+    published = client.on(TOPICS.call("stop_line"))[0].json()
+    assert (published["id"], published["tool"]) == (call["id"], "stop_line")
+    assert daemon.counters.snapshot()["commands_answered"] == 1
+
+
+@pytest.mark.usefixtures("obedient")
+def test_a_call_that_nobody_carries_out_is_said_to_have_expired(
+    broker: Mosquitto, client: Client, tmp_path: Path
+) -> None:
+    tools = {"stop_line": dataclasses.replace(TOOLS["stop_line"], wait_s=0.3)}
+    with Daemon(station(broker.port, tmp_path, tools=tools)):
+        client.publish(TOPICS.command("ask"), '{"text": "stop the line", "transaction": "t-1"}')
+        reply = client.on(TOPICS.response("ask"))[0].json()
+    assert reply["transaction"] == "t-1"
+    assert [call["outcome"] for call in reply["calls"]] == ["expired"]
+
+
+@pytest.mark.parametrize(
+    ("tool", "call", "outcome"),
+    [
+        (ToolConfig("Stop.", allowed=False), ToolCall("abc123DEF", "stop", {}), "refused"),
+        (ToolConfig("Stop.", dry_run=True), ToolCall("abc123DEF", "stop", {}), "dry_run"),
+        (ToolConfig("Stop."), ToolCall("abc123DEF", "explode", {}), "refused"),
+        (ToolConfig("Stop.", SPEED), ToolCall("abc123DEF", "stop", {"percent": 500}), "refused"),
+    ],
+)
+def test_what_the_policy_refuses_is_never_published(
+    broker: Mosquitto, client: Client, tmp_path: Path, tool: ToolConfig, call: ToolCall, outcome: str
+) -> None:
+    with Daemon(station(broker.port, tmp_path, tools={"stop": tool})) as daemon:
+        daemon.wait_online(10)
+        report: CallReport = daemon.commands.bindings.carry_out(call)
+        assert report.outcome == outcome
+        assert daemon.outbox.drain(5)
+    assert not [message for message in client.received if "/call/" in message.topic]
+
+
+@pytest.mark.usefixtures("obedient")
+def test_malformed_returns_are_counted_and_change_nothing(daemon: Daemon, client: Client) -> None:
+    for payload in (b"\xff", b"{}", b'{"id": "unknown", "outcome": "achieved"}', b'{"id": "x", "outcome": "exploded"}'):
+        client.publish(TOPICS.returned("stop_line"), payload)
+    actuator = act(client, "failed")
+    client.publish(TOPICS.command("ask"), "stop the line")
+    (call,) = client.on(TOPICS.response("ask"))[0].json()["calls"]
+    actuator.join()
+    assert (call["outcome"], call["detail"]) == ("failed", "belt drive")
+    counters = daemon.counters.snapshot()
+    assert (counters["returns_malformed"], counters["returns_unknown"]) == (3, 1)
+
+
+@pytest.mark.usefixtures("obedient")
+@pytest.mark.parametrize(
+    ("name", "payload", "code"),
+    [
+        ("ask", b"\xff\xfe\x00\x01", "malformed"),
+        ("ask", b"", "malformed"),
+        ("ask", b'{"txt": "stop"}', "malformed"),
+        ("ask", b"x" * 70_000, "too_large"),
+        ("ask", b'{"text": "stop", "expires_at": "2020-01-01T00:00:00Z"}', "expired"),
+        ("dance", b"now", "unknown_command"),
+    ],
+)
+def test_a_bad_command_gets_one_error_on_its_response_topic(
+    daemon: Daemon, client: Client, name: str, payload: bytes, code: str
+) -> None:
+    client.publish(TOPICS.command(name), payload, response_topic="clients/1", correlation=b"c1")
+    reply = client.on("clients/1")[0]
+    assert (reply.json()["ok"], reply.json()["error"]["code"]) == (False, code)
+    assert reply.correlation == b"c1"
+    assert daemon.counters.snapshot()["commands_failed"] == 1
+    actuator = act(client)
+    client.publish(TOPICS.command("ask"), "stop the line", response_topic="clients/2")
+    assert client.on("clients/2")[0].json()["ok"]
+    actuator.join()
+
+
+@pytest.mark.usefixtures("obedient")
+def test_a_requester_cannot_steer_where_the_daemon_publishes(daemon: Daemon, client: Client) -> None:
+    steered = ("other/station/call/stop", TOPICS.call("stop_line"), TOPICS.status)
+    for topic in steered:
+        client.publish(TOPICS.command("ask"), "stop the line", response_topic=topic)
+    replies = client.on(TOPICS.response("ask"), count=len(steered))
+    assert {reply.json()["error"]["code"] for reply in replies} == {"response_topic_refused"}
+    seen = [m for m in client.received if m.topic in steered and m.payload not in (b"online", b"offline")]
+    assert seen == []
+    assert "calls" not in daemon.counters.snapshot()
+
+
+@pytest.mark.usefixtures("obedient")
+def test_a_duplicate_gets_the_same_answer_and_calls_once(daemon: Daemon, client: Client) -> None:
+    actuator = act(client)
+    for _ in range(3):
+        client.publish(TOPICS.command("ask"), "stop the line", response_topic="clients/1", correlation=b"same")
+    replies = client.on("clients/1")
+    actuator.join()
+    client.publish(TOPICS.command("ask"), "stop the line", response_topic="clients/1", correlation=b"same")
+    replies = client.on("clients/1", count=2)
+    assert replies[0].payload == replies[1].payload
+    assert daemon.counters.snapshot()["calls"] == 1
+    client.publish(TOPICS.command("ask"), "stop the line", response_topic="clients/1", correlation=b"other")
+    deadline = time.monotonic() + 10
+    while daemon.counters.snapshot()["calls"] < 2 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert daemon.counters.snapshot()["calls"] == 2
+
+
+def test_retained_commands_and_frames_do_not_replay(
+    broker: Mosquitto, client: Client, tmp_path: Path, pictures: list[Path]
+) -> None:
+    client.publish(TOPICS.command("ask"), "stop the line", retain=True)
+    client.publish(TOPICS.frame("cam0"), pictures[0].read_bytes(), retain=True)
+    with Daemon(station(broker.port, tmp_path)) as daemon:
+        assert daemon.wait_online(10)
+        deadline = time.monotonic() + 10
+        while time.monotonic() < deadline and len(daemon.counters.snapshot()) < 2:
+            time.sleep(0.05)
+        counters = daemon.counters.snapshot()
+    assert counters == {"commands_ignored_retained": 1, "frames_ignored_retained": 1}
+
+
+def test_nothing_is_lost_in_a_broker_outage(broker: Mosquitto, tmp_path: Path, pictures: list[Path]) -> None:
+    """Frames of a local camera are inspected while the broker is down; every result arrives when it is back."""
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for number in range(6):
+        (folder / f"{number}.jpg").write_bytes(pictures[number].read_bytes())
+    cameras = {"cam0": CameraConfig("folder", "in", interval_s=0.4)}
+    first = Client(broker.port)
+    with Daemon(station(broker.port, tmp_path, cameras=cameras)) as daemon:
+        first.on(TOPICS.result("cam0"))
+        broker.stop()
+        first.close()
+        deadline = time.monotonic() + 20
+        while daemon.counters.snapshot().get("results", 0) < 6 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert daemon.store.outbox_size() > 0
+        broker.start()
+        second = Client(broker.port)
+        names = {m.json()["name"] for m in first.received if m.topic == TOPICS.result("cam0")}
+        missing = 6 - len(names)
+        found = second.wait_for(lambda m: m.topic == TOPICS.result("cam0"), count=missing, timeout_s=40)
+        names |= {message.json()["name"] for message in found}
+        second.close()
+    assert names == {f"{number}.jpg" for number in range(6)}
+
+
+def test_a_cut_connection_is_made_again(daemon: Daemon, client: Client, pictures: list[Path]) -> None:
+    daemon.connection.drop()
+    client.on(TOPICS.info, count=2, timeout_s=20)  # announced again
+    client.publish(TOPICS.frame("cam0"), pictures[0].read_bytes())
+    assert client.on(TOPICS.result("cam0"))[0].json()["verdict"]
+
+
+def test_a_crash_shows_as_offline(broker: Mosquitto, client: Client, tmp_path: Path) -> None:
+    """The will: a client that vanishes without goodbye is announced by the broker after its delay."""
+    import subprocess
+    import sys
+
+    path = tmp_path / "station.toml"
+    path.write_text(f'[station]\nname = "crash"\n[mqtt]\nhost = "127.0.0.1"\nport = {broker.port}\n')
+    process = subprocess.Popen([sys.executable, "-m", "edge.cli", "run", "-c", str(path)], stderr=subprocess.DEVNULL)
+    try:
+        client.on("lineside/crash/status", timeout_s=20)
+    finally:
+        process.kill()
+        process.wait()
+    statuses = client.on("lineside/crash/status", count=2, timeout_s=20)
+    assert [status.payload for status in statuses] == [b"online", b"offline"]
+
+
+def test_a_film_as_a_camera(broker: Mosquitto, client: Client, tmp_path: Path) -> None:
+    cameras = {"line": CameraConfig("video", str(VIDEO), interval_s=0.25)}
+    with Daemon(station(broker.port, tmp_path, cameras=cameras)):
+        results = client.on(TOPICS.result("line"), count=4, timeout_s=20)
+    assert [result.json()["name"] for result in results] == [f"{number:06d}" for number in range(1, 5)]
+
+
+def test_a_camera_that_fails_is_reported_and_the_rest_goes_on(
+    broker: Mosquitto, client: Client, tmp_path: Path, pictures: list[Path]
+) -> None:
+    cameras = {"cam0": CameraConfig("mqtt"), "broken": CameraConfig("folder", "nowhere")}
+    with Daemon(station(broker.port, tmp_path, cameras=cameras)):
+        event = client.on(TOPICS.event("broken"))[0].json()
+        assert event["event_type"] == "camera_failed"
+        client.publish(TOPICS.frame("cam0"), pictures[0].read_bytes())
+        client.on(TOPICS.result("cam0"))
+
+
+def test_a_snapshot_too_large_for_the_broker_stops_nothing(tmp_path: Path, pictures: list[Path]) -> None:
+    """Mosquitto here takes 8 kB packets: the evidence picture stays away, results come."""
+    broker = Mosquitto(tmp_path, max_packet=8_000)
+    client = Client(broker.port)
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for number in range(3):
+        (folder / f"{number}.jpg").write_bytes(pictures[number].read_bytes())
+    cameras = {"cam0": CameraConfig("folder", "in", interval_s=0.3)}
+    with Daemon(station(broker.port, tmp_path, cameras=cameras)) as daemon:
+        assert len(client.on(TOPICS.result("cam0"), count=3)) == 3
+        assert daemon.counters.snapshot()["snapshots_failed"] >= 1
+    assert not [message for message in client.received if message.topic == TOPICS.snapshot("cam0")]
+    client.close()
+    broker.stop()
+
+
+@pytest.mark.usefixtures("obedient")
+def test_stored_commands_are_answered_after_a_restart(broker: Mosquitto, client: Client, tmp_path: Path) -> None:
+    """A command that was acknowledged and not yet answered when the power went is answered by the next start."""
+    from edge.store import Store, StoredCommand
+
+    store = Store(tmp_path / "lineside.db", 100)
+    store.take_over(StoredCommand("ask", b"stop the line", TOPICS.response("ask"), b"c", time.time() + 60, "digest"))
+    store.close()
+    actuator = act(client)
+    with Daemon(station(broker.port, tmp_path)):
+        (call,) = client.on(TOPICS.response("ask"))[0].json()["calls"]
+    actuator.join()
+    assert call["outcome"] == "achieved"
+
+
+def test_a_wrong_broker_port_is_waited_for(tmp_path: Path) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = int(probe.getsockname()[1])
+    with Daemon(station(port, tmp_path)) as daemon:
+        assert not daemon.wait_online(0.5)

@@ -1,0 +1,36 @@
+"""A daemon on the default model, connected to a test's broker."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+from edge.config import CameraConfig, Config, InspectConfig, MqttConfig, StationConfig, StoreConfig, ToolConfig
+from edge.topics import Topics
+
+BASE = "plant/line3/cell2"
+TOPICS = Topics(BASE)
+SPEED = {
+    "type": "object",
+    "properties": {"percent": {"type": "integer", "minimum": 0, "maximum": 100}},
+    "required": ["percent"],
+    "additionalProperties": False,
+}
+TOOLS = {
+    "set_belt_speed": ToolConfig("Set the speed of the belt in percent.", SPEED, wait_s=3.0),
+    "stop_line": ToolConfig("Stop the line.", wait_s=3.0),
+}
+
+
+def station(port: int, folder: Path, *, client_id: str = "", **changes: object) -> Config:
+    """A station with one MQTT camera `cam0` and two tools."""
+    config = Config(
+        station=StationConfig("test", BASE),
+        mqtt=MqttConfig(host="127.0.0.1", port=port, client_id=client_id or "lineside-test"),
+        inspect=InspectConfig(evidence_folder="evidence"),
+        store=StoreConfig("lineside.db"),
+        cameras={"cam0": CameraConfig("mqtt")},
+        tools=TOOLS,
+        folder=folder,
+    )
+    return dataclasses.replace(config, **changes)  # type: ignore[arg-type]
