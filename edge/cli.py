@@ -1,4 +1,4 @@
-"""The command line: `lineside run | check | ask | export | demo`.
+"""The command line: `lineside run | check | inspect | ask | export | demo`.
 
 Exit codes: 0 done; 1 what was asked for failed (a damaged bundle, a checkpoint that cannot be used, no broker); 2 the
 command line or the station file is wrong.
@@ -23,7 +23,6 @@ from runtime.errors import EngineError
 
 if TYPE_CHECKING:
     from runtime.chat import Picture
-    from runtime.engine import Engine
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -31,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     from edge import logs
 
-    logs.set_up("WARNING" if options.command in ("ask", "check", "demo") else "INFO")
+    logs.set_up("WARNING" if options.command in ("ask", "inspect", "check", "demo") else "INFO")
     try:
         return int(options.run(options))
     except ConfigError as error:
@@ -62,12 +61,17 @@ def _parser() -> argparse.ArgumentParser:
 
     ask = commands.add_parser("ask", help="answer once, without MQTT")
     ask.add_argument("bundle", type=Path, help="bundle folder, or `default`")
-    ask.add_argument("text", nargs="?", default="", help="question; left out, the picture is inspected")
+    ask.add_argument("text", help="the question")
     ask.add_argument("--image", type=Path, action="append", default=[], help="a picture; may be repeated")
-    ask.add_argument("--defects", default="pitting", help="defect types for an inspection, separated by commas")
     ask.add_argument("--temperature", type=float, default=0.15)
     ask.add_argument("--max-tokens", type=int, default=256)
     ask.set_defaults(run=_ask)
+
+    inspect = commands.add_parser("inspect", help="inspect pictures, without MQTT")
+    inspect.add_argument("bundle", type=Path, help="bundle folder, or `default`")
+    inspect.add_argument("pictures", type=Path, nargs="+", metavar="picture")
+    inspect.add_argument("--defects", default="pitting", help="defect types, separated by commas")
+    inspect.set_defaults(run=_inspect)
 
     export = commands.add_parser("export", help="turn a checkpoint folder into a bundle")
     export.add_argument("checkpoint", type=Path)
@@ -87,9 +91,10 @@ def _run(options: argparse.Namespace) -> int:
     from edge.config import load_config
     from edge.daemon import Daemon
 
-    with Daemon(load_config(options.config)) as daemon:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda *_: daemon.stop())
+    daemon = Daemon(load_config(options.config))
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: daemon.stop())
+    with daemon:
         daemon.wait()
     return 0
 
@@ -113,30 +118,26 @@ def _check(options: argparse.Namespace) -> int:
     return 0
 
 
-def _ask(options: argparse.Namespace) -> int:
-    from runtime.engine import Engine
+def _read_picture(path: Path) -> Picture:
+    from runtime.errors import PictureUndecodable
     from runtime.picture import decode_picture
 
-    pictures = []
-    for path in options.image:
-        try:
-            pictures.append(decode_picture(path.read_bytes()))
-        except OSError as error:
-            return _fail(f"{path} cannot be read ({error.strerror})", 1)
-        except EngineError as error:
-            return _fail(f"{path}: {error}", 1)
-    if not pictures and not options.text:
-        return _fail("give a question, a picture with --image, or both", 2)
-    engine = Engine.open(_bundle(options.bundle))
-    return _inspect(engine, pictures[0], options) if not options.text else _answer(engine, pictures, options)
+    try:
+        return decode_picture(path.read_bytes())
+    except OSError as error:
+        raise PictureUndecodable(f"{path} cannot be read ({error.strerror})") from error
+    except EngineError as error:
+        raise type(error)(f"{path}: {error}") from error
 
 
-def _answer(engine: Engine, pictures: list[Picture], options: argparse.Namespace) -> int:
+def _ask(options: argparse.Namespace) -> int:
     from runtime.assistant import ask
     from runtime.chat import Message
+    from runtime.engine import Engine
     from runtime.sampling import Sampling
 
-    messages = [Message("user", (*pictures, options.text))]
+    messages = [Message("user", (*map(_read_picture, options.image), options.text))]
+    engine = Engine.open(_bundle(options.bundle))
     started = time.perf_counter()
     answer = ask(engine, messages, max_tokens=options.max_tokens, sampling=Sampling(options.temperature))
     seconds = time.perf_counter() - started
@@ -146,17 +147,20 @@ def _answer(engine: Engine, pictures: list[Picture], options: argparse.Namespace
     return 0
 
 
-def _inspect(engine: Engine, picture: Picture, options: argparse.Namespace) -> int:
+def _inspect(options: argparse.Namespace) -> int:
+    from runtime.engine import Engine
     from runtime.inspection import InspectionTask
     from runtime.inspector import Inspector
 
     kinds = tuple(kind.strip() for kind in options.defects.split(",") if kind.strip())
     if not kinds:
         return _fail("--defects names no defect type", 2)
-    inspection = Inspector(engine, InspectionTask(kinds)).inspect(picture)
-    print(f"{inspection.verdict} ({inspection.confidence:.1%})")
-    for defect in inspection.defects:
-        print(f"  {defect.type} at {', '.join(f'{value:g}' for value in defect.box)}")
+    inspector = Inspector(Engine.open(_bundle(options.bundle)), InspectionTask(kinds))
+    for path in options.pictures:
+        inspection = inspector.inspect(_read_picture(path))
+        print(f"{path.name}: {inspection.verdict} ({inspection.confidence:.1%})")
+        for defect in inspection.defects:
+            print(f"  {defect.type} at {', '.join(f'{value:g}' for value in defect.box)}")
     return 0
 
 

@@ -71,6 +71,7 @@ class Connection:
         self._delivered_lock = threading.Lock()
         client = paho.Client(CallbackAPIVersion.VERSION2, client_id=client_id, protocol=paho.MQTTv5, manual_ack=True)
         client.on_connect, client.on_disconnect = self._handle_connect, self._handle_disconnect
+        client.on_subscribe = self._handle_subscribe
         client.on_message, client.on_publish = self._handle_message, self._handle_publish
         client.on_socket_open = _no_delay
         client.max_inflight_messages_set(INFLIGHT)
@@ -160,6 +161,9 @@ class Connection:
         self._max_packet = int(getattr(properties, "MaximumPacketSize", 0) or 0)
         self.refused = ""
         client.subscribe(list(self._subscriptions))
+
+    def _handle_subscribe(self, *_: Any) -> None:
+        """Only now is the station reachable: a command sent before the subscription stands would be lost."""
         log.info("connected to %s:%d", self._config.host, self._config.port)
         self.connected.set()
         _guarded(self._on_connect)

@@ -1,0 +1,125 @@
+"""The command line as a user runs it: exit codes, one clear sentence on standard error, nothing left behind."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from runtime.bundle import DEFAULT_BUNDLE
+from tests.conftest import ROOT
+from tests.support.broker import Mosquitto
+from tests.support.checkpoints import copy_checkpoint
+from tests.support.client import Client
+
+
+def lineside(*arguments: object, folder: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "edge.cli", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=100, cwd=folder)
+
+
+def assert_one_sentence(result: subprocess.CompletedProcess[str], code: int, *parts: str) -> None:
+    assert result.returncode == code, result.stderr
+    lines = result.stderr.strip().splitlines()
+    assert len(lines) == 1, result.stderr
+    assert lines[0].startswith("lineside: ")
+    for part in parts:
+        assert part in lines[0]
+
+
+def test_export_check_ask(tmp_path: Path, pictures: list[Path]) -> None:
+    checkpoint = copy_checkpoint("tied", tmp_path)
+    exported = lineside("export", checkpoint, tmp_path / "bundle")
+    assert exported.returncode == 0, exported.stderr
+    checked = lineside("check", tmp_path / "bundle")
+    assert (checked.returncode, checked.stderr) == (0, "")
+    assert "every SHA-256 as listed" in checked.stdout
+    asked = lineside("ask", tmp_path / "bundle", "--image", pictures[0], "Is it good?", "--max-tokens", 5)
+    assert asked.returncode == 0, asked.stderr
+    assert "5 answer tokens" in asked.stderr
+
+
+def test_the_default_model_inspects_pictures(pictures: list[Path]) -> None:
+    inspected = lineside("inspect", "default", *pictures[:2])
+    assert inspected.returncode == 0, inspected.stderr
+    lines = [line for line in inspected.stdout.splitlines() if not line.startswith(" ")]
+    assert [line.split(": ")[0] for line in lines] == [path.name for path in pictures[:2]]
+    assert all(line.split()[1] in ("pass", "fail", "unsure") for line in lines)
+
+
+def test_check_finds_a_flipped_byte(tmp_path: Path) -> None:
+    bundle = Path(shutil.copytree(DEFAULT_BUNDLE, tmp_path / "bundle"))
+    weights = bytearray((bundle / "decoder.data").read_bytes())
+    weights[100_000] ^= 0x40
+    (bundle / "decoder.data").write_bytes(weights)
+    assert_one_sentence(lineside("check", bundle), 1, "decoder.data", "damaged", "copy the bundle again")
+
+
+def test_export_of_a_broken_checkpoint(tmp_path: Path) -> None:
+    checkpoint = copy_checkpoint("grouped", tmp_path)
+    (checkpoint / "model-00004-of-00005.safetensors").unlink()
+    assert_one_sentence(lineside("export", checkpoint, tmp_path / "b"), 1, "model-00004-of-00005.safetensors")
+    assert_one_sentence(lineside("export", tmp_path, tmp_path / "b"), 1, "Hugging Face checkpoint folder")
+
+
+@pytest.mark.parametrize(
+    ("content", "part"),
+    [(b"", "0 bytes"), (b"text, not a picture", "neither a JPEG nor a PNG"), (None, "cannot be read")],
+)
+def test_ask_about_a_bad_picture(tmp_path: Path, content: bytes | None, part: str) -> None:
+    path = tmp_path / "part.jpg"
+    if content is not None:
+        path.write_bytes(content)
+    assert_one_sentence(lineside("ask", "default", "--image", path, "Good?"), 1, "part.jpg", part)
+    assert_one_sentence(lineside("inspect", "default", path), 1, "part.jpg", part)
+
+
+def test_a_wrong_station_file(tmp_path: Path) -> None:
+    path = tmp_path / "station.toml"
+    path.write_text("[mqtt]\nhots = 'x'")
+    assert_one_sentence(lineside("run", "-c", path), 2, "station.toml", "unknown key `mqtt.hots`")
+    path.write_text("[model]\nbundle = 'nowhere'")
+    assert_one_sentence(lineside("run", "-c", path), 1, "nowhere", "a bundle folder")
+
+
+def test_demo_against_a_broker_that_is_not_there() -> None:
+    result = lineside("demo", "--broker", "mqtt://127.0.0.1:1")
+    assert_one_sentence(result, 1, "no broker at 127.0.0.1:1")
+
+
+def test_demo_on_the_embedded_broker(tmp_path: Path) -> None:
+    """What `make demo` runs: a line a picture, the call that came back, evidence, exit 0."""
+    result = lineside("demo", "--output", tmp_path / "evidence")
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert sum(line.startswith("01_2") for line in result.stdout.splitlines()) == 12
+    assert "call     set_belt_speed" in result.stdout
+    assert "set_belt_speed: achieved" in result.stdout
+    assert len(list((tmp_path / "evidence").glob("*.jpg"))) == 12
+
+
+def test_demo_on_a_named_broker(broker: Mosquitto, tmp_path: Path) -> None:
+    result = lineside("demo", "--broker", f"mqtt://127.0.0.1:{broker.port}", "--output", tmp_path / "evidence")
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_run_says_goodbye_on_sigterm(broker: Mosquitto, client: Client, tmp_path: Path) -> None:
+    path = tmp_path / "station.toml"
+    path.write_text(
+        f'[station]\nname = "polite"\n[mqtt]\nhost = "127.0.0.1"\nport = {broker.port}\npassword = "hunter2"\n'
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-m", "edge.cli", "run", "-c", str(path)], stderr=subprocess.PIPE, text=True
+    )
+    assert client.on("lineside/polite/status", timeout_s=20)[0].payload == b"online"
+    started = time.monotonic()
+    process.send_signal(signal.SIGTERM)
+    _, log = process.communicate(timeout=15)
+    assert process.returncode == 0
+    assert time.monotonic() - started < 10
+    assert client.on("lineside/polite/status", count=2)[1].payload == b"offline"
+    assert "hunter2" not in log
