@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import queue
-import shutil
 import sys
 import tempfile
 import time
@@ -25,6 +24,7 @@ from edge.broker import embedded_broker
 from edge.config import Config, load_config
 from edge.daemon import Daemon
 from edge.errors import BrokerError, ConfigError
+from edge.evidence import COLORS
 from edge.topics import Topics
 
 COMMAND = "set the belt to half speed"
@@ -79,7 +79,6 @@ def run_demo(station: Path, broker: str, output: Path) -> Summary:
     Raises:
         BrokerError, ConfigError and what `Daemon` raises.
     """
-    shutil.rmtree(output, ignore_errors=True)
     with ExitStack() as stack:
         host, port, user, password = _address(broker) if broker else ("127.0.0.1", 0, "", "")
         if not broker:
@@ -87,6 +86,7 @@ def run_demo(station: Path, broker: str, output: Path) -> Summary:
         state = stack.enter_context(tempfile.TemporaryDirectory())
         config = _configure(load_config(station), host, port, user, password, output, Path(state))
         _say(f"broker   {broker or f'embedded, mqtt://{host}:{port}'}")
+        _remove_old_evidence(output, config)
         watcher = _watch(config)
         stack.callback(watcher.close)
         daemon = stack.enter_context(Daemon(config))
@@ -106,6 +106,14 @@ def _configure(config: Config, host: str, port: int, user: str, password: str, o
     inspect = dataclasses.replace(config.inspect, evidence_folder=str(output.absolute()))
     store = dataclasses.replace(config.store, path=str(state / "lineside.db"))
     return dataclasses.replace(config, mqtt=mqtt, inspect=inspect, store=store)
+
+
+def _remove_old_evidence(output: Path, config: Config) -> None:
+    """Only pictures that an earlier demo drew."""
+    for camera in config.cameras:
+        for verdict in COLORS:
+            for path in output.glob(f"{camera}_*_{verdict}.jpg"):
+                path.unlink()
 
 
 def _watch(config: Config) -> Watcher:
