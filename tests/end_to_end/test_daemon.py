@@ -179,7 +179,8 @@ def test_a_call_that_nobody_carries_out_is_said_to_have_expired(
     broker: Mosquitto, client: Client, tmp_path: Path
 ) -> None:
     tools = {"stop_line": dataclasses.replace(TOOLS["stop_line"], wait_s=0.3)}
-    with Daemon(station(broker.port, tmp_path, tools=tools)):
+    with Daemon(station(broker.port, tmp_path, tools=tools)) as daemon:
+        assert daemon.wait_online(10)
         client.publish(TOPICS.command("ask"), '{"text": "stop the line", "transaction": "t-1"}')
         reply = client.on(TOPICS.response("ask"))[0].json()
     assert reply["transaction"] == "t-1"
