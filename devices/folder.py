@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,7 +29,7 @@ class FolderCamera:
                     data = path.read_bytes()
                 except OSError as error:
                     raise CameraError(f"camera {self._name}: {path} cannot be read ({error.strerror})") from error
-                yield Frame(self._name, data=data, name=path.name)
+                yield Frame(self._name, data=data, name=_readable(path.name))
             if not self._loop:
                 return
 
@@ -39,3 +40,8 @@ class FolderCamera:
         if not paths:
             raise CameraError(f"camera {self._name}: {self._folder} holds no {', '.join(sorted(SUFFIXES))}")
         return paths
+
+
+def _readable(name: str) -> str:
+    """A file name that is not UTF-8 cannot go into a message as it is."""
+    return os.fsencode(name).decode("utf-8", "replace")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ import numpy as np
 from devices.errors import CameraError
 from devices.frame import Frame
 
+log = logging.getLogger("lineside.cameras")
 DEFAULT_RATE = 25.0
 REOPEN_S = (1.0, 2.0, 5.0, 10.0)
 """Waiting times before a lost stream is opened again; the last one repeats."""
@@ -40,6 +42,8 @@ class VideoCamera:
                     number += 1
                     yield Frame(self._name, pixels=pixels, name=f"{number:06d}")
             if self._live:
+                if failures == 0:
+                    log.warning("camera %s gives no pictures; opening it again until it does", self._name)
                 stop.wait(REOPEN_S[min(failures, len(REOPEN_S) - 1)])
                 failures += 1
             elif not self._loop:

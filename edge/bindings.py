@@ -32,6 +32,7 @@ class Bindings:
         self._topics, self._policy, self._send, self._counters = topics, policy, send, counters
         self._condition = threading.Condition()
         self._returned: dict[str, Return | None] = {}
+        self._closed = False
 
     def carry_out(self, call: ToolCall) -> CallReport:
         """Check, publish, wait for the return. Never raises for a refused call: the report says so."""
@@ -55,7 +56,7 @@ class Bindings:
 
     def _publish_and_wait(self, call: ToolCall, tool: ToolConfig) -> Return | None:
         """The last thing the actuator said; `accepted` is waited on for its end."""
-        lifetime_s = max(tool.wait_s, EXPIRY_S)
+        lifetime_s = tool.wait_s or EXPIRY_S  # once the requester was told `expired`, the call must not go out
         body = Call(
             id=call.id, tool=call.name, arguments=dict(call.arguments), expires_at=now() + timedelta(seconds=lifetime_s)
         )
@@ -64,12 +65,18 @@ class Bindings:
         self._send(Outgoing(self._topics.call(call.name), body.encode(), JSON_TYPE, None, time.time() + lifetime_s))
         deadline = time.monotonic() + tool.wait_s
         with self._condition:
-            while (remaining := deadline - time.monotonic()) > 0:
+            while (remaining := deadline - time.monotonic()) > 0 and not self._closed:
                 last = self._returned[call.id]
                 if last is not None and last.outcome != "accepted":
                     break
                 self._condition.wait(remaining)
             return self._returned.pop(call.id)
+
+    def close(self) -> None:
+        """End every wait; the replies say that no return came."""
+        with self._condition:
+            self._closed = True
+            self._condition.notify_all()
 
     def handle_return(self, payload: bytes) -> None:
         """Take in a message on `ret/{tool}`. What is malformed, late or unknown is counted and dropped."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -94,9 +95,10 @@ def _run(options: argparse.Namespace) -> int:
     daemon = Daemon(load_config(options.config))
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: daemon.stop())
+    threading.excepthook = daemon.fail
     with daemon:
         daemon.wait()
-    return 0
+    return int(daemon.failed)
 
 
 def _bundle(path: Path | None) -> Path:

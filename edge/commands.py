@@ -13,7 +13,7 @@ from datetime import datetime
 from pydantic import ValidationError
 
 from edge.bindings import Bindings
-from edge.config import Config
+from edge.config import DAY_S, Config
 from edge.counters import Counters
 from edge.errors import RequestError, StoreError
 from edge.messages import JSON_TYPE, AskCommand, Reply, WireError
@@ -44,9 +44,10 @@ class Commands:
         self.policy = Policy(config.tools)
         self.bindings = Bindings(topics, self.policy, outbox.put, counters)
         self._tools = self.policy.offered()
-        self.handlers: dict[str, Callable[[bytes], Reply]] = {"ask": self._ask}
+        self.handlers: dict[str, Callable[[StoredCommand], Reply]] = {"ask": self._ask}
         if self._tools:
             engine.grammars.tools(self._tools)  # a tool that cannot be expressed is found at start
+        self._unstored: dict[str, Outgoing] = {}
         self._wake = threading.Event()
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._run, name="commands", daemon=True)
@@ -56,6 +57,7 @@ class Commands:
 
     def close(self) -> None:
         self._closed.set()
+        self.bindings.close()
         self._wake.set()
         self._thread.join(timeout=5)
 
@@ -73,7 +75,7 @@ class Commands:
             payload=message.payload[: MAX_PAYLOAD_BYTES + 1],
             response_topic=topic if self._may_publish(topic) else self._topics.response(name),
             correlation=message.correlation,
-            expires=now + (message.expiry_s or self._config.commands.expiry_s),
+            expires=now + min(message.expiry_s or self._config.commands.expiry_s, DAY_S),
             digest=_digest(name, topic, message.correlation, message.payload),
         )
         try:
@@ -117,22 +119,41 @@ class Commands:
 
     def _answer(self, command: StoredCommand) -> None:
         """The daemon's boundary for a command: whatever happens in it, there is a reply."""
+        if command.digest in self._unstored:
+            self._finish(command, self._unstored[command.digest], send=False)
+            return
         try:
+            if command.started:
+                raise RequestError(
+                    "interrupted", "the station stopped while carrying this out: look before you repeat it"
+                )
             reply = self._handle(command)
         except RequestError as error:
             reply = _failed(command.name, _transaction(command.payload), error.code, str(error))
         except EngineError as error:
             reply = _failed(command.name, _transaction(command.payload), error.code, str(error))
+        except StoreError as error:
+            reply = _failed(command.name, _transaction(command.payload), "storage", str(error))
         except Exception as error:  # one of the two boundaries: counted, logged, reported
             log.exception("command %s failed", command.name)
             reply = _failed(command.name, _transaction(command.payload), "internal", f"unexpected: {error!r}")
+        if self._closed.is_set() and reply.error is not None and reply.error.code == "cancelled":
+            return  # nothing was done yet: the next start answers it
         self._counters.add("commands_answered" if reply.ok else "commands_failed")
-        outgoing = self._encode(command, reply)
+        self._finish(command, self._encode(command, reply), send=True)
+
+    def _finish(self, command: StoredCommand, reply: Outgoing, *, send: bool) -> None:
+        """Store the reply. Where the disk refuses, it is sent from memory and the command not carried out again."""
         try:
-            self._store.answer(command, outgoing)
+            self._store.answer(command, reply, send=send)
+            self._unstored.pop(command.digest, None)
             self._outbox.wake()
         except StoreError as error:
             log.error("%s", error)
+            self._counters.add("store_errors")
+            if send:
+                self._unstored[command.digest] = reply
+                self._outbox.put(reply)
             self._closed.wait(1.0)
 
     def _handle(self, command: StoredCommand) -> Reply:
@@ -144,10 +165,10 @@ class Commands:
         if handler is None:
             known = ", ".join(sorted(self.handlers))
             raise RequestError("unknown_command", f"{command.name!r} is not a command; known: {known}")
-        return handler(command.payload)
+        return handler(command)
 
-    def _ask(self, payload: bytes) -> Reply:
-        request = parse_ask(payload)
+    def _ask(self, command: StoredCommand) -> Reply:
+        request = parse_ask(command.payload)
         if request.expires_at is not None and request.expires_at < datetime.now(request.expires_at.tzinfo):
             raise RequestError("expired", "expires_at has passed")
         started = time.perf_counter()
@@ -161,6 +182,8 @@ class Commands:
             sampling=Sampling(model.temperature, model.seed),
             cancelled=self._closed.is_set,
         )
+        if answer.calls:
+            self._store.mark_started(command)
         calls = [self.bindings.carry_out(call) for call in answer.calls]
         total_ms = (time.perf_counter() - started) * 1e3
         return Reply(
@@ -208,7 +231,8 @@ def _transaction(payload: bytes) -> str:
         body = json.loads(payload)
     except (ValueError, RecursionError):
         return ""
-    return str(body.get("transaction", ""))[:200] if isinstance(body, dict) else ""
+    text = str(body.get("transaction", "")) if isinstance(body, dict) else ""
+    return text[:200].encode("utf-8", "replace").decode()  # JSON can smuggle in half a surrogate pair
 
 
 def _digest(name: str, topic: str, correlation: bytes | None, payload: bytes) -> str:

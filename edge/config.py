@@ -24,6 +24,7 @@ STRICT = ConfigDict(extra="forbid")
 PREFIX = "LINESIDE_"
 NAME = r"^[A-Za-z0-9_-]{1,64}$"
 MIB = 1024 * 1024
+DAY_S = 24 * 3600
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -38,15 +39,15 @@ class StationConfig:
 class MqttConfig:
     """Where the broker is. `response_prefixes` are the topics, besides our own `rsp/`, that a requester may name."""
 
-    host: str = "localhost"
+    host: Annotated[str, Field(min_length=1)] = "localhost"
     port: Annotated[int, Field(ge=1, le=65535)] = 1883
     username: str = ""
     password: SecretStr = SecretStr("")
     tls: bool = False
     ca_file: str = ""
     client_id: str = ""
-    keepalive_s: Annotated[int, Field(ge=5)] = 30
-    session_expiry_s: Annotated[int, Field(ge=0)] = 3600
+    keepalive_s: Annotated[int, Field(ge=5, le=65535)] = 30
+    session_expiry_s: Annotated[int, Field(ge=0, le=30 * DAY_S)] = 3600
     response_prefixes: tuple[str, ...] = ("clients/",)
 
 
@@ -57,7 +58,7 @@ class ModelConfig:
     bundle: str = ""
     threads: Annotated[int, Field(ge=0)] = 0
     capacity: Annotated[int, Field(ge=64)] = 4096
-    temperature: Annotated[float, Field(ge=0)] = 0.15
+    temperature: Annotated[float, Field(ge=0, le=10)] = 0.15
     max_tokens: Annotated[int, Field(ge=1)] = 256
     seed: int = 0
 
@@ -68,7 +69,7 @@ class CameraConfig:
 
     kind: Literal["folder", "video", "mqtt"]
     source: str = ""
-    interval_s: Annotated[float, Field(ge=0)] = 0.0
+    interval_s: Annotated[float, Field(ge=0, le=DAY_S)] = 0.0
     loop: bool = False
 
 
@@ -81,7 +82,7 @@ class InspectConfig:
     pass_below: Annotated[float, Field(ge=0, le=1)] = 0.35
     fail_above: Annotated[float, Field(ge=0, le=1)] = 0.65
     max_pixels: Annotated[int, Field(ge=1)] = DEFAULT_MAX_PIXELS
-    max_age_s: Annotated[float, Field(gt=0)] = 10.0
+    max_age_s: Annotated[float, Field(gt=0, le=DAY_S)] = 10.0
     evidence_folder: str = ""
 
 
@@ -95,7 +96,7 @@ class ToolConfig:
     )
     allowed: bool = True
     dry_run: bool = False
-    wait_s: Annotated[float, Field(ge=0)] = 5.0
+    wait_s: Annotated[float, Field(ge=0, le=600)] = 5.0
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -103,7 +104,7 @@ class CommandConfig:
     """How commands in plain language are put to the model, and how long a reply is kept for duplicates."""
 
     system: str = "You control a production line. Call a function, or say that none fits."
-    expiry_s: Annotated[float, Field(gt=0)] = 60.0
+    expiry_s: Annotated[float, Field(gt=0, le=DAY_S)] = 60.0
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -14,7 +14,7 @@ from edge.cameras import CameraThread
 from edge.commands import Commands
 from edge.config import Config
 from edge.counters import Counters
-from edge.errors import BrokerError
+from edge.errors import BrokerError, StoreError
 from edge.frames import FrameIntake
 from edge.messages import Health, Info, WireModel
 from edge.mqtt import Connection, Message
@@ -47,6 +47,7 @@ class Daemon:
         self.topics = Topics(config.base_topic)
         self.counters = Counters()
         self._started = time.monotonic()
+        self.failed = False
         self._stop = threading.Event()
         self._online = threading.Event()
         model = config.model
@@ -59,7 +60,9 @@ class Daemon:
         self.outbox = Outbox(self.store, self.connection, self.counters)
         self.pipeline = Pipeline(config, self.topics, self.engine, self.outbox, self.connection, self.counters)
         self.commands = Commands(config, self.topics, self.engine, self.store, self.outbox, self.counters)
-        self.frames = FrameIntake(set(config.cameras), config.folder, self.pipeline, self.counters)
+        self.frames = FrameIntake(
+            set(config.cameras), config.folder, config.store.max_payload_bytes, self.pipeline, self.counters
+        )
         self._cameras = self._open_cameras()
         self._health = threading.Thread(target=self._report_health, name="health", daemon=True)
 
@@ -103,6 +106,12 @@ class Daemon:
     def stop(self) -> None:
         self._stop.set()
 
+    def fail(self, failure: threading.ExceptHookArgs) -> None:
+        """A thread has died: stop, so that the service manager starts a whole daemon again."""
+        log.critical("%s has died", failure.thread.name if failure.thread else "a thread", exc_info=failure.exc_value)
+        self.failed = True
+        self._stop.set()
+
     def wait(self) -> None:
         """Until `stop` is called."""
         while not self._stop.wait(0.5):
@@ -114,6 +123,15 @@ class Daemon:
     # On the network thread
 
     def _dispatch(self, message: Message) -> None:
+        """Whatever a message does to its handler, it is acknowledged: the broker would send it again for ever."""
+        try:
+            self._hand_on(message)
+        except Exception:  # part of both boundaries: counted and logged
+            self.counters.add("messages_failed")
+            log.exception("a message on %s could not be handled", message.topic)
+            message.acknowledge()
+
+    def _hand_on(self, message: Message) -> None:
         parsed = self.topics.parse(message.topic)
         if parsed is None:
             message.acknowledge()
@@ -151,8 +169,14 @@ class Daemon:
 
     def _report_health(self) -> None:
         while not self._stop.wait(HEALTH_EVERY_S):
-            if self.connection.connected.is_set():
-                self._publish_quietly(self.topics.health, self.health().encode(), "application/json", HEALTH_EXPIRY_S)
+            if not self.connection.connected.is_set():
+                continue
+            try:
+                body = self.health().encode()
+            except StoreError as error:
+                log.error("no health message: %s", error)
+                continue
+            self._publish_quietly(self.topics.health, body, "application/json", HEALTH_EXPIRY_S)
 
     def health(self) -> Health:
         return Health(

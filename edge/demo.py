@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
@@ -85,7 +85,7 @@ def run_demo(station: Path, broker: str, output: Path) -> Summary:
             port = stack.enter_context(embedded_broker())
         state = stack.enter_context(tempfile.TemporaryDirectory())
         config = _configure(load_config(station), host, port, user, password, output, Path(state))
-        _say(f"broker   {broker or f'embedded, mqtt://{host}:{port}'}")
+        _say(f"broker   {'' if broker else 'embedded, '}mqtt://{host}:{port}")
         _remove_old_evidence(output, config)
         watcher = _watch(config)
         stack.callback(watcher.close)
@@ -184,10 +184,14 @@ def _next(watcher: Watcher, deadline: float) -> tuple[str, bytes]:
 
 
 def _address(url: str) -> tuple[str, int, str, str]:
-    parts = urlsplit(url)
-    if parts.scheme != "mqtt" or not parts.hostname:
-        raise ConfigError(f"{url!r} is not a broker address such as mqtt://host:1883")
-    return parts.hostname, parts.port or 1883, parts.username or "", parts.password or ""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port or 1883
+    except ValueError:
+        host, port = None, 0
+    if parts.scheme != "mqtt" or not host:
+        raise ConfigError("--broker takes an address such as mqtt://host:1883 or mqtt://user:password@host:1883")
+    return host, port, unquote(parts.username or ""), unquote(parts.password or "")
 
 
 def _say(line: str) -> None:

@@ -2,7 +2,8 @@
 
 EdgeError
 ├── ConfigError        the station file or a LINESIDE_* variable is wrong; names the key
-├── BrokerError        the broker refused the connection or cannot be reached
+├── BrokerError        the broker cannot be reached, or does not take a message
+│   └── QueueFull      too many messages wait for the broker; try again later
 ├── StoreError         the daemon's database cannot be used
 └── RequestError       a command or frame is refused; carries a code for the reply
 """
@@ -19,6 +20,10 @@ class ConfigError(EdgeError):
 
 
 class BrokerError(EdgeError):
+    pass
+
+
+class QueueFull(BrokerError):
     pass
 
 

@@ -28,9 +28,11 @@ class FrameIntake:
     Args:
         cameras: names that the station file declares; a frame for another one is rejected.
         folder: where references are looked up; nothing outside it can be named.
+        max_bytes: of a payload, or of a file that one refers to.
     """
 
-    def __init__(self, cameras: set[str], folder: Path, pipeline: Pipeline, counters: Counters) -> None:
+    def __init__(self, cameras: set[str], folder: Path, max_bytes: int, pipeline: Pipeline, counters: Counters) -> None:
+        self._max_bytes = max_bytes
         self._cameras, self._folder = cameras, folder.resolve()
         self._pipeline, self._counters = pipeline, counters
         self._queue: queue.Queue[tuple[str, Message] | None] = queue.Queue(WAITING)
@@ -47,6 +49,12 @@ class FrameIntake:
         """On the network thread. A retained frame is stale and ignored."""
         if message.retain:
             self._counters.add("frames_ignored_retained")
+            message.acknowledge()
+            return
+        if len(message.payload) > self._max_bytes:
+            limit = f"{len(message.payload)} bytes; `store.max_payload_bytes` is {self._max_bytes}"
+            self._counters.add("frames_received")
+            self._pipeline.reject(Frame(camera), "too_large", limit)
             message.acknowledge()
             return
         try:
@@ -94,6 +102,8 @@ class FrameIntake:
         if not path.is_relative_to(self._folder):
             raise RequestError("reference_refused", f"{reference.path!r} leads out of the station's folder")
         try:
+            if path.stat().st_size > self._max_bytes:
+                raise RequestError("too_large", f"{reference.path!r} has more than {self._max_bytes} bytes")
             data = path.read_bytes()
         except OSError as error:
             raise RequestError("reference_missing", f"{reference.path!r} cannot be read ({error.strerror})") from error

@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import socket
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -22,12 +23,13 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from edge.config import MqttConfig
-from edge.errors import BrokerError
+from edge.errors import BrokerError, ConfigError, QueueFull
 
 log = logging.getLogger("lineside.mqtt")
 INFLIGHT = 10
 WILL_DELAY_S = 5
 RECONNECT_MAX_S = 30
+POISON_LIMIT = 3
 PACKET_OVERHEAD = 1024
 """Bytes for topic and properties beside the payload."""
 
@@ -68,10 +70,13 @@ class Connection:
         self._stopping = False
         self._delivered: dict[int, Callable[[], None]] = {}
         self._early: set[int] = set()
+        self._dropped_before_subscribed = 0
+        self._unreachable_since = 0.0
         self._delivered_lock = threading.Lock()
         client = paho.Client(CallbackAPIVersion.VERSION2, client_id=client_id, protocol=paho.MQTTv5, manual_ack=True)
         client.on_connect, client.on_disconnect = self._handle_connect, self._handle_disconnect
         client.on_subscribe = self._handle_subscribe
+        client.on_connect_fail = self._handle_unreachable
         client.on_message, client.on_publish = self._handle_message, self._handle_publish
         client.on_socket_open = _no_delay
         client.max_inflight_messages_set(INFLIGHT)
@@ -81,7 +86,10 @@ class Connection:
         if config.username:
             client.username_pw_set(config.username, config.password.get_secret_value() or None)
         if config.tls:
-            client.tls_set(ca_certs=config.ca_file or None)
+            try:
+                client.tls_set(ca_certs=config.ca_file or None)
+            except (OSError, ValueError) as error:
+                raise ConfigError(f"`mqtt.ca_file` {config.ca_file!r} cannot be used: {error}") from error
         self._client = client
 
     def start(self) -> None:
@@ -127,7 +135,8 @@ class Connection:
         """Hand a message to paho. `delivered` is called on the network thread when the broker has acknowledged it.
 
         Raises:
-            BrokerError: the message is larger than the broker takes, or paho's queue is full.
+            BrokerError: the message is larger than the broker takes.
+            QueueFull: too many messages wait already; try again later.
         """
         if not self.fits(payload):
             raise BrokerError(f"{topic}: {len(payload)} bytes are more than the broker takes ({self._max_packet})")
@@ -139,7 +148,7 @@ class Connection:
             properties.MessageExpiryInterval = max(expiry_s, 1)
         info = self._client.publish(topic, payload, qos=qos, retain=retain, properties=properties)
         if info.rc == paho.MQTT_ERR_QUEUE_SIZE:
-            raise BrokerError(f"{topic}: too many messages wait for the broker already")
+            raise QueueFull(f"{topic}: too many messages wait for the broker already")
         # Not under one lock with publish(): paho calls back while it holds a lock that publish() takes.
         with self._delivered_lock:
             early = info.mid in self._early
@@ -162,15 +171,36 @@ class Connection:
         self.refused = ""
         client.subscribe(list(self._subscriptions))
 
-    def _handle_subscribe(self, *_: Any) -> None:
+    def _handle_unreachable(self, *_: Any) -> None:
+        """Once when an outage begins, then once a minute."""
+        now = time.monotonic()
+        if now - self._unreachable_since > 60:
+            self._unreachable_since = now
+            log.warning("no broker at %s:%d; trying again until there is one", self._config.host, self._config.port)
+
+    def _handle_subscribe(self, client: paho.Client, _data: Any, _mid: int, reasons: Any, _properties: Any) -> None:
         """Only now is the station reachable: a command sent before the subscription stands would be lost."""
+        refused = [str(reason) for reason in reasons if reason.is_failure]
+        if refused:
+            self.refused = f"subscription refused: {refused[0]}"
+            log.error("the broker refused a subscription (%s): check its access rules", refused[0])
+            return
+        self._dropped_before_subscribed = 0
+        client._clean_start = False
         log.info("connected to %s:%d", self._config.host, self._config.port)
         self.connected.set()
         _guarded(self._on_connect)
 
     def _handle_disconnect(self, _client: Any, _data: Any, _flags: Any, reason: Any, _properties: Any) -> None:
-        if self.connected.is_set() and not self._stopping:
+        if not self._stopping:
             log.warning("the connection to the broker is gone (%s); trying again", reason)
+            if not self.connected.is_set():
+                self._dropped_before_subscribed += 1
+                if self._dropped_before_subscribed >= POISON_LIMIT:
+                    # A stored message that paho cannot read (U+FEFF in a property) ends every connection before it
+                    # stands. Only a new session gets rid of it.
+                    log.error("dropped %d times while connecting: starting a new session", POISON_LIMIT)
+                    _client._clean_start = True
         self.connected.clear()
 
     def _handle_message(self, client: paho.Client, _data: Any, message: paho.MQTTMessage) -> None:
@@ -189,7 +219,9 @@ class Connection:
         )
         _guarded(lambda: self._on_message(incoming))
 
-    def _handle_publish(self, _client: Any, _data: Any, mid: int, _reason: Any, _properties: Any) -> None:
+    def _handle_publish(self, _client: Any, _data: Any, mid: int, reason: Any, _properties: Any) -> None:
+        if reason.is_failure:
+            log.error("the broker refused a message (%s): check its access rules for this station's topics", reason)
         with self._delivered_lock:
             delivered = self._delivered.pop(mid, None)
             if delivered is None:  # acknowledged before publish() returned

@@ -7,7 +7,7 @@ import threading
 import time
 
 from edge.counters import Counters
-from edge.errors import BrokerError, StoreError
+from edge.errors import BrokerError, QueueFull, StoreError
 from edge.mqtt import INFLIGHT, Connection
 from edge.store import Outgoing, Store
 
@@ -91,11 +91,17 @@ class Outbox:
             batch = self._take_memory() or self._store.pending(sent_up_to, INFLIGHT)
             if not batch:
                 break
-            for message in batch:
+            for index, message in enumerate(batch):
                 self._slots.acquire()
                 if self._closed.is_set():
                     return sent_up_to
-                self._send(message)
+                try:
+                    self._send(message)
+                except QueueFull:
+                    self._slots.release()
+                    self._put_back(batch[index:])
+                    self._closed.wait(IDLE_S)
+                    return sent_up_to
                 sent_up_to = max(sent_up_to, message.id)
         return sent_up_to
 
@@ -104,7 +110,17 @@ class Outbox:
             taken, self._memory = self._memory, []
         return taken
 
+    def _put_back(self, messages: list[Outgoing]) -> None:
+        """Those that are in memory only; the store still has the others."""
+        with self._memory_lock:
+            self._memory[:0] = [message for message in messages if not message.id]
+
     def _send(self, message: Outgoing) -> None:
+        """Raises QueueFull. An expired message is dropped, one that the broker does not take as well."""
+        if message.expires is not None and message.expires < time.time():
+            self._counters.add("outbox_expired")
+            self._acknowledged(message.id)
+            return
         expiry_s = int(message.expires - time.time()) if message.expires else None
         try:
             self._connection.publish(
@@ -115,6 +131,8 @@ class Outbox:
                 expiry_s=expiry_s,
                 delivered=lambda: self._acknowledged(message.id),
             )
+        except QueueFull:
+            raise
         except BrokerError as error:
             self._counters.add("outbox_oversize")
             log.error("dropped: %s", error)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import logging
 import threading
@@ -9,13 +10,15 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import cv2
+
 from devices.frame import Frame
 from edge.config import Config
 from edge.counters import Counters
-from edge.errors import BrokerError, RequestError
+from edge.errors import BrokerError, ConfigError, RequestError
 from edge.evidence import draw, encode_jpeg
 from edge.mailbox import Mailbox, Work
-from edge.messages import JSON_TYPE, Event, InspectionResult, State, WireDefect, WireError, WireModel, WireTimings
+from edge.messages import JSON_TYPE, Event, InspectionResult, State, WireDefect, WireError, WireModel, WireTimings, now
 from edge.mqtt import Connection
 from edge.outbox import Outbox
 from edge.store import Outgoing
@@ -44,19 +47,20 @@ class Pipeline:
     ) -> None:
         self._settings, self._topics, self._counters = config.inspect, topics, counters
         self._outbox, self._connection = outbox, connection
-        self._evidence = config.resolve(config.inspect.evidence_folder) if config.inspect.evidence_folder else None
+        self._evidence = _evidence_folder(config)
         task = InspectionTask(config.inspect.defect_types, config.inspect.instruction)
         thresholds = Thresholds(config.inspect.pass_below, config.inspect.fail_above)
         self._inspector = Inspector(engine, task, thresholds)
         self._model = WireModel(name=engine.bundle.manifest.name, sha256=engine.bundle.sha256)
         self._latest: dict[str, tuple[bytes, bytes]] = {}
+        self._lock = threading.Lock()
+        self._unacknowledged: set[str] = set()
+        self._stale: set[str] = set()
         self.mailbox = Mailbox()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="pipeline", daemon=True)
 
     def start(self) -> None:
-        if self._evidence is not None:
-            self._evidence.mkdir(parents=True, exist_ok=True)
         self._thread.start()
 
     def close(self) -> None:
@@ -70,13 +74,13 @@ class Pipeline:
         try:
             if frame.pixels is None:
                 picture = decode_picture(frame.data or b"", self._settings.max_pixels)
-                frame = Frame(
-                    frame.camera, frame.data, picture, frame.captured_at, frame.received, frame.name, frame.part_id
-                )
+                frame = dataclasses.replace(frame, pixels=picture)
         except EngineError as error:
             self.reject(frame, error.code, str(error))
             done()
             return
+        if triggered and frame.data is not None:
+            frame = dataclasses.replace(frame, pixels=None)  # what waits in the queue waits compressed
         work = Work(frame, done)
         if not triggered:
             if self.mailbox.put_latest(work):
@@ -119,7 +123,7 @@ class Pipeline:
     def _inspect(self, frame: Frame) -> None:
         picture = frame.pixels
         if picture is None:
-            raise RequestError("internal", "a frame without pixels")
+            picture = decode_picture(frame.data or b"", self._settings.max_pixels)
         age_s = time.monotonic() - frame.received
         if age_s > self._settings.max_age_s:
             raise RequestError("too_old", f"{age_s:.1f} s old; `inspect.max_age_s` is {self._settings.max_age_s:g}")
@@ -129,7 +133,11 @@ class Pipeline:
         self._outbox.put(Outgoing(self._topics.result(frame.camera), result.encode(), JSON_TYPE))
         self._counters.add("results")
         self._counters.add(f"results_{inspection.verdict}")
-        self._show(frame, picture, inspection, result)
+        try:
+            self._show(frame, picture, inspection, result)
+        except (OSError, ValueError, BrokerError, cv2.error) as error:
+            self._counters.add("evidence_errors")
+            log.error("no evidence picture of %s: %s", frame.name, error)
 
     def _result(self, frame: Frame, inspection: Inspection, queue_ms: float, total_ms: float) -> InspectionResult:
         t = inspection.timings
@@ -151,6 +159,7 @@ class Pipeline:
             model=self._model,
             timing_ms=WireTimings(**{name: round(value, 2) for name, value in stages.items()}),
             frame_sha256=hashlib.sha256(content).hexdigest(),
+            late=True if (now() - frame.captured_at).total_seconds() > self._settings.max_age_s else None,
         )
 
     def _show(self, frame: Frame, picture: Picture, inspection: Inspection, result: InspectionResult) -> None:
@@ -160,11 +169,7 @@ class Pipeline:
         self._latest[frame.camera] = (state.encode(), data)
         self._publish_latest(frame.camera)
         if self._evidence is not None:
-            try:
-                (self._evidence / _evidence_name(frame, result)).write_bytes(data)
-            except OSError as error:
-                self._counters.add("evidence_errors")
-                log.error("the evidence picture could not be written: %s", error)
+            (self._evidence / _evidence_name(frame, result)).write_bytes(data)
 
     def announce(self) -> None:
         """After a reconnect: what changed meanwhile is retained anew."""
@@ -172,16 +177,48 @@ class Pipeline:
             self._publish_latest(camera)
 
     def _publish_latest(self, camera: str) -> None:
+        """State and picture, one unacknowledged state a camera: an outage must not fill the queue with old ones."""
         if not self._connection.connected.is_set():
             return
+        with self._lock:
+            if camera in self._unacknowledged:
+                self._stale.add(camera)
+                return
+            self._unacknowledged.add(camera)
         state, picture = self._latest[camera]
         try:
-            self._connection.publish(self._topics.state(camera), state, retain=True)
+            self._connection.publish(
+                self._topics.state(camera), state, retain=True, delivered=lambda: self._state_delivered(camera)
+            )
+        except BrokerError:
+            self._unacknowledged.discard(camera)
+            raise
+        try:
             topic = self._topics.snapshot(camera)
             self._connection.publish(topic, picture, qos=0, retain=True, content_type="image/jpeg")
         except BrokerError as error:
             self._counters.add("snapshots_failed")
             log.warning("no snapshot: %s", error)
+
+    def _state_delivered(self, camera: str) -> None:
+        with self._lock:
+            self._unacknowledged.discard(camera)
+            stale = camera in self._stale
+            self._stale.discard(camera)
+        if stale:
+            self._publish_latest(camera)
+
+
+def _evidence_folder(config: Config) -> Path | None:
+    """Raises ConfigError where the folder cannot be made."""
+    if not config.inspect.evidence_folder:
+        return None
+    folder = config.resolve(config.inspect.evidence_folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"`inspect.evidence_folder`: {folder} cannot be made ({error.strerror})") from error
+    return folder
 
 
 def _evidence_name(frame: Frame, result: InspectionResult) -> Path:

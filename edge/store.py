@@ -23,7 +23,7 @@ CREATE TABLE IF NOT EXISTS outbox (
 );
 CREATE TABLE IF NOT EXISTS inbox (
     id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL, payload BLOB NOT NULL, response_topic TEXT NOT NULL,
-    correlation BLOB, expires REAL NOT NULL, digest TEXT NOT NULL UNIQUE
+    correlation BLOB, expires REAL NOT NULL, digest TEXT NOT NULL UNIQUE, started INTEGER NOT NULL DEFAULT 0
 );
 CREATE TABLE IF NOT EXISTS answered (
     digest TEXT PRIMARY KEY, topic TEXT NOT NULL, payload BLOB NOT NULL, correlation BLOB, expires REAL NOT NULL
@@ -45,7 +45,7 @@ class Outgoing:
 
 @dataclass(frozen=True)
 class StoredCommand:
-    """A command that was taken over; `digest` identifies the request."""
+    """A command that was taken over; `digest` identifies the request, `started` says that it may have acted."""
 
     name: str
     payload: bytes
@@ -54,6 +54,7 @@ class StoredCommand:
     expires: float
     digest: str
     id: int = 0
+    started: bool = False
 
 
 class Store:
@@ -83,7 +84,8 @@ class Store:
                     yield self._db
                     self._db.execute("COMMIT")
                 except BaseException:
-                    self._db.execute("ROLLBACK")
+                    if self._db.in_transaction:
+                        self._db.execute("ROLLBACK")
                     raise
             except sqlite3.Error as error:
                 raise StoreError(f"the database cannot be written ({error}): is the disk full?") from error
@@ -146,17 +148,27 @@ class Store:
             return bool(cursor.rowcount == 1)
 
     def waiting_commands(self) -> list[StoredCommand]:
-        """Commands without a reply, oldest first."""
+        """The oldest commands without a reply."""
         with self._transaction() as db:
             rows = db.execute(
-                "SELECT name, payload, response_topic, correlation, expires, digest, id FROM inbox ORDER BY id"
+                "SELECT name, payload, response_topic, correlation, expires, digest, id, started "
+                "FROM inbox ORDER BY id LIMIT 20"
             ).fetchall()
         return [StoredCommand(*row) for row in rows]
 
-    def answer(self, command: StoredCommand, reply: Outgoing) -> None:
-        """In one transaction: the reply into the outbox and kept for duplicates, the command out of the inbox."""
+    def mark_started(self, command: StoredCommand) -> None:
+        """Before the first call goes out: after a power cut such a command is not carried out a second time."""
         with self._transaction() as db:
-            _insert(db, reply)
+            db.execute("UPDATE inbox SET started = 1 WHERE digest = ?", (command.digest,))
+
+    def answer(self, command: StoredCommand, reply: Outgoing, *, send: bool = True) -> None:
+        """In one transaction: the reply into the outbox and kept for duplicates, the command out of the inbox.
+
+        `send` is False where the reply went out already, while the disk refused writes.
+        """
+        with self._transaction() as db:
+            if send:
+                _insert(db, reply)
             db.execute(
                 "INSERT OR REPLACE INTO answered (digest, topic, payload, correlation, expires) VALUES (?, ?, ?, ?, ?)",
                 (command.digest, reply.topic, reply.payload, reply.correlation, command.expires),

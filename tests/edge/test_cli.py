@@ -83,6 +83,10 @@ def test_a_wrong_station_file(tmp_path: Path) -> None:
     path = tmp_path / "station.toml"
     path.write_text("[mqtt]\nhots = 'x'")
     assert_one_sentence(lineside("run", "-c", path), 2, "station.toml", "unknown key `mqtt.hots`")
+    path.write_text("[inspect]\nevidence_folder = '/proc/nothing'")
+    assert_one_sentence(lineside("run", "-c", path), 2, "evidence_folder")
+    path.write_text("[mqtt]\ntls = true\nca_file = '/nothing.pem'")
+    assert_one_sentence(lineside("run", "-c", path), 2, "ca_file")
     path.write_text("[model]\nbundle = 'nowhere'")
     assert_one_sentence(lineside("run", "-c", path), 1, "nowhere", "a bundle folder")
 
@@ -90,6 +94,19 @@ def test_a_wrong_station_file(tmp_path: Path) -> None:
 def test_demo_against_a_broker_that_is_not_there() -> None:
     result = lineside("demo", "--broker", "mqtt://127.0.0.1:1")
     assert_one_sentence(result, 1, "no broker at 127.0.0.1:1")
+
+
+def test_the_demo_keeps_what_it_did_not_draw(tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("keep me")
+    assert_one_sentence(lineside("demo", "--broker", "mqtt://127.0.0.1:1", "--output", tmp_path), 1)
+    assert (tmp_path / "mine.txt").read_text() == "keep me"
+
+
+@pytest.mark.parametrize("address", ["http://x", "mqtt://h:99999", "mqtt://", "mqtt://u:hunter2@:1"])
+def test_a_bad_broker_address(address: str) -> None:
+    result = lineside("demo", "--broker", address)
+    assert_one_sentence(result, 2, "mqtt://host:1883")
+    assert "hunter2" not in result.stderr
 
 
 def test_demo_on_the_embedded_broker(tmp_path: Path) -> None:

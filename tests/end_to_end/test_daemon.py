@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import io
 import json
+import os
 import socket
 import threading
 import time
@@ -17,7 +18,9 @@ from PIL import Image
 
 from edge.config import CameraConfig, ToolConfig
 from edge.daemon import Daemon
+from edge.errors import StoreError
 from edge.messages import CallReport
+from edge.store import Outgoing, Store, StoredCommand
 from runtime.assistant import Answer
 from runtime.chat import ToolCall
 from runtime.engine import Timings
@@ -65,6 +68,7 @@ def test_a_frame_gives_result_state_and_evidence(
     assert result.content_type == "application/json"
     assert body["verdict"] in ("pass", "fail", "unsure")
     assert 0.5 <= body["confidence"] <= 1
+    assert body["late"]  # by its time of capture
     assert (body["part_id"], body["captured_at"]) == ("A-17", "2026-06-01T10:00:00Z")
     assert body["frame_sha256"] == hashlib.sha256(data).hexdigest()
     assert body["model"]["sha256"] == daemon.engine.bundle.sha256
@@ -378,8 +382,6 @@ def test_a_snapshot_too_large_for_the_broker_stops_nothing(tmp_path: Path, pictu
 @pytest.mark.usefixtures("obedient")
 def test_stored_commands_are_answered_after_a_restart(broker: Mosquitto, client: Client, tmp_path: Path) -> None:
     """A command that was acknowledged and not yet answered when the power went is answered by the next start."""
-    from edge.store import Store, StoredCommand
-
     store = Store(tmp_path / "lineside.db", 100)
     store.take_over(StoredCommand("ask", b"stop the line", TOPICS.response("ask"), b"c", time.time() + 60, "digest"))
     store.close()
@@ -388,6 +390,105 @@ def test_stored_commands_are_answered_after_a_restart(broker: Mosquitto, client:
         (call,) = client.on(TOPICS.response("ask"))[0].json()["calls"]
     actuator.join()
     assert call["outcome"] == "achieved"
+
+
+@pytest.mark.usefixtures("obedient")
+def test_a_command_that_may_have_acted_is_not_repeated(broker: Mosquitto, client: Client, tmp_path: Path) -> None:
+    """The power went between call and reply: the next start says so and does not call again."""
+    store = Store(tmp_path / "lineside.db", 100)
+    command = StoredCommand("ask", b"stop the line", TOPICS.response("ask"), b"c", time.time() + 60, "digest")
+    store.take_over(command)
+    store.mark_started(command)
+    store.close()
+    with Daemon(station(broker.port, tmp_path)):
+        reply = client.on(TOPICS.response("ask"))[0].json()
+    assert reply["error"]["code"] == "interrupted"
+    assert not [message for message in client.received if "/call/" in message.topic]
+
+
+@pytest.mark.usefixtures("obedient")
+def test_a_full_disk_does_not_repeat_a_call(daemon: Daemon, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The reply cannot be stored: it is sent from memory, and the call goes out once."""
+    actuator = act(client)
+    failing = threading.Event()
+    whole = daemon.store.answer
+
+    def answer(command: StoredCommand, reply: Outgoing, *, send: bool = True) -> None:
+        if not failing.is_set():
+            raise StoreError("no space")
+        whole(command, reply, send=send)
+
+    monkeypatch.setattr(daemon.store, "answer", answer)
+    client.publish(TOPICS.command("ask"), "stop the line")
+    assert client.on(TOPICS.response("ask"))[0].json()["ok"]
+    actuator.join()
+    time.sleep(1.5)
+    failing.set()
+    deadline = time.monotonic() + 10
+    while daemon.store.waiting_commands() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert daemon.store.waiting_commands() == []
+    assert daemon.counters.snapshot()["calls"] == 1
+    assert len([message for message in client.received if message.topic == TOPICS.response("ask")]) == 1
+
+
+@pytest.mark.usefixtures("obedient")
+@pytest.mark.parametrize("correlation", [b"", b"c"])
+def test_half_a_surrogate_pair_stops_nothing(daemon: Daemon, client: Client, correlation: bytes) -> None:
+    client.publish(TOPICS.command("ask"), '{"text": "hi", "transaction": "\\ud800"}', correlation=correlation)
+    assert client.on(TOPICS.response("ask"))[0].json()["error"]["code"] == "malformed"
+    actuator = act(client)
+    client.publish(TOPICS.command("ask"), "stop the line", response_topic="clients/2")
+    assert client.on("clients/2")[0].json()["ok"]
+    actuator.join()
+    assert daemon.counters.snapshot()["commands_received"] == 2
+
+
+def test_a_message_that_paho_cannot_read_does_not_keep_the_station_away(
+    broker: Mosquitto, tmp_path: Path, pictures: list[Path]
+) -> None:
+    """U+FEFF in a property: paho drops the connection, the broker sends the message again at every reconnect."""
+    data = pictures[0].read_bytes()
+    info, results = Client(broker.port, TOPICS.info), Client(broker.port, TOPICS.result("cam0"))
+    with Daemon(station(broker.port, tmp_path)) as daemon:
+        assert daemon.wait_online(10)
+        info.on(TOPICS.info)
+        info.publish(TOPICS.frame("cam0"), data, user={"name": "a\ufeffb"})
+        info.on(TOPICS.info, count=2, timeout_s=60)  # announced again, with a new session
+        results.publish(TOPICS.frame("cam0"), data, user={"part_id": "after"})
+        assert results.on(TOPICS.result("cam0"))[0].json()["part_id"] == "after"
+    info.close()
+    results.close()
+
+
+def test_a_frame_larger_than_announced_is_refused(broker: Mosquitto, client: Client, tmp_path: Path) -> None:
+    store = dataclasses.replace(station(broker.port, tmp_path).store, max_payload_bytes=2048)
+    with Daemon(station(broker.port, tmp_path, store=store)) as daemon:
+        assert daemon.wait_online(10)
+        client.publish(TOPICS.frame("cam0"), b"x" * 3000)
+        assert client.on(TOPICS.event("cam0"))[0].json()["error"]["code"] == "too_large"
+
+
+def test_a_picture_too_wide_to_draw_still_has_one_result(daemon: Daemon, client: Client) -> None:
+    """JPEG ends at 65,535 pixels: no evidence, but no second answer either."""
+    buffer = io.BytesIO()
+    Image.new("RGB", (70_000, 20), (90, 90, 90)).save(buffer, "PNG")
+    client.publish(TOPICS.frame("cam0"), buffer.getvalue())
+    client.on(TOPICS.result("cam0"))
+    deadline = time.monotonic() + 5
+    while "evidence_errors" not in daemon.counters.snapshot() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert daemon.counters.snapshot()["evidence_errors"] == 1
+    assert not [message for message in client.received if is_event(message)]
+
+
+def test_a_file_name_that_is_no_utf8(broker: Mosquitto, client: Client, tmp_path: Path, pictures: list[Path]) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    (folder / os.fsdecode(b"b\xff.jpg")).write_bytes(pictures[0].read_bytes())
+    cameras = {"cam0": CameraConfig("folder", "in")}
+    with Daemon(station(broker.port, tmp_path, cameras=cameras)):
+        assert client.on(TOPICS.result("cam0"))[0].json()["name"] == "b\ufffd.jpg"
 
 
 def test_a_wrong_broker_port_is_waited_for(tmp_path: Path) -> None:
