@@ -11,12 +11,12 @@ import numpy as np
 import numpy.typing as npt
 from llguidance.numpy import allocate_token_bitmask, fill_next_token_bitmask
 from mistral_common.guidance.grammar_factory import GrammarFactory
+from mistral_common.guidance.tokenizer import from_mistral_tokenizer
 from mistral_common.protocol.instruct.tool_calls import ToolChoiceEnum
 
 from runtime.chat import Tool
 from runtime.errors import GrammarError
 from runtime.tokenizer import Tokenizer, to_mistral_tool
-from runtime.tool_calls import has_named_calls
 
 COMPACT = {"whitespace_flexible": False, "item_separator": ",", "key_separator": ":"}
 """Inspection answers: no byte more than needed."""
@@ -68,9 +68,9 @@ class Grammars:
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
-        if not has_named_calls(tokenizer):
-            raise GrammarError(f"tokenizer {tokenizer.version}: grammars need a Tekken tokenizer of v11 or later")
-        self._factory = GrammarFactory(tokenizer.mistral)
+        mistral = tokenizer.mistral
+        self._factory = GrammarFactory(mistral) if GrammarFactory.is_supported(mistral) else None
+        self._llg_tokenizer = self._factory.llg_tokenizer if self._factory else from_mistral_tokenizer(mistral)
         self._compiled: dict[str, llguidance.LLMatcher] = {}
 
     def json(self, schema: Mapping[str, Any]) -> Constraint:
@@ -78,13 +78,21 @@ class Grammars:
         return self._constraint(llguidance.LLMatcher.grammar_from_json_schema({**schema, "x-guidance": COMPACT}))
 
     def tools(self, tools: Sequence[Tool], choice: ToolChoice = "auto") -> Constraint:
-        """Text or calls of these tools, each call with arguments that satisfy the tool's parameters."""
+        """Text or calls of these tools, each call with arguments that satisfy the tool's parameters.
+
+        Raises:
+            GrammarError: a schema that cannot be expressed, or a tokenizer before v11, whose call format
+                mistral-common has no grammar for.
+        """
+        factory = self._factory
+        if factory is None:
+            raise GrammarError(f"tokenizer {self._tokenizer.version}: function calls need Tekken v11 or later")
         bound = [
             to_mistral_tool(Tool(tool.name, tool.description, {**tool.parameters, "x-guidance": SPACED}))
             for tool in tools
         ]
-        lark = self._factory.get_lark_from_jinja(
-            template=self._factory.select_jinja_template(),
+        lark = factory.get_lark_from_jinja(
+            template=factory.select_jinja_template(),
             mode=ToolChoiceEnum(choice if tools else "none"),
             tools=bound,
             json_schema=None,
@@ -97,7 +105,7 @@ class Grammars:
     def _constraint(self, grammar: str) -> Constraint:
         matcher = self._compiled.get(grammar)
         if matcher is None:
-            matcher = llguidance.LLMatcher(self._factory.llg_tokenizer, grammar, log_level=0)
+            matcher = llguidance.LLMatcher(self._llg_tokenizer, grammar, log_level=0)
             if matcher.is_error():
                 raise GrammarError(f"the schema cannot be turned into a grammar: {matcher.get_error()}")
             self._compiled[grammar] = matcher

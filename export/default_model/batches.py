@@ -16,6 +16,7 @@ from runtime.tool_calls import encode_tool_call
 
 IGNORE = -100
 VERDICT_WEIGHT = 4.0
+DIGIT_WEIGHT = 4.0
 
 
 @dataclass(frozen=True)
@@ -50,11 +51,13 @@ def inspection_batch(examples: Sequence[Example], tokenizer: Tokenizer) -> Batch
 def command_batch(commands: Sequence[Command], tokenizer: Tokenizer) -> Batch:
     """Commands with their tools in, calls or a refusal out."""
     rows = []
+    digits = np.asarray([tokenizer.encode_text(str(digit))[0] for digit in range(10)])
     for command in commands:
         prompt = tokenizer.encode_chat(command_messages(command.text), command.tools)
         body = encode_tool_call(tokenizer, command.call) if command.call else tokenizer.encode_text(NO_TOOL_TEXT)
         target = np.asarray([*body, tokenizer.eos_id], np.int64)
-        rows.append((prompt.ids, target, np.ones(len(target), np.float32)))
+        weights = np.where(np.isin(target, digits), DIGIT_WEIGHT, 1.0).astype(np.float32)
+        rows.append((prompt.ids, target, weights))
     return _pad(rows)
 
 

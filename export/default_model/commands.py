@@ -16,6 +16,7 @@ import numpy as np
 from runtime.chat import Message, Tool, ToolCall
 
 SYSTEM_TEXT = "You control a production line. Call a function, or say that none fits."
+NUMERIC = ["set_belt_speed", "set_light", "set_temperature"]
 BEGINNINGS = (
     "",
     "please ",
@@ -78,17 +79,27 @@ def out_of_scope(folder: Path) -> list[str]:
     return [str(json.loads(line)["text"]) for line in lines]
 
 
-def make_command(rng: np.random.Generator, phrases: dict[str, list[str]], scope_free: list[str]) -> Command:
-    """Draw one command; about one in four is out of scope, or asks for a tool that is not on offer."""
+def make_command(
+    rng: np.random.Generator,
+    phrases: dict[str, list[str]],
+    scope_free: list[str],
+    *,
+    numbers: float = 0.0,
+    most_others: int = 3,
+) -> Command:
+    """Draw one command; about one in four is out of scope, or asks for a tool that is not on offer.
+
+    `numbers` is the share of commands that are drawn among those with a number; `most_others` bounds the other tools.
+    """
     names = list(rng.permutation(list(TOOLS)))
     if rng.random() < 0.12:
         text = scope_free[int(rng.integers(len(scope_free)))]
         return Command(text, tuple(TOOLS[n] for n in names[: int(rng.integers(1, 5))]), None)
-    key = str(rng.choice(list(phrases)))
+    key = str(rng.choice(NUMERIC if rng.random() < numbers else list(phrases)))
     name = key.partition(":")[0]
     phrase = str(rng.choice(phrases[key]))
     text, arguments = _fill(key, _wrap(phrase, rng) if phrases is TRAIN_PHRASES else phrase, rng)
-    others = [n for n in names if n != name][: int(rng.integers(1, 4))]
+    others = [n for n in names if n != name][: int(rng.integers(1, most_others + 1))]
     missing = rng.random() < 0.12
     offered = others if missing else [str(n) for n in rng.permutation([name, *others])]
     call = None if missing else ToolCall(CALL_ID, name, arguments)

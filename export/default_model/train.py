@@ -1,9 +1,10 @@
 """Train the default model and save it as a Hugging Face checkpoint: `python -m export.default_model.train`.
 
-Seeded, resumable (a checkpoint every `SAVE_EVERY` steps), in three stages. First the vision tower and projector alone
+Seeded, resumable (a checkpoint every `SAVE_EVERY` steps), in four stages. First the vision tower and projector alone
 learn to mark defective patches through a linear head, which is thrown away in the end: a dense signal that a single
 verdict token does not give. Then everything is trained on answers, each step on pictures and commands. Last, with the
-tower and projector as they are, the decoder sees many more commands: copying arguments takes it longer than looking.
+tower and projector as they are, the decoder sees many more commands, and then many with numbers: copying arguments
+takes it longer than looking.
 """
 
 from __future__ import annotations
@@ -38,8 +39,10 @@ PICTURES_PER_STEP = 8
 COMMANDS_PER_STEP = 4
 LAST_PICTURES = 4
 LAST_COMMANDS = 12
+NUMBER_PICTURES = 2
+NUMBER_COMMANDS = 24
 INIT_PICTURES = 150
-LEARNING_RATES = (1e-3, 6e-4, 6e-4)
+LEARNING_RATES = (1e-3, 6e-4, 6e-4, 8e-4)
 
 
 @dataclass
@@ -68,14 +71,26 @@ class Trainee:
         return {"verdict": verdict, "patch": patch, "command": self._command_loss(rng, COMMANDS_PER_STEP)}
 
     def decoder_losses(self, rng: np.random.Generator) -> dict[str, Tensor]:
-        pictures = self.pictures(rng, LAST_PICTURES)
+        return self._decoder_losses(rng, LAST_PICTURES, LAST_COMMANDS, numbers=0.0, most_others=3)
+
+    def number_losses(self, rng: np.random.Generator) -> dict[str, Tensor]:
+        return self._decoder_losses(rng, NUMBER_PICTURES, NUMBER_COMMANDS, numbers=0.6, most_others=1)
+
+    def _decoder_losses(
+        self, rng: np.random.Generator, picture_count: int, count: int, numbers: float, most_others: int
+    ) -> dict[str, Tensor]:
+        pictures = self.pictures(rng, picture_count)
         with torch.no_grad():
             image_embeds = batched_image_embeds(self.model, _tensor(pictures.pixels, self.device))
         verdict = _answer_loss(self.model, pictures, image_embeds, self.device)
-        return {"verdict": verdict, "command": self._command_loss(rng, LAST_COMMANDS)}
+        return {"verdict": verdict, "command": self._command_loss(rng, count, numbers, most_others)}
 
-    def _command_loss(self, rng: np.random.Generator, count: int) -> Tensor:
-        said = [commands.make_command(rng, commands.TRAIN_PHRASES, self.scope_free) for _ in range(count)]
+    def _command_loss(self, rng: np.random.Generator, count: int, numbers: float = 0.0, most_others: int = 3) -> Tensor:
+        phrases = commands.TRAIN_PHRASES
+        said = [
+            commands.make_command(rng, phrases, self.scope_free, numbers=numbers, most_others=most_others)
+            for _ in range(count)
+        ]
         return _answer_loss(self.model, command_batch(said, self.tokenizer), None, self.device)
 
     def _patch_loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -96,7 +111,7 @@ class Stage:
 
 
 def train(data: Path, out: Path, steps: Sequence[int], seed: int) -> None:
-    """Train the three stages for `steps` steps each, going on from `out/state.pt` where it exists; save to `out`."""
+    """Train the four stages for `steps` steps each, going on from `out/state.pt` where it exists; save to `out`."""
     out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(seed)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -112,7 +127,7 @@ def train(data: Path, out: Path, steps: Sequence[int], seed: int) -> None:
         model.to(device), head.to(device), tokenizer, examples, commands.out_of_scope(data / "commands"), device
     )
     log.info("%d pictures, %.1f M parameters, %s", len(examples), _millions(model), device)
-    losses = (trainee.tower_losses, trainee.joint_losses, trainee.decoder_losses)
+    losses = (trainee.tower_losses, trainee.joint_losses, trainee.decoder_losses, trainee.number_losses)
     stages = [Stage(*stage) for stage in zip(steps, LEARNING_RATES, losses, strict=True)]
     minutes = _run(trainee, out / "state.pt", stages, seed) / 60
     model.save_pretrained(out)
@@ -206,7 +221,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path, help="folder with ballscrew/ and commands/")
     parser.add_argument("out", type=Path, help="folder of the checkpoint")
-    parser.add_argument("--steps", type=int, nargs=3, default=(600, 1800, 1000), help="of the three stages")
+    parser.add_argument("--steps", type=int, nargs=4, default=(600, 1800, 1000, 700), help="of the four stages")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import jsonschema
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from export.bundle_writer import export_bundle
 from runtime.assistant import ask
 from runtime.chat import Message, Tool
 from runtime.engine import Engine
@@ -18,6 +20,7 @@ from runtime.inspection import InspectionTask
 from runtime.inspector import Inspector, Thresholds
 from runtime.sampling import Sampling
 from runtime.tool_calls import encode_tool_call, parse_tool_calls
+from tests.support.checkpoints import copy_checkpoint
 
 TOOLS = [
     Tool("stop", "Stop.", {"type": "object", "properties": {}, "additionalProperties": False}),
@@ -102,6 +105,20 @@ def test_tool_choice_none_calls_nothing(random_engine: Engine) -> None:
 def test_a_schema_that_cannot_be_expressed_is_refused(random_engine: Engine) -> None:
     with pytest.raises(GrammarError, match="cannot be turned into a grammar"):
         random_engine.grammars.json({"type": "object", "minProperties": "many"})
+
+
+@pytest.mark.parametrize("version", ["v3", "v7", "v11"])
+def test_older_tokenizers_inspect_and_say_what_they_cannot(tmp_path: Path, version: str) -> None:
+    """Mistral Small 3.1 has a v7 tokenizer: inspection works, calls are refused by name."""
+    checkpoint = copy_checkpoint("tied", tmp_path, version)
+    engine = Engine.open(export_bundle(checkpoint, tmp_path / "bundle"), threads=1)
+    picture = np.zeros((40, 60, 3), np.uint8)
+    assert Inspector(engine, InspectionTask(("pitting",)), Thresholds(0.0, 0.0)).inspect(picture).complete
+    if version == "v11":
+        engine.grammars.tools(TOOLS)
+        return
+    with pytest.raises(GrammarError, match="v11 or later"):
+        ask(engine, [Message("user", ("Stop.",))], TOOLS)
 
 
 def test_a_token_outside_the_grammar_is_refused(random_engine: Engine) -> None:
