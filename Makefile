@@ -42,24 +42,24 @@ evaluate: $(VENV)/.dev
 lock:
 	for set in demo dev; do \
 		uv pip compile -q pyproject.toml --extra $$set --universal --python-version 3.11 --generate-hashes --no-header \
-			-o requirements/$$set.lock; done
+			-o deploy/requirements/$$set.lock; done
 
 clean:
 	rm -rf $(VENV) build demo-output
 
-$(VENV)/.demo: requirements/demo.lock pyproject.toml
+$(VENV)/.demo: deploy/requirements/demo.lock pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install -q --require-hashes -r requirements/demo.lock
+	$(BIN)/python -m pip install -q --require-hashes -r deploy/requirements/demo.lock
 	$(BIN)/python -m pip install -q --no-deps -e .
 	touch $@
 
-$(VENV)/.dev: requirements/dev.lock pyproject.toml
+$(VENV)/.dev: deploy/requirements/dev.lock pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install -q --require-hashes -r requirements/dev.lock
+	$(BIN)/python -m pip install -q --require-hashes -r deploy/requirements/dev.lock
 	$(BIN)/python -m pip install -q --no-deps -e .
 	touch $@ $(VENV)/.demo
 
 # torch has builds of its own for each machine, so it is pinned by version and not by hash.
 $(VENV)/.train: $(VENV)/.dev
-	$(BIN)/python -m pip install -q -r requirements/train.txt
+	$(BIN)/python -m pip install -q -r deploy/requirements/train.txt
 	touch $@
