@@ -197,7 +197,9 @@ class Commands:
         )
 
     def _encode(self, command: StoredCommand, reply: Reply) -> Outgoing:
-        return Outgoing(command.response_topic, reply.encode(), JSON_TYPE, command.correlation, command.expires)
+        """The reply to an expired command must not itself be dropped as expired."""
+        expires = max(command.expires, time.time() + self._config.commands.expiry_s)
+        return Outgoing(command.response_topic, reply.encode(), JSON_TYPE, command.correlation, expires)
 
 
 def parse_ask(payload: bytes) -> AskCommand:

@@ -392,6 +392,17 @@ def test_stored_commands_are_answered_after_a_restart(broker: Mosquitto, client:
     assert call["outcome"] == "achieved"
 
 
+def test_a_command_that_expired_while_the_station_was_down_is_said_so(
+    broker: Mosquitto, client: Client, tmp_path: Path
+) -> None:
+    store = Store(tmp_path / "lineside.db", 100)
+    store.take_over(StoredCommand("ask", b"stop the line", TOPICS.response("ask"), b"c", time.time() - 5, "digest"))
+    store.close()
+    with Daemon(station(broker.port, tmp_path)):
+        assert client.on(TOPICS.response("ask"))[0].json()["error"]["code"] == "expired"
+    assert not [message for message in client.received if "/call/" in message.topic]
+
+
 @pytest.mark.usefixtures("obedient")
 def test_a_command_that_may_have_acted_is_not_repeated(broker: Mosquitto, client: Client, tmp_path: Path) -> None:
     """The power went between call and reply: the next start says so and does not call again."""
