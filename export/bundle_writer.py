@@ -82,7 +82,7 @@ def export_bundle(
     checkpoint = Checkpoint(folder)
     tokenizer = _tokenizer(folder)
     planned = plan(folder, checkpoint, precisions)
-    _check_image_size(planned.network, tokenizer, folder)
+    _check_tokenizer(planned.network, tokenizer, folder)
     partial = target.with_name(target.name + ".partial")
     stamp = json.dumps([checkpoint.stamp(), str(precisions), FORMAT_VERSION])
     journal = Journal(partial / "journal.jsonl", stamp)
@@ -194,8 +194,11 @@ def image_config(tokenizer: Tokenizer) -> ImageConfig:
     return tokenizer.image_config
 
 
-def _check_image_size(network: NetworkConfig, tokenizer: Tokenizer, folder: Path) -> None:
+def _check_tokenizer(network: NetworkConfig, tokenizer: Tokenizer, folder: Path) -> None:
     image, vision = image_config(tokenizer), network.vision
+    if tokenizer.vocab_size > network.decoder.vocab_size:
+        sizes = f"{tokenizer.vocab_size} tokens, config.json {network.decoder.vocab_size}"
+        raise Unsupported(f"{folder}: tekken.json has {sizes}: it belongs to another checkpoint")
     found = (image.image_patch_size, image.spatial_merge_size)
     if found != (vision.patch_size, vision.spatial_merge_size):
         wanted = (vision.patch_size, vision.spatial_merge_size)

@@ -150,7 +150,8 @@ class Engine:
             NotFinite: the logits are not finite.
             GrammarError: the grammar ran over its limits.
         """
-        sampler = Sampler(sampling or Sampling(), self.bundle.manifest.vocab_size)
+        vocab_size = self.tokenizer.vocab_size  # a checkpoint may pad its vocabulary beyond the tokenizer's
+        sampler = Sampler(sampling or Sampling(), vocab_size)
         budget = min(max_tokens, self._decoder.capacity - sequence.past)
         ids: list[int] = []
         reason: FinishReason = "length"
@@ -164,7 +165,8 @@ class Engine:
                 if cancelled is not None and cancelled():
                     reason = "cancelled"
                     break
-                token = sampler.pick(sequence.logits, constraint.mask() if constraint is not None else None)
+                allowed = constraint.mask() if constraint is not None else None
+                token = sampler.pick(sequence.logits[:vocab_size], allowed)
                 if token == self.tokenizer.eos_id:
                     reason = "stop"
                     break

@@ -18,10 +18,12 @@ import export.bundle_writer as bundle_writer
 from export.bundle_writer import PRECISIONS, export_bundle
 from export.checkpoint.tensors import Checkpoint
 from export.command import export_command
+from export.default_model.vocabulary import write_tokenizer
 from export.errors import DiskTooSmall, MissingPart, TargetExists, Unsupported
 from export.graph.weights import Weight, fill
 from runtime.bundle import open_bundle, verify_hashes
 from runtime.engine import Engine
+from runtime.sampling import Sampling
 from runtime.selftest import relative_error, self_test
 from tests.golden.prompts import PROMPTS, prompts
 from tests.support.checkpoints import CASES, copy_checkpoint
@@ -140,6 +142,18 @@ def test_what_the_graphs_do_not_express_is_refused(
     with pytest.raises(Unsupported, match=message):
         export_bundle(checkpoint, tmp_path / "bundle")
     assert not list(tmp_path.glob("bundle*"))
+
+
+def test_the_tokenizer_must_fit_the_vocabulary(checkpoint: Path, tmp_path: Path) -> None:
+    """A padded vocabulary is fine, and its padding is never generated; a larger tokenizer is another model's."""
+    write_tokenizer(checkpoint / "tekken.json", max_image_size=224, vocab_size=600)
+    engine = Engine.open(export_bundle(checkpoint, tmp_path / "bundle"), threads=1)
+    sequence = engine.prefill(prompts(engine.tokenizer)["text"], reserve=40)
+    generation = engine.decode(sequence, max_tokens=40, sampling=Sampling(50.0))
+    assert max(generation.ids) < 600
+    write_tokenizer(checkpoint / "tekken.json", max_image_size=224, vocab_size=700)
+    with pytest.raises(Unsupported, match="belongs to another checkpoint"):
+        export_bundle(checkpoint, tmp_path / "other")
 
 
 def test_missing_files(checkpoint: Path, tmp_path: Path) -> None:
