@@ -133,7 +133,7 @@ def _read_picture(path: Path) -> Picture:
 
 
 def _ask(options: argparse.Namespace) -> int:
-    from runtime.assistant import ask
+    from runtime.assistant import stream
     from runtime.chat import Message
     from runtime.engine import Engine
     from runtime.sampling import Sampling
@@ -141,10 +141,12 @@ def _ask(options: argparse.Namespace) -> int:
     messages = [Message("user", (*map(_read_picture, options.image), options.text))]
     engine = Engine.open(_bundle(options.bundle))
     started = time.perf_counter()
-    answer = ask(engine, messages, max_tokens=options.max_tokens, sampling=Sampling(options.temperature))
-    seconds = time.perf_counter() - started
-    print(answer.text)
-    tokens = f"{answer.prompt_tokens} prompt tokens, {answer.answer_tokens} answer tokens"
+    pieces = stream(engine, messages, max_tokens=options.max_tokens, sampling=Sampling(options.temperature))
+    for piece in pieces:
+        print(piece, end="", flush=True)
+    print()
+    answer, seconds = pieces.answer, time.perf_counter() - started
+    tokens = f"{answer.counts.prompt} prompt tokens, {answer.counts.generated} answer tokens"
     print(f"[{answer.finish_reason}; {tokens}; {seconds:.2f} s]", file=sys.stderr)
     return 0
 

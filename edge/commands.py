@@ -27,6 +27,7 @@ from runtime.chat import Message as ChatMessage
 from runtime.engine import Engine
 from runtime.errors import EngineError
 from runtime.sampling import Sampling
+from runtime.scheduler import Priority, Request
 
 log = logging.getLogger("lineside.commands")
 MAX_PAYLOAD_BYTES = 64 * 1024
@@ -180,7 +181,7 @@ class Commands:
             self._tools,
             max_tokens=request.max_tokens or model.max_tokens,
             sampling=Sampling(model.temperature, model.seed),
-            cancelled=self._closed.is_set,
+            request=Request(Priority.COMMAND, _deadline(command, request), self._closed.is_set),
         )
         if answer.calls:
             self._store.mark_started(command)
@@ -227,6 +228,14 @@ def parse_ask(payload: bytes) -> AskCommand:
         raise RequestError("malformed", f"not an ask command: {problems}") from None
 
 
+def _deadline(command: StoredCommand, request: AskCommand) -> float:
+    """On `time.monotonic()`: when the answer is of no use any more."""
+    expires = command.expires
+    if request.expires_at is not None:
+        expires = min(expires, request.expires_at.timestamp())
+    return time.monotonic() + expires - time.time()
+
+
 def _transaction(payload: bytes) -> str:
     """The requester's own id, for the reply to a command that failed; empty where there is none."""
     try:
@@ -252,7 +261,7 @@ def _failed(command: str, transaction: str, code: str, message: str) -> Reply:
 def _unfinished(answer: Answer) -> WireError | None:
     if answer.finish_reason == "stop":
         return None
-    return WireError(code=answer.finish_reason, message=f"the answer was ended after {answer.answer_tokens} tokens")
+    return WireError(code=answer.finish_reason, message=f"the answer was ended after {answer.counts.generated} tokens")
 
 
 def _timings(answer: Answer, total_ms: float) -> dict[str, float]:

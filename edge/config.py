@@ -53,11 +53,16 @@ class MqttConfig:
 
 @dataclass(frozen=True, config=STRICT)
 class ModelConfig:
-    """`bundle` is a folder; the default model where it is empty. `threads` 0 means one a core."""
+    """`bundle` is a folder; the default model where it is empty. `threads` 0 means one a core.
+
+    `capacity` is in tokens, for a prompt and its answer; `kv_cache_mb` is for all requests together, 0 for two of
+    `capacity`.
+    """
 
     bundle: str = ""
     threads: Annotated[int, Field(ge=0)] = 0
     capacity: Annotated[int, Field(ge=64)] = 4096
+    kv_cache_mb: Annotated[int, Field(ge=0)] = 0
     temperature: Annotated[float, Field(ge=0, le=10)] = 0.15
     max_tokens: Annotated[int, Field(ge=1)] = 256
     seed: int = 0

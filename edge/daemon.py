@@ -22,7 +22,7 @@ from edge.outbox import Outbox
 from edge.pipeline import Pipeline
 from edge.store import Store
 from edge.topics import Topics
-from runtime.engine import Engine
+from runtime.engine import Engine, Limits
 
 log = logging.getLogger("lineside.daemon")
 HEALTH_EVERY_S = 10.0
@@ -51,7 +51,8 @@ class Daemon:
         self._stop = threading.Event()
         self._online = threading.Event()
         model = config.model
-        self.engine = Engine.open(config.bundle_path, capacity=model.capacity, threads=model.threads)
+        limits = Limits(model.capacity, model.kv_cache_mb * 1024 * 1024)
+        self.engine = Engine.open(config.bundle_path, threads=model.threads, limits=limits)
         self.store = Store(config.resolve(config.store.path), config.store.max_messages)
         client_id = config.mqtt.client_id or f"lineside-{config.station.name}"
         self.connection = Connection(

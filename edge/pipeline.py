@@ -29,6 +29,7 @@ from runtime.errors import EngineError
 from runtime.inspection import InspectionTask
 from runtime.inspector import Inspection, Inspector, Thresholds
 from runtime.picture import decode_picture
+from runtime.scheduler import Priority, Request
 
 log = logging.getLogger("lineside.pipeline")
 
@@ -127,7 +128,8 @@ class Pipeline:
         age_s = time.monotonic() - frame.received
         if age_s > self._settings.max_age_s:
             raise RequestError("too_old", f"{age_s:.1f} s old; `inspect.max_age_s` is {self._settings.max_age_s:g}")
-        inspection = self._inspector.inspect(picture, cancelled=self._stopping.is_set)
+        deadline = frame.received + self._settings.max_age_s
+        inspection = self._inspector.inspect(picture, Request(Priority.FRAME, deadline, self._stopping.is_set))
         total_ms = (time.monotonic() - frame.received) * 1e3
         result = self._result(frame, inspection, age_s * 1e3, total_ms)
         self._outbox.put(Outgoing(self._topics.result(frame.camera), result.encode(), JSON_TYPE))
@@ -142,9 +144,13 @@ class Pipeline:
     def _result(self, frame: Frame, inspection: Inspection, queue_ms: float, total_ms: float) -> InspectionResult:
         t = inspection.timings
         stages = {
-            "queue": queue_ms, "preprocess": t.preprocess_ms, "vision": t.vision_ms, "prefill": t.prefill_ms,
-            "decode": t.decode_ms, "total": total_ms,
-        }  # fmt: skip
+            "queue": queue_ms + t.queue_ms,
+            "preprocess": t.preprocess_ms,
+            "vision": t.vision_ms,
+            "prefill": t.prefill_ms,
+            "decode": t.decode_ms,
+            "total": total_ms,
+        }
         content = frame.data if frame.data is not None else frame.pixels.tobytes() if frame.pixels is not None else b""
         return InspectionResult(
             camera=frame.camera,

@@ -18,6 +18,8 @@ from pathlib import Path
 from mistral_common.tokens.tokenizers.image import ImageConfig
 
 from export.checkpoint.config import read_config
+from export.checkpoint.gguf import GgufCheckpoint
+from export.checkpoint.source import Source
 from export.checkpoint.tensors import Checkpoint
 from export.errors import DiskTooSmall, MissingPart, TargetExists, Unsupported
 from export.golden import write_golden
@@ -25,7 +27,7 @@ from export.graph.ort import OPSET, OrtOps
 from export.graph.weights import Precision, WeightPlan, fill
 from export.graph.writer import GraphWriter
 from export.journal import Journal
-from export.network.config import NetworkConfig
+from export.network.config import NetworkConfig, VisionConfig
 from export.network.decoder import emit_decoder
 from export.network.vision import emit_vision
 from runtime.bundle import FORMAT_VERSION, MANIFEST, FileEntry, ImageSettings, KVLayout, Manifest, file_sha256
@@ -68,21 +70,44 @@ class Planned:
     def size_bytes(self) -> int:
         return sum(graph.plan.size_bytes for graph in self.graphs)
 
+    def formats(self) -> dict[str, str]:
+        """How the matrices of each part are stored; several formats are joined by `+`."""
+        found: dict[str, set[str]] = {}
+        for graph in self.graphs:
+            for weight in graph.plan.weights:
+                if weight.form != "plain":
+                    part = "embedding" if weight.name in ("embed", "lm_head") else graph.name
+                    found.setdefault(part, set()).add("float32" if weight.form == "transposed" else weight.form)
+        return {part: "+".join(sorted(forms)) for part, forms in found.items()}
+
 
 def export_bundle(
-    folder: Path, target: Path, *, precisions: Precisions = PRECISIONS["int4"], progress: Progress | None = None
+    path: Path, target: Path, *, precisions: Precisions = PRECISIONS["int4"], progress: Progress | None = None
 ) -> Path:
-    """Export the checkpoint in `folder` to the bundle `target`.
+    """Export the checkpoint `path`, a folder or a GGUF file with a tekken.json beside it, to the bundle `target`.
 
     Raises:
         ExportError: see `export.errors`; everything that can be found before the work starts is.
     """
     if target.exists():
         raise TargetExists(f"{target} exists already: remove it or choose another name")
-    checkpoint = Checkpoint(folder)
-    tokenizer = _tokenizer(folder)
-    planned = plan(folder, checkpoint, precisions)
-    _check_tokenizer(planned.network, tokenizer, folder)
+    checkpoint, network = open_checkpoint(path)
+    return write_bundle(checkpoint, network, _tokenizer_path(path), path.name, target, precisions, progress)
+
+
+def write_bundle(
+    checkpoint: Source,
+    network: NetworkConfig,
+    tokenizer_path: Path,
+    name: str,
+    target: Path,
+    precisions: Precisions,
+    progress: Progress | None,
+) -> Path:
+    """Export an opened checkpoint; `name` is that of its folder or file."""
+    tokenizer = Tokenizer(tokenizer_path)
+    planned = plan(checkpoint, network, precisions)
+    _check_tokenizer(planned.network, tokenizer, tokenizer_path)
     partial = target.with_name(target.name + ".partial")
     stamp = json.dumps([checkpoint.stamp(), str(precisions), FORMAT_VERSION])
     journal = Journal(partial / "journal.jsonl", stamp)
@@ -90,30 +115,43 @@ def export_bundle(
     source_sha256 = _stream(planned, checkpoint, partial, journal, progress)
     for graph in planned.graphs:
         graph.save(partial / f"{graph.name}.onnx")
-    shutil.copyfile(folder / "tekken.json", partial / "tekken.json")
-    (partial / "model_card.md").write_text(_card(folder, planned.network, precisions), encoding="utf-8")
-    manifest = _manifest(target.name, folder.name, source_sha256, planned.network, tokenizer, precisions)
+    shutil.copyfile(tokenizer_path, partial / "tekken.json")
+    (partial / "model_card.md").write_text(_card(name, planned), encoding="utf-8")
+    manifest = _manifest(target.name, name, source_sha256, planned, tokenizer)
     write_golden(partial, manifest)
     journal.remove()
     _publish(partial, target, manifest)
     return target
 
 
-def plan(folder: Path, checkpoint: Checkpoint, precisions: Precisions) -> Planned:
-    """Emit both graphs and lay out their weight files, without reading any weight."""
-    network = read_config(folder, has_head="lm_head.weight" in checkpoint)
-    vision = GraphWriter("vision", WeightPlan("vision.data"), OPSET)
-    emit_vision(OrtOps(vision, precisions.vision, precisions.embedding, accuracy_level=0), network)
+def open_checkpoint(path: Path) -> tuple[Source, NetworkConfig]:
+    """The checkpoint's tensors and its network; reads no weight."""
+    if path.is_file():
+        file = GgufCheckpoint(path)
+        return file, file.config()
+    folder = Checkpoint(path)
+    return folder, read_config(path, has_head="lm_head.weight" in folder)
+
+
+def plan(checkpoint: Source, network: NetworkConfig, precisions: Precisions) -> Planned:
+    """Emit the graphs and lay out their weight files, without reading any weight."""
+    graphs = []
+    if network.vision is not None:
+        vision = GraphWriter("vision", WeightPlan("vision.data"), OPSET)
+        ops = OrtOps(vision, precisions.vision, precisions.embedding, 0, checkpoint)
+        emit_vision(ops, network.vision, network.decoder.hidden_size)
+        graphs.append(vision)
     decoder = GraphWriter("decoder", WeightPlan("decoder.data"), OPSET)
-    emit_decoder(OrtOps(decoder, precisions.decoder, precisions.embedding, precisions.accuracy_level), network)
-    for graph in (vision, decoder):
+    emit_decoder(
+        OrtOps(decoder, precisions.decoder, precisions.embedding, precisions.accuracy_level, checkpoint), network
+    )
+    graphs.append(decoder)
+    for graph in graphs:
         graph.plan.check(checkpoint)
-    return Planned(network, (vision, decoder))
+    return Planned(network, tuple(graphs))
 
 
-def _stream(
-    planned: Planned, checkpoint: Checkpoint, partial: Path, journal: Journal, progress: Progress | None
-) -> str:
+def _stream(planned: Planned, checkpoint: Source, partial: Path, journal: Journal, progress: Progress | None) -> str:
     """Fill the weight files; returns a hash over all source tensors."""
     done_bytes = 0
     for graph in planned.graphs:
@@ -138,26 +176,24 @@ def _stream(
     return hashlib.sha256(json.dumps(sorted(journal.hashes.items())).encode()).hexdigest()
 
 
-def _manifest(
-    name: str, source: str, source_sha256: str, network: NetworkConfig, tokenizer: Tokenizer, precisions: Precisions
-) -> Manifest:
-    decoder, vision = network.decoder, network.vision
-    image = image_config(tokenizer)
+def _manifest(name: str, source: str, source_sha256: str, planned: Planned, tokenizer: Tokenizer) -> Manifest:
+    decoder, vision = planned.network.decoder, planned.network.vision
     return Manifest(
         format_version=FORMAT_VERSION,
         name=name,
-        architecture=network.architecture,
+        architecture=planned.network.architecture,
         source=source,
         source_sha256=source_sha256,
-        quantization={"decoder": precisions.decoder, "vision": precisions.vision, "embedding": precisions.embedding},
+        quantization=planned.formats(),
         dialect="ort",
         tokenizer_version=tokenizer.version,
         context_length=decoder.context_length,
         hidden_size=decoder.hidden_size,
+        num_attention_heads=decoder.num_attention_heads,
         vocab_size=decoder.vocab_size,
-        image_token_id=network.image_token_id,
+        image_token_id=planned.network.image_token_id,
         kv=KVLayout(decoder.num_hidden_layers, decoder.num_key_value_heads, decoder.head_dim, "float32"),
-        image=ImageSettings(vision.patch_size, vision.spatial_merge_size, image.max_image_size, vision.grid_size),
+        image=_image_settings(vision, tokenizer) if vision else None,
         files={},
     )
 
@@ -178,13 +214,18 @@ def _publish(partial: Path, target: Path, manifest: Manifest) -> None:
     partial.rename(target)
 
 
-def _tokenizer(folder: Path) -> Tokenizer:
-    path = folder / "tekken.json"
+def _tokenizer_path(checkpoint: Path) -> Path:
+    path = (checkpoint.parent if checkpoint.is_file() else checkpoint) / "tekken.json"
     if not path.exists():
         raise MissingPart(
             f"{path} is missing: Lineside tokenizes with mistral-common and needs Mistral's own tekken.json"
         )
-    return Tokenizer(path)
+    return path
+
+
+def _image_settings(vision: VisionConfig, tokenizer: Tokenizer) -> ImageSettings:
+    image = image_config(tokenizer)
+    return ImageSettings(vision.patch_size, vision.spatial_merge_size, image.max_image_size, vision.grid_size)
 
 
 def image_config(tokenizer: Tokenizer) -> ImageConfig:
@@ -194,18 +235,21 @@ def image_config(tokenizer: Tokenizer) -> ImageConfig:
     return tokenizer.image_config
 
 
-def _check_tokenizer(network: NetworkConfig, tokenizer: Tokenizer, folder: Path) -> None:
-    image, vision = image_config(tokenizer), network.vision
+def _check_tokenizer(network: NetworkConfig, tokenizer: Tokenizer, path: Path) -> None:
+    vision = network.vision
     if tokenizer.vocab_size > network.decoder.vocab_size:
-        sizes = f"{tokenizer.vocab_size} tokens, config.json {network.decoder.vocab_size}"
-        raise Unsupported(f"{folder}: tekken.json has {sizes}: it belongs to another checkpoint")
+        sizes = f"{tokenizer.vocab_size} tokens, the checkpoint {network.decoder.vocab_size}"
+        raise Unsupported(f"{path} has {sizes}: it belongs to another checkpoint")
+    if vision is None:
+        return
+    image = image_config(tokenizer)
     found = (image.image_patch_size, image.spatial_merge_size)
     if found != (vision.patch_size, vision.spatial_merge_size):
         wanted = (vision.patch_size, vision.spatial_merge_size)
-        raise Unsupported(f"{folder}: tekken.json has patch and merge size {found}, config.json {wanted}")
+        raise Unsupported(f"{path} has patch and merge size {found}, config.json {wanted}")
     if -(-image.max_image_size // vision.patch_size) > vision.grid_size:
         sizes = f"max_image_size {image.max_image_size}, config.json image_size {vision.max_image_size}"
-        raise Unsupported(f"{folder}: tekken.json allows larger pictures than the tower: {sizes}")
+        raise Unsupported(f"{path} allows larger pictures than the tower: {sizes}")
 
 
 def _check_disk(target: Path, needed: int) -> None:
@@ -215,12 +259,14 @@ def _check_disk(target: Path, needed: int) -> None:
         raise DiskTooSmall(f"{target.absolute().parent} has {free / 1e9:.2f} GB free, the bundle needs {wanted:.2f} GB")
 
 
-def _card(folder: Path, network: NetworkConfig, precisions: Precisions) -> str:
-    decoder, vision = network.decoder, network.vision
+def _card(name: str, planned: Planned) -> str:
+    decoder, vision = planned.network.decoder, planned.network.vision
+    formats = planned.formats()
+    tower = f"{vision.num_hidden_layers} layers of {vision.hidden_size}, {formats['vision']}" if vision else "none"
     return (
-        f"# {folder.name}\n\nExported by Lineside from a {network.architecture} checkpoint.\n\n"
-        f"- decoder: {decoder.num_hidden_layers} layers of {decoder.hidden_size}, {precisions.decoder}\n"
-        f"- vision tower: {vision.num_hidden_layers} layers of {vision.hidden_size}, {precisions.vision}\n"
-        f"- embeddings and head: {precisions.embedding}\n"
+        f"# {name}\n\nExported by Lineside from a {planned.network.architecture} checkpoint.\n\n"
+        f"- decoder: {decoder.num_hidden_layers} layers of {decoder.hidden_size}, {formats['decoder']}\n"
+        f"- vision tower: {tower}\n"
+        f"- embeddings and head: {formats['embedding']}\n"
         f"- context: {decoder.context_length} tokens\n\nIt has not been evaluated by Lineside.\n"
     )

@@ -54,17 +54,17 @@ def dequantize(integers: Int8, scales: Float32) -> Float32:
     return np.asarray((blocks * scales[..., None]).reshape(rows, columns), dtype=np.float32)
 
 
-def pack_int4(integers: Int8) -> npt.NDArray[np.uint8]:
-    """`(N, K)` in [-8, 7] to MatMulNBits' layout `(N, K/32, 16)`: q + 8, the even element in the low nibble."""
+def pack_int4(integers: Int8, size: int = BLOCK_SIZE) -> npt.NDArray[np.uint8]:
+    """`(N, K)` in [-8, 7] to MatMulNBits' layout `(N, K/size, size/2)`: q + 8, the even element in the low nibble."""
     rows, columns = integers.shape
-    shifted = (integers + 8).astype(np.uint8).reshape(rows, columns // BLOCK_SIZE, BLOCK_SIZE)
+    shifted = (integers + 8).astype(np.uint8).reshape(rows, columns // size, size)
     return np.asarray(shifted[..., 0::2] | (shifted[..., 1::2] << 4), dtype=np.uint8)
 
 
-def pack_int8(integers: Int8) -> npt.NDArray[np.uint8]:
-    """`(N, K)` to `(N, K/32, 32)`: q + 128. Flattened, GatherBlockQuantized reads the same bytes as `(N, K)`."""
+def pack_int8(integers: Int8, size: int = BLOCK_SIZE) -> npt.NDArray[np.uint8]:
+    """`(N, K)` to `(N, K/size, size)`: q + 128. Flattened, GatherBlockQuantized reads the same bytes as `(N, K)`."""
     rows, columns = integers.shape
-    return (integers.astype(np.int16) + 128).astype(np.uint8).reshape(rows, columns // BLOCK_SIZE, BLOCK_SIZE)
+    return (integers.astype(np.int16) + 128).astype(np.uint8).reshape(rows, columns // size, size)
 
 
 def _blocks(weight: Float32) -> Float32:

@@ -11,7 +11,7 @@ from typing import Any
 
 from runtime.errors import BundleDamaged, BundleFormat
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MANIFEST = "bundle.json"
 DEFAULT_BUNDLE = Path(__file__).parent / "models" / "default"
 """The small model that ships in the package."""
@@ -52,7 +52,7 @@ class ImageSettings:
 
 @dataclass(frozen=True)
 class Manifest:
-    """The contents of `bundle.json`."""
+    """The contents of `bundle.json`. `image` is null where there is no `vision.onnx`: a model without vision."""
 
     format_version: int
     name: str
@@ -64,10 +64,11 @@ class Manifest:
     tokenizer_version: str
     context_length: int
     hidden_size: int
+    num_attention_heads: int
     vocab_size: int
     image_token_id: int
     kv: KVLayout
-    image: ImageSettings
+    image: ImageSettings | None
     files: Mapping[str, FileEntry]
 
     def to_json(self) -> str:
@@ -133,7 +134,7 @@ def _parse(raw: bytes, path: Path) -> Manifest:
             version = data.get("format_version")
             raise BundleFormat(f"{path}: format version {version}, this Lineside reads {FORMAT_VERSION}: export anew")
         data["kv"] = KVLayout(**data["kv"])
-        data["image"] = ImageSettings(**data["image"])
+        data["image"] = ImageSettings(**data["image"]) if data["image"] is not None else None
         data["files"] = {name: FileEntry(**entry) for name, entry in data["files"].items()}
         _refuse_outside(data["files"], path)
         return Manifest(**{field.name: data[field.name] for field in fields(Manifest)})

@@ -1,64 +1,51 @@
-"""The engine: prefill and the decode loop over one vision session and one decoder session.
+"""The engine: bundle, tokenizer and sessions, and the requests that run on them.
 
-An engine serves one request at a time; `exclusive()` is the lock that a request holds from prefill to its last token.
+Requests come from several threads. Each opens a `sequence`, which lends it a KV cache that may hold the beginning of
+its prompt already; passes of different sequences take turns (`runtime.scheduler`).
 """
 
 from __future__ import annotations
 
-import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from runtime.bundle import Bundle, open_bundle
 from runtime.chat import Prompt
-from runtime.errors import PromptTooLong
+from runtime.decoding import Decoding, FinishReason
+from runtime.errors import NotFinite, PicturesUnsupported, PromptTooLong
 from runtime.grammar import Constraint, Grammars
-from runtime.sampling import Sampler, Sampling
-from runtime.session import Decoder, OrtDecoder, OrtVision, Vision
+from runtime.kv_pool import KVPool
+from runtime.ort_session import OrtDecoder, OrtVision
+from runtime.sampling import Sampling
+from runtime.scheduler import Request, Scheduler
+from runtime.sequence import Chunking, Sequence
+from runtime.session import Decoder, Vision
+from runtime.timings import Timings, stopwatch
 from runtime.tokenizer import Tokenizer
+from runtime.vision_cache import VisionCache, image_tokens, picture_digest, prompt_keys
 
-PREFILL_CHUNK = 512
-"""Tokens in one prefill call: bounds the peak of its working memory."""
 DEFAULT_CAPACITY = 4096
-
-FinishReason = Literal["stop", "length", "cancelled"]
-
-
-@dataclass
-class Timings:
-    """Milliseconds of each stage of a request."""
-
-    preprocess_ms: float = 0.0
-    vision_ms: float = 0.0
-    prefill_ms: float = 0.0
-    decode_ms: float = 0.0
+MIB = 1024 * 1024
 
 
-@contextmanager
-def stopwatch(timings: Timings, stage: str) -> Iterator[None]:
-    """Add the time inside the block to `timings.{stage}_ms`."""
-    started = time.perf_counter()
-    try:
-        yield
-    finally:
-        name = f"{stage}_ms"
-        setattr(timings, name, getattr(timings, name) + (time.perf_counter() - started) * 1e3)
+@dataclass(frozen=True)
+class Limits:
+    """What an engine may use.
 
+    Attributes:
+        capacity: tokens that one prompt and its answer may have; the bundle's context length bounds it.
+        kv_cache_bytes: for the KV caches of all requests; 0 for two of `capacity` tokens.
+        vision_cache_bytes: for the embeddings of pictures seen lately.
+    """
 
-@dataclass
-class Sequence:
-    """A request in progress: what the cache holds, and the logits of the last position (a view)."""
-
-    past: int
-    logits: npt.NDArray[np.float32]
-    timings: Timings = field(default_factory=Timings)
+    capacity: int = DEFAULT_CAPACITY
+    kv_cache_bytes: int = 0
+    vision_cache_bytes: int = 64 * MIB
 
 
 @dataclass(frozen=True)
@@ -72,68 +59,107 @@ class Generation:
 class Engine:
     """Runs one bundle. Make one with `Engine.open`; hand in other sessions to run on other hardware."""
 
-    def __init__(self, bundle: Bundle, tokenizer: Tokenizer, vision: Vision, decoder: Decoder) -> None:
-        self.bundle = bundle
-        self.tokenizer = tokenizer
+    def __init__(
+        self,
+        bundle: Bundle,
+        tokenizer: Tokenizer,
+        vision: Vision | None,
+        decoder: Decoder,
+        limits: Limits | None = None,
+    ) -> None:
+        limits = limits or Limits()
+        manifest = bundle.manifest
+        self.bundle, self.tokenizer = bundle, tokenizer
         self.grammars = Grammars(tokenizer)
-        self._vision = vision
+        self.capacity = min(limits.capacity, manifest.context_length)
+        per_token = manifest.kv.bytes_per_token
+        budget = limits.kv_cache_bytes or 2 * self.capacity * per_token
+        self.pool = KVPool(decoder, per_token, budget, self.capacity)
+        self.scheduler = Scheduler()
         self._decoder = decoder
-        self._lock = threading.Lock()
+        self._chunking = Chunking(manifest.num_attention_heads)
+        self._vision = VisionCache(vision, limits.vision_cache_bytes) if vision else None
 
     @classmethod
-    def open(cls, path: Path, *, capacity: int = DEFAULT_CAPACITY, threads: int = 0) -> Engine:
-        """Open a bundle on the CPU.
-
-        Args:
-            capacity: tokens in the KV cache, at most the bundle's context length.
-            threads: 0 means one a core.
+    def open(cls, path: Path, *, threads: int = 0, limits: Limits | None = None) -> Engine:
+        """Open a bundle on the CPU; `threads` 0 means one a core.
 
         Raises:
             BundleError: the bundle is missing, damaged or of another format.
         """
         bundle = open_bundle(path)
         tokenizer = Tokenizer(bundle.file("tekken.json"))
-        capacity = min(capacity, bundle.manifest.context_length)
-        return cls(bundle, tokenizer, OrtVision(bundle, threads), OrtDecoder(bundle, capacity, threads))
+        image = bundle.manifest.image
+        vision = OrtVision(bundle, image, threads) if image else None
+        return cls(bundle, tokenizer, vision, OrtDecoder(bundle, threads), limits)
 
     @contextmanager
-    def exclusive(self) -> Iterator[None]:
-        """Held by a request for as long as it uses the cache."""
-        with self._lock:
-            yield
-
-    def prefill(self, prompt: Prompt, reserve: int) -> Sequence:
-        """Run the prompt through vision tower and decoder; `reserve` tokens must still fit behind it.
+    def sequence(self, prompt: Prompt, *, reserve: int, request: Request | None = None) -> Iterator[Sequence]:
+        """A prefilled sequence in which `reserve` tokens still fit behind the prompt.
 
         Raises:
-            PromptTooLong: prompt and reserve exceed the cache.
+            PromptTooLong: prompt and reserve exceed the capacity.
+            KVBudgetExceeded: they need more memory than the engine may use.
+            PicturesUnsupported: pictures for a model without a vision tower.
+            DeadlineExceeded, RequestCancelled: before the answer began.
         """
-        if len(prompt.ids) + reserve > self._decoder.capacity:
+        request = request or Request()
+        limit = len(prompt.ids) + reserve
+        if limit > self.capacity:
             raise PromptTooLong(
                 f"the prompt has {len(prompt.ids)} tokens and the answer may take {reserve}; "
-                f"the context holds {self._decoder.capacity}"
+                f"the context holds {self.capacity}: shorten it, or raise `model.capacity`"
             )
         timings = Timings()
-        with stopwatch(timings, "vision"):
-            embeds = [self._vision.embed(pixels) for pixels in prompt.pixels]
-        image_embeds = np.concatenate(embeds) if embeds else None
-        sequence = Sequence(0, np.empty(0, np.float32), timings)
-        self.extend(sequence, prompt.ids, image_embeds)
-        return sequence
+        digests = [picture_digest(pixels) for pixels in prompt.pixels]
+        keys = self._keys(prompt, digests)
+        with stopwatch(timings, "queue"):
+            entry, reused = self.pool.acquire(keys, limit, request)
+        sequence = Sequence(self._decoder, self.scheduler, self._chunking, entry, keys, limit, request, timings)
+        kept = len(keys) + reserve
+        try:
+            self._prefill(sequence, prompt, digests, min(reused, len(keys) - 1))
+            yield sequence
+        except NotFinite:
+            kept = 0  # what is in the cache may not be finite either
+            raise
+        finally:
+            self.pool.release(entry, sequence.keys[:kept])
 
-    def extend(
-        self, sequence: Sequence, ids: npt.NDArray[np.int64], image_embeds: npt.NDArray[np.float32] | None = None
-    ) -> None:
-        """Append ids `(T,)` to a sequence, chunk by chunk."""
-        used = 0
-        with stopwatch(sequence.timings, "prefill"):
-            for start in range(0, len(ids), PREFILL_CHUNK):
-                chunk = ids[start : start + PREFILL_CHUNK]
-                images = int((chunk == self.bundle.manifest.image_token_id).sum())
-                part = image_embeds[used : used + images] if image_embeds is not None else None
-                sequence.logits = self._decoder.prefill(chunk, sequence.past, part)
-                sequence.past += len(chunk)
-                used += images
+    def _keys(self, prompt: Prompt, digests: list[bytes]) -> npt.NDArray[np.int64]:
+        image = self.bundle.manifest.image
+        if image is None:
+            if digests:
+                raise PicturesUnsupported(f"the model {self.bundle.manifest.name} takes text only")
+            return prompt.ids
+        counts = [image_tokens(pixels, image) for pixels in prompt.pixels]
+        return prompt_keys(prompt, digests, counts, self.bundle.manifest.image_token_id)
+
+    def _prefill(self, sequence: Sequence, prompt: Prompt, digests: list[bytes], reused: int) -> None:
+        """Vision tower and decoder for what is not in the cache."""
+        sequence.skip(reused)
+        is_image = prompt.ids == self.bundle.manifest.image_token_id
+        skipped = int(is_image[:reused].sum())
+        embeds = self._embed(sequence, prompt, digests, skipped)
+        sequence.prefill(prompt.ids[reused:], is_image[reused:], embeds)
+
+    def _embed(
+        self, sequence: Sequence, prompt: Prompt, digests: list[bytes], skipped: int
+    ) -> npt.NDArray[np.float32] | None:
+        """Embeddings of the [IMG] tokens behind the first `skipped` ones; pictures that are cached whole are left
+        out.
+        """
+        image = self.bundle.manifest.image
+        if image is None or self._vision is None:
+            return None
+        parts = []
+        for pixels, digest in zip(prompt.pixels, digests, strict=True):
+            count = image_tokens(pixels, image)
+            if skipped < count:
+                with sequence.turn(), stopwatch(sequence.timings, "vision"):
+                    parts.append(self._vision.embed(pixels, digest)[skipped:])
+            skipped = max(skipped - count, 0)
+        return np.concatenate(parts) if parts else None
 
     def decode(
         self,
@@ -142,37 +168,29 @@ class Engine:
         max_tokens: int,
         sampling: Sampling | None = None,
         constraint: Constraint | None = None,
-        cancelled: Callable[[], bool] | None = None,
-    ) -> Generation:
-        """Generate until the end token, the end of the grammar, the budget, or `cancelled()`.
+        draft: bool = True,
+    ) -> Decoding:
+        """Iterate over the tokens that follow; see `Decoding`."""
+        return Decoding(
+            sequence,
+            vocab_size=self.tokenizer.vocab_size,
+            eos_id=self.tokenizer.eos_id,
+            max_tokens=max_tokens,
+            sampling=sampling or Sampling(),
+            constraint=constraint,
+            draft=draft,
+        )
 
-        Raises:
-            NotFinite: the logits are not finite.
-            GrammarError: the grammar ran over its limits.
-        """
-        vocab_size = self.tokenizer.vocab_size  # a checkpoint may pad its vocabulary beyond the tokenizer's
-        sampler = Sampler(sampling or Sampling(), vocab_size)
-        budget = min(max_tokens, self._decoder.capacity - sequence.past)
-        ids: list[int] = []
-        reason: FinishReason = "length"
-        with stopwatch(sequence.timings, "decode"):
-            while True:
-                if constraint is not None and constraint.finished:
-                    reason = "stop"
-                    break
-                if len(ids) >= budget:
-                    break
-                if cancelled is not None and cancelled():
-                    reason = "cancelled"
-                    break
-                allowed = constraint.mask() if constraint is not None else None
-                token = sampler.pick(sequence.logits[:vocab_size], allowed)
-                if token == self.tokenizer.eos_id:
-                    reason = "stop"
-                    break
-                ids.append(token)
-                if constraint is not None:
-                    constraint.accept((token,))
-                sequence.logits = self._decoder.step(token, sequence.past)
-                sequence.past += 1
-        return Generation(tuple(ids), reason)
+    def generate(
+        self,
+        sequence: Sequence,
+        *,
+        max_tokens: int,
+        sampling: Sampling | None = None,
+        constraint: Constraint | None = None,
+        draft: bool = True,
+    ) -> Generation:
+        """All tokens that follow."""
+        decoding = self.decode(sequence, max_tokens=max_tokens, sampling=sampling, constraint=constraint, draft=draft)
+        ids = tuple(decoding)
+        return Generation(ids, decoding.finish_reason or "stop")

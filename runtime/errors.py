@@ -7,10 +7,16 @@
     │   └── SelfTestFailed     the graphs do not reproduce the golden outputs on this machine
     ├── PictureError           the picture cannot be used
     │   ├── PictureUndecodable empty, truncated, or not a picture at all
-    │   └── PictureTooLarge    more pixels than the limit
+    │   ├── PictureTooLarge    more pixels than the limit
+    │   └── PicturesUnsupported the model has no vision tower
     ├── PromptTooLong          prompt and token budget exceed the context length
+    ├── KVBudgetExceeded       prompt and token budget need more KV cache than the engine may use
+    ├── DeadlineExceeded       the request's time was over before its first token
+    ├── RequestCancelled       the request was taken back before its first token
     ├── NotFinite              the logits hold NaN or infinity: damaged weights
     ├── GrammarError           a schema or a tool set that cannot be turned into a grammar
+    │   ├── GrammarTooLarge    it is over the limits on size
+    │   └── Unsatisfiable      no answer could satisfy it
     └── AnswerError            the model's answer cannot be parsed
 
 Every message names the file, key or limit concerned and says what would be right.
@@ -53,8 +59,24 @@ class PictureTooLarge(PictureError):
     code = "picture_too_large"
 
 
+class PicturesUnsupported(PictureError):
+    code = "pictures_unsupported"
+
+
 class PromptTooLong(EngineError):
     code = "prompt_too_long"
+
+
+class KVBudgetExceeded(EngineError):
+    code = "kv_budget_exceeded"
+
+
+class DeadlineExceeded(EngineError):
+    code = "deadline_exceeded"
+
+
+class RequestCancelled(EngineError):
+    code = "cancelled"
 
 
 class NotFinite(EngineError):
@@ -63,6 +85,14 @@ class NotFinite(EngineError):
 
 class GrammarError(EngineError):
     code = "grammar_error"
+
+
+class GrammarTooLarge(GrammarError):
+    code = "grammar_too_large"
+
+
+class Unsatisfiable(GrammarError):
+    code = "unsatisfiable"
 
 
 class AnswerError(EngineError):

@@ -15,13 +15,15 @@ from mistral_common.guidance.tokenizer import from_mistral_tokenizer
 from mistral_common.protocol.instruct.tool_calls import ToolChoiceEnum
 
 from runtime.chat import Tool
-from runtime.errors import GrammarError
+from runtime.errors import GrammarError, GrammarTooLarge, Unsatisfiable
 from runtime.tokenizer import Tokenizer, to_mistral_tool
 
 COMPACT = {"whitespace_flexible": False, "item_separator": ",", "key_separator": ":"}
 """Inspection answers: no byte more than needed."""
 SPACED = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
 """Arguments of calls: as `json.dumps` writes them, so that a call re-encodes to the same tokens."""
+
+MAX_SCHEMA_BYTES = 256 * 1024
 
 ToolChoice = Literal["auto", "required", "none"]
 
@@ -53,6 +55,14 @@ class Constraint:
         self._matcher.consume_tokens([int(token) for token in tokens])
         self._check()
 
+    def forced(self) -> list[int]:
+        """The tokens that the grammar leaves no choice about, as the tokenizer would write them; possibly none."""
+        return self._matcher.compute_ff_tokens()
+
+    def count_allowed(self, tokens: Sequence[int]) -> int:
+        """How many leading `tokens` the grammar would take, one after the other."""
+        return self._matcher.validate_tokens([int(token) for token in tokens])
+
     @property
     def finished(self) -> bool:
         """True when nothing more may follow."""
@@ -74,7 +84,14 @@ class Grammars:
         self._compiled: dict[str, llguidance.LLMatcher] = {}
 
     def json(self, schema: Mapping[str, Any]) -> Constraint:
-        """Compact JSON that satisfies `schema`. Raises GrammarError where llguidance cannot express the schema."""
+        """Compact JSON that satisfies `schema`.
+
+        Raises:
+            GrammarTooLarge: more than `MAX_SCHEMA_BYTES`, nested too deeply, or over llguidance's limits.
+            Unsatisfiable: no JSON satisfies the schema.
+            GrammarError: llguidance cannot express the schema.
+        """
+        _check_size(schema)
         return self._constraint(llguidance.LLMatcher.grammar_from_json_schema({**schema, "x-guidance": COMPACT}))
 
     def tools(self, tools: Sequence[Tool], choice: ToolChoice = "auto") -> Constraint:
@@ -87,6 +104,8 @@ class Grammars:
         factory = self._factory
         if factory is None:
             raise GrammarError(f"tokenizer {self._tokenizer.version}: function calls need Tekken v11 or later")
+        for tool in tools:
+            _check_size(tool.parameters)
         bound = [
             to_mistral_tool(Tool(tool.name, tool.description, {**tool.parameters, "x-guidance": SPACED}))
             for tool in tools
@@ -106,7 +125,33 @@ class Grammars:
         matcher = self._compiled.get(grammar)
         if matcher is None:
             matcher = llguidance.LLMatcher(self._llg_tokenizer, grammar, log_level=0)
-            if matcher.is_error():
-                raise GrammarError(f"the schema cannot be turned into a grammar: {matcher.get_error()}")
+            if not matcher.is_error():
+                trial = matcher.deep_copy()
+                trial.compute_bitmask()  # a schema that only refers to itself is found here
+                _raise_problem(trial)
+            _raise_problem(matcher)
             self._compiled[grammar] = matcher
         return Constraint(matcher.deep_copy(), self._tokenizer.vocab_size)
+
+
+def _check_size(schema: Mapping[str, Any]) -> None:
+    try:
+        size = len(json.dumps(schema))
+    except RecursionError:
+        raise GrammarTooLarge("the schema is nested too deeply, or refers to itself: write it out with $ref") from None
+    except (TypeError, ValueError) as error:
+        raise GrammarError(f"the schema is not JSON: {error}") from error
+    if size > MAX_SCHEMA_BYTES:
+        raise GrammarTooLarge(f"the schema has {size} bytes, at most {MAX_SCHEMA_BYTES} are taken: split it up")
+
+
+def _raise_problem(matcher: llguidance.LLMatcher) -> None:
+    """Raise what llguidance found wrong with a grammar, if anything."""
+    if not matcher.is_error():
+        return
+    problem = " ".join(matcher.get_error().split())
+    if "nsatisfiable" in problem:
+        raise Unsatisfiable(f"nothing can satisfy the schema: {problem}")
+    if "too " in problem or "limit" in problem:
+        raise GrammarTooLarge(f"the schema is over the limits of the grammar engine: {problem}")
+    raise GrammarError(f"the schema cannot be turned into a grammar: {problem}")

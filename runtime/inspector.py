@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from runtime.chat import Picture
-from runtime.engine import Engine, Sequence, Timings, stopwatch
+from runtime.chat import Picture, Prompt
+from runtime.engine import Engine
 from runtime.errors import NotFinite
 from runtime.inspection import ANSWER_PREFIX, VERDICTS, Defect, InspectionTask, Verdict
 from runtime.sampling import GREEDY
+from runtime.scheduler import Priority, Request
+from runtime.sequence import Counts, Sequence
+from runtime.timings import Timings, stopwatch
 
 MAX_ANSWER_TOKENS = 400
 
@@ -41,7 +44,7 @@ class Inspection:
         confidence: probability of the verdict; for `unsure`, of the likelier of pass and fail.
         fail_probability: probability of fail against pass.
         defects: in pixels; under `unsure` they are suspicions.
-        complete: False where generation was cut off before the list of defects was finished.
+        complete: False where generation was cut off (budget, deadline, a loop) before the list of defects was finished.
     """
 
     verdict: Verdict
@@ -50,6 +53,7 @@ class Inspection:
     defects: tuple[Defect, ...]
     complete: bool
     timings: Timings
+    counts: Counts
 
 
 class Inspector:
@@ -61,30 +65,35 @@ class Inspector:
         self._thresholds = thresholds or Thresholds()
         self._schema = task.schema()
         self._prefix = engine.tokenizer.encode_text(ANSWER_PREFIX)
+        self._fail = engine.tokenizer.encode_text("fail")
         self._candidates = _candidates(engine.tokenizer.token_bytes)
         engine.grammars.json(self._schema)  # a schema that cannot be expressed is found at start
 
-    def inspect(self, picture: Picture, cancelled: Callable[[], bool] | None = None) -> Inspection:
-        """Raises EngineError; see `runtime.errors`."""
+    def inspect(self, picture: Picture, request: Request | None = None) -> Inspection:
+        """Look at one picture; `request` has a frame's priority and no deadline where it is left out.
+
+        Raises:
+            EngineError: see `runtime.errors`.
+        """
         engine = self._engine
         preprocess = Timings()
         with stopwatch(preprocess, "preprocess"):
-            prompt = engine.tokenizer.encode_chat(self.task.messages(picture))
-        with engine.exclusive():
-            sequence = engine.prefill(prompt, reserve=len(self._prefix) + MAX_ANSWER_TOKENS)
+            chat = engine.tokenizer.encode_chat(self.task.messages(picture))
+            prompt = Prompt(np.concatenate([chat.ids, self._prefix]), chat.pixels)
+        request = request or Request(Priority.FRAME)
+        with engine.sequence(prompt, reserve=len(self._fail) + MAX_ANSWER_TOKENS, request=request) as sequence:
             sequence.timings.preprocess_ms = preprocess.preprocess_ms
-            engine.extend(sequence, self._prefix)
             probabilities = self._probabilities(sequence.logits)
             verdict = self._thresholds.verdict(probabilities)
             defects: tuple[Defect, ...] = ()
             complete = True
             if verdict != "pass":
-                text, complete = self._describe(sequence, cancelled)
+                text, complete = self._describe(sequence)
                 height, width = picture.shape[:2]
                 defects = self.task.parse(text, width, height) if complete else ()
         defect = fail_probability(probabilities)
         confidence = {"pass": 1 - defect, "fail": defect, "unsure": max(defect, 1 - defect)}[verdict]
-        return Inspection(verdict, confidence, defect, defects, complete, sequence.timings)
+        return Inspection(verdict, confidence, defect, defects, complete, sequence.timings, sequence.counts)
 
     def _probabilities(self, logits: npt.NDArray[np.float32]) -> dict[Verdict, float]:
         """Softmax over the tokens with which a verdict can begin, summed for each verdict."""
@@ -95,16 +104,14 @@ class Inspector:
         total = sum(mass.values())
         return {name: value / total for name, value in mass.items()}
 
-    def _describe(self, sequence: Sequence, cancelled: Callable[[], bool] | None) -> tuple[str, bool]:
+    def _describe(self, sequence: Sequence) -> tuple[str, bool]:
         """Let the model go on from a verdict of fail, under the grammar; returns the whole answer's text."""
         engine = self._engine
-        verdict = engine.tokenizer.encode_text("fail")
         constraint = engine.grammars.json(self._schema)
-        constraint.accept([*self._prefix, *verdict])
-        engine.extend(sequence, verdict)
-        generation = engine.decode(
-            sequence, max_tokens=MAX_ANSWER_TOKENS, sampling=GREEDY, constraint=constraint, cancelled=cancelled
-        )
+        constraint.accept([*self._prefix, *self._fail])
+        sequence.extend(self._fail[:-1])
+        sequence.hold(int(self._fail[-1]))  # the first pass takes it along with what the grammar forces behind it
+        generation = engine.generate(sequence, max_tokens=MAX_ANSWER_TOKENS, sampling=GREEDY, constraint=constraint)
         text = ANSWER_PREFIX + "fail" + engine.tokenizer.decode(generation.ids)
         return text, generation.finish_reason == "stop"
 

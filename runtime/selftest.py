@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from runtime.bundle import Bundle
 from runtime.errors import SelfTestFailed
-from runtime.session import OrtDecoder, OrtVision
+from runtime.ort_session import OrtDecoder, OrtVision
 
 GOLDEN_FILE = "golden.npz"
 STEPS = 4
@@ -28,15 +28,18 @@ class SelfTestReport:
 def run_selftest_inputs(
     bundle: Bundle, pixels: npt.NDArray[np.float32], ids: npt.NDArray[np.int64], steps: npt.NDArray[np.int64]
 ) -> dict[str, npt.NDArray[np.float32]]:
-    """One picture, one prefill in two chunks, a few decode steps."""
-    embeds = OrtVision(bundle).embed(pixels)
-    decoder = OrtDecoder(bundle, capacity=len(ids) + len(steps))
+    """One picture (where the model takes any), one prefill in two chunks, a few decode steps."""
+    image = bundle.manifest.image
+    embeds = OrtVision(bundle, image).embed(pixels) if image else None
+    decoder = OrtDecoder(bundle)
+    cache = decoder.allocate(len(ids) + len(steps))
     cut = len(ids) // 2
     before = int((ids[:cut] == bundle.manifest.image_token_id).sum())
-    decoder.prefill(ids[:cut], 0, embeds[:before])
-    prefill = decoder.prefill(ids[cut:], cut, embeds[before:]).copy()
-    decoded = [decoder.step(int(token), len(ids) + i).copy() for i, token in enumerate(steps)]
-    return {"image_embeds": embeds, "prefill_logits": prefill, "decode_logits": np.stack(decoded)}
+    decoder.prefill(cache, ids[:cut], 0, embeds[:before] if embeds is not None else None)
+    prefill = decoder.prefill(cache, ids[cut:], cut, embeds[before:] if embeds is not None else None)[0].copy()
+    decoded = [decoder.decode(cache, [int(token)], len(ids) + i)[0].copy() for i, token in enumerate(steps)]
+    outputs = {"prefill_logits": prefill, "decode_logits": np.stack(decoded)}
+    return outputs if embeds is None else {"image_embeds": embeds, **outputs}
 
 
 def self_test(bundle: Bundle) -> SelfTestReport:

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
 
+from export.checkpoint.source import BlockFormat, Blocks
 from export.errors import MissingPart, Unsupported
 
 FLOAT_TYPES = {"F32", "F16", "BF16"}
@@ -85,6 +86,12 @@ class Checkpoint:
             part = file.get_slice(info.stored_name)
             for start in range(0, info.shape[0], step):
                 yield np.asarray(part[start : min(start + step, info.shape[0])]).astype(np.float32)
+
+    def block_format(self, name: str) -> BlockFormat | None:  # noqa: ARG002 - these checkpoints hold floats only
+        return None
+
+    def blocks(self, name: str) -> Iterator[Blocks]:
+        raise ValueError(f"{name} holds floats, not blocks")
 
     def stamp(self) -> str:
         """A cheap identity of the files (names, sizes, times), to tell whether a broken-off export may go on."""

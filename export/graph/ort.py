@@ -1,21 +1,23 @@
 """The `ort` dialect: ONNX Runtime's contributed operators, the fastest on its CPU and CUDA kernels.
 
-Decoder inputs: `ids` (1, T) int64, `image_embeds` (I, hidden), `seqlens` (1) int32 = past + T - 1, `total` () int32 =
-past + T, and per layer `past.{i}.key|value` (1, kv, capacity, head_dim). Outputs: `logits` (1, vocab) and
-`present.{i}.key|value`, which are meant to be bound to the same memory as `past`.
+Decoder inputs: `ids` (1, T) int64, `image_embeds` (I, hidden) where there is a vision tower, `rows` (R) int64 = the
+positions in `ids` whose logits are asked for, `seqlens` (1) int32 = past + T - 1, `total` () int32 = past + T, and
+per layer `past.{i}.key|value` (1, kv, capacity, head_dim). Outputs: `logits` (R, vocab) and `present.{i}.key|value`,
+which are meant to be bound to the same memory as `past`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import groupby
 
 import numpy as np
 import numpy.typing as npt
 
-from export.graph.weights import Precision
+from export.checkpoint.source import Source
+from export.graph.weights import Precision, Weight
 from export.graph.writer import MICROSOFT, GraphWriter
 from export.network.config import DecoderConfig, NetworkConfig, VisionConfig
-from export.quantize import BLOCK_SIZE
 
 OPSET = 21
 
@@ -25,18 +27,24 @@ class OrtOps:
     """Implements `export.network.ops.Ops`.
 
     `accuracy_level` is MatMulNBits' own: 0 computes with activations as they are, 4 rounds them to 8 bits.
+    `source` tells which tensors of the checkpoint are rounded already: they are carried over as they are.
     """
 
     graph: GraphWriter
     linear_precision: Precision
     embedding_precision: Precision
     accuracy_level: int
+    source: Source
+    _sums: dict[str, str] = field(default_factory=dict)
 
     # Inputs and outputs
 
     def decoder_inputs(self, config: NetworkConfig) -> tuple[str, str]:
         ids = self.graph.input("ids", "int64", (1, "T"))
-        image_embeds = self.graph.input("image_embeds", "float32", ("I", config.decoder.hidden_size))
+        image_embeds = ""
+        if config.vision is not None:
+            image_embeds = self.graph.input("image_embeds", "float32", ("I", config.decoder.hidden_size))
+        self.graph.input("rows", "int64", ("R",))
         self.graph.input("seqlens", "int32", (1,))
         self.graph.input("total", "int32", ())
         return ids, image_embeds
@@ -56,29 +64,33 @@ class OrtOps:
         if self.embedding_precision == "float32":
             table = self.graph.plan.plain("embed", source, (config.vocab_size, config.hidden_size))
             return self.graph.node("Gather", [self.graph.external(table.slots[0]), ids], axis=0)[0]
-        weight = self.graph.plan.matrix("embed", (source,), config.vocab_size, config.hidden_size, "int8")
+        shape = (config.vocab_size, config.hidden_size)
+        block = self.source.block_format(source)
+        if block is not None and not block.minima:
+            weight = self.graph.plan.carried("embed", (source,), *shape, block)
+        else:  # GatherBlockQuantized knows no minima: such a table is rounded to 8 bits
+            weight = self.graph.plan.matrix("embed", (source,), *shape, "int8")
         packed, scales = weight.slots
-        flat = self.graph.external(packed, name="embed.table", shape=weight.shape)
+        bits = 4 if weight.form == "int4" else 8
+        flat = self.graph.external(packed, name="embed.table", shape=(shape[0], shape[1] * bits // 8))
         inputs = [flat, ids, self.graph.external(scales)]
-        layout = {"block_size": BLOCK_SIZE, "gather_axis": 0, "quantize_axis": 1}
-        return self.graph.contrib("GatherBlockQuantized", inputs, {"bits": 8, **layout})
+        layout = {"block_size": weight.block_size, "gather_axis": 0, "quantize_axis": 1}
+        return self.graph.contrib("GatherBlockQuantized", inputs, {"bits": bits, **layout})
 
     def head(self, hidden: str, config: DecoderConfig) -> None:
-        last = self.graph.constant("last_position", -1, np.int64)
-        row = self.graph.node("Gather", [hidden, last], axis=1)[0]  # (1, T, hidden) -> (1, hidden)
+        first = self.graph.constant("first", [0], np.int64)
+        row = self.graph.node("Squeeze", [hidden, first])[0]  # (1, R, hidden) -> (R, hidden)
         rows, columns = config.vocab_size, config.hidden_size
         embedding = next((w for w in self.graph.plan.weights if w.name == "embed"), None)
         if not config.tied_embeddings:
             logits = self._matmul(row, "lm_head", ("lm_head.weight",), rows, columns, self.embedding_precision)
         elif embedding is not None and self.embedding_precision != "float32":
-            packed, scales = embedding.slots
-            inputs = [row, self.graph.external(packed), self.graph.external(scales)]
-            logits = self._matmul_nbits(inputs, rows, columns, bits=8)
+            logits = self._matmul_nbits(row, embedding)
         else:
             source = ("decoder.embed_tokens.weight",)
             logits = self._matmul(row, "lm_head", source, rows, columns, self.embedding_precision)
         self.graph.node("Identity", [logits], names=["logits"])
-        self.graph.output("logits", "float32", (1, rows))
+        self.graph.output("logits", "float32", ("R", rows))
 
     def place_images(self, ids: str, hidden: str, image_embeds: str, image_token_id: int) -> str:
         token = self.graph.constant("image_token", image_token_id, np.int64)
@@ -117,15 +129,42 @@ class OrtOps:
         precision: Precision,
         column_order: npt.NDArray[np.int64] | None = None,
     ) -> str:
+        groups = [(block, tuple(names)) for block, names in groupby(sources, self.source.block_format)]
+        if len(groups) > 1:  # stacked matrices that are rounded differently
+            sizes = [sum(self.source.shape(source)[0] for source in names) for _, names in groups]
+            parts = [
+                self._matmul(x, f"{name}.{i}", names, size, columns, precision)
+                for i, ((_, names), size) in enumerate(zip(groups, sizes, strict=True))
+            ]
+            return self.graph.node("Concat", parts, axis=-1)[0]
+        block = groups[0][0]
+        if block is not None:
+            return self._matmul_nbits(x, self.graph.plan.carried(name, sources, rows, columns, block))
         weight = self.graph.plan.matrix(name, sources, rows, columns, precision, column_order)
-        tensors = [self.graph.external(slot) for slot in weight.slots]
         if weight.form == "transposed":
-            return self.graph.node("MatMul", [x, *tensors])[0]
-        return self._matmul_nbits([x, *tensors], rows, columns, bits=4 if weight.form == "int4" else 8)
+            return self.graph.node("MatMul", [x, self.graph.external(weight.slots[0])])[0]
+        return self._matmul_nbits(x, weight)
 
-    def _matmul_nbits(self, inputs: list[str], rows: int, columns: int, bits: int) -> str:
-        shape = {"K": columns, "N": rows, "bits": bits, "block_size": BLOCK_SIZE}
-        return self.graph.contrib("MatMulNBits", inputs, {**shape, "accuracy_level": self.accuracy_level})
+    def _matmul_nbits(self, x: str, weight: Weight) -> str:
+        packed, scales, *minima = (self.graph.external(slot) for slot in weight.slots)
+        rows, columns = weight.shape
+        shape = {"K": columns, "N": rows, "bits": 4 if weight.form == "int4" else 8, "block_size": weight.block_size}
+        attributes = {**shape, "accuracy_level": self.accuracy_level}
+        y = self.graph.contrib("MatMulNBits", [x, packed, scales], attributes)
+        if not minima:
+            return y
+        correction = self.graph.node("MatMul", [self._block_sums(x, columns, weight.block_size), *minima])[0]
+        return self.add(y, correction)
+
+    def _block_sums(self, x: str, columns: int, size: int) -> str:
+        """Sums of `size` consecutive columns: `(..., K)` -> `(T, K / size)`. Made once for each `x`."""
+        key = f"{x}.sums{size}"
+        if key not in self._sums:
+            shape = self.graph.constant(f"blocks.{columns}.{size}", [-1, columns // size, size], np.int64)
+            axis = self.graph.constant("last_axis", [-1], np.int64)
+            blocks = self.graph.node("Reshape", [x, shape])[0]
+            self._sums[key] = self.graph.node("ReduceSum", [blocks, axis], keepdims=0)[0]
+        return self._sums[key]
 
     def _vector(self, source: str, size: int) -> str:
         return self.graph.external(self.graph.plan.plain(source, source, (size,)).slots[0])
@@ -202,6 +241,13 @@ class OrtOps:
         if kind == "silu":
             return self.graph.node("QuickGelu", [x], domain=MICROSOFT, alpha=1.0)[0]
         return self.graph.node("Gelu", [x])[0]
+
+    def split(self, x: str) -> tuple[str, str]:
+        first, second = self.graph.node("Split", [x], outputs=2, axis=-1, num_outputs=2)
+        return first, second
+
+    def pick_rows(self, x: str) -> str:
+        return self.graph.node("Gather", [x, "rows"], axis=1)[0]
 
     def multiply(self, a: str, b: str) -> str:
         return self.graph.node("Mul", [a, b])[0]

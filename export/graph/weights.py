@@ -14,7 +14,7 @@ from typing import BinaryIO, Literal
 import numpy as np
 import numpy.typing as npt
 
-from export.checkpoint.tensors import Checkpoint
+from export.checkpoint.source import BlockFormat, Source
 from export.errors import Unsupported
 from export.quantize import BLOCK_SIZE, pack_int4, pack_int8, quantize_int4, quantize_int8
 
@@ -45,6 +45,7 @@ class Weight:
         sources: checkpoint tensors, stacked by rows.
         form: how it is stored; `transposed` is float32 `(K, N)` for a plain MatMul.
         column_order: the source's columns in the order in which the graph expects them.
+        carried: the blocks of a source that comes rounded, stored as they are; minima in a third slot `(K / size, N)`.
     """
 
     name: str
@@ -53,6 +54,11 @@ class Weight:
     shape: tuple[int, ...]
     slots: tuple[Slot, ...]
     column_order: npt.NDArray[np.int64] | None = None
+    carried: BlockFormat | None = None
+
+    @property
+    def block_size(self) -> int:
+        return self.carried.size if self.carried else BLOCK_SIZE
 
 
 @dataclass
@@ -83,6 +89,18 @@ class WeightPlan:
         scales = self._reserve(f"{name}.scales", np.float32, (rows, blocks))
         return self._add(Weight(name, sources, precision, (rows, columns), (packed, scales), column_order))
 
+    def carried(self, name: str, sources: tuple[str, ...], rows: int, columns: int, block: BlockFormat) -> Weight:
+        """Reserve a `(rows, columns)` matrix whose sources are rounded already, all in the format `block`."""
+        blocks = columns // block.size
+        slots = [
+            self._reserve(f"{name}.packed", np.uint8, (rows, blocks, block.size * block.bits // 8)),
+            self._reserve(f"{name}.scales", np.float32, (rows, blocks)),
+        ]
+        if block.minima:
+            slots.append(self._reserve(f"{name}.minima", np.float32, (blocks, rows)))
+        form: Literal["int4", "int8"] = "int4" if block.bits == 4 else "int8"
+        return self._add(Weight(name, sources, form, (rows, columns), tuple(slots), carried=block))
+
     def plain(self, name: str, source: str, shape: tuple[int, ...]) -> Weight:
         """Reserve a float32 tensor stored as it is."""
         return self._add(Weight(name, (source,), "plain", shape, (self._reserve(name, np.float32, shape),)))
@@ -102,7 +120,7 @@ class WeightPlan:
         self.size_bytes = slot.offset + slot.nbytes
         return slot
 
-    def check(self, checkpoint: Checkpoint) -> None:
+    def check(self, checkpoint: Source) -> None:
         """Raise before any work where a tensor is missing or has another shape than the config says."""
         for weight in self.weights:
             rows = sum(_matrix_shape(checkpoint.shape(source))[0] for source in weight.sources)
@@ -117,8 +135,10 @@ def _matrix_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
     return (shape[0], int(np.prod(shape[1:]))) if len(shape) > 1 else shape
 
 
-def fill(weight: Weight, checkpoint: Checkpoint, file: BinaryIO) -> str:
-    """Read, round and write one weight, a slice of rows at a time. Returns the SHA-256 of the float values read."""
+def fill(weight: Weight, checkpoint: Source, file: BinaryIO) -> str:
+    """Read, round and write one weight, a slice of rows at a time. Returns the SHA-256 of the values read."""
+    if weight.carried is not None:
+        return _carry(weight, weight.carried, checkpoint, file)
     digest = hashlib.sha256()
     row = 0
     for rows in _source_rows(weight, checkpoint):
@@ -134,7 +154,23 @@ def fill(weight: Weight, checkpoint: Checkpoint, file: BinaryIO) -> str:
     return digest.hexdigest()
 
 
-def _source_rows(weight: Weight, checkpoint: Checkpoint) -> Iterator[npt.NDArray[np.float32]]:
+def _carry(weight: Weight, block: BlockFormat, checkpoint: Source, file: BinaryIO) -> str:
+    digest = hashlib.sha256()
+    row = 0
+    pack = pack_int4 if block.bits == 4 else pack_int8
+    packed, scales, *minima = weight.slots
+    for blocks in (part for source in weight.sources for part in checkpoint.blocks(source)):
+        digest.update(blocks.integers.tobytes() + blocks.scales.tobytes())
+        _write_rows(packed, row, pack(blocks.integers, block.size), file)
+        _write_rows(scales, row, blocks.scales, file)
+        if blocks.minima is not None:
+            digest.update(blocks.minima.tobytes())
+            _write_columns(minima[0], row, blocks.minima, file)
+        row += len(blocks.integers)
+    return digest.hexdigest()
+
+
+def _source_rows(weight: Weight, checkpoint: Source) -> Iterator[npt.NDArray[np.float32]]:
     for source in weight.sources:
         for rows in checkpoint.rows(source):
             yield rows.reshape(len(rows), -1) if rows.ndim > 1 else rows

@@ -52,7 +52,9 @@ class VisionConfig:
 
 @dataclass(frozen=True)
 class NetworkConfig:
+    """`vision` is None for a language model without a tower."""
+
     architecture: str
     decoder: DecoderConfig
-    vision: VisionConfig
+    vision: VisionConfig | None
     image_token_id: int

@@ -14,7 +14,10 @@ class Ops(Protocol):
     """One network, several operator sets: each dialect implements these."""
 
     def decoder_inputs(self, config: NetworkConfig) -> tuple[str, str]:
-        """Declare the inputs; returns token ids `(1, T)` and image embeddings `(I, hidden)`, I >= 1."""
+        """Declare the inputs; returns token ids `(1, T)` and image embeddings `(I, hidden)`, I >= 1.
+
+        A network without vision has no image embeddings: their name is empty.
+        """
 
     def embed(self, ids: str, config: DecoderConfig) -> str:
         """Token ids `(1, T)` -> `(1, T, hidden)`."""
@@ -36,7 +39,7 @@ class Ops(Protocol):
         """`x @ W.T`, W being the sources stacked by rows, `(rows, columns)`."""
 
     def head(self, hidden: str, config: DecoderConfig) -> None:
-        """Declare the logits of the last position, `(1, vocab)` float32."""
+        """Declare the logits `(R, vocab)` float32 of hidden states `(1, R, hidden)`."""
 
     def rms_norm(self, x: str, weight: str, size: int, eps: float) -> str: ...
 
@@ -54,6 +57,12 @@ class Ops(Protocol):
 
     def activation(self, x: str, kind: str) -> str:
         """`silu` or (exact) `gelu`."""
+
+    def split(self, x: str) -> tuple[str, str]:
+        """The two halves of the last axis."""
+
+    def pick_rows(self, x: str) -> str:
+        """`(1, T, D)` -> `(1, R, D)`: the positions whose logits are asked for."""
 
     def multiply(self, a: str, b: str) -> str: ...
 

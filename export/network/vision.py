@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from export.network.config import NetworkConfig, VisionConfig
+from export.network.config import VisionConfig
 from export.network.decoder import emit_mlp
 from export.network.ops import Ops
 
@@ -18,9 +18,9 @@ NORM_EPS = 1e-5
 """The tower's norms have a fixed epsilon (transformers' PixtralAttentionLayer)."""
 
 
-def emit_vision(ops: Ops, network: NetworkConfig) -> None:
+def emit_vision(ops: Ops, config: VisionConfig, text_hidden_size: int) -> None:
     """Pixel patches `(1, N, 3*p*p)` to image embeddings `(N / merge^2, hidden)`."""
-    config, size = network.vision, network.vision.hidden_size
+    size = config.hidden_size
     patches, positions = ops.vision_inputs(config)
     patch_size = 3 * config.patch_size**2
     hidden = ops.linear(patches, "vision.patch_conv", ("vision.patch_conv.weight",), size, patch_size)
@@ -41,12 +41,11 @@ def emit_vision(ops: Ops, network: NetworkConfig) -> None:
         normed, hidden = ops.add_rms_norm(update, hidden, f"{at}.ffn_norm.weight", size, NORM_EPS)
         update = emit_mlp(ops, normed, f"{at}.feed_forward", size, config.intermediate_size, config.activation)
     hidden = ops.add(update, hidden)
-    ops.image_output(_emit_projector(ops, hidden, network), network.decoder.hidden_size)
+    ops.image_output(_emit_projector(ops, hidden, config, text_hidden_size), text_hidden_size)
 
 
-def _emit_projector(ops: Ops, hidden: str, network: NetworkConfig) -> str:
-    config, size = network.vision, network.vision.hidden_size
-    target = network.decoder.hidden_size
+def _emit_projector(ops: Ops, hidden: str, config: VisionConfig, target: int) -> str:
+    size = config.hidden_size
     merged = config.spatial_merge_size**2
     normed = ops.rms_norm(hidden, "projector.norm.weight", size, config.projector_norm_eps)
     joined = ops.join_patches(normed, merged, size)

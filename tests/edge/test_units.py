@@ -19,10 +19,11 @@ from edge.mailbox import Mailbox, Work
 from edge.policy import Policy
 from edge.topics import Topics
 from runtime.chat import ToolCall
-from runtime.engine import Timings
 from runtime.inspection import Defect
 from runtime.inspector import Inspection
 from runtime.picture import decode_picture
+from runtime.sequence import Counts
+from runtime.timings import Timings
 
 PERCENT = {
     "type": "object",
@@ -129,7 +130,7 @@ def test_a_deeply_nested_body_is_no_crash() -> None:
 
 def test_evidence_shows_the_boxes() -> None:
     picture = np.full((80, 120, 3), 30, np.uint8)
-    inspection = Inspection("fail", 0.9, 0.9, (Defect("pitting", (20.0, 30.0, 60.0, 70.0)),), True, Timings())
+    inspection = Inspection("fail", 0.9, 0.9, (Defect("pitting", (20.0, 30.0, 60.0, 70.0)),), True, Timings(), Counts())
     drawn = draw(picture, inspection)
     assert drawn.shape == (80 + BANNER_PX, 120, 3)
     red = (drawn[BANNER_PX:, :, 0] > 150) & (drawn[BANNER_PX:, :, 1] < 100)

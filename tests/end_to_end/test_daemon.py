@@ -23,7 +23,8 @@ from edge.messages import CallReport
 from edge.store import Outgoing, Store, StoredCommand
 from runtime.assistant import Answer
 from runtime.chat import ToolCall
-from runtime.engine import Timings
+from runtime.sequence import Counts
+from runtime.timings import Timings
 from runtime.tool_calls import new_call_id
 from tests.conftest import VIDEO
 from tests.support.broker import Mosquitto
@@ -147,7 +148,7 @@ def obedient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Stands in for the model where a test is about what happens to its calls: every command stops the line."""
 
     def answer(*_args: object, **_options: object) -> Answer:
-        return Answer("", (ToolCall(new_call_id(), "stop_line", {}),), "stop", Timings(), 1, 1)
+        return Answer("", (ToolCall(new_call_id(), "stop_line", {}),), "stop", Timings(), Counts())
 
     monkeypatch.setattr("edge.commands.ask", answer)
 

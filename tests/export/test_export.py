@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
+import numpy.typing as npt
 import onnx
 import pytest
 from onnx import numpy_helper
@@ -22,6 +23,7 @@ from export.default_model.vocabulary import write_tokenizer
 from export.errors import DiskTooSmall, MissingPart, TargetExists, Unsupported
 from export.graph.weights import Weight, fill
 from runtime.bundle import open_bundle, verify_hashes
+from runtime.chat import Prompt
 from runtime.engine import Engine
 from runtime.sampling import Sampling
 from runtime.selftest import relative_error, self_test
@@ -44,6 +46,11 @@ def edit_config(folder: Path, change: Callable[[dict[str, Any]], None]) -> None:
     path.write_text(json.dumps(config))
 
 
+def last_logits(engine: Engine, prompt: Prompt) -> npt.NDArray[np.float32]:
+    with engine.sequence(prompt, reserve=0) as sequence:
+        return sequence.logits.copy()
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_int4_computes_what_its_integers_stand_for(case: str, tmp_path: Path) -> None:
     """Against the same graph in float32 with dequantized weights. With exact activations the difference is rounding
@@ -58,9 +65,9 @@ def test_int4_computes_what_its_integers_stand_for(case: str, tmp_path: Path) ->
     fast = Engine.open(export_bundle(source, tmp_path / "fast"))
     for name in PROMPTS:
         prompt = prompts(reference.tokenizer)[name]
-        expected = reference.prefill(prompt, reserve=0).logits
-        assert relative_error(exact.prefill(prompt, reserve=0).logits, expected) < 1e-4
-        assert relative_error(fast.prefill(prompt, reserve=0).logits, expected) < 0.04
+        expected = last_logits(reference, prompt)
+        assert relative_error(last_logits(exact, prompt), expected) < 1e-4
+        assert relative_error(last_logits(fast, prompt), expected) < 0.04
 
 
 def test_a_bundle_describes_itself(checkpoint: Path, tmp_path: Path) -> None:
@@ -148,8 +155,8 @@ def test_the_tokenizer_must_fit_the_vocabulary(checkpoint: Path, tmp_path: Path)
     """A padded vocabulary is fine, and its padding is never generated; a larger tokenizer is another model's."""
     write_tokenizer(checkpoint / "tekken.json", max_image_size=224, vocab_size=600)
     engine = Engine.open(export_bundle(checkpoint, tmp_path / "bundle"), threads=1)
-    sequence = engine.prefill(prompts(engine.tokenizer)["text"], reserve=40)
-    generation = engine.decode(sequence, max_tokens=40, sampling=Sampling(50.0))
+    with engine.sequence(prompts(engine.tokenizer)["text"], reserve=40) as sequence:
+        generation = engine.generate(sequence, max_tokens=40, sampling=Sampling(50.0))
     assert max(generation.ids) < 600
     write_tokenizer(checkpoint / "tekken.json", max_image_size=224, vocab_size=700)
     with pytest.raises(Unsupported, match="belongs to another checkpoint"):

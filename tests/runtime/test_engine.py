@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import numpy as np
@@ -7,9 +8,10 @@ import pytest
 
 from runtime.assistant import ask
 from runtime.chat import Message, Prompt
-from runtime.engine import Engine
-from runtime.errors import NotFinite, PromptTooLong
+from runtime.engine import Engine, Limits
+from runtime.errors import DeadlineExceeded, KVBudgetExceeded, NotFinite, PromptTooLong, RequestCancelled
 from runtime.sampling import GREEDY, Sampling
+from runtime.scheduler import Request
 
 HELLO = [Message("user", ("Is the belt running?",))]
 
@@ -19,13 +21,13 @@ def prompt_of(engine: Engine) -> Prompt:
 
 
 def generate(engine: Engine, tokens: int, sampling: Sampling = GREEDY) -> tuple[int, ...]:
-    sequence = engine.prefill(prompt_of(engine), reserve=tokens)
-    return engine.decode(sequence, max_tokens=tokens, sampling=sampling).ids
+    with engine.sequence(prompt_of(engine), reserve=tokens) as sequence:
+        return engine.generate(sequence, max_tokens=tokens, sampling=sampling).ids
 
 
 def test_budget_ends_generation(random_engine: Engine) -> None:
-    sequence = random_engine.prefill(prompt_of(random_engine), reserve=10)
-    generation = random_engine.decode(sequence, max_tokens=10, sampling=GREEDY)
+    with random_engine.sequence(prompt_of(random_engine), reserve=10) as sequence:
+        generation = random_engine.generate(sequence, max_tokens=10, sampling=GREEDY)
     assert (len(generation.ids), generation.finish_reason) == (10, "length")
 
 
@@ -35,8 +37,8 @@ def test_steps_equal_one_prefill(random_engine: Engine) -> None:
     prompt = prompt_of(random_engine)
     for length in range(8):
         so_far = np.concatenate([prompt.ids, np.asarray(ids[:length], np.int64)])
-        sequence = random_engine.prefill(Prompt(so_far), reserve=1)
-        assert int(np.argmax(sequence.logits)) == ids[length]
+        with random_engine.sequence(Prompt(so_far), reserve=1) as sequence:
+            assert int(np.argmax(sequence.logits)) == ids[length]
 
 
 def test_a_request_leaves_nothing_behind(random_engine: Engine) -> None:
@@ -52,16 +54,39 @@ def test_seeds_repeat(random_engine: Engine) -> None:
 
 
 def test_cancellation_between_tokens(random_engine: Engine) -> None:
-    calls = 0
+    cancelled = False
+    with random_engine.sequence(
+        prompt_of(random_engine), reserve=50, request=Request(cancelled=lambda: cancelled)
+    ) as sequence:
+        decoding = random_engine.decode(sequence, max_tokens=50, sampling=GREEDY)
+        ids = []
+        for token in decoding:
+            ids.append(token)
+            cancelled = len(ids) == 3
+    assert (len(ids), decoding.finish_reason) == (3, "cancelled")
 
-    def cancelled() -> bool:
-        nonlocal calls
-        calls += 1
-        return calls > 3
 
-    sequence = random_engine.prefill(prompt_of(random_engine), reserve=50)
-    generation = random_engine.decode(sequence, max_tokens=50, sampling=GREEDY, cancelled=cancelled)
-    assert (len(generation.ids), generation.finish_reason) == (3, "cancelled")
+def test_a_deadline_ends_generation_between_tokens(random_engine: Engine) -> None:
+    request = Request(deadline=time.monotonic() + 0.2)
+    with random_engine.sequence(prompt_of(random_engine), reserve=900, request=request) as sequence:
+        decoding = random_engine.decode(sequence, max_tokens=900, sampling=Sampling(5.0))
+        ids = []
+        for token in decoding:
+            ids.append(token)
+            time.sleep(0.01)
+    assert decoding.finish_reason == "deadline"
+    assert 0 < len(ids) < 30
+
+
+def test_a_request_that_is_late_or_cancelled_never_starts(random_engine: Engine) -> None:
+    prompt = prompt_of(random_engine)
+    for request, error in (
+        (Request(deadline=time.monotonic() - 1), DeadlineExceeded),
+        (Request(cancelled=lambda: True), RequestCancelled),
+    ):
+        with pytest.raises(error), random_engine.sequence(prompt, reserve=1, request=request):
+            pytest.fail("it started")
+    assert len(generate(random_engine, 3)) == 3
 
 
 def test_end_token_stops(random_engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -72,23 +97,39 @@ def test_end_token_stops(random_engine: Engine, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_prompt_that_does_not_fit_is_refused(random_bundle: Path) -> None:
-    engine = Engine.open(random_bundle, capacity=64, threads=1)
+    engine = Engine.open(random_bundle, threads=1, limits=Limits(capacity=64))
     long = [Message("user", ("word " * 100,))]
     with pytest.raises(PromptTooLong, match="the context holds 64"):
         ask(engine, long)
-    assert ask(engine, HELLO, max_tokens=4).answer_tokens == 4  # still usable
+    assert ask(engine, HELLO, max_tokens=4).counts.generated == 4  # still usable
+
+
+def test_a_prompt_that_needs_too_much_memory_is_refused_before_it_is_taken(random_bundle: Path) -> None:
+    engine = Engine.open(random_bundle, threads=1, limits=Limits(kv_cache_bytes=50_000))
+    long = [Message("user", ("word " * 100,))]
+    with pytest.raises(KVBudgetExceeded, match=r"need 0\.\d MB of KV cache, the engine may use 0\.1 MB"):
+        ask(engine, long)
+    assert engine.pool.statistics().bytes == 0
+    assert ask(engine, HELLO, max_tokens=4).counts.generated == 4
 
 
 def test_the_cache_end_is_a_budget(random_bundle: Path) -> None:
-    engine = Engine.open(random_bundle, capacity=64, threads=1)
+    engine = Engine.open(random_bundle, threads=1, limits=Limits(capacity=64))
     answer = ask(engine, HELLO, max_tokens=1000, sampling=GREEDY)
-    assert answer.prompt_tokens + answer.answer_tokens == 64
+    assert answer.counts.prompt + answer.counts.generated == 64
     assert answer.finish_reason == "length"
 
 
-def test_damaged_weights_are_noticed(random_engine: Engine) -> None:
-    sequence = random_engine.prefill(prompt_of(random_engine), reserve=5)
-    sequence.logits = np.full_like(sequence.logits, np.nan)
+def test_damaged_weights_are_noticed(random_bundle: Path) -> None:
+    engine = Engine.open(random_bundle, threads=1)
+
+    def poisoned() -> None:
+        with engine.sequence(prompt_of(engine), reserve=5) as sequence:
+            sequence.logits[:] = np.nan
+            engine.generate(sequence, max_tokens=5, sampling=GREEDY)
+
     with pytest.raises(NotFinite):
-        random_engine.decode(sequence, max_tokens=5, sampling=GREEDY)
-    assert len(generate(random_engine, 5)) == 5
+        poisoned()
+    with engine.sequence(prompt_of(engine), reserve=5) as sequence:
+        assert sequence.counts.reused == 0  # nothing of the poisoned cache is used again
+        assert len(engine.generate(sequence, max_tokens=5, sampling=GREEDY).ids) == 5

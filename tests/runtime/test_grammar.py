@@ -83,8 +83,10 @@ def test_inspection_text_satisfies_the_schema(random_engine: Engine) -> None:
     for seed in range(10):
         constraint = random_engine.grammars.json(schema)
         prompt = random_engine.tokenizer.encode_chat(task.messages(np.zeros((30, 30, 3), np.uint8)))
-        sequence = random_engine.prefill(prompt, reserve=400)
-        generation = random_engine.decode(sequence, max_tokens=400, sampling=Sampling(5.0, seed), constraint=constraint)
+        with random_engine.sequence(prompt, reserve=400) as sequence:
+            generation = random_engine.generate(
+                sequence, max_tokens=400, sampling=Sampling(5.0, seed), constraint=constraint
+            )
         if generation.finish_reason == "stop":
             jsonschema.validate(json.loads(random_engine.tokenizer.decode(generation.ids)), schema)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import save_file
 
-from export.bundle_writer import PRECISIONS, plan
+from export.bundle_writer import PRECISIONS, open_checkpoint, plan
 from export.checkpoint.tensors import Checkpoint
 from export.quantize import dequantize, quantize_int4, quantize_int8
 
@@ -16,8 +16,9 @@ SHARD = "model.safetensors"
 
 def write_dequantized(source: Path, target: Path) -> Path:
     """Copy the checkpoint `source` to `target` with every matrix rounded as the export rounds it."""
-    checkpoint = Checkpoint(source)
-    planned = plan(source, checkpoint, PRECISIONS["int4"])
+    checkpoint, network = open_checkpoint(source)
+    assert isinstance(checkpoint, Checkpoint)
+    planned = plan(checkpoint, network, PRECISIONS["int4"])
     forms = {name: weight.form for graph in planned.graphs for weight in graph.plan.weights for name in weight.sources}
     tensors: dict[str, np.ndarray] = {}
     for name, info in checkpoint.tensors.items():
