@@ -50,18 +50,18 @@ def dequantize_blocks(blocks: Blocks, size: int) -> npt.NDArray[np.float32]:
 
 def _half(raw: Bytes, at: int) -> npt.NDArray[np.float32]:
     """The float16 at byte `at` of each block, `(B, 1)`."""
-    return np.ascontiguousarray(raw[:, at : at + 2]).view(np.float16).astype(np.float32)
+    return np.asarray(np.ascontiguousarray(raw[:, at : at + 2]).view(np.float16), dtype=np.float32)
 
 
 def _nibbles(raw: Bytes) -> npt.NDArray[np.int16]:
     """Low nibbles of all bytes, then the high ones."""
-    return np.concatenate([raw & 15, raw >> 4], axis=1).astype(np.int16)
+    return np.asarray(np.concatenate([raw & 15, raw >> 4], axis=1), dtype=np.int16)
 
 
 def _fifth_bits(raw: Bytes) -> npt.NDArray[np.int16]:
     """32 bits, one for each weight, moved to bit 4."""
-    bits: npt.NDArray[np.int16] = np.unpackbits(raw, axis=1, bitorder="little").astype(np.int16)
-    return bits << 4
+    bits = np.unpackbits(raw, axis=1, bitorder="little").astype(np.int16)
+    return np.asarray(bits << 4, dtype=np.int16)
 
 
 def _q4_0(raw: Bytes) -> tuple[Any, Any, Any]:

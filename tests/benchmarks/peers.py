@@ -1,0 +1,145 @@
+"""The engines side by side: each loads the model, appends tokens, and chooses the next ones greedily.
+
+Tokens are the GGUF file's ids everywhere; Lineside's adaptor renumbers them (see `smollm`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from runtime.chat import Prompt
+from runtime.engine import Engine, Limits
+from runtime.sampling import GREEDY
+from tests.benchmarks.smollm import SmolLM
+
+CAPACITY = 4096
+Schema = dict[str, Any]
+
+
+class Peer(Protocol):
+    """`start` appends a prompt to an empty context; the iterator it returns yields greedy tokens, one after the other.
+
+    With `reuse` the engine may keep what it knows of an earlier prompt that began alike; without, everything is computed.
+    """
+
+    name: str
+
+    def start(self, ids: Sequence[int], *, schema: Schema | None = None, reuse: bool = False) -> Iterator[int]: ...
+
+
+class Lineside:
+    def __init__(self, bundle: Path, model: SmolLM, threads: int, *, draft: bool = True) -> None:
+        self.name = "Lineside" if draft else "Lineside, one token a pass"
+        self.engine = Engine.open(bundle, threads=threads, limits=Limits(CAPACITY))
+        self._file_ids = model.file_ids
+        self._ids = {int(file_id): i for i, file_id in reversed(list(enumerate(model.file_ids)))}
+        self._draft = draft
+        self._salt = 0
+
+    def start(self, ids: Sequence[int], *, schema: Schema | None = None, reuse: bool = False) -> Iterator[int]:
+        own = np.asarray([self._ids[i] for i in ids], np.int64)
+        constraint = self.engine.grammars.json(schema) if schema is not None else None
+        if not reuse:
+            self.engine.pool.clear()
+        room = self.engine.capacity - len(own)
+        with self.engine.sequence(Prompt(own), reserve=room) as sequence:
+            yield -1  # the prompt is in
+            for token in self.engine.decode(
+                sequence, max_tokens=room, sampling=GREEDY, constraint=constraint, draft=self._draft
+            ):
+                yield int(self._file_ids[token])
+
+
+class LlamaCpp:
+    name = "llama.cpp"
+
+    def __init__(self, gguf: Path, threads: int) -> None:
+        import llama_cpp
+
+        self._module: Any = llama_cpp
+        with silenced():
+            self.model: Any = llama_cpp.Llama(
+                str(gguf), n_ctx=CAPACITY, n_threads=threads, n_threads_batch=threads, verbose=False, n_batch=512
+            )
+
+    def tokenize(self, text: str) -> list[int]:
+        ids: list[int] = self.model.tokenize(text.encode(), add_bos=False, special=True)
+        return ids
+
+    def text(self, ids: Sequence[int]) -> str:
+        raw: bytes = self.model.detokenize(list(ids))
+        return raw.decode("utf-8", "replace")
+
+    def start(self, ids: Sequence[int], *, schema: Schema | None = None, reuse: bool = False) -> Iterator[int]:
+        grammar = None
+        if schema is not None:
+            with silenced():
+                grammar = self._module.LlamaGrammar.from_json_schema(json.dumps(schema), verbose=False)
+        if not reuse:
+            self.model.reset()
+            self.model._ctx.kv_cache_clear()
+            self.model.eval(ids)
+            yield -1
+        first = True
+        with silenced():
+            for token in self.model.generate(
+                list(ids), temp=0.0, top_k=1, repeat_penalty=1.0, reset=reuse, grammar=grammar
+            ) if reuse else self._go_on(grammar):
+                if first and reuse:
+                    yield -1
+                first = False
+                if token == self.model.token_eos():
+                    return
+                yield int(token)
+
+    def _go_on(self, grammar: Any) -> Iterator[int]:
+        """`Llama.generate` without a prompt: the context holds it already."""
+        while True:
+            token = self.model.sample(temp=0.0, top_k=1, repeat_penalty=1.0, grammar=grammar)
+            yield token
+            self.model.eval([token])
+
+
+class Genai:
+    def __init__(self, folder: Path, name: str, eos_id: int) -> None:
+        import onnxruntime_genai
+
+        self.name = name
+        self._module: Any = onnxruntime_genai
+        self.model: Any = onnxruntime_genai.Model(str(folder))
+        self._eos_id = eos_id
+
+    def start(self, ids: Sequence[int], *, schema: Schema | None = None, reuse: bool = False) -> Iterator[int]:  # noqa: ARG002
+        parameters = self._module.GeneratorParams(self.model)
+        parameters.set_search_options(max_length=CAPACITY, do_sample=False)
+        if schema is not None:
+            parameters.set_guidance("json_schema", json.dumps(schema))
+        generator = self._module.Generator(self.model, parameters)
+        generator.append_tokens(list(ids))
+        yield -1
+        while not generator.is_done():
+            generator.generate_next_token()
+            token = int(generator.get_next_tokens()[0])
+            if token == self._eos_id:
+                return
+            yield token
+
+
+@contextlib.contextmanager
+def silenced() -> Iterator[None]:
+    """llama.cpp writes to the process's standard error whatever it is told."""
+    saved, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 2)
+    try:
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
+        os.close(null)
