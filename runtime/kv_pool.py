@@ -104,6 +104,13 @@ class KVPool:
             entry.busy = False
             self._condition.notify_all()
 
+    def clear(self) -> None:
+        """Forget what the idle caches hold."""
+        with self._condition:
+            for entry in self._entries:
+                if not entry.busy:
+                    entry.keys, entry.proven = entry.keys[:0], 0
+
     def _bytes(self) -> int:
         return sum(entry.capacity for entry in self._entries) * self.bytes_per_token
 

@@ -24,7 +24,7 @@ Schema = dict[str, Any]
 
 
 class Peer(Protocol):
-    """`start` appends a prompt to an empty context; the iterator it returns yields greedy tokens, one after the other.
+    """`start` appends a prompt to an empty context and yields -1, then greedy tokens, one after the other.
 
     With `reuse` the engine may keep what it knows of an earlier prompt that began alike; without, everything is computed.
     """
@@ -41,7 +41,6 @@ class Lineside:
         self._file_ids = model.file_ids
         self._ids = {int(file_id): i for i, file_id in reversed(list(enumerate(model.file_ids)))}
         self._draft = draft
-        self._salt = 0
 
     def start(self, ids: Sequence[int], *, schema: Schema | None = None, reuse: bool = False) -> Iterator[int]:
         own = np.asarray([self._ids[i] for i in ids], np.int64)
@@ -82,22 +81,18 @@ class LlamaCpp:
         if schema is not None:
             with silenced():
                 grammar = self._module.LlamaGrammar.from_json_schema(json.dumps(schema), verbose=False)
-        if not reuse:
+        if reuse:  # `generate` itself keeps the longest prefix that agrees
+            tokens = self.model.generate(list(ids), temp=0.0, top_k=1, repeat_penalty=1.0, grammar=grammar)
+        else:
             self.model.reset()
             self.model._ctx.kv_cache_clear()
             self.model.eval(ids)
-            yield -1
-        first = True
-        with silenced():
-            for token in self.model.generate(
-                list(ids), temp=0.0, top_k=1, repeat_penalty=1.0, reset=reuse, grammar=grammar
-            ) if reuse else self._go_on(grammar):
-                if first and reuse:
-                    yield -1
-                first = False
-                if token == self.model.token_eos():
-                    return
-                yield int(token)
+            tokens = self._go_on(grammar)
+        yield -1
+        for token in tokens:
+            if token == self.model.token_eos():
+                return
+            yield int(token)
 
     def _go_on(self, grammar: Any) -> Iterator[int]:
         """`Llama.generate` without a prompt: the context holds it already."""
