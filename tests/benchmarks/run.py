@@ -1,0 +1,169 @@
+"""`make bench`: Lineside against llama.cpp and onnxruntime-genai, on the same weights, threads and machine, turn about.
+
+Writes `build/bench/results.json` and `BENCHMARKS.md`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+
+from export.bundle_writer import PRECISIONS, write_bundle
+from export.checkpoint.gguf import GgufCheckpoint
+from runtime.chat import Prompt
+from runtime.engine import Engine
+from tests.benchmarks import measure, texts
+from tests.benchmarks.genai_model import AsFloats, write_genai_model
+from tests.benchmarks.peers import Genai, Lineside, LlamaCpp, Peer
+from tests.benchmarks.report import write_report
+from tests.benchmarks.smollm import IM_END, SmolLM, gguf_path
+
+FOLDER = Path("build/bench")
+CONTEXTS = (0, 512, 2048)
+PREFILLS = (128, 512, 2048)
+DECODED = 48
+ANSWER_LIMIT = 300
+console = Console(stderr=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    options = parser.parse_args()
+    model = SmolLM(gguf_path())
+    prepare(model, options.threads)
+    llama = LlamaCpp(model.path, options.threads)
+    peers: list[Peer] = [
+        Lineside(FOLDER / "bundle", model, options.threads),
+        llama,
+        Genai(FOLDER / "genai_exact", "onnxruntime-genai", IM_END),
+        Genai(FOLDER / "genai_rounded", "onnxruntime-genai, re-rounded", IM_END),
+    ]
+    plain = Lineside(FOLDER / "bundle", model, options.threads, draft=False)
+    results = {
+        "machine": machine(options.threads),
+        "peers": [peer.name for peer in peers],
+        "rows": rows(peers, plain, llama, model, options.threads),
+        "roofline": roofline(options.threads),
+        "quality": quality(peers[0], llama, model),
+    }
+    (FOLDER / "results.json").write_text(json.dumps(results, indent=2), encoding="utf-8")
+    write_report(results, Path("BENCHMARKS.md"))
+
+
+def prepare(model: SmolLM, threads: int) -> None:
+    """The bundle, its float twin, and the models for onnxruntime-genai; kept between runs."""
+    with console.status("exporting"):
+        model.export(FOLDER / "bundle")
+        if not (FOLDER / "float32").exists():
+            checkpoint = GgufCheckpoint(model.path, model.file_ids)
+            tokenizer = FOLDER / "bundle.tekken.json"
+            source = AsFloats(checkpoint)
+            write_bundle(
+                source, checkpoint.config(), tokenizer, "float32", FOLDER / "float32", PRECISIONS["float32"], None
+            )
+        for name, rounded in (("exact", False), ("rounded", True)):
+            folder = write_genai_model(GgufCheckpoint(model.path), FOLDER / f"genai_{name}", rounded, threads)
+            model.write_hf_tokenizer(folder)
+
+
+def rows(
+    peers: Sequence[Peer], plain: Peer, llama: LlamaCpp, model: SmolLM, threads: int
+) -> list[dict[str, Any]]:
+    """One row a figure: its values for the peers, in their order; None where a peer cannot do it."""
+    text = llama.tokenize(texts.PASSAGE * 20)
+    quote, report = llama.tokenize(texts.QUOTE), llama.tokenize(texts.REPORT)
+    warm, verdict = (llama.tokenize(prompt) for prompt in texts.VERDICTS)
+    raw = [plain, *peers[1:]]  # without guesses: one pass for each token, as the peers work
+    table: list[dict[str, Any]] = []
+
+    def row(name: str, unit: str, better: str, work: Sequence[Callable[[], float]], scale: float = 0.0) -> None:
+        console.log(name)
+        values = measure.turn_about(work)
+        table.append({"name": name, "unit": unit, "better": better,
+                      "values": [scale / v if scale else v for v in values]})  # fmt: skip
+
+    for length in PREFILLS:
+        ids = text[:length]
+        row(f"prefill {length}", "tokens/s", "higher", [lambda p=p: measure.prefill_s(p, ids) for p in raw], length)
+    for context in CONTEXTS:
+        ids = text[: max(context, 1)]
+        work = [lambda p=p: measure.decode_s(p, ids, DECODED) for p in raw]
+        row(f"decode at context {context}", "tokens/s", "higher", work, 1.0)
+    work = [lambda p=p: measure.decode_s(p, quote, ANSWER_LIMIT) for p in peers]
+    row("decode, the answer quotes the prompt", "tokens/s", "higher", work, 1.0)
+    schema = texts.SCHEMA
+    row("JSON answer under a schema", "s", "lower",
+        [lambda p=p: measure.answer_s(p, report, schema, ANSWER_LIMIT) for p in peers])  # fmt: skip
+    row("first token, prompt new", "s", "lower", [lambda p=p: measure.decode_s(p, verdict, 0) for p in ()] or
+        [lambda p=p: measure.prefill_s(p, verdict) for p in peers])  # fmt: skip
+    row("first token, prefix seen before", "s", "lower",
+        [lambda p=p: measure.first_token_s(p, verdict, warm) for p in peers])  # fmt: skip
+    for name, unit, better, key in (
+        ("start to first token", "s", "lower", "seconds"),
+        ("peak memory", "MB", "lower", "peak_mb"),
+    ):
+        console.log(name)
+        runs = [[fresh(i, threads)[key] for i in range(len(peers))] for _ in range(3)]
+        table.append({"name": name, "unit": unit, "better": better,
+                      "values": [float(np.median(values)) for values in zip(*runs, strict=True)]})  # fmt: skip
+    return table
+
+
+def fresh(index: int, threads: int) -> dict[str, float]:
+    """The same small job in a process of its own."""
+    command = [sys.executable, "-m", "tests.benchmarks.fresh", str(index), str(threads), str(FOLDER)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    result: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return result
+
+
+def roofline(threads: int) -> dict[str, float]:
+    """Bytes that a decode step must read, and what the machine's memory gives."""
+    manifest = json.loads((FOLDER / "bundle/bundle.json").read_text())
+    kv = manifest["kv"]
+    tables = manifest["context_length"] * kv["head_dim"] * 4
+    return {
+        "bandwidth": measure.bandwidth_bytes_s(threads),
+        "weights": manifest["files"]["decoder.data"]["bytes"] - tables,
+        "kv_per_token": 2 * kv["num_hidden_layers"] * kv["num_key_value_heads"] * kv["head_dim"] * 4,
+    }
+
+
+def quality(lineside: Peer, llama: LlamaCpp, model: SmolLM) -> dict[str, Any]:
+    """Logits against the float model, greedy text against llama.cpp."""
+    console.log("quality")
+    prompts = [llama.tokenize(texts.chat(question)) for question in texts.QUESTIONS]
+    same = [measure.greedy(lineside, ids, 32) == measure.greedy(llama, ids, 32) for ids in prompts]
+    correlations = []
+    engines = [Engine.open(FOLDER / name) for name in ("bundle", "float32")]
+    for ids in prompts:
+        own = Prompt(np.asarray([model.own_ids[i] for i in ids], np.int64))
+        logits = []
+        for engine in engines:
+            with engine.sequence(own, reserve=0) as sequence:
+                logits.append(sequence.logits.astype(np.float64).copy())
+        correlations.append(float(np.corrcoef(logits)[0, 1]))
+    return {"same_text": sum(same), "prompts": len(prompts), "correlation": min(correlations)}
+
+
+def machine(threads: int) -> dict[str, Any]:
+    model = next((line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines()
+                  if line.startswith("model name")), platform.machine())  # fmt: skip
+    packages = ("onnxruntime", "onnxruntime-genai", "llama-cpp-python")
+    return {"cpu": model, "threads": threads, "versions": {name: version(name) for name in packages}}
+
+
+if __name__ == "__main__":
+    main()
