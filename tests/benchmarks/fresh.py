@@ -6,35 +6,53 @@ import json
 import resource
 import sys
 import time
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from tests.benchmarks.smollm import IM_END, SmolLM, gguf_path
-
+Starter = Callable[[Sequence[int]], Iterator[int]]
 PROMPT = list(range(1000, 1512))
 
 
 def main() -> None:
     index, threads, folder = int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3])
-    model = SmolLM(gguf_path()) if index == 0 else None
     started = time.perf_counter()
-    from tests.benchmarks.peers import Genai, Lineside, LlamaCpp, Peer
-
-    peer: Peer
-    if model is not None:
-        peer = Lineside(folder / "bundle", model, threads)
-    elif index == 1:
-        peer = LlamaCpp(gguf_path(), threads)
-    else:
-        peer = Genai(folder / ("genai_exact" if index == 2 else "genai_rounded"), "genai", IM_END)
-    tokens = peer.start(PROMPT[:16])
+    start = lineside(folder / "bundle", threads) if index == 0 else peer(index, threads, folder)
+    tokens = start(PROMPT[:16])
     next(tokens)
     next(tokens)
     seconds = time.perf_counter() - started
     del tokens
-    for _ in zip(range(64), peer.start(PROMPT), strict=False):
+    for _ in zip(range(64), start(PROMPT), strict=False):
         pass
     peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     sys.stdout.write(json.dumps({"seconds": seconds, "peak_mb": peak_mb}) + "\n")
+
+
+def lineside(bundle: Path, threads: int) -> Starter:
+    """The engine as the daemon imports it, without the exporter that the other rows need."""
+    import numpy as np
+
+    from runtime.chat import Prompt
+    from runtime.engine import Engine
+    from runtime.sampling import GREEDY
+
+    engine = Engine.open(bundle, threads=threads)
+
+    def start(ids: Sequence[int]) -> Iterator[int]:
+        with engine.sequence(Prompt(np.asarray(ids, np.int64)), reserve=100) as sequence:
+            yield -1
+            yield from engine.decode(sequence, max_tokens=100, sampling=GREEDY)
+
+    return start
+
+
+def peer(index: int, threads: int, folder: Path) -> Starter:
+    from tests.benchmarks.peers import Genai, LlamaCpp
+    from tests.benchmarks.smollm import IM_END, gguf_path
+
+    if index == 1:
+        return LlamaCpp(gguf_path(), threads).start
+    return Genai(folder / ("genai_exact" if index == 2 else "genai_rounded"), "genai", IM_END).start
 
 
 if __name__ == "__main__":

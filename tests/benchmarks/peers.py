@@ -26,7 +26,7 @@ Schema = dict[str, Any]
 class Peer(Protocol):
     """`start` appends a prompt to an empty context and yields -1, then greedy tokens, one after the other.
 
-    With `reuse` the engine may keep what it knows of an earlier prompt that began alike; without, everything is computed.
+    With `reuse` the engine may keep what it knows of an earlier prompt that began alike.
     """
 
     name: str
@@ -39,7 +39,7 @@ class Lineside:
         self.name = "Lineside" if draft else "Lineside, one token a pass"
         self.engine = Engine.open(bundle, threads=threads, limits=Limits(CAPACITY))
         self._file_ids = model.file_ids
-        self._ids = {int(file_id): i for i, file_id in reversed(list(enumerate(model.file_ids)))}
+        self._ids = model.own_ids
         self._draft = draft
 
     def start(self, ids: Sequence[int], *, schema: Schema | None = None, reuse: bool = False) -> Iterator[int]:

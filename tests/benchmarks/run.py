@@ -74,7 +74,7 @@ def prepare(model: SmolLM, threads: int) -> None:
                 source, checkpoint.config(), tokenizer, "float32", FOLDER / "float32", PRECISIONS["float32"], None
             )
         for name, rounded in (("exact", False), ("rounded", True)):
-            folder = write_genai_model(GgufCheckpoint(model.path), FOLDER / f"genai_{name}", rounded, threads)
+            folder = write_genai_model(GgufCheckpoint(model.path), FOLDER / f"genai_{name}", rounded=rounded, threads=threads)
             model.write_hf_tokenizer(folder)
 
 
@@ -106,8 +106,7 @@ def rows(
     schema = texts.SCHEMA
     row("JSON answer under a schema", "s", "lower",
         [lambda p=p: measure.answer_s(p, report, schema, ANSWER_LIMIT) for p in peers])  # fmt: skip
-    row("first token, prompt new", "s", "lower", [lambda p=p: measure.decode_s(p, verdict, 0) for p in ()] or
-        [lambda p=p: measure.prefill_s(p, verdict) for p in peers])  # fmt: skip
+    row("first token, prompt new", "s", "lower", [lambda p=p: measure.prefill_s(p, verdict) for p in peers])
     row("first token, prefix seen before", "s", "lower",
         [lambda p=p: measure.first_token_s(p, verdict, warm) for p in peers])  # fmt: skip
     for name, unit, better, key in (

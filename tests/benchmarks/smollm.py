@@ -38,24 +38,21 @@ def gguf_path() -> Path:
     return Path(spec.origin).parent / FILE
 
 
-def chat(text: str) -> str:
-    """SmolLM2's chat format around one question, without the special tokens' ids."""
-    return f"user\n{text}"
-
-
 class SmolLM:
     """The GGUF file, and the renumbering between its ids and the bundle's."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        reader: Any = GGUFReader(path)
-        tokens = reader.get_field("tokenizer.ggml.tokens").contents()
+        self._reader: Any = GGUFReader(path)
+        tokens = self._reader.get_field("tokenizer.ggml.tokens").contents()
         stored = {_gpt2_bytes(token): i + SPECIAL_TOKENS for i, token in enumerate(tokens[SPECIAL_TOKENS:])}
         merged = [piece for piece in stored if len(piece) > 1]
         self.pieces = [*(bytes([byte]) for byte in range(BYTES)), *merged]
         ids = [*range(SPECIAL_TOKENS), *(stored.get(piece, 0) for piece in self.pieces)]
         self.file_ids: npt.NDArray[np.int64] = np.asarray(ids)
         """For each of the bundle's ids the file's; 21 bytes that SmolLM2 has no token for stand at id 0."""
+        self.own_ids = {file_id: own for own, file_id in reversed(list(enumerate(ids)))}
+        """The other way round."""
 
     def export(self, folder: Path, precisions: Precisions = PRECISIONS["int4"]) -> Path:
         """Write `folder` unless it is there."""
@@ -66,6 +63,27 @@ class SmolLM:
             checkpoint = GgufCheckpoint(self.path, self.file_ids)
             write_bundle(checkpoint, checkpoint.config(), tokenizer, self.path.name, folder, precisions, None)
         return folder
+
+    def write_hf_tokenizer(self, folder: Path) -> None:
+        """The file's own tokenizer in Hugging Face's format, for onnxruntime-genai."""
+        tokens = self._reader.get_field("tokenizer.ggml.tokens").contents()
+        merges = self._reader.get_field("tokenizer.ggml.merges").contents()
+        added = [{"id": i, "content": token, "special": True, "single_word": False, "lstrip": False, "rstrip": False,
+                  "normalized": False} for i, token in enumerate(tokens[:SPECIAL_TOKENS])]  # fmt: skip
+        split = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
+        digits = {"type": "Digits", "individual_digits": True}
+        tokenizer = {
+            "version": "1.0",
+            "added_tokens": added,
+            "normalizer": None,
+            "pre_tokenizer": {"type": "Sequence", "pretokenizers": [digits, split]},
+            "post_processor": None,
+            "decoder": split,
+            "model": {"type": "BPE", "vocab": {token: i for i, token in enumerate(tokens)}, "merges": merges},
+        }
+        config = {"tokenizer_class": "GPT2Tokenizer", "bos_token": tokens[IM_START], "eos_token": tokens[IM_END]}
+        (folder / "tokenizer.json").write_text(json.dumps(tokenizer), encoding="utf-8")
+        (folder / "tokenizer_config.json").write_text(json.dumps(config), encoding="utf-8")
 
     def tekken(self) -> dict[str, Any]:
         vocab = [

