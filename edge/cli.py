@@ -74,10 +74,13 @@ def _parser() -> argparse.ArgumentParser:
     inspect.add_argument("--defects", default="pitting", help="defect types, separated by commas")
     inspect.set_defaults(run=_inspect)
 
-    export = commands.add_parser("export", help="turn a checkpoint folder into a bundle")
+    export = commands.add_parser("export", help="turn a checkpoint (a folder, or a GGUF file) into a bundle")
     export.add_argument("checkpoint", type=Path)
     export.add_argument("bundle", type=Path)
     export.add_argument("--precision", choices=("int4", "float32"), default="int4")
+    export.add_argument(
+        "--kv-cache", choices=("float32", "float16", "int8"), default="float32", help="number format of keys and values"
+    )
     export.set_defaults(run=_export)
 
     demo = commands.add_parser("demo", help="play a station and show what comes over the broker")
@@ -176,7 +179,7 @@ def _export(options: argparse.Namespace) -> int:
         (command,) = (entry.load() for entry in entry_points(group="lineside.commands", name="export"))
     except (ImportError, ValueError) as error:
         return _fail(f"exporting needs the export extra ({error}): pip install 'lineside[export]'", 1)
-    return int(command(options.checkpoint, options.bundle, options.precision))
+    return int(command(options.checkpoint, options.bundle, options.precision, options.kv_cache))
 
 
 def _demo(options: argparse.Namespace) -> int:

@@ -12,7 +12,7 @@ import logging
 import os
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mistral_common.tokens.tokenizers.image import ImageConfig
@@ -23,10 +23,12 @@ from export.checkpoint.source import Source
 from export.checkpoint.tensors import Checkpoint
 from export.errors import DiskTooSmall, MissingPart, TargetExists, Unsupported
 from export.golden import write_golden
+from export.graph.kv import KVDtype, KVFormat
 from export.graph.ort import OPSET, OrtOps
 from export.graph.weights import Precision, WeightPlan, fill
 from export.graph.writer import GraphWriter
 from export.journal import Journal
+from export.kv_calibration import kv_scales
 from export.network.config import NetworkConfig, VisionConfig
 from export.network.decoder import emit_decoder
 from export.network.vision import emit_vision
@@ -82,7 +84,12 @@ class Planned:
 
 
 def export_bundle(
-    path: Path, target: Path, *, precisions: Precisions = PRECISIONS["int4"], progress: Progress | None = None
+    path: Path,
+    target: Path,
+    *,
+    precisions: Precisions = PRECISIONS["int4"],
+    kv_dtype: KVDtype = "float32",
+    progress: Progress | None = None,
 ) -> Path:
     """Export the checkpoint `path`, a folder or a GGUF file with a tekken.json beside it, to the bundle `target`.
 
@@ -92,7 +99,7 @@ def export_bundle(
     if target.exists():
         raise TargetExists(f"{target} exists already: remove it or choose another name")
     checkpoint, network = open_checkpoint(path)
-    return write_bundle(checkpoint, network, _tokenizer_path(path), path.name, target, precisions, progress)
+    return write_bundle(checkpoint, network, _tokenizer_path(path), path.name, target, precisions, kv_dtype, progress)
 
 
 def write_bundle(
@@ -102,6 +109,7 @@ def write_bundle(
     name: str,
     target: Path,
     precisions: Precisions,
+    kv_dtype: KVDtype,
     progress: Progress | None,
 ) -> Path:
     """Export an opened checkpoint; `name` is that of its folder or file."""
@@ -113,11 +121,16 @@ def write_bundle(
     journal = Journal(partial / "journal.jsonl", stamp)
     _check_disk(target, planned.size_bytes - journal.done_bytes)
     source_sha256 = _stream(planned, checkpoint, partial, journal, progress)
+    manifest = _manifest(target.name, name, source_sha256, planned, tokenizer)
     for graph in planned.graphs:
         graph.save(partial / f"{graph.name}.onnx")
+    if kv_dtype != "float32":
+        scales = kv_scales(partial, manifest, tokenizer) if kv_dtype == "int8" else {}
+        planned = plan(checkpoint, network, precisions, KVFormat(kv_dtype, scales))
+        planned.graphs[-1].save(partial / "decoder.onnx")
+        manifest = replace(manifest, kv=replace(manifest.kv, dtype=kv_dtype))
     shutil.copyfile(tokenizer_path, partial / "tekken.json")
     (partial / "model_card.md").write_text(_card(name, planned), encoding="utf-8")
-    manifest = _manifest(target.name, name, source_sha256, planned, tokenizer)
     write_golden(partial, manifest)
     journal.remove()
     _publish(partial, target, manifest)
@@ -133,7 +146,7 @@ def open_checkpoint(path: Path) -> tuple[Source, NetworkConfig]:
     return folder, read_config(path, has_head="lm_head.weight" in folder)
 
 
-def plan(checkpoint: Source, network: NetworkConfig, precisions: Precisions) -> Planned:
+def plan(checkpoint: Source, network: NetworkConfig, precisions: Precisions, kv: KVFormat | None = None) -> Planned:
     """Emit the graphs and lay out their weight files, without reading any weight."""
     graphs = []
     if network.vision is not None:
@@ -142,9 +155,9 @@ def plan(checkpoint: Source, network: NetworkConfig, precisions: Precisions) -> 
         emit_vision(ops, network.vision, network.decoder.hidden_size)
         graphs.append(vision)
     decoder = GraphWriter("decoder", WeightPlan("decoder.data"), OPSET)
-    emit_decoder(
-        OrtOps(decoder, precisions.decoder, precisions.embedding, precisions.accuracy_level, checkpoint), network
-    )
+    level = precisions.accuracy_level
+    ops = OrtOps(decoder, precisions.decoder, precisions.embedding, level, checkpoint, kv or KVFormat())
+    emit_decoder(ops, network)
     graphs.append(decoder)
     for graph in graphs:
         graph.plan.check(checkpoint)

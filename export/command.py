@@ -14,17 +14,18 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from export.bundle_writer import PRECISIONS, export_bundle
 from export.bundle_writer import Progress as Report
 from export.errors import ExportError
+from export.graph.kv import KVDtype
 from runtime.errors import EngineError
 
 log = logging.getLogger("lineside.export")
 LOG_EVERY_S = 10.0
 
 
-def export_command(checkpoint: Path, bundle: Path, precision: str) -> int:
+def export_command(checkpoint: Path, bundle: Path, precision: str, kv_dtype: KVDtype = "float32") -> int:
     """Returns the exit code."""
     try:
         with _progress() as report:
-            export_bundle(checkpoint, bundle, precisions=PRECISIONS[precision], progress=report)
+            export_bundle(checkpoint, bundle, precisions=PRECISIONS[precision], kv_dtype=kv_dtype, progress=report)
     except (ExportError, EngineError) as error:
         sys.stderr.write(f"lineside: {error}\n")
         return 1

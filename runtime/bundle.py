@@ -35,7 +35,7 @@ class KVLayout:
 
     @property
     def bytes_per_token(self) -> int:
-        itemsize = {"float32": 4, "float16": 2}[self.dtype]
+        itemsize = {"float32": 4, "float16": 2, "int8": 1}[self.dtype]
         return 2 * self.num_hidden_layers * self.num_key_value_heads * self.head_dim * itemsize
 
 

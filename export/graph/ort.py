@@ -15,11 +15,14 @@ import numpy as np
 import numpy.typing as npt
 
 from export.checkpoint.source import Source
+from export.graph.kv import KVFormat
 from export.graph.weights import Precision, Weight
 from export.graph.writer import MICROSOFT, GraphWriter
 from export.network.config import DecoderConfig, NetworkConfig, VisionConfig
 
 OPSET = 21
+FLOAT, FLOAT16 = 1, 10
+"""ONNX's numbers of these types."""
 
 
 @dataclass
@@ -35,6 +38,7 @@ class OrtOps:
     embedding_precision: Precision
     accuracy_level: int
     source: Source
+    kv: KVFormat = KVFormat()
     _sums: dict[str, str] = field(default_factory=dict)
 
     # Inputs and outputs
@@ -183,12 +187,22 @@ class OrtOps:
 
     def causal_attention(self, qkv: str, layer: int, config: DecoderConfig) -> str:
         kv_shape = (1, config.num_key_value_heads, "capacity", config.head_dim)
-        past = [self.graph.input(f"past.{layer}.{part}", "float32", kv_shape) for part in ("key", "value")]
+        past = [self.graph.input(f"past.{layer}.{part}", self.kv.dtype, kv_shape) for part in ("key", "value")]
         present = [f"present.{layer}.{part}" for part in ("key", "value")]
         for name in present:
-            self.graph.output(name, "float32", kv_shape)
+            self.graph.output(name, self.kv.dtype, kv_shape)
         rotary = [self._rotary(config, part) for part in ("cos", "sin")]
-        inputs = [qkv, "", "", *past, "seqlens", "total", *rotary]
+        quantization: dict[str, object] = {}
+        scales: list[str] = []
+        if self.kv.dtype == "float16":  # the operator computes in the type of its cache
+            qkv, *rotary = (self.graph.node("Cast", [x], to=FLOAT16)[0] for x in (qkv, *rotary))
+        elif self.kv.dtype == "int8":
+            kinds = {"k_quant_type": "PER_CHANNEL", "v_quant_type": "PER_CHANNEL", "kv_cache_bit_width": 8}
+            quantization, scales = kinds, ["", "", ""]  # no position ids, bias or sink
+            for part in ("key", "value"):
+                values = self.kv.scales[f"{layer}.{part}"]
+                scales.append(self.graph.constant(f"scale.{layer}.{part}", values, np.float32))
+        inputs = [qkv, "", "", *past, "seqlens", "total", *rotary, *scales]
         attended = f"attended.{layer}"
         self.graph.node(
             "GroupQueryAttention",
@@ -200,7 +214,10 @@ class OrtOps:
             scale=config.head_dim**-0.5,
             do_rotary=1,
             rotary_interleaved=0,
+            **quantization,
         )
+        if self.kv.dtype == "float16":
+            return self.graph.node("Cast", [attended], to=FLOAT)[0]
         return attended
 
     def _rotary(self, config: DecoderConfig, part: str) -> str:

@@ -15,6 +15,8 @@ from export.graph.weights import Slot, WeightPlan
 MICROSOFT = "com.microsoft"
 ELEMENT_TYPES: dict[str, int] = {
     "float32": TensorProto.FLOAT,
+    "float16": TensorProto.FLOAT16,
+    "int8": TensorProto.INT8,
     "int64": TensorProto.INT64,
     "int32": TensorProto.INT32,
     "uint8": TensorProto.UINT8,

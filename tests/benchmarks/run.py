@@ -71,11 +71,12 @@ def prepare(model: SmolLM, threads: int) -> None:
             tokenizer = FOLDER / "bundle.tekken.json"
             source = AsFloats(checkpoint)
             write_bundle(
-                source, checkpoint.config(), tokenizer, "float32", FOLDER / "float32", PRECISIONS["float32"], None
+                source, checkpoint.config(), tokenizer, "float32", FOLDER / "float32", PRECISIONS["float32"],
+                "float32", None
             )
         for name, rounded in (("exact", False), ("rounded", True)):
-            folder = write_genai_model(GgufCheckpoint(model.path), FOLDER / f"genai_{name}", rounded=rounded, threads=threads)
-            model.write_hf_tokenizer(folder)
+            folder = write_genai_model(GgufCheckpoint(model.path), FOLDER / f"genai_{name}", rounded=rounded,
+            threads=threads) model.write_hf_tokenizer(folder)
 
 
 def rows(

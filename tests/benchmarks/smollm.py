@@ -18,6 +18,7 @@ from gguf import GGUFReader
 
 from export.bundle_writer import PRECISIONS, Precisions, write_bundle
 from export.checkpoint.gguf import GgufCheckpoint
+from export.graph.kv import KVDtype
 
 FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
 SPECIAL_TOKENS = 17
@@ -54,14 +55,14 @@ class SmolLM:
         self.own_ids = {file_id: own for own, file_id in reversed(list(enumerate(ids)))}
         """The other way round."""
 
-    def export(self, folder: Path, precisions: Precisions = PRECISIONS["int4"]) -> Path:
+    def export(self, folder: Path, precisions: Precisions = PRECISIONS["int4"], kv_dtype: KVDtype = "float32") -> Path:
         """Write `folder` unless it is there."""
         if not folder.exists():
             folder.parent.mkdir(parents=True, exist_ok=True)
             tokenizer = folder.parent / f"{folder.name}.tekken.json"
             tokenizer.write_text(json.dumps(self.tekken()), encoding="utf-8")
             checkpoint = GgufCheckpoint(self.path, self.file_ids)
-            write_bundle(checkpoint, checkpoint.config(), tokenizer, self.path.name, folder, precisions, None)
+            write_bundle(checkpoint, checkpoint.config(), tokenizer, self.path.name, folder, precisions, kv_dtype, None)
         return folder
 
     def write_hf_tokenizer(self, folder: Path) -> None:

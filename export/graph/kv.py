@@ -1,0 +1,20 @@
+"""How the graph stores keys and values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+KVDtype = Literal["float32", "float16", "int8"]
+
+
+@dataclass(frozen=True)
+class KVFormat:
+    """`scales` belong to int8: for each of `{layer}.key` and `{layer}.value` one a channel, `(kv_heads * head_dim,)`."""
+
+    dtype: KVDtype = "float32"
+    scales: Mapping[str, npt.NDArray[np.float32]] = field(default_factory=dict)
