@@ -23,7 +23,7 @@ from export.checkpoint.source import Source
 from export.checkpoint.tensors import Checkpoint
 from export.errors import DiskTooSmall, MissingPart, TargetExists, Unsupported
 from export.golden import write_golden
-from export.graph.kv import KVDtype, KVFormat
+from export.graph.kv import FLOAT_KV, KVDtype, KVFormat
 from export.graph.ort import OPSET, OrtOps
 from export.graph.weights import Precision, WeightPlan, fill
 from export.graph.writer import GraphWriter
@@ -146,7 +146,7 @@ def open_checkpoint(path: Path) -> tuple[Source, NetworkConfig]:
     return folder, read_config(path, has_head="lm_head.weight" in folder)
 
 
-def plan(checkpoint: Source, network: NetworkConfig, precisions: Precisions, kv: KVFormat | None = None) -> Planned:
+def plan(checkpoint: Source, network: NetworkConfig, precisions: Precisions, kv: KVFormat = FLOAT_KV) -> Planned:
     """Emit the graphs and lay out their weight files, without reading any weight."""
     graphs = []
     if network.vision is not None:
@@ -156,7 +156,7 @@ def plan(checkpoint: Source, network: NetworkConfig, precisions: Precisions, kv:
         graphs.append(vision)
     decoder = GraphWriter("decoder", WeightPlan("decoder.data"), OPSET)
     level = precisions.accuracy_level
-    ops = OrtOps(decoder, precisions.decoder, precisions.embedding, level, checkpoint, kv or KVFormat())
+    ops = OrtOps(decoder, precisions.decoder, precisions.embedding, level, checkpoint, kv)
     emit_decoder(ops, network)
     graphs.append(decoder)
     for graph in graphs:

@@ -14,7 +14,10 @@ KVDtype = Literal["float32", "float16", "int8"]
 
 @dataclass(frozen=True)
 class KVFormat:
-    """`scales` belong to int8: for each of `{layer}.key` and `{layer}.value` one a channel, `(kv_heads * head_dim,)`."""
+    """`scales` belong to int8: for each `{layer}.key` and `{layer}.value` one a channel, `(kv_heads * head_dim,)`."""
 
     dtype: KVDtype = "float32"
     scales: Mapping[str, npt.NDArray[np.float32]] = field(default_factory=dict)
+
+
+FLOAT_KV = KVFormat()

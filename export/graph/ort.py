@@ -10,12 +10,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from itertools import groupby
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from export.checkpoint.source import Source
-from export.graph.kv import KVFormat
+from export.graph.kv import FLOAT_KV, KVFormat
 from export.graph.weights import Precision, Weight
 from export.graph.writer import MICROSOFT, GraphWriter
 from export.network.config import DecoderConfig, NetworkConfig, VisionConfig
@@ -38,7 +39,7 @@ class OrtOps:
     embedding_precision: Precision
     accuracy_level: int
     source: Source
-    kv: KVFormat = KVFormat()
+    kv: KVFormat = FLOAT_KV
     _sums: dict[str, str] = field(default_factory=dict)
 
     # Inputs and outputs
@@ -192,7 +193,7 @@ class OrtOps:
         for name in present:
             self.graph.output(name, self.kv.dtype, kv_shape)
         rotary = [self._rotary(config, part) for part in ("cos", "sin")]
-        quantization: dict[str, object] = {}
+        quantization: dict[str, Any] = {}
         scales: list[str] = []
         if self.kv.dtype == "float16":  # the operator computes in the type of its cache
             qkv, *rotary = (self.graph.node("Cast", [x], to=FLOAT16)[0] for x in (qkv, *rotary))

@@ -21,8 +21,8 @@ Written by `make bench`; do not edit. SmolLM2-135M-Instruct (the Q4_1 file of th
 {threads} threads, {versions}. Medians of five runs, turn about; times of a start and memory are medians of three fresh
 processes.
 
-- **Lineside**: the GGUF's own integers, scales and minima, carried over unrounded; raw rows (prefill, decode at a context)
-  with one token a pass, the others as it ships.
+- **Lineside**: the GGUF's own integers, scales and minima, carried over unrounded. Raw rows (prefill, decode at a
+  context) take one token a pass, the others run as it ships.
 - **llama.cpp**: the GGUF itself, by llama-cpp-python.
 - **onnxruntime-genai**: the same integers, scales and minima in the same operators.
 - **re-rounded**: onnxruntime-genai on what a second rounding to symmetric INT4 leaves, head included: fewer bytes, and

@@ -12,6 +12,7 @@ import platform
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -54,7 +55,7 @@ def main() -> None:
     results = {
         "machine": machine(options.threads),
         "peers": [peer.name for peer in peers],
-        "rows": rows(peers, plain, llama, model, options.threads),
+        "rows": rows(peers, plain, llama, options.threads),
         "roofline": roofline(options.threads),
         "quality": quality(peers[0], llama, model),
     }
@@ -71,17 +72,23 @@ def prepare(model: SmolLM, threads: int) -> None:
             tokenizer = FOLDER / "bundle.tekken.json"
             source = AsFloats(checkpoint)
             write_bundle(
-                source, checkpoint.config(), tokenizer, "float32", FOLDER / "float32", PRECISIONS["float32"],
-                "float32", None
+                source,
+                checkpoint.config(),
+                tokenizer,
+                "float32",
+                FOLDER / "float32",
+                PRECISIONS["float32"],
+                "float32",
+                None,
             )
         for name, rounded in (("exact", False), ("rounded", True)):
-            folder = write_genai_model(GgufCheckpoint(model.path), FOLDER / f"genai_{name}", rounded=rounded,
-            threads=threads) model.write_hf_tokenizer(folder)
+            folder = write_genai_model(
+                GgufCheckpoint(model.path), FOLDER / f"genai_{name}", rounded=rounded, threads=threads
+            )
+            model.write_hf_tokenizer(folder)
 
 
-def rows(
-    peers: Sequence[Peer], plain: Peer, llama: LlamaCpp, model: SmolLM, threads: int
-) -> list[dict[str, Any]]:
+def rows(peers: Sequence[Peer], plain: Peer, llama: LlamaCpp, threads: int) -> list[dict[str, Any]]:
     """One row a figure: its values for the peers, in their order; None where a peer cannot do it."""
     text = llama.tokenize(texts.PASSAGE * 20)
     quote, report = llama.tokenize(texts.QUOTE), llama.tokenize(texts.REPORT)
@@ -96,20 +103,18 @@ def rows(
                       "values": [scale / v if scale else v for v in values]})  # fmt: skip
 
     for length in PREFILLS:
-        ids = text[:length]
-        row(f"prefill {length}", "tokens/s", "higher", [lambda p=p: measure.prefill_s(p, ids) for p in raw], length)
+        work = [partial(measure.prefill_s, peer, text[:length]) for peer in raw]
+        row(f"prefill {length}", "tokens/s", "higher", work, length)
     for context in CONTEXTS:
-        ids = text[: max(context, 1)]
-        work = [lambda p=p: measure.decode_s(p, ids, DECODED) for p in raw]
+        work = [partial(measure.decode_s, peer, text[: max(context, 1)], DECODED) for peer in raw]
         row(f"decode at context {context}", "tokens/s", "higher", work, 1.0)
-    work = [lambda p=p: measure.decode_s(p, quote, ANSWER_LIMIT) for p in peers]
+    work = [partial(measure.decode_s, peer, quote, ANSWER_LIMIT) for peer in peers]
     row("decode, the answer quotes the prompt", "tokens/s", "higher", work, 1.0)
-    schema = texts.SCHEMA
-    row("JSON answer under a schema", "s", "lower",
-        [lambda p=p: measure.answer_s(p, report, schema, ANSWER_LIMIT) for p in peers])  # fmt: skip
-    row("first token, prompt new", "s", "lower", [lambda p=p: measure.prefill_s(p, verdict) for p in peers])
-    row("first token, prefix seen before", "s", "lower",
-        [lambda p=p: measure.first_token_s(p, verdict, warm) for p in peers])  # fmt: skip
+    work = [partial(measure.answer_s, peer, report, texts.SCHEMA, ANSWER_LIMIT) for peer in peers]
+    row("JSON answer under a schema", "s", "lower", work)
+    row("first token, prompt new", "s", "lower", [partial(measure.prefill_s, peer, verdict) for peer in peers])
+    work = [partial(measure.first_token_s, peer, verdict, warm) for peer in peers]
+    row("first token, prefix seen before", "s", "lower", work)
     for name, unit, better, key in (
         ("start to first token", "s", "lower", "seconds"),
         ("peak memory", "MB", "lower", "peak_mb"),

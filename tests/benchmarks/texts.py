@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 PASSAGE = (
-    "The conveyor at cell two moves housings from the press to the washing station. Each housing carries a data matrix
-    " "code on its left flange. Before washing, a camera reads the code and looks for cracks near the two bolt holes.
-    A " "housing with a crack leaves the line over the reject chute, and its number is written to the shift log. After
-    " "washing, a second camera checks that no burr is left on the sealing surface. When three housings in a row are "
-    "rejected, the line stops and the lamp over the press turns red. The line leader then looks at the press tool and
-    " "confirms at the panel that production may go on. Spare tools are kept in cabinet four, and their number of
-    strokes " "is counted by the controller. A tool is ground after forty thousand strokes, or earlier if burrs are
-    found twice " "within one hour. The washing fluid is changed every Monday, and its temperature is held at fifty-
-    five degrees. "
+    "The conveyor at cell two moves housings from the press to the washing station. Each housing carries a data matrix "
+    "code on its left flange. Before washing, a camera reads the code and looks for cracks near the two bolt holes. A "
+    "housing with a crack leaves the line over the reject chute, and its number is written to the shift log. After "
+    "washing, a second camera checks that no burr is left on the sealing surface. When three housings in a row are "
+    "rejected, the line stops and the lamp over the press turns red. The line leader then looks at the press tool and "
+    "confirms at the panel that production may go on. Spare tools are kept in cabinet four, and their number of "
+    "strokes is counted by the controller. A tool is ground after forty thousand strokes, or earlier if burrs are found "
+    "twice within one hour. The washing fluid is changed every Monday, and its temperature is held at fifty-five degrees. "
 )
 QUESTIONS = (
     "What is the capital of France?",
