@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from export.bundle_writer import PRECISIONS, export_bundle
+from runtime.bundle import DEFAULT_BUNDLE
 from runtime.engine import Engine
 from tests.support.broker import Mosquitto
 from tests.support.checkpoints import copy_checkpoint
@@ -48,3 +49,20 @@ def random_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def random_engine(random_bundle: Path) -> Engine:
     return Engine.open(random_bundle, threads=1)
+
+
+@pytest.fixture(scope="session")
+def float_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Random weights in float32: two ways of computing the same thing agree to rounding noise."""
+    folder = tmp_path_factory.mktemp("float")
+    return export_bundle(copy_checkpoint("grouped", folder), folder / "bundle", precisions=PRECISIONS["float32"])
+
+
+@pytest.fixture(scope="session")
+def float_engine(float_bundle: Path) -> Engine:
+    return Engine.open(float_bundle, threads=1)
+
+
+@pytest.fixture(scope="session")
+def default_engine() -> Engine:
+    return Engine.open(DEFAULT_BUNDLE)

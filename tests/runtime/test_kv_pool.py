@@ -1,0 +1,137 @@
+"""The prefix cache: faster, and never another answer."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from runtime.chat import Message, Prompt
+from runtime.engine import Engine, Limits
+from runtime.errors import DeadlineExceeded
+from runtime.kv_pool import common_prefix
+from runtime.sampling import GREEDY
+from runtime.scheduler import Request
+
+SYSTEMS = (
+    "Inspect the part for: pitting. Answer in JSON, with boxes, and say unsure rather than guess.",
+    "Inspect the part for: pitting. Answer in JSON, with boxes, and then stop the line.",
+    "You control a production line. Call a function, or say that none fits.",
+)
+ANSWER = 6
+
+
+def picture(seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 255, (56, 84, 3), dtype=np.uint8)
+
+
+def prompt(engine: Engine, system: int, pictures: tuple[int, ...], text: str) -> Prompt:
+    user = Message("user", (*(picture(seed) for seed in pictures), text))
+    return engine.tokenizer.encode_chat([Message("system", (SYSTEMS[system],)), user])
+
+
+def answer(engine: Engine, asked: Prompt) -> tuple[tuple[int, ...], int]:
+    with engine.sequence(asked, reserve=ANSWER) as sequence:
+        ids = engine.generate(sequence, max_tokens=ANSWER, sampling=GREEDY).ids
+        return ids, sequence.counts.reused
+
+
+REQUESTS = st.lists(
+    st.tuples(
+        st.integers(0, len(SYSTEMS) - 1),
+        st.lists(st.integers(0, 2), max_size=2).map(tuple),
+        st.sampled_from(["", "Look closely.", "Look closely at the left edge.", "Stop!"]),
+    ),
+    min_size=2,
+    max_size=7,
+)
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(requests=REQUESTS, caches=st.sampled_from([1.0, 1.6, 2.5, 6.0]))
+def test_any_sequence_of_requests_is_answered_as_by_a_fresh_engine(
+    float_bundle: Path, fresh_answers: dict[object, tuple[int, ...]], requests: list[object], caches: float
+) -> None:
+    fresh = Engine.open(float_bundle, threads=1)
+    per_token = fresh.bundle.manifest.kv.bytes_per_token
+    engine = Engine.open(float_bundle, threads=1, limits=Limits(kv_cache_bytes=int(caches * 256 * per_token)))
+    for request in requests:
+        asked = prompt(engine, *request)  # type: ignore[misc]
+        if request not in fresh_answers:
+            fresh.pool.clear()
+            fresh_answers[request] = answer(fresh, asked)[0]
+        assert answer(engine, asked)[0] == fresh_answers[request]
+        assert engine.pool.statistics().bytes <= engine.pool.budget_bytes
+
+
+@pytest.fixture(scope="module")
+def fresh_answers() -> dict[object, tuple[int, ...]]:
+    return {}
+
+
+def test_a_shared_prefix_is_computed_once(float_bundle: Path) -> None:
+    engine = Engine.open(float_bundle, threads=1)
+    first, second = (prompt(engine, 0, (seed,), "") for seed in (1, 2))
+    assert answer(engine, first)[1] == 0
+    shared = common_prefix(first.ids, second.ids)
+    image = int(np.flatnonzero(first.ids == engine.bundle.manifest.image_token_id)[0])
+    assert shared > image, "the pictures have the same number of tokens"
+    assert answer(engine, second)[1] == image  # up to the picture, and not into it
+    assert answer(engine, second)[1] == len(second.ids) - 1  # the same picture again: all but the last token
+    assert engine.pool.statistics().caches == 1
+
+
+def test_commands_keep_their_prefix_while_frames_come(float_bundle: Path) -> None:
+    engine = Engine.open(float_bundle, threads=1)
+    for seed in range(5):
+        answer(engine, prompt(engine, 0, (seed,), ""))
+        reused = answer(engine, prompt(engine, 2, (), f"Stop belt {seed}"))[1]
+        assert (reused > 16) == (seed > 0)
+    assert engine.pool.statistics().evictions == 0
+
+
+def test_the_least_recently_used_cache_goes_first(float_bundle: Path) -> None:
+    per_token = Engine.open(float_bundle, threads=1).bundle.manifest.kv.bytes_per_token
+    engine = Engine.open(float_bundle, threads=1, limits=Limits(kv_cache_bytes=2 * 256 * per_token))
+    texts = ["".join(chr(97 + (i * step) % 26) + " " for i in range(40)) for step in (1, 3, 5)]
+    prompts = [engine.tokenizer.encode_chat([Message("user", (text,))]) for text in texts]
+    for asked in (prompts[0], prompts[1], prompts[0], prompts[2]):  # 1 is the oldest when 2 needs room
+        answer(engine, asked)
+    assert engine.pool.statistics().evictions == 1
+    assert answer(engine, prompts[0])[1] > 16
+    assert answer(engine, prompts[1])[1] == 0
+
+
+def test_a_request_waits_for_room_until_its_deadline(float_bundle: Path) -> None:
+    per_token = Engine.open(float_bundle, threads=1).bundle.manifest.kv.bytes_per_token
+    engine = Engine.open(float_bundle, threads=1, limits=Limits(kv_cache_bytes=256 * per_token))
+    asked = prompt(engine, 2, (), "Stop!")
+    with engine.sequence(asked, reserve=ANSWER):
+        late = Request(deadline=time.monotonic() + 0.2)
+        with pytest.raises(DeadlineExceeded), engine.sequence(asked, reserve=ANSWER, request=late):
+            pass
+        waiting = threading.Thread(target=answer, args=(engine, asked))
+        waiting.start()
+        time.sleep(0.1)
+        assert waiting.is_alive()
+    waiting.join(timeout=5)
+    assert not waiting.is_alive()
+
+
+def test_a_picture_seen_before_is_not_embedded_again(float_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = Engine.open(float_bundle, threads=1)
+    looked = []
+    vision = engine._vision
+    assert vision is not None
+    embed = vision._vision.embed
+    monkeypatch.setattr(vision._vision, "embed", lambda pixels: looked.append(1) or embed(pixels))
+    for system in (0, 2, 0):
+        answer(engine, prompt(engine, system, (7,), "Look."))
+    assert len(looked) == 1
+    answer(engine, prompt(engine, 0, (8,), "Look."))
+    assert len(looked) == 2
