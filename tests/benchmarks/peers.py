@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from runtime.chat import Prompt
 from runtime.engine import Engine, Limits
@@ -42,8 +43,22 @@ class Lineside:
         self._ids = model.own_ids
         self._draft = draft
 
+    def own(self, ids: Sequence[int]) -> npt.NDArray[np.int64]:
+        """The file's ids in the bundle's numbering."""
+        return np.asarray([self._ids[i] for i in ids], np.int64)
+
+    def logits_along(self, ids: Sequence[int], answer: Sequence[int]) -> npt.NDArray[np.float32]:
+        """Logits `(T + 1, vocab)` behind a prompt and behind each of T tokens that are given to follow it."""
+        self.engine.pool.clear()
+        with self.engine.sequence(Prompt(self.own(ids)), reserve=len(answer)) as sequence:
+            rows = [sequence.logits.copy()]
+            for token in self.own(answer):
+                sequence.extend(np.asarray([token]))
+                rows.append(sequence.logits.copy())
+        return np.stack(rows)
+
     def start(self, ids: Sequence[int], *, schema: Schema | None = None, reuse: bool = False) -> Iterator[int]:
-        own = np.asarray([self._ids[i] for i in ids], np.int64)
+        own = self.own(ids)
         constraint = self.engine.grammars.json(schema) if schema is not None else None
         if not reuse:
             self.engine.pool.clear()

@@ -22,8 +22,6 @@ from rich.console import Console
 
 from export.bundle_writer import PRECISIONS, write_bundle
 from export.checkpoint.gguf import GgufCheckpoint
-from runtime.chat import Prompt
-from runtime.engine import Engine
 from tests.benchmarks import measure, texts
 from tests.benchmarks.genai_model import AsFloats, write_genai_model
 from tests.benchmarks.peers import Genai, Lineside, LlamaCpp, Peer
@@ -57,7 +55,7 @@ def main() -> None:
         "peers": [peer.name for peer in peers],
         "rows": rows(peers, plain, llama, options.threads),
         "roofline": roofline(options.threads),
-        "quality": quality(peers[0], llama, model),
+        "quality": quality(plain, Lineside(FOLDER / "float32", model, options.threads), llama),
     }
     (FOLDER / "results.json").write_text(json.dumps(results, indent=2), encoding="utf-8")
     write_report(results, Path("BENCHMARKS.md"))
@@ -146,21 +144,29 @@ def roofline(threads: int) -> dict[str, float]:
     }
 
 
-def quality(lineside: Peer, llama: LlamaCpp, model: SmolLM) -> dict[str, Any]:
-    """Logits against the float model, greedy text against llama.cpp."""
+def quality(lineside: Lineside, float_twin: Lineside, llama: LlamaCpp) -> dict[str, Any]:
+    """Logits against the float model's along llama.cpp's greedy text; greedy text against llama.cpp and the float model.
+
+    The float model holds what the GGUF stands for, in float32: neither engine's rounding of activations.
+    """
     console.log("quality")
-    prompts = [llama.tokenize(texts.chat(question)) for question in texts.QUESTIONS]
-    same = [measure.greedy(lineside, ids, 32) == measure.greedy(llama, ids, 32) for ids in prompts]
-    correlations = []
-    engines = [Engine.open(FOLDER / name) for name in ("bundle", "float32")]
-    for ids in prompts:
-        own = Prompt(np.asarray([model.own_ids[i] for i in ids], np.int64))
-        logits = []
-        for engine in engines:
-            with engine.sequence(own, reserve=0) as sequence:
-                logits.append(sequence.logits.astype(np.float64).copy())
-        correlations.append(float(np.corrcoef(logits)[0, 1]))
-    return {"same_text": sum(same), "prompts": len(prompts), "correlation": min(correlations)}
+    prompts = [llama.tokenize(texts.chat(question, texts.DEFAULT_SYSTEM)) for question in texts.QUESTIONS]
+    written = {peer: [measure.greedy(peer, ids, 32) for ids in prompts] for peer in (lineside, float_twin, llama)}
+    correlations, same_top, positions = [], 0, 0
+    for ids, answer in zip(prompts, written[llama], strict=True):
+        own, exact = (peer.logits_along(ids, answer) for peer in (lineside, float_twin))
+        correlations += [float(np.corrcoef(a, b)[0, 1]) for a, b in zip(own, exact, strict=True)]
+        same_top += int((own.argmax(1)[:-1] == lineside.own(answer)[: len(own) - 1]).sum())
+        positions += len(own) - 1
+    return {
+        "prompts": len(prompts),
+        "mean_correlation": float(np.mean(correlations)),
+        "lowest_correlation": min(correlations),
+        "top_token_agrees": same_top / positions,
+        "same_text": sum(a == b for a, b in zip(written[lineside], written[llama], strict=True)),
+        "lineside_as_float": sum(a == b for a, b in zip(written[lineside], written[float_twin], strict=True)),
+        "llama_as_float": sum(a == b for a, b in zip(written[llama], written[float_twin], strict=True)),
+    }
 
 
 def machine(threads: int) -> dict[str, Any]:

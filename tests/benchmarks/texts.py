@@ -12,6 +12,8 @@ PASSAGE = (
     "strokes is counted by the controller. A tool is ground after forty thousand strokes, or earlier if burrs are found "
     "twice within one hour. The washing fluid is changed every Monday, and its temperature is held at fifty-five degrees. "
 )
+DEFAULT_SYSTEM = "You are a helpful AI assistant named SmolLM, trained by Hugging Face"
+"""What SmolLM2's own chat template begins with."""
 QUESTIONS = (
     "What is the capital of France?",
     "Write one sentence about the sea.",

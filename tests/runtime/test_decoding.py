@@ -137,4 +137,3 @@ def test_no_draft_goes_beyond_the_budget(float_engine: Engine) -> None:
         generation = float_engine.generate(sequence, max_tokens=100, sampling=GREEDY, constraint=constraint)
         assert sequence.past <= sequence.limit
     assert (len(generation.ids), generation.finish_reason) == (7, "length")
-
