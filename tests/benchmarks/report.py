@@ -52,8 +52,8 @@ def write_report(results: Mapping[str, Any], path: Path) -> None:
         f"{quality['top_token_agrees']:.1%} of positions. Left to themselves, the two write the same 32 tokens on "
         f"{quality['same_text']} of {quality['prompts']} prompts; the float model writes Lineside's on "
         f"{quality['lineside_as_float']} and llama.cpp's on {quality['llama_as_float']}. (Both engines round "
-        "activations to 8 bits, and a model of this size often has two words that are almost equally likely. With exact "
-        "activations, accuracy level 0, Lineside's correlation with the float model is 1 - 1e-11.)\n"
+        "activations to 8 bits, and a model of this size often has two words that are almost equally "
+        "likely.)\n"
     )
     path.write_text(text, encoding="utf-8")
 

@@ -88,7 +88,7 @@ def prepare(model: SmolLM, threads: int) -> None:
 
 def rows(peers: Sequence[Peer], plain: Peer, llama: LlamaCpp, threads: int) -> list[dict[str, Any]]:
     """One row a figure: its values for the peers, in their order; None where a peer cannot do it."""
-    text = llama.tokenize(texts.PASSAGE * 20)
+    text = llama.tokenize(" ".join([texts.PASSAGE] * 20))
     quote, report = llama.tokenize(texts.QUOTE), llama.tokenize(texts.REPORT)
     warm, verdict = (llama.tokenize(prompt) for prompt in texts.VERDICTS)
     raw = [plain, *peers[1:]]  # without guesses: one pass for each token, as the peers work
@@ -145,7 +145,7 @@ def roofline(threads: int) -> dict[str, float]:
 
 
 def quality(lineside: Lineside, float_twin: Lineside, llama: LlamaCpp) -> dict[str, Any]:
-    """Logits against the float model's along llama.cpp's greedy text; greedy text against llama.cpp and the float model.
+    """Logits against the float model's along llama.cpp's greedy text; greedy text against both.
 
     The float model holds what the GGUF stands for, in float32: neither engine's rounding of activations.
     """

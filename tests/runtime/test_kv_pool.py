@@ -125,11 +125,16 @@ def test_a_request_waits_for_room_until_its_deadline(float_bundle: Path) -> None
 
 def test_a_picture_seen_before_is_not_embedded_again(float_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = Engine.open(float_bundle, threads=1)
-    looked = []
+    looked: list[object] = []
     vision = engine._vision
     assert vision is not None
     embed = vision._vision.embed
-    monkeypatch.setattr(vision._vision, "embed", lambda pixels: looked.append(1) or embed(pixels))
+
+    def counted(pixels: np.ndarray) -> np.ndarray:
+        looked.append(pixels)
+        return embed(pixels)
+
+    monkeypatch.setattr(vision._vision, "embed", counted)
     for system in (0, 2, 0):
         answer(engine, prompt(engine, system, (7,), "Look."))
     assert len(looked) == 1
