@@ -1,4 +1,4 @@
-"""The command line: `lineside run | check | inspect | ask | export | demo`.
+"""The command line: `lineside run | check | plan | inspect | ask | export | demo`.
 
 Exit codes: 0 done; 1 what was asked for failed (a damaged bundle, a checkpoint that cannot be used, no broker); 2 the
 command line or the station file is wrong.
@@ -59,6 +59,12 @@ def _parser() -> argparse.ArgumentParser:
     check = commands.add_parser("check", help="verify a bundle's hashes and run its self-test")
     check.add_argument("bundle", type=Path, nargs="?", help="bundle folder; the default model where left out")
     check.set_defaults(run=_check)
+
+    plan = commands.add_parser("plan", help="say how much memory a bundle needs, before it is loaded")
+    plan.add_argument("bundle", type=Path, help="bundle folder, or `default`")
+    plan.add_argument("--tokens", type=int, default=0, help="of KV cache; the whole context where left out")
+    plan.add_argument("--memory-gb", type=float, default=0.0, help="of the device; this machine's where left out")
+    plan.set_defaults(run=_plan)
 
     ask = commands.add_parser("ask", help="answer once, without MQTT")
     ask.add_argument("bundle", type=Path, help="bundle folder, or `default`")
@@ -121,6 +127,28 @@ def _check(options: argparse.Namespace) -> int:
         print(f"self-test {name}: relative error {error:.2e}")
     print(f"ok: {bundle.manifest.name}, bundle {bundle.sha256[:12]}")
     return 0
+
+
+def _plan(options: argparse.Namespace) -> int:
+    from runtime.bundle import read_manifest
+    from runtime.memory_plan import machine_bytes, plan_memory
+
+    manifest = read_manifest(_bundle(options.bundle))
+    tokens = options.tokens or manifest.context_length
+    if not 0 < tokens <= manifest.context_length:
+        return _fail(f"--tokens {tokens}: the context has 1 to {manifest.context_length} tokens", 2)
+    plan = plan_memory(manifest, tokens)
+    for part, size in plan.parts.items():
+        print(f"{part:<44}{size / 1e6:>12.1f} MB")
+    print(f"{'total':<44}{plan.total_bytes / 1e6:>12.1f} MB")
+    device = int(options.memory_gb * 1e9) or machine_bytes()
+    fits = plan.largest_context(device)
+    print(f"{'device':<44}{device / 1e6:>12.1f} MB")
+    if plan.total_bytes <= device:
+        print(f"fits: {(device - plan.total_bytes) / 1e6:.1f} MB are left")
+        return 0
+    advice = f"at most {fits} tokens fit" if fits else "the weights alone do not fit"
+    return _fail(f"does not fit: {(plan.total_bytes - device) / 1e6:.1f} MB are missing; {advice}", 1)
 
 
 def _read_picture(path: Path) -> Picture:

@@ -203,6 +203,7 @@ def _manifest(name: str, source: str, source_sha256: str, planned: Planned, toke
         context_length=decoder.context_length,
         hidden_size=decoder.hidden_size,
         num_attention_heads=decoder.num_attention_heads,
+        intermediate_size=decoder.intermediate_size,
         vocab_size=decoder.vocab_size,
         image_token_id=planned.network.image_token_id,
         kv=KVLayout(decoder.num_hidden_layers, decoder.num_key_value_heads, decoder.head_dim, "float32"),
@@ -238,7 +239,14 @@ def _tokenizer_path(checkpoint: Path) -> Path:
 
 def _image_settings(vision: VisionConfig, tokenizer: Tokenizer) -> ImageSettings:
     image = image_config(tokenizer)
-    return ImageSettings(vision.patch_size, vision.spatial_merge_size, image.max_image_size, vision.grid_size)
+    return ImageSettings(
+        vision.patch_size,
+        vision.spatial_merge_size,
+        image.max_image_size,
+        vision.grid_size,
+        vision.hidden_size,
+        vision.intermediate_size,
+    )
 
 
 def image_config(tokenizer: Tokenizer) -> ImageConfig:

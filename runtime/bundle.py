@@ -42,12 +42,16 @@ class KVLayout:
 @dataclass(frozen=True)
 class ImageSettings:
     """Pictures are fitted to `max_image_size` and cut into patches of `patch_size` pixels, of which blocks of
-    `spatial_merge_size` squared become one token. `grid_size` is the row length of the flat patch positions."""
+    `spatial_merge_size` squared become one token. `grid_size` is the row length of the flat patch positions.
+
+    `hidden_size` and `intermediate_size` are the tower's."""
 
     patch_size: int
     spatial_merge_size: int
     max_image_size: int
     grid_size: int
+    hidden_size: int
+    intermediate_size: int
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,7 @@ class Manifest:
     context_length: int
     hidden_size: int
     num_attention_heads: int
+    intermediate_size: int
     vocab_size: int
     image_token_id: int
     kv: KVLayout
@@ -94,12 +99,7 @@ def open_bundle(path: Path) -> Bundle:
         BundleFormat: no or bad `bundle.json`, or another format version.
         BundleDamaged: a file is missing or has another size.
     """
-    try:
-        raw = (path / MANIFEST).read_bytes()
-    except OSError as error:
-        raise BundleFormat(
-            f"{path / MANIFEST} cannot be read ({error.strerror}): is {path} a bundle folder?"
-        ) from error
+    raw = _read(path)
     manifest = _parse(raw, path / MANIFEST)
     for name, entry in manifest.files.items():
         file = path / name
@@ -110,6 +110,11 @@ def open_bundle(path: Path) -> Bundle:
                 f"{file} has {file.stat().st_size} bytes instead of {entry.bytes}: copy the bundle again"
             )
     return Bundle(path, manifest, hashlib.sha256(raw).hexdigest())
+
+
+def read_manifest(path: Path) -> Manifest:
+    """The manifest alone, whether or not the files are there. Raises BundleFormat."""
+    return _parse(_read(path), path / MANIFEST)
 
 
 def verify_hashes(bundle: Bundle) -> None:
@@ -125,6 +130,15 @@ def file_sha256(path: Path) -> str:
         while chunk := file.read(CHUNK_BYTES):
             digest.update(chunk)
     return digest.hexdigest()
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return (path / MANIFEST).read_bytes()
+    except OSError as error:
+        raise BundleFormat(
+            f"{path / MANIFEST} cannot be read ({error.strerror}): is {path} a bundle folder?"
+        ) from error
 
 
 def _parse(raw: bytes, path: Path) -> Manifest:

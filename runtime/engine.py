@@ -77,7 +77,7 @@ class Engine:
         self.pool = KVPool(decoder, per_token, budget, self.capacity)
         self.scheduler = Scheduler()
         self._decoder = decoder
-        self._chunking = Chunking(manifest.num_attention_heads)
+        self._chunking = Chunking(manifest.num_attention_heads if manifest.kv.dtype != "float32" else 0)
         self._vision = VisionCache(vision, limits.vision_cache_bytes) if vision else None
 
     @classmethod

@@ -44,6 +44,7 @@ class Entry:
 class PoolStatistics:
     bytes: int
     caches: int
+    busy: int
     reused_tokens: int
     evictions: int
 
@@ -67,7 +68,8 @@ class KVPool:
 
     def statistics(self) -> PoolStatistics:
         with self._condition:
-            return PoolStatistics(self._bytes(), len(self._entries), self._reused, self._evictions)
+            busy = sum(entry.busy for entry in self._entries)
+            return PoolStatistics(self._bytes(), len(self._entries), busy, self._reused, self._evictions)
 
     def acquire(self, keys: Keys, tokens: int, request: Request) -> tuple[Entry, int]:
         """A cache for `tokens` tokens, and how many of the first `keys` it holds already.

@@ -19,18 +19,20 @@ from runtime.timings import Timings, stopwatch
 
 @dataclass(frozen=True)
 class Chunking:
-    """How a prompt is cut: at most `tokens` at once, fewer where the attention scores would exceed `attention_bytes`.
+    """How a prompt is cut: at most `tokens` at once, so that working memory has a bound.
 
-    ONNX Runtime's attention holds a float32 score for each head, new token and cached token.
+    Over a float32 cache ONNX Runtime computes attention in tiles. Over any other it holds a float32 score for each
+    head (`scored_heads`, else 0), new token and cached token: chunks get smaller where these would pass
+    `attention_bytes`.
     """
 
-    num_attention_heads: int
+    scored_heads: int = 0
     tokens: int = 256
     attention_bytes: int = 64 * 1024 * 1024
 
     def size(self, past: int) -> int:
         """Tokens of the next chunk behind `past` cached ones."""
-        score_bytes = 4 * self.num_attention_heads * (past + self.tokens)
+        score_bytes = max(4 * self.scored_heads * (past + self.tokens), 1)
         return max(min(16, self.tokens), min(self.tokens, self.attention_bytes // score_bytes))
 
 

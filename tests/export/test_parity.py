@@ -32,7 +32,7 @@ def test_float_logits_agree_with_transformers(
 ) -> None:
     label, bundle = case
     engine = Engine.open(bundle)
-    monkeypatch.setattr(engine, "_chunking", Chunking(num_attention_heads=4, tokens=chunk))
+    monkeypatch.setattr(engine, "_chunking", Chunking(tokens=chunk))
     with np.load(GOLDEN / label / "expected.npz") as stored:
         ids, steps, logits = (stored[f"{name}.{part}"] for part in ("ids", "steps", "logits"))
     prompt = prompts(engine.tokenizer)[name]

@@ -97,9 +97,7 @@ def test_answers_do_not_depend_on_who_else_is_answered(float_bundle: Path) -> No
 
     def one(i: int) -> None:
         priority = Priority.FRAME if i % 2 else Priority.COMMAND
-        together[i] = ask(
-            engine, messages[i], max_tokens=24, sampling=Sampling(1.0, i), request=Request(priority)
-        ).text
+        together[i] = ask(engine, messages[i], max_tokens=24, sampling=Sampling(1.0, i), request=Request(priority)).text
 
     threads = [threading.Thread(target=one, args=(i,)) for i in range(8)]
     for thread in threads:

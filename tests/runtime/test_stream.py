@@ -48,10 +48,11 @@ def test_a_stream_says_what_the_whole_answer_says(random_engine: Engine) -> None
 
 
 def test_leaving_a_stream_ends_its_request(random_engine: Engine) -> None:
-    before = random_engine.pool.statistics().caches
     pieces = stream(random_engine, HELLO, max_tokens=200, sampling=Sampling(2.0, 1))
     next(pieces)
+    assert random_engine.pool.statistics().busy == 1
     pieces.close()
+    assert random_engine.pool.statistics().busy == 0
     again = stream(random_engine, HELLO, max_tokens=30, sampling=Sampling(2.0, 1))
     assert "".join(again)
-    assert random_engine.pool.statistics().caches <= max(before, 1)
+    assert random_engine.pool.statistics().busy == 0

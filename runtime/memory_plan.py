@@ -1,0 +1,74 @@
+"""How much memory a bundle needs, from its manifest alone.
+
+The shapes are exact; the factors were measured with ONNX Runtime 1.32 on x86-64 and hold for its CPU sessions.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from runtime.bundle import Manifest
+from runtime.sequence import Chunking
+from runtime.session import MAX_DECODE_TOKENS
+
+PROCESS_BYTES = 132_000_000
+"""Python, numpy, ONNX Runtime, mistral-common and llguidance, loaded and run once."""
+BYTES_PER_VOCABULARY_ENTRY = 1_200
+"""Tokenizer and grammar engine keep every token several times over."""
+RESIDENT_FACTOR = 1.2
+"""Packed weights over their file: ONNX Runtime packs them anew, with a sum for each block."""
+EMBEDDING_FACTOR = 1.125
+"""Bytes a weight of the embedding table, which is read from the mapped file besides: 8 bits and a scale."""
+ARENA_FACTOR = 3
+"""The allocator grows in powers of two and keeps what it has."""
+
+
+@dataclass(frozen=True)
+class MemoryPlan:
+    """Bytes of each part. The KV cache is for the number of tokens that was planned for."""
+
+    parts: dict[str, int]
+    kv_bytes: int
+    kv_bytes_per_token: int
+
+    @property
+    def total_bytes(self) -> int:
+        return sum(self.parts.values())
+
+    def largest_context(self, device_bytes: int) -> int:
+        """Tokens of KV cache that fit a device; 0 where not even the weights do."""
+        return max(0, (device_bytes - self.total_bytes + self.kv_bytes) // self.kv_bytes_per_token)
+
+
+def plan_memory(manifest: Manifest, tokens: int) -> MemoryPlan:
+    """The peak of a process that serves `tokens` tokens of KV cache and pictures of the largest size."""
+    weights = sum(entry.bytes for name, entry in manifest.files.items() if name.endswith(".data"))
+    table = int(EMBEDDING_FACTOR * manifest.vocab_size * manifest.hidden_size)
+    per_token = manifest.kv.bytes_per_token
+    chunking = Chunking(manifest.num_attention_heads)
+    prefill = chunking.tokens * _activations(manifest.hidden_size, manifest.intermediate_size)
+    if manifest.kv.dtype == "float16":  # scores and their softmax, in float32
+        prefill += 8 * manifest.num_attention_heads * chunking.size(tokens) * tokens
+    parts = {
+        "process": PROCESS_BYTES + BYTES_PER_VOCABULARY_ENTRY * manifest.vocab_size,
+        "weights": int(RESIDENT_FACTOR * weights) + table,
+        f"KV cache, {tokens} tokens of {per_token} bytes": tokens * per_token,
+        "prefill": prefill + MAX_DECODE_TOKENS * manifest.vocab_size * 4,
+    }
+    if manifest.image is not None:
+        image = manifest.image
+        patches = (image.max_image_size // image.patch_size) ** 2
+        tower = patches * _activations(image.hidden_size, image.intermediate_size)
+        parts["vision, the largest picture"] = tower + 3 * image.max_image_size**2 * 4
+    return MemoryPlan(parts, tokens * per_token, per_token)
+
+
+def machine_bytes() -> int:
+    """This machine's memory."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def _activations(hidden_size: int, intermediate_size: int) -> int:
+    """Float32 bytes a position: residual, norm, Q, K, V, attention; gate and up, their product."""
+    return ARENA_FACTOR * 4 * (6 * hidden_size + 3 * intermediate_size)
