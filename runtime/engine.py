@@ -78,7 +78,7 @@ class Engine:
         self.scheduler = Scheduler()
         self._decoder = decoder
         self._chunking = Chunking(manifest.num_attention_heads if manifest.kv.dtype != "float32" else 0)
-        self._vision = VisionCache(vision, limits.vision_cache_bytes) if vision else None
+        self.vision_cache = VisionCache(vision, limits.vision_cache_bytes) if vision else None
 
     @classmethod
     def open(cls, path: Path, *, threads: int = 0, limits: Limits | None = None) -> Engine:
@@ -150,14 +150,14 @@ class Engine:
         out.
         """
         image = self.bundle.manifest.image
-        if image is None or self._vision is None:
+        if image is None or self.vision_cache is None:
             return None
         parts = []
         for pixels, digest in zip(prompt.pixels, digests, strict=True):
             count = image_tokens(pixels, image)
             if skipped < count:
                 with sequence.turn(), stopwatch(sequence.timings, "vision"):
-                    parts.append(self._vision.embed(pixels, digest)[skipped:])
+                    parts.append(self.vision_cache.embed(pixels, digest)[skipped:])
             skipped = max(skipped - count, 0)
         return np.concatenate(parts) if parts else None
 

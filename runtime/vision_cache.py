@@ -27,6 +27,11 @@ class VisionCache:
         self._lock = threading.Lock()
         self.hits = 0
 
+    def clear(self) -> None:
+        with self._lock:
+            self._embeds.clear()
+            self._bytes = 0
+
     def embed(self, pixels: npt.NDArray[np.float32], digest: bytes) -> Embeds:
         """Pixels `(3, H, W)` with their digest to embeddings `(I, hidden)`, computed or remembered."""
         with self._lock:

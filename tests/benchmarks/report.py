@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +55,40 @@ def write_report(results: Mapping[str, Any], path: Path) -> None:
         "activations to 8 bits, and a model of this size often has two words that are almost equally "
         "likely.)\n"
     )
-    path.write_text(text, encoding="utf-8")
+    path.write_text(text + _alone(results), encoding="utf-8")
+
+
+def _alone(results: Mapping[str, Any]) -> str:
+    """The tables of Lineside alone."""
+    text = "\n## Time to verdict\n\nThe default model on the demo's pictures, picture in, result out, median ms:\n\n"
+    text += _table(("what is remembered", "ms"), [(name, f"{ms:.1f}") for name, ms in results["verdict"].items()])
+    text += "\n## KV cache formats\n\nSmolLM2 over 480 tokens, against its float32 cache; speeds at 2,000 tokens of context:\n\n"
+    rows = [
+        (
+            row["dtype"],
+            row["bytes_per_token"],
+            f"{row['correlation']:.5f}",
+            f"{row['top_token_agrees']:.0%}",
+            f"{row['decode_per_s']:.0f}",
+            f"{row['prefill_per_s']:.0f}",
+        )
+        for row in results["kv_formats"]
+    ]
+    text += _table(("format", "bytes a token", "lowest correlation", "same top token", "decode/s", "prefill/s"), rows)
+    text += "\n## Tokens in one decode pass\n\nWhat guesses cost (SmolLM2, context 128), logits for every token:\n\n"
+    text += _table(("tokens", "ms"), [(row["tokens"], f"{row['ms']:.2f}") for row in results["passes"]])
+    text += "\n## Endings\n\nGreedy answers to 200 prompts that invite rambling, by why they ended:\n\n"
+    reasons = ("stop", "length", "repetition")
+    rows = [
+        (name, *(row["reasons"].get(reason, 0) for reason in reasons), row["longest"], row["budget"])
+        for name, row in results["endings"].items()
+    ]
+    return text + _table(("model", *reasons, "longest answer", "budget"), rows)
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    lines = [" | ".join(map(str, row)) for row in (head, ["---"] * len(head), *rows)]
+    return "".join(f"| {line} |\n" for line in lines)
 
 
 def _line(row: Mapping[str, Any], roofline: Mapping[str, float]) -> str:

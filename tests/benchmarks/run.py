@@ -22,7 +22,7 @@ from rich.console import Console
 
 from export.bundle_writer import PRECISIONS, write_bundle
 from export.checkpoint.gguf import GgufCheckpoint
-from tests.benchmarks import measure, texts
+from tests.benchmarks import measure, own, texts
 from tests.benchmarks.genai_model import AsFloats, write_genai_model
 from tests.benchmarks.peers import Genai, Lineside, LlamaCpp, Peer
 from tests.benchmarks.report import write_report
@@ -57,6 +57,13 @@ def main() -> None:
         "roofline": roofline(options.threads),
         "quality": quality(plain, Lineside(FOLDER / "float32", model, options.threads), llama),
     }
+    console.log("Lineside alone")
+    results |= {
+        "verdict": own.verdict(),
+        "kv_formats": own.kv_formats(FOLDER),
+        "passes": own.passes(FOLDER),
+        "endings": own.endings(FOLDER),
+    }
     (FOLDER / "results.json").write_text(json.dumps(results, indent=2), encoding="utf-8")
     write_report(results, Path("BENCHMARKS.md"))
 
@@ -65,6 +72,8 @@ def prepare(model: SmolLM, threads: int) -> None:
     """The bundle, its float twin, and the models for onnxruntime-genai; kept between runs."""
     with console.status("exporting"):
         model.export(FOLDER / "bundle")
+        model.export(FOLDER / "kv_float16", kv_dtype="float16")
+        model.export(FOLDER / "kv_int8", kv_dtype="int8")
         if not (FOLDER / "float32").exists():
             checkpoint = GgufCheckpoint(model.path, model.file_ids)
             tokenizer = FOLDER / "bundle.tekken.json"

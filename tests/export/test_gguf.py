@@ -36,10 +36,12 @@ def reference_logits(floats: Floats, ids: npt.NDArray[np.int64]) -> npt.NDArray[
     """The network in float64, straight from the file's own layout; logits of the last position."""
 
     def norm(x: npt.NDArray[np.float64], name: str) -> npt.NDArray[np.float64]:
-        return x / np.sqrt((x**2).mean(-1, keepdims=True) + 1e-5) * floats[f"{name}.weight"]
+        normed: npt.NDArray[np.float64] = x / np.sqrt((x**2).mean(-1, keepdims=True) + 1e-5)
+        return normed * floats[f"{name}.weight"]
 
     def linear(x: npt.NDArray[np.float64], name: str) -> npt.NDArray[np.float64]:
-        return np.asarray(x @ floats[f"{name}.weight"].T.astype(np.float64))
+        product: npt.NDArray[np.float64] = x @ floats[f"{name}.weight"].T.astype(np.float64)
+        return product
 
     x = floats["token_embd.weight"][ids].astype(np.float64)
     causal = np.triu(np.full((len(ids), len(ids)), -np.inf), 1)

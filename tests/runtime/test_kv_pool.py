@@ -126,7 +126,7 @@ def test_a_request_waits_for_room_until_its_deadline(float_bundle: Path) -> None
 def test_a_picture_seen_before_is_not_embedded_again(float_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = Engine.open(float_bundle, threads=1)
     looked: list[object] = []
-    vision = engine._vision
+    vision = engine.vision_cache
     assert vision is not None
     embed = vision._vision.embed
 

@@ -25,7 +25,7 @@ engine = Engine.open(path, limits=Limits(capacity=tokens))
 rng = np.random.default_rng(0)
 image = engine.bundle.manifest.image
 side = image.max_image_size // 28 * 28
-engine._vision._vision.embed(rng.normal(size=(3, side, side)).astype(np.float32))
+engine.vision_cache._vision.embed(rng.normal(size=(3, side, side)).astype(np.float32))
 ids = rng.integers(100, engine.bundle.manifest.vocab_size, tokens - 40)
 with engine.sequence(Prompt(ids), reserve=40) as sequence:
     engine.generate(sequence, max_tokens=40, sampling=GREEDY)

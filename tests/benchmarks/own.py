@@ -1,0 +1,158 @@
+"""Figures of Lineside alone: time to verdict with and without what it remembers, KV formats, passes, endings."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from runtime.assistant import ask
+from runtime.bundle import DEFAULT_BUNDLE
+from runtime.chat import Message, Picture, Prompt
+from runtime.engine import Engine
+from runtime.inspection import InspectionTask
+from runtime.inspector import Inspector
+from runtime.picture import decode_picture
+from runtime.sampling import GREEDY
+from tests.benchmarks import texts
+from tests.benchmarks.smollm import IM_END, IM_START
+
+PICTURES = sorted(Path("deploy/stations/ballscrew/pictures").glob("*.jpg"))
+PROMPTS = 200
+BUDGET = 256
+KINDS = ("What is {}?", "Write a long list about {}.", "Explain {} to a child.", "Repeat: {}, {}, {}, {}, {}.")
+TOPICS = (
+    "a ball screw", "rust", "the weather in Berlin", "counting to a hundred", "the letter a", "a conveyor belt", "prime "
+    "numbers", "a poem about rain", "the colours", "a recipe for bread", "a telephone book", "a very long word", "zeros "
+    "and ones", "the days of the week", "an empty page", "steel", "the alphabet", "a joke", "a camera", "nothing",
+    "a table of numbers", "smileys", "a shopping list", "a robot", "laughing", "a machine that stops", "a password",
+    "music", "the sea", "a lamp", "a train", "winter", "a city", "a bridge", "a river", "a mountain", "paint", "glass",
+    "a drill", "a motor", "oil", "a sensor", "a wheel", "a bolt", "a nut", "a spring", "a valve", "a pump", "a gear",
+    "a chain",
+)  # fmt: skip
+
+
+def verdict() -> dict[str, float]:
+    """Milliseconds from a picture to its verdict with the default model, medians over the demo's pictures."""
+    engine = Engine.open(DEFAULT_BUNDLE)
+    inspector = Inspector(engine, InspectionTask(("pitting",)))
+    pictures = [decode_picture(path.read_bytes()) for path in PICTURES]
+    inspector.inspect(pictures[0])
+
+    def median(prepare: Callable[[Picture], object]) -> float:
+        times = []
+        for picture in pictures * 3:
+            prepare(picture)
+            started = time.perf_counter()
+            inspector.inspect(picture)
+            times.append((time.perf_counter() - started) * 1e3)
+        return statistics.median(times)
+
+    def forget(_picture: Picture) -> None:
+        engine.pool.clear()
+        forget_pictures()
+
+    def forget_pictures(_picture: Picture | None = None) -> None:
+        if engine.vision_cache is not None:
+            engine.vision_cache.clear()
+
+    return {
+        "nothing remembered": median(forget),
+        "instruction remembered": median(forget_pictures),
+        "the same frame again": median(inspector.inspect),
+    }
+
+
+def kv_formats(folder: Path) -> list[dict[str, Any]]:
+    """SmolLM2 over 480 tokens of text: what a smaller cache costs in the logits, and in time."""
+    reference: np.ndarray | None = None
+    table = []
+    for name, bundle in (("float32", "bundle"), ("float16", "kv_float16"), ("int8", "kv_int8")):
+        engine = Engine.open(folder / bundle)
+        ids = engine.tokenizer.encode_text(texts.PASSAGE * 3)[:480]
+        rows = []
+        with engine.sequence(Prompt(ids[:64]), reserve=416) as sequence:
+            for start in range(64, 480, 16):
+                rows.append(sequence.logits.copy())
+                sequence.extend(ids[start : start + 16])
+        logits = np.stack(rows)
+        reference = logits if reference is None else reference
+        correlations = [np.corrcoef(a, b)[0, 1] for a, b in zip(logits, reference, strict=True)]
+        table.append({
+            "dtype": name,
+            "bytes_per_token": engine.bundle.manifest.kv.bytes_per_token,
+            "correlation": float(np.min(correlations)),
+            "top_token_agrees": float((logits.argmax(1) == reference.argmax(1)).mean()),
+            "decode_per_s": decode_rate(engine, ids, 2000),
+            "prefill_per_s": prefill_rate(engine, 2000),
+        })  # fmt: skip
+    return table
+
+
+def decode_rate(engine: Engine, ids: np.ndarray, context: int) -> float:
+    prompt = Prompt(np.resize(ids, context))
+    with engine.sequence(prompt, reserve=50) as sequence:
+        decoding = engine.decode(sequence, max_tokens=50, sampling=GREEDY, draft=False)
+        next(decoding)
+        started = time.perf_counter()
+        taken = sum(1 for _ in decoding)
+    return taken / (time.perf_counter() - started)
+
+
+def prefill_rate(engine: Engine, length: int) -> float:
+    ids = np.random.default_rng(0).integers(300, 40000, length)
+    started = time.perf_counter()
+    with engine.sequence(Prompt(ids), reserve=0):
+        return length / (time.perf_counter() - started)
+
+
+def passes(folder: Path) -> list[dict[str, float]]:
+    """How long a pass over several tokens takes: what guesses cost, and what a batch of sequences could gain."""
+    engine = Engine.open(folder / "bundle")
+    decoder = engine._decoder
+    cache = decoder.allocate(512)
+    decoder.prefill(cache, np.arange(500, 628), 0)
+    table = []
+    for tokens in (1, 2, 4, 8, 16, 32):
+        times = []
+        for _ in range(25):
+            started = time.perf_counter()
+            decoder.decode(cache, list(range(600, 600 + tokens)), 128)
+            times.append((time.perf_counter() - started) * 1e3)
+        table.append({"tokens": tokens, "ms": statistics.median(times)})
+    return table
+
+
+def endings(folder: Path) -> dict[str, dict[str, Any]]:
+    """Why 200 greedy answers ended, and the longest, for the default model and SmolLM2."""
+    found = {}
+    for name, engine in (("default model", Engine.open(DEFAULT_BUNDLE)), ("SmolLM2", Engine.open(folder / "bundle"))):
+        reasons: Counter[str] = Counter()
+        longest = 0
+        for i in range(PROMPTS):
+            text = KINDS[i % len(KINDS)].replace("{}", TOPICS[i // len(KINDS)])
+            if name == "SmolLM2":
+                reason, length = _smollm_answer(engine, text)
+            else:
+                answer = ask(engine, [Message("user", (text,))], max_tokens=BUDGET, sampling=GREEDY)
+                reason, length = answer.finish_reason, answer.counts.generated
+            reasons[reason] += 1
+            longest = max(longest, length)
+        found[name] = {"reasons": dict(reasons), "longest": longest, "budget": BUDGET, "prompts": PROMPTS}
+    return found
+
+
+def _smollm_answer(engine: Engine, text: str) -> tuple[str, int]:
+    encode = engine.tokenizer.encode_text
+    newline = encode("\n")
+    turns = (("system", texts.DEFAULT_SYSTEM), ("user", text))
+    ids = [part for role, said in turns for part in (IM_START, *encode(f"{role}\n{said}"), IM_END, *newline)]
+    prompt = Prompt(np.asarray([*ids, IM_START, *encode("assistant\n")], np.int64))
+    with engine.sequence(prompt, reserve=BUDGET) as sequence:
+        generation = engine.generate(sequence, max_tokens=BUDGET, sampling=GREEDY)
+    return generation.finish_reason, len(generation.ids)
