@@ -26,15 +26,13 @@ PICTURES = sorted(Path("deploy/stations/ballscrew/pictures").glob("*.jpg"))
 PROMPTS = 200
 BUDGET = 256
 KINDS = ("What is {}?", "Write a long list about {}.", "Explain {} to a child.", "Repeat: {}, {}, {}, {}, {}.")
-TOPICS = (
-    "a ball screw", "rust", "the weather in Berlin", "counting to a hundred", "the letter a", "a conveyor belt", "prime "
-    "numbers", "a poem about rain", "the colours", "a recipe for bread", "a telephone book", "a very long word", "zeros "
-    "and ones", "the days of the week", "an empty page", "steel", "the alphabet", "a joke", "a camera", "nothing",
-    "a table of numbers", "smileys", "a shopping list", "a robot", "laughing", "a machine that stops", "a password",
-    "music", "the sea", "a lamp", "a train", "winter", "a city", "a bridge", "a river", "a mountain", "paint", "glass",
-    "a drill", "a motor", "oil", "a sensor", "a wheel", "a bolt", "a nut", "a spring", "a valve", "a pump", "a gear",
-    "a chain",
-)  # fmt: skip
+TOPICS = """a ball screw, rust, the weather in Berlin,
+counting to a hundred, the letter a, a conveyor belt, prime numbers,
+a poem about rain, the colours, a recipe for bread, a telephone book, a very long word, zeros and ones, the days
+of the week, an empty page, steel, the alphabet, a joke, a camera, nothing, a table of numbers, smileys, a
+shopping list, a robot, laughing, a machine that stops, a password, music, the sea, a lamp, a train, winter, a
+city, a bridge, a river, a mountain, paint, glass, a drill, a motor, oil, a sensor, a wheel, a bolt, a nut, a
+spring, a valve, a pump, a gear, a chain""".replace("\n", " ").split(", ")
 
 
 def verdict() -> dict[str, float]:

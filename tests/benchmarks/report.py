@@ -62,7 +62,7 @@ def _alone(results: Mapping[str, Any]) -> str:
     """The tables of Lineside alone."""
     text = "\n## Time to verdict\n\nThe default model on the demo's pictures, picture in, result out, median ms:\n\n"
     text += _table(("what is remembered", "ms"), [(name, f"{ms:.1f}") for name, ms in results["verdict"].items()])
-    text += "\n## KV cache formats\n\nSmolLM2 over 480 tokens, against its float32 cache; speeds at 2,000 tokens of context:\n\n"
+    text += "\n## KV cache formats\n\nSmolLM2 over 480 tokens against its float32 cache; speeds at 2,000 tokens:\n\n"
     rows = [
         (
             row["dtype"],

@@ -72,7 +72,7 @@ def test_random_bytes_give_a_picture_error(data: bytes) -> None:
 @given(st.integers(1, 4), st.integers(1, 5))
 def test_patches_stand_in_merge_order(block_rows: int, block_columns: int) -> None:
     """Each patch is compared with the pixels that its position names."""
-    settings = ImageSettings(patch_size=4, spatial_merge_size=2, max_image_size=64, grid_size=16)
+    settings = ImageSettings(4, 2, max_image_size=64, grid_size=16, hidden_size=32, intermediate_size=64)
     rng = np.random.default_rng(0)
     pixels = rng.normal(size=(3, block_rows * 8, block_columns * 8)).astype(np.float32)
     patches, positions = to_patches(pixels, settings)
