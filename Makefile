@@ -7,7 +7,7 @@ DATA ?= ../shared/data
 MODEL := build/default-model
 BUNDLE := runtime/models/default
 
-.PHONY: demo test check model evaluate lock clean
+.PHONY: demo test check bench model evaluate lock clean
 
 demo: $(VENV)/.demo
 	$(BIN)/lineside demo $(if $(BROKER),--broker $(BROKER))
@@ -22,6 +22,11 @@ check: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# Measure against llama.cpp and onnxruntime-genai on the same weights; writes BENCHMARKS.md. Takes about 20 minutes, most
+# of the first run being the compilation of llama.cpp.
+bench: $(VENV)/.bench
+	$(BIN)/python -m tests.benchmarks.run
 
 # Train the default model on DATA (see NOTICE for its parts), export it, and score it. Goes on where it was broken off.
 model: $(VENV)/.train
@@ -58,6 +63,10 @@ $(VENV)/.dev: deploy/requirements/dev.lock pyproject.toml
 	$(BIN)/python -m pip install -q --require-hashes -r deploy/requirements/dev.lock
 	$(BIN)/python -m pip install -q --no-deps -e .
 	touch $@ $(VENV)/.demo
+
+$(VENV)/.bench: $(VENV)/.dev
+	$(BIN)/python -m pip install -q -e '.[bench]'
+	touch $@
 
 # torch has builds of its own for each machine, so it is pinned by version and not by hash.
 $(VENV)/.train: $(VENV)/.dev
