@@ -8,6 +8,7 @@
     ├── PictureError           the picture cannot be used
     │   ├── PictureUndecodable empty, truncated, or not a picture at all
     │   ├── PictureTooLarge    more pixels than the limit
+    │   ├── PictureEmpty       no pixels, or not `(height, width, 3)` uint8
     │   └── PicturesUnsupported the model has no vision tower
     ├── PromptTooLong          prompt and token budget exceed the context length
     ├── KVBudgetExceeded       prompt and token budget need more KV cache than the engine may use
@@ -57,6 +58,10 @@ class PictureUndecodable(PictureError):
 
 class PictureTooLarge(PictureError):
     code = "picture_too_large"
+
+
+class PictureEmpty(PictureError):
+    code = "picture_empty"
 
 
 class PicturesUnsupported(PictureError):

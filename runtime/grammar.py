@@ -138,7 +138,7 @@ def _check_size(schema: Mapping[str, Any]) -> None:
     try:
         size = len(json.dumps(schema))
     except RecursionError:
-        raise GrammarTooLarge("the schema is nested too deeply, or refers to itself: write it out with $ref") from None
+        raise GrammarTooLarge("the schema is nested too deeply") from None
     except (TypeError, ValueError) as error:
         raise GrammarError(f"the schema is not JSON: {error}") from error
     if size > MAX_SCHEMA_BYTES:

@@ -24,7 +24,7 @@ from mistral_common.tokens.tokenizers.mistral import MistralTokenizer
 from PIL import Image
 
 from runtime.chat import Message, Prompt, Tool, ToolCall
-from runtime.errors import AnswerError, BundleFormat
+from runtime.errors import AnswerError, BundleFormat, PictureEmpty
 
 
 class Tokenizer:
@@ -59,6 +59,7 @@ class Tokenizer:
 
         Raises:
             AnswerError: mistral-common refuses the order or content of the messages.
+            PictureEmpty: a picture without pixels, or of another shape or type.
         """
         request: ChatCompletionRequest[Any] = ChatCompletionRequest(
             messages=[_to_mistral(message) for message in messages],
@@ -114,6 +115,10 @@ def _to_mistral(message: Message) -> Any:
 def _chunk(part: Any) -> TextChunk | ImageChunk:
     if isinstance(part, str):
         return TextChunk(text=part)
+    if part.dtype != np.uint8 or part.ndim != 3 or part.shape[2] != 3 or not part.size:
+        raise PictureEmpty(
+            f"a picture is (height, width, 3) uint8 with at least one pixel, not {part.shape} {part.dtype}"
+        )
     return ImageChunk(image=Image.fromarray(part))
 
 

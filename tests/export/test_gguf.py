@@ -60,7 +60,8 @@ def reference_logits(floats: Floats, ids: npt.NDArray[np.int64]) -> npt.NDArray[
         gate = linear(h, f"{at}.ffn_gate")
         x = x + linear(gate / (1 + np.exp(-gate)) * linear(h, f"{at}.ffn_up"), f"{at}.ffn_down")
     head = "output" if "output.weight" in floats else "token_embd"
-    return linear(norm(x[-1:], "output_norm"), head)[0]
+    last: npt.NDArray[np.float64] = linear(norm(x[-1:], "output_norm"), head)[0]
+    return last
 
 
 def logits(bundle: Path) -> npt.NDArray[np.float32]:

@@ -1,15 +1,21 @@
 from __future__ import annotations
 
+import shutil
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
+import onnx
 import pytest
 
 from runtime.assistant import ask
 from runtime.chat import Message, Prompt
 from runtime.engine import Engine, Limits
-from runtime.errors import DeadlineExceeded, KVBudgetExceeded, NotFinite, PromptTooLong, RequestCancelled
+from runtime.errors import DeadlineExceeded, KVBudgetExceeded, NotFinite, PictureEmpty, PromptTooLong, RequestCancelled
+from runtime.inspection import InspectionTask
+from runtime.inspector import Inspector
 from runtime.sampling import GREEDY, Sampling
 from runtime.scheduler import Request
 
@@ -133,3 +139,49 @@ def test_damaged_weights_are_noticed(random_bundle: Path) -> None:
     with engine.sequence(prompt_of(engine), reserve=5) as sequence:
         assert sequence.counts.reused == 0  # nothing of the poisoned cache is used again
         assert len(engine.generate(sequence, max_tokens=5, sampling=GREEDY).ids) == 5
+
+
+@pytest.mark.parametrize(
+    "picture",
+    [
+        np.zeros((0, 10, 3), np.uint8),
+        np.zeros((10, 0, 3), np.uint8),
+        np.zeros((10, 10), np.uint8),
+        np.zeros((10, 10, 4), np.uint8),
+        np.zeros((10, 10, 3), np.float32),
+    ],
+)
+def test_a_picture_without_pixels_is_refused(random_engine: Engine, picture: npt.NDArray[Any]) -> None:
+    inspector = Inspector(random_engine, InspectionTask(("pitting",)))
+    with pytest.raises(PictureEmpty, match="at least one pixel"):
+        inspector.inspect(picture)
+    assert inspector.inspect(np.zeros((1, 1, 3), np.uint8)).verdict
+
+
+def test_damaged_weights_give_a_typed_error_and_no_crash(random_bundle: Path, tmp_path: Path) -> None:
+    """NaN in the scales of a layer, as a failing disk might leave them, behind the back of the hashes."""
+    shutil.copytree(random_bundle, tmp_path / "bundle")
+    graph = onnx.load(tmp_path / "bundle" / "decoder.onnx", load_external_data=False).graph
+    scales = next(tensor for tensor in graph.initializer if tensor.name.endswith("mlp.down.scales"))
+    offset = next(int(entry.value) for entry in scales.external_data if entry.key == "offset")
+    with (tmp_path / "bundle" / "decoder.data").open("r+b") as file:
+        file.seek(offset)
+        file.write(np.full(64, np.nan, np.float32).tobytes())
+    engine = Engine.open(tmp_path / "bundle", threads=1)
+    for _ in range(2):
+        with pytest.raises(NotFinite, match="lineside check"):
+            ask(engine, HELLO, max_tokens=4)
+        with pytest.raises(NotFinite):
+            Inspector(engine, InspectionTask(("pitting",))).inspect(np.zeros((30, 30, 3), np.uint8))
+    assert engine.pool.statistics().busy == 0
+
+
+def test_a_prompt_may_fill_the_context_to_its_end(random_bundle: Path) -> None:
+    engine = Engine.open(random_bundle, threads=1, limits=Limits(capacity=10**9))
+    length = engine.bundle.manifest.context_length
+    assert engine.capacity == length
+    ids = np.random.default_rng(0).integers(100, 600, length)
+    with engine.sequence(Prompt(ids), reserve=0) as sequence:
+        assert sequence.past == length
+        with pytest.raises(PromptTooLong):
+            sequence.extend(ids[:1])

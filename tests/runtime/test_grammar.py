@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import jsonschema
 import numpy as np
@@ -15,7 +16,7 @@ from export.bundle_writer import export_bundle
 from runtime.assistant import ask
 from runtime.chat import Message, Tool
 from runtime.engine import Engine
-from runtime.errors import GrammarError
+from runtime.errors import GrammarError, GrammarTooLarge, Unsatisfiable
 from runtime.inspection import InspectionTask
 from runtime.inspector import Inspector, Thresholds
 from runtime.sampling import Sampling
@@ -127,3 +128,34 @@ def test_a_token_outside_the_grammar_is_refused(random_engine: Engine) -> None:
     constraint = random_engine.grammars.json(InspectionTask(("pitting",)).schema())
     with pytest.raises(GrammarError):
         constraint.accept(random_engine.tokenizer.encode_text("hello").tolist())
+
+
+@pytest.mark.parametrize(
+    ("schema", "error"),
+    [
+        ({"type": "integer", "minimum": 5, "maximum": 3}, Unsatisfiable),
+        ({"allOf": [{"type": "integer"}, {"type": "string"}]}, Unsatisfiable),
+        ({"enum": []}, Unsatisfiable),
+        ({"$ref": "#"}, GrammarError),
+        ({"type": "string", "pattern": "("}, GrammarError),
+        ({"not": {}}, GrammarError),
+        ({"enum": ["x" * 1000 + str(i) for i in range(1000)]}, GrammarTooLarge),
+        ({"const": {1, 2}}, GrammarError),
+    ],
+)
+def test_bad_schemas_are_typed_errors(random_engine: Engine, schema: dict[str, Any], error: type[GrammarError]) -> None:
+    with pytest.raises(error):
+        random_engine.grammars.json(schema)
+    assert random_engine.grammars.json({"type": "boolean"}).mask().any()
+
+
+def test_endless_schemas_are_refused(random_engine: Engine) -> None:
+    endless: dict[str, Any] = {"type": "array"}
+    endless["items"] = endless
+    deep: dict[str, Any] = {"type": "integer"}
+    for _ in range(5000):
+        deep = {"type": "array", "items": deep}
+    with pytest.raises(GrammarError, match="Circular reference"):
+        random_engine.grammars.json(endless)
+    with pytest.raises(GrammarTooLarge, match="nested too deeply"):
+        random_engine.grammars.json(deep)
