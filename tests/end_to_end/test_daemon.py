@@ -11,6 +11,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,7 @@ from edge.messages import CallReport
 from edge.store import Outgoing, Store, StoredCommand
 from runtime.assistant import Answer
 from runtime.chat import ToolCall
+from runtime.scheduler import Priority, Request
 from runtime.sequence import Counts
 from runtime.timings import Timings
 from runtime.tool_calls import new_call_id
@@ -509,3 +511,45 @@ def test_a_wrong_broker_port_is_waited_for(tmp_path: Path) -> None:
         port = int(probe.getsockname()[1])
     with Daemon(station(port, tmp_path)) as daemon:
         assert not daemon.wait_online(0.5)
+
+
+def test_a_command_overtakes_a_queue_of_frames(
+    broker: Mosquitto, client: Client, pictures: list[Path], tmp_path: Path
+) -> None:
+    """Twelve frames wait when a command comes; no tool is offered, so that nothing but the engine takes time."""
+    with Daemon(station(broker.port, tmp_path, tools={})) as daemon, ThreadPoolExecutor(len(pictures)) as threads:
+        assert daemon.wait_online(10)
+        with daemon.engine.scheduler.turn(Request()):
+            for path in pictures:  # each is acknowledged only when it has been looked at
+                threads.submit(client.publish, TOPICS.frame("cam0"), path.read_bytes())
+            deadline = time.monotonic() + 5
+            while daemon.counters.snapshot().get("frames_received", 0) < 8 and time.monotonic() < deadline:
+                time.sleep(0.02)
+            client.publish(TOPICS.command("ask"), b"What is the weather on Mars?")
+        client.on(TOPICS.response("ask"), timeout_s=30)
+        done = len([message for message in client.received if message.topic == TOPICS.result("cam0")])
+        client.on(TOPICS.result("cam0"), count=len(pictures), timeout_s=60)
+        assert done <= 3
+
+
+def test_frames_reuse_the_instruction(daemon: Daemon, client: Client, pictures: list[Path]) -> None:
+    for number in range(3):
+        client.publish(TOPICS.frame("cam0"), pictures[number].read_bytes())
+        client.on(TOPICS.result("cam0"), count=number + 1)
+    assert daemon.engine.pool.statistics().reused_tokens > 2 * 16
+
+
+def test_a_frame_whose_time_is_over_is_rejected_and_the_next_is_looked_at(
+    broker: Mosquitto, client: Client, pictures: list[Path], tmp_path: Path
+) -> None:
+    """The engine is kept busy by a more urgent request until the frame's deadline has passed."""
+    config = station(broker.port, tmp_path)
+    config = dataclasses.replace(config, inspect=dataclasses.replace(config.inspect, max_age_s=0.5))
+    with Daemon(config) as daemon:
+        assert daemon.wait_online(10)
+        with daemon.engine.scheduler.turn(Request(Priority.COMMAND)):
+            client.publish(TOPICS.frame("cam0"), pictures[0].read_bytes(), user={"part_id": "late"})
+            event = client.wait_for(is_event)[0].json()
+        assert (event["part_id"], event["error"]["code"]) == ("late", "deadline_exceeded")
+        client.publish(TOPICS.frame("cam0"), pictures[1].read_bytes(), user={"part_id": "next"})
+        assert client.on(TOPICS.result("cam0"))[0].json()["part_id"] == "next"
