@@ -172,6 +172,7 @@ class Commands:
         request = parse_ask(command.payload)
         if request.expires_at is not None and request.expires_at < datetime.now(request.expires_at.tzinfo):
             raise RequestError("expired", "expires_at has passed")
+        deadline = _deadline(command, request)
         started = time.perf_counter()
         model = self._config.model
         messages = [ChatMessage("system", (self._config.commands.system,)), ChatMessage("user", (request.text,))]
@@ -181,9 +182,11 @@ class Commands:
             self._tools,
             max_tokens=request.max_tokens or model.max_tokens,
             sampling=Sampling(model.temperature, model.seed),
-            request=Request(Priority.COMMAND, _deadline(command, request), self._closed.is_set),
+            request=Request(Priority.COMMAND, deadline, self._closed.is_set),
         )
         if answer.calls:
+            if time.monotonic() >= deadline:
+                raise RequestError("deadline", "the command expired while the model answered: nothing was called")
             self._store.mark_started(command)
         calls = [self.bindings.carry_out(call) for call in answer.calls]
         total_ms = (time.perf_counter() - started) * 1e3

@@ -80,7 +80,11 @@ class CameraConfig:
 
 @dataclass(frozen=True, config=STRICT)
 class InspectConfig:
-    """What is looked for, and where `pass` ends and `fail` begins on the probability of a defect."""
+    """What is looked for, and where `pass` ends and `fail` begins on the probability of a defect.
+
+    A frame that is older than `max_age_s` when its turn comes is rejected. With a `deadline_s` (0 for none), its
+    inspection is ended when the frame is older than that, wherever it is.
+    """
 
     defect_types: tuple[str, ...] = ("pitting",)
     instruction: str = ""
@@ -88,6 +92,7 @@ class InspectConfig:
     fail_above: Annotated[float, Field(ge=0, le=1)] = 0.65
     max_pixels: Annotated[int, Field(ge=1)] = DEFAULT_MAX_PIXELS
     max_age_s: Annotated[float, Field(gt=0, le=DAY_S)] = 10.0
+    deadline_s: Annotated[float, Field(ge=0, le=DAY_S)] = 0.0
     evidence_folder: str = ""
 
 

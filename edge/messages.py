@@ -89,6 +89,7 @@ class InspectionResult(Body):
     fail_probability: float
     defects: list[WireDefect]
     complete: bool
+    finish_reason: str | None = None
     model: WireModel
     timing_ms: WireTimings
     frame_sha256: str

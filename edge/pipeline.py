@@ -25,7 +25,7 @@ from edge.store import Outgoing
 from edge.topics import Topics
 from runtime.chat import Picture
 from runtime.engine import Engine
-from runtime.errors import EngineError
+from runtime.errors import EngineError, RequestCancelled
 from runtime.inspection import InspectionTask
 from runtime.inspector import Inspection, Inspector, Thresholds
 from runtime.picture import decode_picture
@@ -111,6 +111,8 @@ class Pipeline:
         """The daemon's boundary for a frame: whatever happens in it, the next frame is looked at."""
         try:
             self._inspect(work.frame)
+        except RequestCancelled:
+            return  # the station is stopping: not acknowledged, so the broker sends it again
         except RequestError as error:
             self.reject(work.frame, error.code, str(error))
         except EngineError as error:
@@ -118,8 +120,7 @@ class Pipeline:
         except Exception as error:  # one of the two boundaries: counted, logged, reported
             log.exception("a frame of %s failed", work.frame.camera)
             self.reject(work.frame, "internal", f"unexpected: {error!r}")
-        finally:
-            work.done()
+        work.done()
 
     def _inspect(self, frame: Frame) -> None:
         picture = frame.pixels
@@ -128,8 +129,10 @@ class Pipeline:
         age_s = time.monotonic() - frame.received
         if age_s > self._settings.max_age_s:
             raise RequestError("too_old", f"{age_s:.1f} s old; `inspect.max_age_s` is {self._settings.max_age_s:g}")
-        deadline = frame.received + self._settings.max_age_s
+        deadline = frame.received + self._settings.deadline_s if self._settings.deadline_s else None
         inspection = self._inspector.inspect(picture, Request(Priority.FRAME, deadline, self._stopping.is_set))
+        if inspection.finish_reason == "cancelled":
+            raise RequestCancelled("the station is stopping")
         total_ms = (time.monotonic() - frame.received) * 1e3
         result = self._result(frame, inspection, age_s * 1e3, total_ms)
         self._outbox.put(Outgoing(self._topics.result(frame.camera), result.encode(), JSON_TYPE))
@@ -162,6 +165,7 @@ class Pipeline:
             fail_probability=round(inspection.fail_probability, 4),
             defects=[WireDefect(type=defect.type, box=defect.box) for defect in inspection.defects],
             complete=inspection.complete,
+            finish_reason=inspection.finish_reason if not inspection.complete else None,
             model=self._model,
             timing_ms=WireTimings(**{name: round(value, 2) for name, value in stages.items()}),
             frame_sha256=hashlib.sha256(content).hexdigest(),

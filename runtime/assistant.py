@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Self
 
 from runtime.chat import Message, Tool, ToolCall
 from runtime.decoding import FinishReason
@@ -33,8 +34,8 @@ class Answer:
 class AnswerStream(Iterator[str]):
     """An answer under way: iterate over its pieces of text, then read `answer`.
 
-    Pieces are whole characters. A function call is no text; it is in `answer.calls`. Leaving early with `close()` (or
-    letting go of the stream) ends the request.
+    Pieces are whole characters. A function call is no text; it is in `answer.calls`. While a stream is under way it
+    holds a KV cache: use it in a `with` block, or `close()` it, where you may leave early.
     """
 
     def __init__(self, pieces: Iterator[str | Answer]) -> None:
@@ -55,8 +56,14 @@ class AnswerStream(Iterator[str]):
             raise RuntimeError("the answer is not complete: iterate to the end first")
         return self._answer
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.close()
+
     def close(self) -> None:
-        """End the request now."""
+        """End the request now, and give its cache back."""
         close = getattr(self._pieces, "close", None)
         if close is not None:
             close()
@@ -121,10 +128,13 @@ def _pieces(
         decoding = engine.decode(sequence, max_tokens=max_tokens, sampling=sampling, constraint=constraint)
         text = TextStream(engine.tokenizer)
         ids: list[int] = []
-        calling = False
+        calling, marker = False, engine.tokenizer.special_id("[TOOL_CALLS]")
         for token in decoding:
             ids.append(token)
-            calling = calling or (bool(tools) and token == engine.tokenizer.tool_calls_id)
+            if token == marker and not calling:
+                calling = True
+                if piece := text.finish():
+                    yield piece
             if not calling and (piece := text.push(token)):
                 yield piece
         if not calling and (piece := text.finish()):

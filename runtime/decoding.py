@@ -56,7 +56,7 @@ class Decoding(Iterator[int]):
         self._eos_id = eos_id
         self._sampler = Sampler(sampling, vocab_size)
         self._guard = LoopGuard()
-        self._drafter = Drafter(sequence.keys) if draft else None
+        self._drafter = Drafter(sequence.text_keys) if draft else None
         self._left = min(max_tokens, sequence.limit - sequence.past)
         self._rows: npt.NDArray[np.float32] = sequence.logits[None]
         self._draft: list[int] = []
@@ -89,6 +89,7 @@ class Decoding(Iterator[int]):
                 return self._stop("cancelled")
         allowed = self._constraint.mask() if self._constraint is not None else None
         token = self._sampler.pick(self._rows[self._at, : self._vocab_size], allowed)
+        self._sequence.logits = self._rows[self._at]
         if token == self._eos_id:
             return self._stop("stop")
         self._take(token)
@@ -131,5 +132,5 @@ class Decoding(Iterator[int]):
                 self._drafter.report(len(self._draft), self._at)
             self._sequence.hold(token)
             self._at = len(self._draft) + 1
-        if self._guard.looping(token):
+        if self._guard.looping(token) and not (self._constraint is not None and self._constraint.finished):
             self.finish_reason = "repetition"

@@ -72,12 +72,10 @@ class Engine:
         self.bundle, self.tokenizer = bundle, tokenizer
         self.grammars = Grammars(tokenizer)
         self.capacity = min(limits.capacity, manifest.context_length)
-        per_token = manifest.kv.bytes_per_token
-        budget = limits.kv_cache_bytes or 2 * self.capacity * per_token
-        self.pool = KVPool(decoder, per_token, budget, self.capacity)
+        self.pool = KVPool(decoder, manifest.kv.bytes_per_token, limits.kv_cache_bytes, self.capacity)
         self.scheduler = Scheduler()
         self._decoder = decoder
-        self._chunking = Chunking(manifest.num_attention_heads if manifest.kv.dtype != "float32" else 0)
+        self._chunking = Chunking(scored_heads=manifest.num_attention_heads if manifest.kv.dtype == "float16" else 0)
         self.vision_cache = VisionCache(vision, limits.vision_cache_bytes) if vision else None
 
     @classmethod
@@ -108,7 +106,7 @@ class Engine:
         if limit > self.capacity:
             raise PromptTooLong(
                 f"the prompt has {len(prompt.ids)} tokens and the answer may take {reserve}; "
-                f"the context holds {self.capacity}: shorten it, or raise `model.capacity`"
+                f"the context holds {self.capacity}: {self._longer_context()}"
             )
         timings = Timings()
         digests = [picture_digest(pixels) for pixels in prompt.pixels]
@@ -118,13 +116,18 @@ class Engine:
         sequence = Sequence(self._decoder, self.scheduler, self._chunking, entry, keys, limit, request, timings)
         kept = len(keys) + reserve
         try:
-            self._prefill(sequence, prompt, digests, min(reused, len(keys) - 1))
+            self._prefill(sequence, prompt, digests, reused)
             yield sequence
         except NotFinite:
             kept = 0  # what is in the cache may not be finite either
             raise
         finally:
+            sequence.close()
             self.pool.release(entry, sequence.keys[:kept])
+
+    def _longer_context(self) -> str:
+        model = self.bundle.manifest.context_length
+        return "shorten it" if self.capacity == model else f"shorten it, or raise `model.capacity` (at most {model})"
 
     def _keys(self, prompt: Prompt, digests: list[bytes]) -> npt.NDArray[np.int64]:
         image = self.bundle.manifest.image

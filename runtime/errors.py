@@ -77,7 +77,7 @@ class KVBudgetExceeded(EngineError):
 
 
 class DeadlineExceeded(EngineError):
-    code = "deadline_exceeded"
+    code = "deadline"
 
 
 class RequestCancelled(EngineError):

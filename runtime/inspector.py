@@ -9,8 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from runtime.chat import Picture, Prompt
+from runtime.decoding import FinishReason
 from runtime.engine import Engine
-from runtime.errors import NotFinite
+from runtime.errors import DeadlineExceeded, NotFinite, RequestCancelled
 from runtime.inspection import ANSWER_PREFIX, VERDICTS, Defect, InspectionTask, Verdict
 from runtime.sampling import GREEDY
 from runtime.scheduler import Priority, Request
@@ -44,16 +45,20 @@ class Inspection:
         confidence: probability of the verdict; for `unsure`, of the likelier of pass and fail.
         fail_probability: probability of fail against pass.
         defects: in pixels; under `unsure` they are suspicions.
-        complete: False where generation was cut off (budget, deadline, a loop) before the list of defects was finished.
+        finish_reason: other than `stop` where generation was cut off before the list of defects was finished.
     """
 
     verdict: Verdict
     confidence: float
     fail_probability: float
     defects: tuple[Defect, ...]
-    complete: bool
+    finish_reason: FinishReason
     timings: Timings
     counts: Counts
+
+    @property
+    def complete(self) -> bool:
+        return self.finish_reason == "stop"
 
 
 class Inspector:
@@ -86,14 +91,14 @@ class Inspector:
             probabilities = self._probabilities(sequence.logits)
             verdict = self._thresholds.verdict(probabilities)
             defects: tuple[Defect, ...] = ()
-            complete = True
+            reason: FinishReason = "stop"
             if verdict != "pass":
-                text, complete = self._describe(sequence)
+                text, reason = self._describe(sequence)
                 height, width = picture.shape[:2]
-                defects = self.task.parse(text, width, height) if complete else ()
+                defects = self.task.parse(text, width, height) if reason == "stop" else ()
         defect = fail_probability(probabilities)
         confidence = {"pass": 1 - defect, "fail": defect, "unsure": max(defect, 1 - defect)}[verdict]
-        return Inspection(verdict, confidence, defect, defects, complete, sequence.timings, sequence.counts)
+        return Inspection(verdict, confidence, defect, defects, reason, sequence.timings, sequence.counts)
 
     def _probabilities(self, logits: npt.NDArray[np.float32]) -> dict[Verdict, float]:
         """Softmax over the tokens with which a verdict can begin, summed for each verdict."""
@@ -104,16 +109,21 @@ class Inspector:
         total = sum(mass.values())
         return {name: value / total for name, value in mass.items()}
 
-    def _describe(self, sequence: Sequence) -> tuple[str, bool]:
+    def _describe(self, sequence: Sequence) -> tuple[str, FinishReason]:
         """Let the model go on from a verdict of fail, under the grammar; returns the whole answer's text."""
         engine = self._engine
         constraint = engine.grammars.json(self._schema)
         constraint.accept([*self._prefix, *self._fail])
-        sequence.extend(self._fail[:-1])
+        try:
+            sequence.extend(self._fail[:-1])
+        except DeadlineExceeded:
+            return "", "deadline"
+        except RequestCancelled:
+            return "", "cancelled"
         sequence.hold(int(self._fail[-1]))  # the first pass takes it along with what the grammar forces behind it
         generation = engine.generate(sequence, max_tokens=MAX_ANSWER_TOKENS, sampling=GREEDY, constraint=constraint)
         text = ANSWER_PREFIX + "fail" + engine.tokenizer.decode(generation.ids)
-        return text, generation.finish_reason == "stop"
+        return text, generation.finish_reason
 
 
 def fail_probability(probabilities: Mapping[Verdict, float]) -> float:

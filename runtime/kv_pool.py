@@ -7,7 +7,6 @@ its pixels.
 
 from __future__ import annotations
 
-import threading
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from runtime.errors import KVBudgetExceeded
-from runtime.scheduler import POLL_S, Request
+from runtime.scheduler import Queue, Request
 from runtime.session import Decoder
 
 Keys = npt.NDArray[np.int64]
@@ -54,20 +53,20 @@ class KVPool:
 
     Args:
         bytes_per_token: of keys and values of all layers.
-        budget_bytes: what all caches together may take.
+        budget_bytes: what all caches together may take; 0 for two of `context_length` tokens.
     """
 
     def __init__(self, decoder: Decoder, bytes_per_token: int, budget_bytes: int, context_length: int) -> None:
         self._decoder = decoder
-        self.bytes_per_token = bytes_per_token
-        self.budget_bytes = budget_bytes
+        self._bytes_per_token = bytes_per_token
         self._context_length = context_length
+        self.budget_bytes = budget_bytes or 2 * self.cost(context_length)
         self._entries: list[Entry] = []
-        self._condition = threading.Condition()
+        self._queue = Queue()
         self._clock = self._reused = self._evictions = 0
 
     def statistics(self) -> PoolStatistics:
-        with self._condition:
+        with self._queue.condition:
             busy = sum(entry.busy for entry in self._entries)
             return PoolStatistics(self._bytes(), len(self._entries), busy, self._reused, self._evictions)
 
@@ -81,58 +80,61 @@ class KVPool:
             DeadlineExceeded, RequestCancelled: while waiting.
         """
         capacity = min(-(-tokens // GRAIN) * GRAIN, max(self._context_length, tokens))
-        if capacity * self.bytes_per_token > self.budget_bytes:
+        if self.cost(capacity) > self.budget_bytes:
             capacity = tokens
-        if capacity * self.bytes_per_token > self.budget_bytes:
-            needed, budget = capacity * self.bytes_per_token / 1e6, self.budget_bytes / 1e6
+        if self.cost(capacity) > self.budget_bytes:
+            needed, budget = self.cost(capacity) / 1e6, self.budget_bytes / 1e6
             raise KVBudgetExceeded(
                 f"{tokens} tokens need {needed:.1f} MB of KV cache, the engine may use {budget:.1f} MB: "
                 "shorten the prompt, or raise `model.kv_cache_mb`"
             )
-        with self._condition:
-            while True:
-                found = self._take(keys, capacity)
-                if found is not None:
-                    return found
-                self._condition.wait(POLL_S)
-                if (problem := request.problem()) is not None:
-                    raise problem
+        return self._queue.wait(request, lambda: self._take(keys, capacity))
 
     def release(self, entry: Entry, keys: Keys) -> None:
         """Give a cache back; it now holds tokens with these keys."""
-        with self._condition:
+        with self._queue.condition:
             entry.keys = keys
             entry.proven = min(entry.proven, len(keys))
             entry.busy = False
-            self._condition.notify_all()
+            self._queue.condition.notify_all()
 
     def clear(self) -> None:
         """Forget what the idle caches hold."""
-        with self._condition:
+        with self._queue.condition:
             for entry in self._entries:
                 if not entry.busy:
                     entry.keys, entry.proven = entry.keys[:0], 0
 
+    def cost(self, capacity: int) -> int:
+        """Bytes of a cache for `capacity` tokens: keys, values, and what a session needs besides for each cache."""
+        return capacity * self._bytes_per_token + self._decoder.bytes_per_cache
+
     def _bytes(self) -> int:
-        return sum(entry.capacity for entry in self._entries) * self.bytes_per_token
+        return sum(self.cost(entry.capacity) for entry in self._entries)
 
     def _take(self, keys: Keys, capacity: int) -> tuple[Entry, int] | None:
         """None where nothing can be had before another request gives its cache back."""
         self._clock += 1
-        matches = [(common_prefix(entry.keys, keys), entry) for entry in self._entries]
-        reused, best = max(matches, key=lambda match: match[0], default=(0, None))
-        if best is None or reused < WORTH_REUSING:
-            reused, best = 0, None
-        if best is not None and not best.busy and best.capacity >= capacity and 2 * reused >= best.proven:
+        # The last token is always computed, for its logits.
+        matches = [(min(common_prefix(entry.keys, keys), len(keys) - 1), entry) for entry in self._entries]
+        fitting = [
+            (reused, not e.busy and e.capacity >= capacity, e) for reused, e in matches if reused >= WORTH_REUSING
+        ]
+        reused, at_hand, best = max(fitting, key=lambda match: match[:2], default=(0, False, None))
+        if best is None:
+            entry = self._make_room(keys, capacity)
+            return None if entry is None else (self._lend(entry, 0), 0)
+        if at_hand and (2 * reused >= best.proven or not self._fits(capacity)):
             return self._lend(best, reused), reused
         entry = self._make_room(keys, capacity, keep=best)
         if entry is None:
             return None
-        if best is not None and best is not entry:
+        try:
             self._decoder.copy_prefix(best.cache, entry.cache, reused)
-            best.proven, best.used = max(best.proven, reused), self._clock
-        elif best is None:
-            reused = 0
+        except BaseException:
+            self._entries.remove(entry)
+            raise
+        best.proven, best.used = max(best.proven, reused), self._clock
         return self._lend(entry, reused), reused
 
     def _lend(self, entry: Entry, reused: int) -> Entry:
@@ -142,19 +144,23 @@ class KVPool:
         self._reused += reused
         return entry
 
-    def _make_room(self, keys: Keys, capacity: int, keep: Entry | None) -> Entry | None:
-        """A new entry; idle ones go, least recently used first, the one that is to be copied from last."""
+    def _fits(self, capacity: int) -> bool:
+        """Whether another cache can be had without giving one up."""
+        return self._bytes() + self.cost(capacity) <= self.budget_bytes
+
+    def _make_room(self, keys: Keys, capacity: int, keep: Entry | None = None) -> Entry | None:
+        """A new entry. Idle ones go for it, the least recently used first, and `keep`, which is copied from, last."""
         idle = sorted((entry for entry in self._entries if not entry.busy), key=lambda e: (e is keep, e.used))
-        free = self.budget_bytes // self.bytes_per_token - sum(entry.capacity for entry in self._entries)
-        if free + sum(entry.capacity for entry in idle) < capacity:
+        free = self.budget_bytes - self._bytes()
+        if free + sum(self.cost(entry.capacity) for entry in idle) < self.cost(capacity):
             return None
-        while free < capacity:
+        while free < self.cost(capacity):
             victim = idle.pop(0)
-            if victim is keep and victim.capacity >= capacity:
-                return victim
+            free += self.cost(victim.capacity)
             self._entries.remove(victim)
             self._evictions += 1
-            free += victim.capacity
+            if victim is not keep:
+                victim.cache = None  # its memory is gone before the new cache is allocated
         entry = Entry(self._decoder.allocate(capacity), capacity, keys[:0])
         self._entries.append(entry)
         return entry

@@ -46,10 +46,9 @@ def plan_memory(manifest: Manifest, tokens: int) -> MemoryPlan:
     weights = sum(entry.bytes for name, entry in manifest.files.items() if name.endswith(".data"))
     table = int(EMBEDDING_FACTOR * manifest.vocab_size * manifest.hidden_size)
     per_token = manifest.kv.bytes_per_token
-    chunking = Chunking(manifest.num_attention_heads)
+    chunking = Chunking(scored_heads=manifest.num_attention_heads if manifest.kv.dtype == "float16" else 0)
     prefill = chunking.tokens * _activations(manifest.hidden_size, manifest.intermediate_size)
-    if manifest.kv.dtype == "float16":  # scores and their softmax, in float32
-        prefill += 8 * manifest.num_attention_heads * chunking.size(tokens) * tokens
+    prefill += 4 * chunking.scored_heads * chunking.size(tokens) * tokens
     parts = {
         "process": PROCESS_BYTES + BYTES_PER_VOCABULARY_ENTRY * manifest.vocab_size,
         "weights": int(RESIDENT_FACTOR * weights) + table,

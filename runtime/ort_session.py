@@ -118,6 +118,7 @@ class OrtDecoder:
     def __init__(self, bundle: Bundle, threads: int = 0) -> None:
         manifest = bundle.manifest
         self._manifest = manifest
+        self.bytes_per_cache = MAX_DECODE_TOKENS * manifest.vocab_size * 4  # logits, which wait for their request
         self._session = load_graph(bundle.file("decoder.onnx"), threads)
         self._shared = SharedBuffers(
             ids=np.zeros(MAX_DECODE_TOKENS, np.int64),

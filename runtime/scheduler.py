@@ -16,11 +16,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import TypeVar
 
 from runtime.errors import DeadlineExceeded, EngineError, RequestCancelled
 
 POLL_S = 0.1
 """How often a waiting request looks whether it was cancelled."""
+T = TypeVar("T")
 
 
 class Priority(IntEnum):
@@ -36,7 +38,7 @@ class Request:
 
     Attributes:
         deadline: on `time.monotonic()`; None for none.
-        cancelled: asked between tokens and while waiting.
+        cancelled: asked between tokens and while waiting; it must return at once.
     """
 
     priority: Priority = Priority.COMMAND
@@ -51,46 +53,72 @@ class Request:
             return DeadlineExceeded("the request's deadline passed before its answer began")
         return None
 
+    def patience_s(self) -> float:
+        """How long to wait before looking again."""
+        if self.deadline is None:
+            return POLL_S
+        return min(POLL_S, max(self.deadline - time.monotonic(), 0.0))
+
+
+class Queue:
+    """Requests that wait for something, the most urgent first. `condition` guards what they wait for."""
+
+    def __init__(self) -> None:
+        self.condition = threading.Condition()
+        self._waiting: list[tuple[int, float, int]] = []
+        self._arrivals = itertools.count()
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def wait(self, request: Request, attempt: Callable[[], T | None]) -> T:
+        """What `attempt` gives, once it is not None; it is tried, under the condition, for the first in the queue only.
+
+        Raises:
+            DeadlineExceeded, RequestCancelled: the request should not go on.
+        """
+        with self.condition:
+            if (problem := request.problem()) is not None:
+                raise problem
+            if not self._waiting and (found := attempt()) is not None:
+                return found
+            deadline = request.deadline if request.deadline is not None else float("inf")
+            ticket = (int(request.priority), deadline, next(self._arrivals))
+            heapq.heappush(self._waiting, ticket)
+            try:
+                while True:
+                    if self._waiting[0] == ticket and (found := attempt()) is not None:
+                        return found
+                    self.condition.wait(request.patience_s())
+                    if (problem := request.problem()) is not None:
+                        raise problem
+            finally:
+                self._waiting.remove(ticket)
+                heapq.heapify(self._waiting)
+                self.condition.notify_all()
+
 
 class Scheduler:
     """Gives turns. `turn` blocks until the engine is free and nothing more urgent waits."""
 
     def __init__(self) -> None:
-        self._condition = threading.Condition()
+        self._queue = Queue()
         self._busy = False
-        self._waiting: list[tuple[int, float, int]] = []
-        self._arrivals = itertools.count()
 
     @contextmanager
     def turn(self, request: Request) -> Iterator[None]:
         """Raises DeadlineExceeded or RequestCancelled where the request should not go on."""
-        self._acquire(request)
+        self._queue.wait(request, self._take)
         try:
             yield
         finally:
-            with self._condition:
+            with self._queue.condition:
                 self._busy = False
-                if self._waiting:
-                    self._condition.notify_all()
+                if len(self._queue):
+                    self._queue.condition.notify_all()
 
-    def _acquire(self, request: Request) -> None:
-        with self._condition:
-            if (problem := request.problem()) is not None:
-                raise problem
-            if not self._busy and not self._waiting:
-                self._busy = True
-                return
-            deadline = request.deadline if request.deadline is not None else float("inf")
-            ticket = (int(request.priority), deadline, next(self._arrivals))
-            heapq.heappush(self._waiting, ticket)
-            try:
-                while self._busy or self._waiting[0] != ticket:
-                    self._condition.wait(POLL_S)
-                    if (problem := request.problem()) is not None:
-                        raise problem
-                self._busy = True
-            finally:
-                self._waiting.remove(ticket)
-                heapq.heapify(self._waiting)
-                if not self._busy:
-                    self._condition.notify_all()
+    def _take(self) -> bool | None:
+        if self._busy:
+            return None
+        self._busy = True
+        return True

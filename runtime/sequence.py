@@ -16,24 +16,37 @@ from runtime.scheduler import Request, Scheduler
 from runtime.session import Decoder
 from runtime.timings import Timings, stopwatch
 
+MIN_CHUNK = 16
 
-@dataclass(frozen=True)
+
+@dataclass
 class Chunking:
-    """How a prompt is cut: at most `tokens` at once, so that working memory has a bound.
+    """How a prompt is cut, so that neither working memory nor the time of a turn is without a bound.
 
-    Over a float32 cache ONNX Runtime computes attention in tiles. Over any other it holds a float32 score for each
-    head (`scored_heads`, else 0), new token and cached token: chunks get smaller where these would pass
-    `attention_bytes`.
+    Attributes:
+        tokens: at most so many at once.
+        scored_heads: attention heads whose float32 scores, for each new token and the cache's whole capacity, are held
+            at once, up to `score_bytes`: those of a float16 cache. Over others ONNX Runtime works in tiles.
+        turn_s: how long somebody else may have to wait for a chunk, by the speed of the last one.
     """
 
-    scored_heads: int = 0
     tokens: int = 256
-    attention_bytes: int = 64 * 1024 * 1024
+    scored_heads: int = 0
+    score_bytes: int = 64 * 1024 * 1024
+    turn_s: float = 0.5
+    _tokens_per_s: float = 128.0
 
-    def size(self, past: int) -> int:
-        """Tokens of the next chunk behind `past` cached ones."""
-        score_bytes = max(4 * self.scored_heads * (past + self.tokens), 1)
-        return max(min(16, self.tokens), min(self.tokens, self.attention_bytes // score_bytes))
+    def size(self, capacity: int) -> int:
+        """Tokens of the next chunk."""
+        size = min(self.tokens, int(self._tokens_per_s * self.turn_s))
+        if self.scored_heads:
+            size = min(size, self.score_bytes // (4 * self.scored_heads * capacity))
+        return max(size, min(MIN_CHUNK, self.tokens))
+
+    def took(self, tokens: int, seconds: float) -> None:
+        """Take note of a chunk's time."""
+        if tokens >= MIN_CHUNK:
+            self._tokens_per_s = tokens / max(seconds, 1e-6)
 
 
 @dataclass
@@ -76,6 +89,7 @@ class Sequence:
         self._keys[: len(keys)] = keys
         self._past = 0
         self._pending: list[int] = []
+        self._closed = False
 
     @property
     def past(self) -> int:
@@ -86,6 +100,15 @@ class Sequence:
     def keys(self) -> npt.NDArray[np.int64]:
         """Keys of the tokens in the cache, `(past,)`."""
         return self._keys[: self._past]
+
+    @property
+    def text_keys(self) -> npt.NDArray[np.int64]:
+        """Keys of the whole text, a held token included."""
+        return np.concatenate([self.keys, np.asarray(self._pending, np.int64)])
+
+    def close(self) -> None:
+        """The cache is somebody else's from now on."""
+        self._closed = True
 
     def skip(self, tokens: int) -> None:
         """The cache holds the first `tokens` of the prompt already."""
@@ -107,15 +130,17 @@ class Sequence:
         """
         start = used = 0
         while start < len(ids):
-            stop = min(start + self._chunking.size(self._past), len(ids))
+            stop = min(start + self._chunking.size(self._entry.capacity), len(ids))
             part = None
             if is_image is not None and image_embeds is not None:
                 count = int(is_image[start:stop].sum())
                 part, used = image_embeds[used : used + count], used + count
             with self.turn(), stopwatch(self.timings, "prefill"):
+                began = time.perf_counter()
                 rows = self._decoder.prefill(
                     self._entry.cache, ids[start:stop], self._past, part, logits=stop == len(ids)
                 )
+                self._chunking.took(stop - start, time.perf_counter() - began)
             if len(rows):
                 self.logits = rows[0]
             self._past += stop - start
@@ -136,6 +161,8 @@ class Sequence:
 
     def hold(self, token: int) -> None:
         """A chosen token, to be taken by the next pass."""
+        if self._pending:
+            raise RuntimeError("a token is held already")
         self._pending = [token]
 
     @property
@@ -163,6 +190,8 @@ class Sequence:
     @contextmanager
     def turn(self) -> Iterator[None]:
         """The engine is this sequence's for one pass."""
+        if self._closed:
+            raise RuntimeError("the sequence has ended: its cache was given back")
         started = time.perf_counter()
         with self._scheduler.turn(self.request):
             self.timings.queue_ms += (time.perf_counter() - started) * 1e3

@@ -20,10 +20,15 @@ class KVCache(Protocol):
 
 
 class Decoder(Protocol):
-    """A decoder session. Its caches are its own: they may lie in a device's memory."""
+    """A decoder session. Its caches are its own: they may lie in a device's memory.
+
+    Besides `manifest.kv.bytes_per_token` for each token a cache takes `bytes_per_cache`.
+    """
+
+    bytes_per_cache: int
 
     def allocate(self, capacity: int) -> Any:
-        """A `KVCache` for `capacity` tokens; its bytes are `manifest.kv.bytes_per_token * capacity`."""
+        """A `KVCache` for `capacity` tokens."""
 
     def copy_prefix(self, source: Any, target: Any, length: int) -> None:
         """Copy the first `length` tokens of one cache to another."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import secrets
 import threading
 from collections import OrderedDict
 
@@ -13,6 +14,8 @@ from runtime.bundle import ImageSettings
 from runtime.chat import Prompt
 from runtime.session import Vision
 
+SECRET = secrets.token_bytes(16)
+"""Nobody who sends pictures can search for two that are taken for one."""
 Embeds = npt.NDArray[np.float32]
 
 
@@ -52,7 +55,7 @@ class VisionCache:
 
 def picture_digest(pixels: npt.NDArray[np.float32]) -> bytes:
     """Identity of a preprocessed picture: its shape and pixels."""
-    digest = hashlib.blake2b(repr(pixels.shape).encode(), digest_size=16)
+    digest = hashlib.blake2b(repr(pixels.shape).encode(), digest_size=16, key=SECRET)
     digest.update(np.ascontiguousarray(pixels).data)
     return digest.digest()
 

@@ -75,7 +75,10 @@ class GgufCheckpoint:
                     f"{path}: {tensor.name} is {kind}, which would have to be rounded a second time; "
                     f"supported: {supported}. Export the original weights instead"
                 )
-            self._tensors[canonical_name(tensor.name)] = tensor
+            name = canonical_name(tensor.name)
+            if name == tensor.name:
+                raise Unsupported(f"{path}: tensor {name} belongs to a network that Lineside does not express")
+            self._tensors[name] = tensor
 
     def _get(self, key: str, default: Any = None) -> Any:
         field = self._reader.get_field(key)
@@ -93,6 +96,8 @@ class GgufCheckpoint:
             ("llama.rope.scaling.type", "none"),
             ("llama.rope.dimension_count", head_dim),
             ("llama.expert_count", 0),
+            ("llama.attention.value_length", head_dim),
+            ("llama.attention.sliding_window", 0),
         ):
             if (found := self._get(key, supported)) != supported:
                 raise Unsupported(f"{self.path}: {key} = {found} is not supported; supported: {supported}")

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from export.checkpoint.source import Source
+from export.checkpoint.source import BlockFormat, Source
 from export.graph.kv import FLOAT_KV, KVFormat
 from export.graph.weights import Precision, Weight
 from export.graph.writer import MICROSOFT, GraphWriter
@@ -134,7 +134,8 @@ class OrtOps:
         precision: Precision,
         column_order: npt.NDArray[np.int64] | None = None,
     ) -> str:
-        groups = [(block, tuple(names)) for block, names in groupby(sources, self.source.block_format)]
+        block_format = self.source.block_format if precision != "float32" else _floats
+        groups = [(block, tuple(names)) for block, names in groupby(sources, block_format)]
         if len(groups) > 1:  # stacked matrices that are rounded differently
             sizes = [sum(self.source.shape(source)[0] for source in names) for _, names in groups]
             parts = [
@@ -276,3 +277,8 @@ class OrtOps:
     def join_patches(self, x: str, count: int, width: int) -> str:
         shape = self.graph.constant("joined_shape", [-1, count * width], np.int64)
         return self.graph.node("Reshape", [x, shape])[0]
+
+
+def _floats(_source: str) -> BlockFormat | None:
+    """A `block_format` for those who want float32 whatever the checkpoint holds."""
+    return None

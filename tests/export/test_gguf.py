@@ -13,6 +13,7 @@ from gguf import GGMLQuantizationType, GGUFWriter, quants
 from export.bundle_writer import PRECISIONS, export_bundle
 from export.checkpoint.ggml import GGML_FORMATS, dequantize_blocks
 from export.errors import MissingPart, Unsupported
+from runtime.bundle import open_bundle
 from runtime.chat import Message, Prompt
 from runtime.engine import Engine
 from runtime.errors import PicturesUnsupported
@@ -114,6 +115,26 @@ def test_a_language_model_takes_no_pictures(tmp_path: Path) -> None:
     prompt = engine.tokenizer.encode_chat([Message("user", (np.zeros((30, 30, 3), np.uint8), "What is it?"))])
     with pytest.raises(PicturesUnsupported, match="takes text only"), engine.sequence(prompt, reserve=1):
         pass
+
+
+@pytest.mark.parametrize("name", ["rope_freqs.weight", "blk.0.attn_q.bias", "blk.0.attn_q_norm.weight"])
+def test_a_tensor_that_the_network_does_not_use_is_refused(name: str, tmp_path: Path) -> None:
+    """Llama 3.1 keeps its rotary scaling in a tensor: left out, the model would be wrong without a word."""
+    writer = GGUFWriter(tmp_path / "other.gguf", "llama")
+    writer.add_tensor(name, np.ones(32, np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    with pytest.raises(Unsupported, match=name):
+        export_bundle(tmp_path / "other.gguf", tmp_path / "b")
+
+
+def test_float32_on_request(tmp_path: Path) -> None:
+    file = write_gguf(tmp_path, {"ffn_up": "Q4_K"})
+    bundle = export_bundle(file.path, tmp_path / "b", precisions=PRECISIONS["float32"])
+    assert set(open_bundle(bundle).manifest.quantization.values()) == {"float32"}
+    assert relative_error(logits(bundle), reference_logits(file.floats, IDS).astype(np.float32)) < 1e-4
 
 
 def test_what_would_be_rounded_twice_is_refused(tmp_path: Path) -> None:

@@ -111,7 +111,7 @@ def test_a_prompt_that_does_not_fit_is_refused(random_bundle: Path) -> None:
 
 
 def test_a_prompt_that_needs_too_much_memory_is_refused_before_it_is_taken(random_bundle: Path) -> None:
-    engine = Engine.open(random_bundle, threads=1, limits=Limits(kv_cache_bytes=50_000))
+    engine = Engine.open(random_bundle, threads=1, limits=Limits(kv_cache_bytes=120_000))
     long = [Message("user", ("word " * 100,))]
     with pytest.raises(KVBudgetExceeded, match=r"need 0\.\d MB of KV cache, the engine may use 0\.1 MB"):
         ask(engine, long)

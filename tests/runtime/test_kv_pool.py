@@ -58,8 +58,8 @@ def test_any_sequence_of_requests_is_answered_as_by_a_fresh_engine(
     float_bundle: Path, fresh_answers: dict[object, tuple[int, ...]], requests: list[object], caches: float
 ) -> None:
     fresh = Engine.open(float_bundle, threads=1)
-    per_token = fresh.bundle.manifest.kv.bytes_per_token
-    engine = Engine.open(float_bundle, threads=1, limits=Limits(kv_cache_bytes=int(caches * 256 * per_token)))
+    budget = int(caches * fresh.pool.cost(256))
+    engine = Engine.open(float_bundle, threads=1, limits=Limits(kv_cache_bytes=budget))
     for request in requests:
         asked = prompt(engine, *request)  # type: ignore[misc]
         if request not in fresh_answers:
@@ -96,8 +96,8 @@ def test_commands_keep_their_prefix_while_frames_come(float_bundle: Path) -> Non
 
 
 def test_the_least_recently_used_cache_goes_first(float_bundle: Path) -> None:
-    per_token = Engine.open(float_bundle, threads=1).bundle.manifest.kv.bytes_per_token
-    engine = Engine.open(float_bundle, threads=1, limits=Limits(kv_cache_bytes=2 * 256 * per_token))
+    budget = 2 * Engine.open(float_bundle, threads=1).pool.cost(256)
+    engine = Engine.open(float_bundle, threads=1, limits=Limits(kv_cache_bytes=budget))
     texts = ["".join(chr(97 + (i * step) % 26) + " " for i in range(40)) for step in (1, 3, 5)]
     prompts = [engine.tokenizer.encode_chat([Message("user", (text,))]) for text in texts]
     for asked in (prompts[0], prompts[1], prompts[0], prompts[2]):  # 1 is the oldest when 2 needs room
@@ -108,8 +108,8 @@ def test_the_least_recently_used_cache_goes_first(float_bundle: Path) -> None:
 
 
 def test_a_request_waits_for_room_until_its_deadline(float_bundle: Path) -> None:
-    per_token = Engine.open(float_bundle, threads=1).bundle.manifest.kv.bytes_per_token
-    engine = Engine.open(float_bundle, threads=1, limits=Limits(kv_cache_bytes=256 * per_token))
+    budget = Engine.open(float_bundle, threads=1).pool.cost(256)
+    engine = Engine.open(float_bundle, threads=1, limits=Limits(kv_cache_bytes=budget))
     asked = prompt(engine, 2, (), "Stop!")
     with engine.sequence(asked, reserve=ANSWER):
         late = Request(deadline=time.monotonic() + 0.2)
@@ -140,3 +140,33 @@ def test_a_picture_seen_before_is_not_embedded_again(float_bundle: Path, monkeyp
     assert len(looked) == 1
     answer(engine, prompt(engine, 0, (8,), "Look."))
     assert len(looked) == 2
+
+
+def test_a_growing_conversation_takes_its_prefix_to_larger_caches(float_bundle: Path) -> None:
+    """Each turn repeats all earlier ones; the budget holds one large cache, so the small one is copied and goes."""
+    fresh = Engine.open(float_bundle, threads=1)
+    engine = Engine.open(float_bundle, threads=1, limits=Limits(kv_cache_bytes=fresh.pool.cost(512)))
+    messages = []
+    reused_before = 0
+    for turn in range(6):
+        messages += [Message("user", (f"Part {turn}: " + "look at the left edge, then at the right one. " * 2,))]
+        asked = engine.tokenizer.encode_chat(messages)
+        fresh.pool.clear()
+        ids, reused = answer(engine, asked)
+        assert ids == answer(fresh, asked)[0]
+        assert reused >= reused_before
+        reused_before = reused
+        messages += [Message("assistant", ("noted",))]
+        assert engine.pool.statistics().bytes <= engine.pool.budget_bytes
+    assert reused_before > 256
+    assert engine.pool.statistics().evictions > 0
+
+
+def test_an_idle_cache_that_fits_is_taken_before_others_are_given_up(float_bundle: Path) -> None:
+    """The holder of the prefix is at hand: no other cache goes for it."""
+    budget = 2 * Engine.open(float_bundle, threads=1).pool.cost(256)
+    engine = Engine.open(float_bundle, threads=1, limits=Limits(kv_cache_bytes=budget))
+    for seed in range(4):
+        answer(engine, prompt(engine, 0, (seed,), ""))
+        answer(engine, prompt(engine, 2, (), f"Stop belt {seed}"))
+    assert engine.pool.statistics().evictions == 0
