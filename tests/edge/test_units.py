@@ -131,7 +131,7 @@ def test_a_deeply_nested_body_is_no_crash() -> None:
 def test_evidence_shows_the_boxes() -> None:
     picture = np.full((80, 120, 3), 30, np.uint8)
     inspection = Inspection(
-        "fail", 0.9, 0.9, (Defect("pitting", (20.0, 30.0, 60.0, 70.0)),), True, "stop", Timings(), Counts()
+        "fail", 0.9, 0.9, (Defect("pitting", (20.0, 30.0, 60.0, 70.0)),), "stop", Timings(), Counts()
     )
     drawn = draw(picture, inspection)
     assert drawn.shape == (80 + BANNER_PX, 120, 3)

@@ -13,6 +13,7 @@ from gguf import GGMLQuantizationType, GGUFWriter, quants
 from export.bundle_writer import PRECISIONS, export_bundle
 from export.checkpoint.ggml import GGML_FORMATS, dequantize_blocks
 from export.errors import MissingPart, Unsupported
+from export.graph.kv import KVDtype
 from runtime.bundle import open_bundle
 from runtime.chat import Message, Prompt
 from runtime.engine import Engine
@@ -159,11 +160,25 @@ def test_what_would_be_rounded_twice_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float16", 2e-3), ("int8", 0.03)])
-def test_kv_formats_cost_little(dtype: str, tolerance: float, tmp_path: Path) -> None:
+def test_kv_formats_cost_little(dtype: KVDtype, tolerance: float, tmp_path: Path) -> None:
+    """Through chunked prefill, passes over several tokens and a cache that was copied."""
     file = write_gguf(tmp_path, {})
-    plain = export_bundle(file.path, tmp_path / "plain", precisions=EXACT)
-    small = export_bundle(file.path, tmp_path / "small", precisions=EXACT, kv_dtype=dtype)  # type: ignore[arg-type]
-    manifests = [Engine.open(bundle).bundle.manifest.kv for bundle in (plain, small)]
-    assert manifests[0].bytes_per_token == manifests[1].bytes_per_token * (2 if dtype == "float16" else 4)
-    error = relative_error(logits(small), logits(plain))
-    assert 0 < error < tolerance
+    kinds: dict[str, KVDtype] = {"plain": "float32", "small": dtype}
+    plain, small = (
+        Engine.open(export_bundle(file.path, tmp_path / name, precisions=EXACT, kv_dtype=kind))
+        for name, kind in kinds.items()
+    )
+    sizes = [engine.bundle.manifest.kv.bytes_per_token for engine in (plain, small)]
+    assert sizes[0] == sizes[1] * (2 if dtype == "float16" else 4)
+    ids = np.random.default_rng(3).integers(100, 600, 400)
+    rows = []
+    for engine in (plain, small):
+        with engine.sequence(Prompt(ids[:300]), reserve=0) as sequence:
+            rows.append([sequence.logits.copy()])
+        with engine.sequence(Prompt(ids[:380]), reserve=10) as sequence:  # a larger cache: the first is copied
+            assert sequence.counts.reused == 299 or sequence.counts.reused == 300
+            rows[-1].append(sequence.logits.copy())
+            sequence.hold(int(ids[390]))
+            rows[-1] += list(sequence.decode_pass([int(token) for token in ids[391:396]]).copy())
+    for ours, exact in zip(rows[1], rows[0], strict=True):
+        assert 0 < relative_error(ours, exact) < tolerance
