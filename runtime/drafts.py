@@ -2,8 +2,8 @@
 followed the same words earlier in the prompt or the answer.
 
 A guess does not change what is generated: each of its tokens is accepted only where it is the one that is chosen from
-the logits before it. It changes how many tokens one pass over the weights yields. (A pass over several tokens adds up in
-another order than a pass over one: two tokens whose logits differ by no more than rounding may change places.)
+the logits before it. It changes how many tokens one pass over the weights yields. (A pass over several tokens adds up
+in another order than a pass over one: two tokens whose logits differ by no more than rounding may change places.)
 Source of the second kind: A. Saxena, prompt lookup decoding (2023).
 """
 

@@ -127,7 +127,6 @@ class OrtDecoder:
             total=np.zeros((), np.int32),
             no_image=np.zeros((1, manifest.hidden_size), np.float32) if manifest.image else None,
         )
-        self._run_options = ort.RunOptions()
 
     def allocate(self, capacity: int) -> OrtCache:
         return OrtCache(self._session, self._manifest, capacity, self._shared)
@@ -161,4 +160,4 @@ class OrtDecoder:
     def _run(self, binding: ort.IOBinding, past: int, length: int) -> None:
         self._shared.seqlens[0] = past + length - 1
         self._shared.total[()] = past + length
-        self._session.run_with_iobinding(binding, self._run_options)
+        self._session.run_with_iobinding(binding)
