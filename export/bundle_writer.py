@@ -99,7 +99,10 @@ def export_bundle(
     if target.exists():
         raise TargetExists(f"{target} exists already: remove it or choose another name")
     checkpoint, network = open_checkpoint(path)
-    return write_bundle(checkpoint, network, _tokenizer_path(path), path.name, target, precisions, kv_dtype, progress)
+    tokenizer_path = _tokenizer_path(path)
+    if isinstance(checkpoint, GgufCheckpoint):
+        _check_pieces(checkpoint, Tokenizer(tokenizer_path), tokenizer_path)
+    return write_bundle(checkpoint, network, tokenizer_path, path.name, target, precisions, kv_dtype, progress)
 
 
 def write_bundle(
@@ -271,6 +274,15 @@ def _check_tokenizer(network: NetworkConfig, tokenizer: Tokenizer, path: Path) -
     if -(-image.max_image_size // vision.patch_size) > vision.grid_size:
         sizes = f"max_image_size {image.max_image_size}, config.json image_size {vision.max_image_size}"
         raise Unsupported(f"{path} allows larger pictures than the tower: {sizes}")
+
+
+def _check_pieces(file: GgufCheckpoint, tokenizer: Tokenizer, path: Path) -> None:
+    """A GGUF file carries its vocabulary: the tokenizer beside it must have the same."""
+    for number, (own, stored) in enumerate(zip(tokenizer.token_bytes, file.pieces(), strict=False)):
+        if stored is not None and own and own != stored:
+            raise Unsupported(
+                f"{path} belongs to another model: token {number} is {own!r} there, {stored!r} in the file"
+            )
 
 
 def _check_disk(target: Path, needed: int) -> None:

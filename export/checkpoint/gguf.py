@@ -19,6 +19,8 @@ from export.network.config import DecoderConfig, NetworkConfig
 
 ARCHITECTURE = "llama"
 """What llama.cpp calls Mistral's and Llama's networks."""
+NORMAL_TOKEN = 1
+"""GGUF's token type; the others are control, unknown, user-defined, unused and byte tokens."""
 FLOAT_TYPES = ("F32", "F16", "BF16")
 ROW_CHUNK_ELEMENTS = 8 * 1024 * 1024
 NAMES = {
@@ -116,6 +118,13 @@ class GgufCheckpoint:
         )
         return NetworkConfig(ARCHITECTURE, decoder, None, image_token_id=-1)
 
+    def pieces(self) -> list[bytes | None]:
+        """The bytes of every token of a byte-level BPE, None for special ones; empty where there is no such list."""
+        if self._get("tokenizer.ggml.model", "none") != "gpt2" or self._token_order is not None:
+            return []
+        tokens, types = self._get("tokenizer.ggml.tokens"), self._get("tokenizer.ggml.token_type")
+        return [piece_bytes(token) if kind == NORMAL_TOKEN else None for token, kind in zip(tokens, types, strict=True)]
+
     def __contains__(self, name: str) -> bool:
         return name in self._tensors
 
@@ -178,6 +187,20 @@ class GgufCheckpoint:
     def stamp(self) -> str:
         status = self.path.stat()
         return json.dumps([self.path.name, status.st_size, status.st_mtime_ns])
+
+
+def piece_bytes(token: str) -> bytes:
+    """GPT-2's printable stand-ins for bytes, back to bytes."""
+    return bytes(STAND_INS[character] for character in token)
+
+
+def _stand_ins() -> dict[str, int]:
+    printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    rest = [byte for byte in range(256) if byte not in printable]
+    return {chr(byte): byte for byte in printable} | {chr(256 + i): byte for i, byte in enumerate(rest)}
+
+
+STAND_INS = _stand_ins()
 
 
 def canonical_name(stored: str) -> str:

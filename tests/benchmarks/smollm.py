@@ -17,7 +17,7 @@ import numpy.typing as npt
 from gguf import GGUFReader
 
 from export.bundle_writer import PRECISIONS, Precisions, write_bundle
-from export.checkpoint.gguf import GgufCheckpoint
+from export.checkpoint.gguf import GgufCheckpoint, piece_bytes
 from export.graph.kv import KVDtype
 
 FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -46,7 +46,7 @@ class SmolLM:
         self.path = path
         self._reader: Any = GGUFReader(path)
         tokens = self._reader.get_field("tokenizer.ggml.tokens").contents()
-        stored = {_gpt2_bytes(token): i + SPECIAL_TOKENS for i, token in enumerate(tokens[SPECIAL_TOKENS:])}
+        stored = {piece_bytes(token): i + SPECIAL_TOKENS for i, token in enumerate(tokens[SPECIAL_TOKENS:])}
         merged = [piece for piece in stored if len(piece) > 1]
         self.pieces = [*(bytes([byte]) for byte in range(BYTES)), *merged]
         ids = [*range(SPECIAL_TOKENS), *(stored.get(piece, 0) for piece in self.pieces)]
@@ -100,17 +100,3 @@ class SmolLM:
             "version": "v3",
         }
         return {"config": config, "vocab": vocab, "special_tokens": special}
-
-
-def _gpt2_bytes(token: str) -> bytes:
-    """GPT-2's printable stand-ins for bytes, back to bytes."""
-    return bytes(STAND_INS[character] for character in token)
-
-
-def _stand_ins() -> dict[str, int]:
-    printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
-    rest = [byte for byte in range(BYTES) if byte not in printable]
-    return {chr(byte): byte for byte in printable} | {chr(BYTES + i): byte for i, byte in enumerate(rest)}
-
-
-STAND_INS = _stand_ins()

@@ -12,6 +12,7 @@ from gguf import GGMLQuantizationType, GGUFWriter, quants
 
 from export.bundle_writer import PRECISIONS, export_bundle
 from export.checkpoint.ggml import GGML_FORMATS, dequantize_blocks
+from export.checkpoint.gguf import STAND_INS
 from export.errors import MissingPart, Unsupported
 from export.graph.kv import KVDtype
 from runtime.bundle import open_bundle
@@ -19,7 +20,9 @@ from runtime.chat import Message, Prompt
 from runtime.engine import Engine
 from runtime.errors import PicturesUnsupported
 from runtime.selftest import relative_error
+from runtime.tokenizer import Tokenizer
 from tests.support.gguf_files import HEAD_DIM, HEADS, HIDDEN, KV_HEADS, LAYERS, random_blocks, write_gguf
+from tests.support.tokenizers import write_small_tokenizer
 
 EXACT = dataclasses.replace(PRECISIONS["int4"], accuracy_level=0)
 IDS = np.asarray([5, 99, 300, 7, 612, 613, 42, 8, 99, 300, 401])
@@ -129,6 +132,16 @@ def test_a_tensor_that_the_network_does_not_use_is_refused(name: str, tmp_path: 
     writer.close()
     with pytest.raises(Unsupported, match=name):
         export_bundle(tmp_path / "other.gguf", tmp_path / "b")
+
+
+def test_the_tokenizer_must_have_the_file_s_vocabulary(tmp_path: Path) -> None:
+    write_small_tokenizer(tmp_path / "tekken.json")
+    characters = {byte: character for character, byte in STAND_INS.items()}
+    tokens = ["".join(characters[byte] for byte in piece) for piece in Tokenizer(tmp_path / "tekken.json").token_bytes]
+    export_bundle(write_gguf(tmp_path, {}, tokens=tokens).path, tmp_path / "same")
+    tokens[400] = "another"
+    with pytest.raises(Unsupported, match="belongs to another model: token 400 is"):
+        export_bundle(write_gguf(tmp_path, {}, tokens=tokens).path, tmp_path / "other")
 
 
 def test_float32_on_request(tmp_path: Path) -> None:

