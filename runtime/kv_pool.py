@@ -51,6 +51,8 @@ class PoolStatistics:
 class KVPool:
     """Lends caches. Every byte is accounted for before it is allocated.
 
+    (Where a prefix outgrows its cache and nothing else can go, the old cache is counted as gone while it is copied.)
+
     Args:
         bytes_per_token: of keys and values of all layers.
         budget_bytes: what all caches together may take; 0 for two of `context_length` tokens.
