@@ -35,6 +35,15 @@ answers may be longer. Every engine is opened for 4,096 tokens.
 
 """
 
+PASSES = """
+## Tokens in one decode pass
+
+What guesses cost, and what decoding several requests in one pass could gain at most (SmolLM2, context 128, logits for
+every token). Lineside does not batch requests: each has a cache of its own, and a station rarely decodes two answers
+at once.
+
+"""
+
 
 def write_report(results: Mapping[str, Any], path: Path) -> None:
     machine, quality = results["machine"], results["quality"]
@@ -78,9 +87,7 @@ def _alone(results: Mapping[str, Any]) -> str:
         for row in results["kv_formats"]
     ]
     text += _table(("format", "bytes a token", "lowest correlation", "same top token", "decode/s", "prefill/s"), rows)
-    text += "\n## Tokens in one decode pass\n\nWhat guesses cost, and what decoding several requests in one pass could gain at most (SmolLM2, context 128, logits for
-every token). Lineside does not batch requests: each has a cache of its own, and a station rarely decodes two answers at
-once; beside the time to verdict above, what a batch would save is small.\n\n"
+    text += PASSES
     text += _table(("tokens", "ms"), [(row["tokens"], f"{row['ms']:.2f}") for row in results["passes"]])
     text += "\n## Endings\n\nGreedy answers to 200 prompts that invite rambling, by why they ended:\n\n"
     reasons = ("stop", "length", "repetition")
