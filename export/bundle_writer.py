@@ -208,6 +208,7 @@ def _manifest(name: str, source: str, source_sha256: str, planned: Planned, toke
         num_attention_heads=decoder.num_attention_heads,
         intermediate_size=decoder.intermediate_size,
         vocab_size=decoder.vocab_size,
+        tied_embeddings=decoder.tied_embeddings,
         image_token_id=planned.network.image_token_id,
         kv=KVLayout(decoder.num_hidden_layers, decoder.num_key_value_heads, decoder.head_dim, "float32"),
         image=_image_settings(vision, tokenizer) if vision else None,

@@ -71,6 +71,7 @@ class Manifest:
     num_attention_heads: int
     intermediate_size: int
     vocab_size: int
+    tied_embeddings: bool
     image_token_id: int
     kv: KVLayout
     image: ImageSettings | None

@@ -12,16 +12,16 @@ from runtime.bundle import Manifest
 from runtime.sequence import Chunking
 from runtime.session import MAX_DECODE_TOKENS
 
-PROCESS_BYTES = 132_000_000
+PROCESS_BYTES = 150_000_000
 """Python, numpy, ONNX Runtime, mistral-common and llguidance, loaded and run once."""
 BYTES_PER_VOCABULARY_ENTRY = 1_200
 """Tokenizer and grammar engine keep every token several times over."""
-RESIDENT_FACTOR = 1.2
-"""Packed weights over their file: ONNX Runtime packs them anew, with a sum for each block."""
-EMBEDDING_FACTOR = 1.125
-"""Bytes a weight of the embedding table, which is read from the mapped file besides: 8 bits and a scale."""
-ARENA_FACTOR = 3
-"""The allocator grows in powers of two and keeps what it has."""
+RESIDENT_FACTOR = 1.14
+"""Matrices over their file: ONNX Runtime packs them anew, with a sum for each block."""
+EMBEDDING_BYTES = {"int4": 0.625, "int8": 1.125, "float32": 4.0}
+"""A weight of the embedding table, which is read from the mapped file, with its share of a scale."""
+TOWER_FACTOR = 2
+"""The tower's allocator grows in powers of two."""
 
 
 @dataclass(frozen=True)
@@ -43,22 +43,24 @@ class MemoryPlan:
 
 def plan_memory(manifest: Manifest, tokens: int) -> MemoryPlan:
     """The peak of a process that serves `tokens` tokens of KV cache and pictures of the largest size."""
-    weights = sum(entry.bytes for name, entry in manifest.files.items() if name.endswith(".data"))
-    table = int(EMBEDDING_FACTOR * manifest.vocab_size * manifest.hidden_size)
+    data = sum(entry.bytes for name, entry in manifest.files.items() if name.endswith(".data"))
+    table = int(EMBEDDING_BYTES[manifest.quantization["embedding"]] * manifest.vocab_size * manifest.hidden_size)
+    matrices = data if manifest.tied_embeddings else data - table
     per_token = manifest.kv.bytes_per_token
-    chunking = Chunking(scored_heads=manifest.num_attention_heads if manifest.kv.dtype == "float16" else 0)
+    heads = manifest.num_attention_heads if manifest.kv.dtype == "float16" else 0
+    chunking = Chunking(scored_heads=heads, turn_s=10.0)  # as long as nobody waits
     prefill = chunking.tokens * _activations(manifest.hidden_size, manifest.intermediate_size)
     prefill += 4 * chunking.scored_heads * chunking.size(tokens) * tokens
     parts = {
         "process": PROCESS_BYTES + BYTES_PER_VOCABULARY_ENTRY * manifest.vocab_size,
-        "weights": int(RESIDENT_FACTOR * weights) + table,
+        "weights": int(RESIDENT_FACTOR * matrices) + table,
         f"KV cache, {tokens} tokens of {per_token} bytes": tokens * per_token,
         "prefill": prefill + MAX_DECODE_TOKENS * manifest.vocab_size * 4,
     }
     if manifest.image is not None:
         image = manifest.image
         patches = (image.max_image_size // image.patch_size) ** 2
-        tower = patches * _activations(image.hidden_size, image.intermediate_size)
+        tower = TOWER_FACTOR * patches * _activations(image.hidden_size, image.intermediate_size)
         parts["vision, the largest picture"] = tower + 3 * image.max_image_size**2 * 4
     return MemoryPlan(parts, tokens * per_token, per_token)
 
@@ -70,4 +72,4 @@ def machine_bytes() -> int:
 
 def _activations(hidden_size: int, intermediate_size: int) -> int:
     """Float32 bytes a position: residual, norm, Q, K, V, attention; gate and up, their product."""
-    return ARENA_FACTOR * 4 * (6 * hidden_size + 3 * intermediate_size)
+    return 4 * (6 * hidden_size + 3 * intermediate_size)
