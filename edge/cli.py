@@ -165,6 +165,7 @@ def _read_picture(path: Path) -> Picture:
 
 def _ask(options: argparse.Namespace) -> int:
     from runtime.assistant import stream
+    from runtime.call_stream import TextDelta
     from runtime.chat import Message
     from runtime.engine import Engine
     from runtime.sampling import Sampling
@@ -174,7 +175,8 @@ def _ask(options: argparse.Namespace) -> int:
     started = time.perf_counter()
     pieces = stream(engine, messages, max_tokens=options.max_tokens, sampling=Sampling(options.temperature))
     for piece in pieces:
-        print(piece, end="", flush=True)
+        if isinstance(piece, TextDelta):
+            print(piece.text, end="", flush=True)
     print()
     answer, seconds = pieces.answer, time.perf_counter() - started
     tokens = f"{answer.counts.prompt} prompt tokens, {answer.counts.generated} answer tokens"

@@ -2,47 +2,67 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Self
 
+from runtime.call_stream import CallStream, Delta
+from runtime.canonical import CallIds, Canonical
 from runtime.chat import Message, Tool, ToolCall
 from runtime.decoding import FinishReason
 from runtime.engine import Engine
-from runtime.grammar import ToolChoice
 from runtime.sampling import Sampling
 from runtime.scheduler import Request
 from runtime.sequence import Counts
-from runtime.stream import TextStream
+from runtime.sequence import Sequence as EngineSequence
 from runtime.timings import Timings, stopwatch
 from runtime.tool_calls import parse_tool_calls
+from runtime.tool_grammar import ToolChoice
 
 DEFAULT_MAX_TOKENS = 256
+CALL_ID_TOKENS = 80
+"""Room for the ids that we put into the calls of a model before v13."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """Text, calls, or both. Calls are given only where generation came to its end."""
+    """Text, calls, or both. Calls are given only where generation came to its end.
+
+    Attributes:
+        ids: the answer's tokens as they stand in the cache. Those of its calls are what mistral-common writes for them.
+    """
 
     text: str
     calls: tuple[ToolCall, ...]
     finish_reason: FinishReason
     timings: Timings
     counts: Counts
+    ids: tuple[int, ...] = ()
+
+    def message(self) -> Message:
+        """The assistant's turn, to go on from."""
+        return Message("assistant", (self.text,) if self.text else (), self.calls)
 
 
-class AnswerStream(Iterator[str]):
-    """An answer under way: iterate over its pieces of text, then read `answer`.
+def tool_result(call: ToolCall, content: str) -> Message:
+    """What came of a call, for the model: any text, JSON where there is some."""
+    return Message("tool", (content,), tool_call_id=call.id)
 
-    Pieces are whole characters. A function call is no text; it is in `answer.calls`. While a stream is under way it
-    holds a KV cache: use it in a `with` block, or `close()` it, where you may leave early.
+
+class AnswerStream(Iterator[Delta]):
+    """An answer under way: iterate over its deltas, then read `answer`.
+
+    Text comes in whole characters; a call as its name, then pieces of its arguments. A call is complete, and may be
+    carried out, only when it is in `answer.calls`. While a stream is under way it holds a KV cache: use it in a `with`
+    block, or `close()` it, where you may leave early.
     """
 
-    def __init__(self, pieces: Iterator[str | Answer]) -> None:
+    def __init__(self, pieces: Iterator[Delta | Answer]) -> None:
         self._pieces = pieces
         self._answer: Answer | None = None
 
-    def __next__(self) -> str:
+    def __next__(self) -> Delta:
         piece = next(self._pieces)
         if isinstance(piece, Answer):
             self._answer = piece
@@ -116,44 +136,48 @@ def _pieces(
     max_tokens: int,
     sampling: Sampling | None,
     request: Request | None,
-) -> Iterator[str | Answer]:
-    """Pieces of text, then the answer."""
+) -> Iterator[Delta | Answer]:
+    """Deltas, then the answer."""
     preprocess = Timings()
     with stopwatch(preprocess, "preprocess"):
         prompt = engine.tokenizer.encode_chat(messages, tools)
         constraint = engine.grammars.tools(tools, tool_choice) if tools else None
-    room = max(min(max_tokens, engine.capacity - len(prompt.ids)), 1)
+    tokenizer = engine.tokenizer
+    extra = CALL_ID_TOKENS if tools and tokenizer.calls_with_ids else 0
+    room = max(min(max_tokens + extra, engine.capacity - len(prompt.ids)), 1)
     with engine.sequence(prompt, reserve=room, request=request) as sequence:
         sequence.timings.preprocess_ms = preprocess.preprocess_ms
-        decoding = engine.decode(sequence, max_tokens=max_tokens, sampling=sampling, constraint=constraint)
-        text = TextStream(engine.tokenizer)
-        ids: list[int] = []
-        calling, marker = False, engine.tokenizer.special_id("[TOOL_CALLS]")
+        call_ids = CallIds()
+        decoding = engine.decode(
+            sequence,
+            max_tokens=max_tokens,
+            sampling=sampling,
+            constraint=constraint,
+            canonical=Canonical(tokenizer, call_ids) if tools else None,
+        )
+        deltas = CallStream(tokenizer, call_ids)
         for token in decoding:
-            ids.append(token)
-            if token == marker and not calling:
-                calling = True
-                if piece := text.finish():
-                    yield piece
-            if not calling and (piece := text.push(token)):
-                yield piece
-        if not calling and (piece := text.finish()):
-            yield piece
+            yield from deltas.push(token)
+        yield from deltas.finish()
+        ids = tuple(sequence.text_keys[len(prompt.ids) :].tolist())
         reason = decoding.finish_reason or "stop"
-        answer = _answer(engine, tuple(ids), reason, sequence.timings, sequence.counts)
+        answer = _answer(engine, ids, reason, sequence, call_ids)
     yield answer
 
 
-def _answer(engine: Engine, ids: tuple[int, ...], reason: FinishReason, timings: Timings, counts: Counts) -> Answer:
+def _answer(
+    engine: Engine, ids: tuple[int, ...], reason: FinishReason, sequence: EngineSequence, call_ids: CallIds
+) -> Answer:
     calls: tuple[ToolCall, ...] = ()
     if reason == "stop":
-        text, calls = parse_tool_calls(engine.tokenizer, ids)
+        text, parsed = parse_tool_calls(engine.tokenizer, ids)
+        calls = tuple(dataclasses.replace(call, id=call_ids[index]) for index, call in enumerate(parsed))
     else:
         text = engine.tokenizer.decode(_before_calls(engine, ids))
-    return Answer(text.strip(), calls, reason, timings, counts)
+    return Answer(text.strip(), calls, reason, sequence.timings, sequence.counts, ids)
 
 
 def _before_calls(engine: Engine, ids: tuple[int, ...]) -> tuple[int, ...]:
     """The free text of an answer that was cut off; half a call is not shown to anybody."""
-    marker = engine.tokenizer.special_id("[TOOL_CALLS]")
+    marker = engine.tokenizer.tool_calls_id
     return ids[: ids.index(marker)] if marker in ids else ids

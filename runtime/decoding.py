@@ -14,12 +14,14 @@ from typing import Literal, Self
 import numpy as np
 import numpy.typing as npt
 
+from runtime.canonical import Canonical
 from runtime.drafts import Drafter
 from runtime.errors import DeadlineExceeded, RequestCancelled
 from runtime.grammar import Constraint
 from runtime.loop_guard import LoopGuard
 from runtime.sampling import Sampler, Sampling
 from runtime.sequence import Sequence
+from runtime.session import MAX_DECODE_TOKENS
 
 FinishReason = Literal["stop", "length", "repetition", "deadline", "cancelled"]
 
@@ -28,6 +30,7 @@ class Decoding(Iterator[int]):
     """Generated tokens, one after the other, without the end token. Made by `Engine.decode`.
 
     Args:
+        canonical: keeps the tokens of calls as the tokenizer writes them; what is yielded is what was chosen.
         draft: False for one token a pass; the tokens are the same.
 
     Attributes:
@@ -48,10 +51,11 @@ class Decoding(Iterator[int]):
         max_tokens: int,
         sampling: Sampling,
         constraint: Constraint | None,
+        canonical: Canonical | None = None,
         draft: bool = True,
     ) -> None:
         self.finish_reason: FinishReason | None = None
-        self._sequence, self._constraint = sequence, constraint
+        self._sequence, self._constraint, self._canonical = sequence, constraint, canonical
         self._vocab_size = vocab_size  # of the tokenizer: a checkpoint may pad its vocabulary beyond it
         self._eos_id = eos_id
         self._sampler = Sampler(sampling, vocab_size)
@@ -61,7 +65,7 @@ class Decoding(Iterator[int]):
         self._rows: npt.NDArray[np.float32] = sequence.logits[None]
         self._draft: list[int] = []
         # The row of the next token's logits; len(draft) + 1 when they are used up.
-        self._at = 1 if sequence.holding else 0
+        self._at = 1 if sequence.held else 0
 
     def __iter__(self) -> Self:
         return self
@@ -76,10 +80,10 @@ class Decoding(Iterator[int]):
             timings.decode_ms += elapsed_ms - (timings.queue_ms - queued)
 
     def _next(self) -> int:
-        if self.finish_reason is None:
-            self.finish_reason = self._ended()
         if self.finish_reason is not None:
             raise StopIteration
+        if (ended := self._ended()) is not None:
+            return self._stop(ended)
         if self._at > len(self._draft):
             try:
                 self._run_pass()
@@ -98,7 +102,7 @@ class Decoding(Iterator[int]):
     def _ended(self) -> FinishReason | None:
         if self._constraint is not None and self._constraint.finished:
             return "stop"
-        if self._left <= 0:
+        if self._left <= 0 or self._sequence.past + self._sequence.held >= self._sequence.limit:
             return "length"
         problem = self._sequence.request.problem()
         if problem is None:
@@ -107,13 +111,24 @@ class Decoding(Iterator[int]):
 
     def _stop(self, reason: FinishReason) -> int:
         self.finish_reason = reason
+        self._finish()
         raise StopIteration
+
+    def _finish(self) -> None:
+        """Complete calls stand as the tokenizer writes them."""
+        if self._canonical is None or self.finish_reason != "stop":
+            return
+        before = len(self._canonical.tail)
+        tokens = self._canonical.finish()
+        if tokens is not None:
+            self._put(before, tokens)
 
     def _run_pass(self) -> None:
         self._draft = []
         if self._drafter is not None:
-            room = min(self._left, self._sequence.limit - self._sequence.past) - 1
-            self._draft = self._drafter.propose(self._constraint, room)
+            held = self._sequence.held
+            room = min(self._left - 1, self._sequence.limit - self._sequence.past - held, MAX_DECODE_TOKENS - held)
+            self._draft = self._drafter.propose(self._constraint, max(room, 0))
         self._rows = self._sequence.decode_pass(self._draft)
         self._at = 0
 
@@ -124,6 +139,11 @@ class Decoding(Iterator[int]):
             self._drafter.append(token)
         self._left -= 1
         self._sequence.counts.generated += 1
+        replaced = self._canonicalize(token)
+        if self._guard.looping(token) and not (self._constraint is not None and self._constraint.finished):
+            self.finish_reason = "repetition"
+        if replaced:
+            return
         if self._at < len(self._draft) and token == self._draft[self._at]:
             self._sequence.accept(token)
             self._at += 1
@@ -132,5 +152,16 @@ class Decoding(Iterator[int]):
                 self._drafter.report(len(self._draft), self._at)
             self._sequence.hold(token)
             self._at = len(self._draft) + 1
-        if self._guard.looping(token) and not (self._constraint is not None and self._constraint.finished):
-            self.finish_reason = "repetition"
+
+    def _canonicalize(self, token: int) -> bool:
+        """True where other tokens, with the same text, stand in the place of the last ones and this one."""
+        before = len(self._canonical.tail) if self._canonical is not None else 0
+        tokens = self._canonical.push(token) if self._canonical is not None else None
+        return tokens is not None and self._put(before, tokens)
+
+    def _put(self, count: int, tokens: list[int]) -> bool:
+        if not self._sequence.replace(count, tokens):
+            self._canonical = None  # there is no room: the tokens stay as they were chosen
+            return False
+        self._at, self._draft = 1, []
+        return True

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from runtime.bundle import Bundle, open_bundle
+from runtime.canonical import Canonical
 from runtime.chat import Prompt
 from runtime.decoding import Decoding, FinishReason
 from runtime.errors import NotFinite, PicturesUnsupported, PromptTooLong
@@ -171,6 +172,7 @@ class Engine:
         max_tokens: int,
         sampling: Sampling | None = None,
         constraint: Constraint | None = None,
+        canonical: Canonical | None = None,
         draft: bool = True,
     ) -> Decoding:
         """Iterate over the tokens that follow; see `Decoding`."""
@@ -181,6 +183,7 @@ class Engine:
             max_tokens=max_tokens,
             sampling=sampling or Sampling(),
             constraint=constraint,
+            canonical=canonical,
             draft=draft,
         )
 

@@ -4,28 +4,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import llguidance
 import numpy as np
 import numpy.typing as npt
 from llguidance.numpy import allocate_token_bitmask, fill_next_token_bitmask
-from mistral_common.guidance.grammar_factory import GrammarFactory
 from mistral_common.guidance.tokenizer import from_mistral_tokenizer
-from mistral_common.protocol.instruct.tool_calls import ToolChoiceEnum
 
 from runtime.chat import Tool
 from runtime.errors import GrammarError, GrammarTooLarge, Unsatisfiable
-from runtime.tokenizer import Tokenizer, to_mistral_tool
+from runtime.json_schema import Lowered, Schema, UnsupportedKeyword, lower
+from runtime.tokenizer import Tokenizer
+from runtime.tool_grammar import SPACED, ToolChoice, lower_parameters, tool_grammar
 
 COMPACT = {"whitespace_flexible": False, "item_separator": ",", "key_separator": ":"}
 """Inspection answers: no byte more than needed."""
-SPACED = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
-"""Arguments of calls: as `json.dumps` writes them, so that a call re-encodes to the same tokens."""
-
-MAX_SCHEMA_BYTES = 256 * 1024
-
-ToolChoice = Literal["auto", "required", "none"]
 
 
 class Constraint:
@@ -78,48 +72,60 @@ class Grammars:
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
-        mistral = tokenizer.mistral
-        self._factory = GrammarFactory(mistral) if GrammarFactory.is_supported(mistral) else None
-        self._llg_tokenizer = self._factory.llg_tokenizer if self._factory else from_mistral_tokenizer(mistral)
+        self._llg_tokenizer = from_mistral_tokenizer(tokenizer.mistral)
         self._compiled: dict[str, llguidance.LLMatcher] = {}
 
-    def json(self, schema: Mapping[str, Any]) -> Constraint:
-        """Compact JSON that satisfies `schema`.
+    def json(self, schema: Schema, subject: str = "the schema") -> Constraint:
+        """Compact JSON that satisfies `schema` (draft 2020-12); `subject` begins the messages of errors.
 
         Raises:
-            GrammarTooLarge: more than `MAX_SCHEMA_BYTES`, nested too deeply, or over llguidance's limits.
+            UnsupportedKeyword: a keyword that cannot be enforced, with the path to it.
+            GrammarTooLarge: the schema is too long, nested too deeply, or over llguidance's limits.
             Unsatisfiable: no JSON satisfies the schema.
-            GrammarError: llguidance cannot express the schema.
+            GrammarError: the schema is not JSON.
         """
-        _check_size(schema)
-        return self._constraint(llguidance.LLMatcher.grammar_from_json_schema({**schema, "x-guidance": COMPACT}))
+        return self._json(lower(schema, subject), COMPACT, subject)
 
     def tools(self, tools: Sequence[Tool], choice: ToolChoice = "auto") -> Constraint:
         """Text or calls of these tools, each call with arguments that satisfy the tool's parameters.
 
         Raises:
-            GrammarError: a schema that cannot be expressed, or a tokenizer before v11, whose call format
-                mistral-common has no grammar for.
+            GrammarError: see `runtime.tool_grammar`.
         """
-        factory = self._factory
-        if factory is None:
-            raise GrammarError(f"tokenizer {self._tokenizer.version}: function calls need Tekken v11 or later")
-        for tool in tools:
-            _check_size(tool.parameters)
-        bound = [
-            to_mistral_tool(Tool(tool.name, tool.description, {**tool.parameters, "x-guidance": SPACED}))
-            for tool in tools
-        ]
-        lark = factory.get_lark_from_jinja(
-            template=factory.select_jinja_template(),
-            mode=ToolChoiceEnum(choice if tools else "none"),
-            tools=bound,
-            json_schema=None,
-            parallel_tool_calls=True,
-            json_only=False,
-            force_tool_names=False,
-        )
-        return self._constraint(json.dumps({"grammars": [{"lark_grammar": lark}]}))
+        grammar = json.dumps({"grammars": [{"lark_grammar": tool_grammar(self._tokenizer, tools, choice)}]})
+        if grammar not in self._compiled:
+            for tool in tools:  # one by one first: an error then says whose it is, and where
+                self._json(lower_parameters(tool), SPACED, f"the parameters of {tool.name}")
+        return self._constraint(grammar)
+
+    def _json(self, lowered: Lowered, options: Mapping[str, Any], subject: str) -> Constraint:
+        try:
+            return self._constraint(_json_grammar(lowered.schema, options))
+        except GrammarError as error:
+            path, culprit = self._culprit(lowered, options) or ("#", error)
+            if type(culprit) is GrammarError:
+                raise UnsupportedKeyword(path, str(culprit), subject) from None
+            raise type(culprit)(f"{subject} at {path}: {culprit}") from None
+
+    def _culprit(self, lowered: Lowered, options: Mapping[str, Any]) -> tuple[str, GrammarError] | None:
+        """The innermost part of a schema that the grammar engine refuses by itself, and the keyword that it is for."""
+        for path, part in lowered.parts:
+            problem = self._problem(lowered.part(part), options)
+            if problem is None:
+                continue
+            for key in sorted(part, key="type".__eq__):
+                without = {other: value for other, value in part.items() if other != key}
+                if self._problem(lowered.part(without), options) is None:
+                    return f"{path}/{key}", problem
+            return path, problem
+        return None
+
+    def _problem(self, schema: Mapping[str, Any], options: Mapping[str, Any]) -> GrammarError | None:
+        try:
+            self._constraint(_json_grammar(schema, options))
+        except GrammarError as error:
+            return error
+        return None
 
     def _constraint(self, grammar: str) -> Constraint:
         matcher = self._compiled.get(grammar)
@@ -128,30 +134,26 @@ class Grammars:
             if not matcher.is_error():
                 trial = matcher.deep_copy()
                 trial.compute_bitmask()  # a schema that only refers to itself is found here
+                if trial.is_stopped() and not trial.is_error() and not matcher.is_accepting():
+                    raise GrammarError("it can never be finished: it refers to itself without an end")
                 _raise_problem(trial)
             _raise_problem(matcher)
             self._compiled[grammar] = matcher
         return Constraint(matcher.deep_copy(), self._tokenizer.vocab_size)
 
 
-def _check_size(schema: Mapping[str, Any]) -> None:
-    try:
-        size = len(json.dumps(schema))
-    except RecursionError:
-        raise GrammarTooLarge("the schema is nested too deeply") from None
-    except (TypeError, ValueError) as error:
-        raise GrammarError(f"the schema is not JSON: {error}") from error
-    if size > MAX_SCHEMA_BYTES:
-        raise GrammarTooLarge(f"the schema has {size} bytes, at most {MAX_SCHEMA_BYTES} are taken: split it up")
+def _json_grammar(schema: Mapping[str, Any], options: Mapping[str, Any]) -> str:
+    grammar: str = llguidance.LLMatcher.grammar_from_json_schema({**schema, "x-guidance": options})
+    return grammar
 
 
 def _raise_problem(matcher: llguidance.LLMatcher) -> None:
     """Raise what llguidance found wrong with a grammar, if anything."""
     if not matcher.is_error():
         return
-    problem = " ".join(matcher.get_error().split())
+    problem = " ".join(matcher.get_error().split()).partition("<state>")[0].strip()
     if "nsatisfiable" in problem:
-        raise Unsatisfiable(f"nothing can satisfy the schema: {problem}")
+        raise Unsatisfiable(f"nothing can satisfy it ({problem})")
     if "too " in problem or "limit" in problem:
-        raise GrammarTooLarge(f"the schema is over the limits of the grammar engine: {problem}")
-    raise GrammarError(f"the schema cannot be turned into a grammar: {problem}")
+        raise GrammarTooLarge(f"it is over the limits of the grammar engine ({problem})")
+    raise GrammarError(f"it cannot be turned into a grammar ({problem})")

@@ -13,10 +13,11 @@ import numpy.typing as npt
 from runtime.errors import PromptTooLong
 from runtime.kv_pool import Entry
 from runtime.scheduler import Request, Scheduler
-from runtime.session import Decoder
+from runtime.session import MAX_DECODE_TOKENS, Decoder
 from runtime.timings import Timings, stopwatch
 
 MIN_CHUNK = 16
+MAX_HELD = MAX_DECODE_TOKENS // 2
 
 
 @dataclass
@@ -159,28 +160,50 @@ class Sequence:
         self._keys[self._past : self._past + len(tokens)] = tokens
         self.prefill(tokens)
 
-    def hold(self, token: int) -> None:
-        """A chosen token, to be taken by the next pass."""
+    def hold(self, *tokens: int) -> None:
+        """Chosen tokens, to be taken by the next pass."""
         if self._pending:
-            raise RuntimeError("a token is held already")
-        self._pending = [token]
+            raise RuntimeError("tokens are held already")
+        self._pending = list(tokens)
+
+    def replace(self, count: int, tokens: list[int]) -> bool:
+        """Let `tokens` stand, the last of them held, where the last `count` are; False where they do not fit."""
+        text = self.text_keys
+        start = len(text) - count
+        if start + len(tokens) > self.limit:
+            return False
+        kept = 0
+        for old, new in zip(text[start : self._past], tokens[:-1], strict=False):
+            if old != new:
+                break
+            kept += 1
+        self._past, self._pending = min(start + kept, self._past), []
+        self._pending = tokens[kept:]
+        return True
 
     @property
-    def holding(self) -> bool:
-        return bool(self._pending)
+    def held(self) -> int:
+        """How many tokens wait for the next pass."""
+        return len(self._pending)
 
     def decode_pass(self, draft: list[int]) -> npt.NDArray[np.float32]:
-        """Append the held token and run a draft behind it; logits `(1 + len(draft), vocab)`.
+        """Append the held tokens and run a draft behind them; logits `(1 + len(draft), vocab)` from the last held on.
 
         Raises:
             DeadlineExceeded, RequestCancelled: before the pass.
         """
+        if len(self._pending) > MAX_HELD:
+            last = self._pending.pop()
+            self.extend(np.empty(0, np.int64))
+            self._pending = [last]
         with self.turn():
             rows = self._decoder.decode(self._entry.cache, [*self._pending, *draft], self._past)
-        self.accept(self._pending[0])
+        first = len(self._pending) - 1
+        for token in self._pending:
+            self.accept(token)
         self._pending = []
         self.counts.passes += 1
-        return rows
+        return rows[first:]
 
     def accept(self, token: int) -> None:
         """The last pass has written this token behind the others, and it stays."""

@@ -49,6 +49,11 @@ class Tokenizer:
         pieces = ((self._inner.id_to_piece(i), i) for i in range(self._inner.num_special_tokens))
         self._special_ids: dict[str, int] = dict(pieces)
         self.image_config: ImageConfig | None = self._inner.image
+        version = int(self.version[1:].partition("m")[0])
+        self.named_calls = version >= 11
+        """Each call stands behind a token of its own; older models write a JSON list."""
+        self.text_before_calls = version >= 7
+        self.calls_with_ids = version < 13
 
     def special_id(self, name: str) -> int | None:
         """The id of a special token such as `[IMG]`, or None where this vocabulary lacks it."""
@@ -89,15 +94,16 @@ class Tokenizer:
         piece = self._inner.id_to_byte_piece
         return [b""] * special + [piece(i, SpecialTokenPolicy.RAISE) for i in range(special, self.vocab_size)]
 
-    @cached_property
-    def tool_calls_id(self) -> int:
-        return self._require(SpecialTokens.tool_calls.value)
+    @property
+    def tool_calls_id(self) -> int | None:
+        """The token behind which calls stand; None where models with this tokenizer cannot call."""
+        return self.special_id(SpecialTokens.tool_calls.value)
 
-    def _require(self, name: str) -> int:
-        token = self.special_id(name)
-        if token is None:
-            raise BundleFormat(f"the tokenizer has no {name} token, so this model cannot call functions")
-        return token
+    def encode_answer(self, text: str, calls: Sequence[ToolCall] = ()) -> npt.NDArray[np.int64]:
+        """The tokens `(T,)` of an assistant's turn, without the end token, as a later prompt will hold them."""
+        message = _to_mistral(Message("assistant", (text,) if text else (), tuple(calls)))
+        tokens = self.mistral.instruct_tokenizer.encode_assistant_message(message, is_before_last_user_message=False)
+        return np.asarray(tokens[:-1], dtype=np.int64)
 
 
 def _to_mistral(message: Message) -> Any:

@@ -1,4 +1,4 @@
-"""Function calls in Mistral's formats: writing one as tokens, and reading calls from generated tokens.
+"""Function calls in Mistral's formats: reading them from generated tokens.
 
 v3 and v7 write `[TOOL_CALLS]` and a JSON list; v11 `[TOOL_CALLS]name[CALL_ID]id[ARGS]{...}` for each call, v13 the
 same without the id. Both forms of the newer format are accepted, since models write either.
@@ -7,13 +7,11 @@ same without the id. Both forms of the newer format are accepted, since models w
 from __future__ import annotations
 
 import json
+import math
 import secrets
 import string
 from collections.abc import Sequence
 from typing import Any
-
-import numpy as np
-import numpy.typing as npt
 
 from runtime.chat import ToolCall
 from runtime.errors import AnswerError
@@ -28,34 +26,46 @@ def new_call_id() -> str:
     return "".join(secrets.choice(ID_ALPHABET) for _ in range(ID_LENGTH))
 
 
-def has_named_calls(tokenizer: Tokenizer) -> bool:
-    """True for v11 and later: each call stands behind a token of its own."""
-    return int(tokenizer.version[1:].partition("m")[0]) >= 11
-
-
-def encode_tool_call(tokenizer: Tokenizer, call: ToolCall) -> npt.NDArray[np.int64]:
-    """The tokens `(T,)` that a model writes for one call, in a v13 tokenizer's format."""
-    args_id = tokenizer.special_id("[ARGS]")
-    arguments = json.dumps(dict(call.arguments), ensure_ascii=False)
-    name = tokenizer.encode_text(call.name)
-    return np.asarray([tokenizer.tool_calls_id, *name, args_id, *tokenizer.encode_text(arguments)], dtype=np.int64)
-
-
 def parse_tool_calls(tokenizer: Tokenizer, ids: Sequence[int]) -> tuple[str, tuple[ToolCall, ...]]:
     """Split generated token ids into free text and the calls that follow it.
 
     Raises:
-        AnswerError: a call is not in the tokenizer's format.
+        AnswerError: a call is not in the tokenizer's format, or its arguments are no JSON that others could read.
     """
-    marker = tokenizer.special_id("[TOOL_CALLS]")
+    marker = tokenizer.tool_calls_id
     ids = [int(token) for token in ids if token != tokenizer.eos_id]
     if marker is None or marker not in ids:
         return tokenizer.decode(ids), ()
     first = ids.index(marker)
     text, rest = tokenizer.decode(ids[:first]), ids[first + 1 :]
-    if not has_named_calls(tokenizer):
+    if not tokenizer.named_calls:
         return text, _parse_list(tokenizer.decode(rest))
     return text, tuple(_parse_named(tokenizer, part) for part in _split(rest, marker))
+
+
+def load_json(text: str) -> Any:
+    """JSON that every parser reads alike.
+
+    Raises:
+        ValueError: not JSON, NaN, a number beyond a float's range, half a surrogate pair, nested too deeply.
+    """
+    try:
+        value = json.loads(text, parse_float=_finite, parse_constant=_refuse)
+        json.dumps(value, ensure_ascii=False).encode()
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    return value
+
+
+def _finite(digits: str) -> float:
+    value = float(digits)
+    if not math.isfinite(value):
+        raise ValueError(f"{digits} is beyond a number's range")
+    return value
+
+
+def _refuse(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
 
 
 def _split(ids: list[int], marker: int) -> list[list[int]]:
@@ -84,19 +94,19 @@ def _parse_named(tokenizer: Tokenizer, ids: list[int]) -> ToolCall:
 
 def _parse_list(text: str) -> tuple[ToolCall, ...]:
     try:
-        items = json.loads(text)
+        items = load_json(text)
         return tuple(
             ToolCall(str(item.get("id") or new_call_id()), str(item["name"]), dict(item["arguments"])) for item in items
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise AnswerError(f"not a JSON list of calls: {text!r}") from error
+        raise AnswerError(f"not a JSON list of calls ({error}): {text!r}") from error
 
 
 def _arguments(text: str) -> dict[str, Any]:
     try:
-        value = json.loads(text)
+        value = load_json(text)
     except ValueError as error:
-        raise AnswerError(f"arguments that are not JSON: {text!r}") from error
+        raise AnswerError(f"arguments that are not JSON ({error}): {text!r}") from error
     if not isinstance(value, dict):
         raise AnswerError(f"arguments that are not a JSON object: {text!r}")
     return value

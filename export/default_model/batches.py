@@ -12,7 +12,6 @@ from export.default_model.ballscrew import TASK, Example
 from export.default_model.commands import NO_TOOL_TEXT, Command, command_messages
 from runtime.inspection import ANSWER_PREFIX, format_answer
 from runtime.tokenizer import Tokenizer
-from runtime.tool_calls import encode_tool_call
 
 IGNORE = -100
 VERDICT_WEIGHT = 4.0
@@ -54,7 +53,7 @@ def command_batch(commands: Sequence[Command], tokenizer: Tokenizer) -> Batch:
     digits = np.asarray([tokenizer.encode_text(str(digit))[0] for digit in range(10)])
     for command in commands:
         prompt = tokenizer.encode_chat(command_messages(command.text), command.tools)
-        body = encode_tool_call(tokenizer, command.call) if command.call else tokenizer.encode_text(NO_TOOL_TEXT)
+        body = tokenizer.encode_answer("" if command.call else NO_TOOL_TEXT, (command.call,) if command.call else ())
         target = np.asarray([*body, tokenizer.eos_id], np.int64)
         weights = np.where(np.isin(target, digits), DIGIT_WEIGHT, 1.0).astype(np.float32)
         rows.append((prompt.ids, target, weights))

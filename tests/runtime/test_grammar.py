@@ -13,14 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from export.bundle_writer import export_bundle
-from runtime.assistant import ask
-from runtime.chat import Message, Tool
+from runtime.chat import Tool
 from runtime.engine import Engine
 from runtime.errors import GrammarError, GrammarTooLarge, Unsatisfiable
 from runtime.inspection import InspectionTask
 from runtime.inspector import Inspector, Thresholds
 from runtime.sampling import Sampling
-from runtime.tool_calls import encode_tool_call, parse_tool_calls
 from tests.support.checkpoints import copy_checkpoint
 
 TOOLS = [
@@ -36,30 +34,6 @@ TOOLS = [
         },
     ),
 ]
-SCHEMAS = {tool.name: tool.parameters for tool in TOOLS}
-
-
-@settings(max_examples=25, deadline=None)
-@given(st.integers(0, 10_000))
-def test_random_weights_emit_valid_calls_only(random_engine: Engine, seed: int) -> None:
-    """At a temperature of 3 the model babbles: each call still names a tool, has valid arguments, and re-encodes."""
-    answer = ask(
-        random_engine,
-        [Message("user", ("Do something.",))],
-        TOOLS,
-        tool_choice="required",
-        max_tokens=120,
-        sampling=Sampling(3.0, seed),
-    )
-    if answer.finish_reason != "stop":
-        assert answer.calls == ()
-        return
-    assert answer.calls
-    for call in answer.calls:
-        jsonschema.validate(dict(call.arguments), SCHEMAS[call.name])
-        tokens = encode_tool_call(random_engine.tokenizer, call).tolist()
-        (again,) = parse_tool_calls(random_engine.tokenizer, tokens)[1]
-        assert (again.name, again.arguments) == (call.name, call.arguments)
 
 
 @settings(max_examples=20, deadline=None)
@@ -92,36 +66,19 @@ def test_inspection_text_satisfies_the_schema(random_engine: Engine) -> None:
             jsonschema.validate(json.loads(random_engine.tokenizer.decode(generation.ids)), schema)
 
 
-def test_tool_choice_none_calls_nothing(random_engine: Engine) -> None:
-    for seed in range(5):
-        answer = ask(
-            random_engine,
-            [Message("user", ("Stop!",))],
-            TOOLS,
-            tool_choice="none",
-            max_tokens=40,
-            sampling=Sampling(3.0, seed),
-        )
-        assert answer.calls == ()
-
-
 def test_a_schema_that_cannot_be_expressed_is_refused(random_engine: Engine) -> None:
-    with pytest.raises(GrammarError, match="cannot be turned into a grammar"):
+    with pytest.raises(GrammarError, match=r"at #/minProperties: not a JSON Schema"):
         random_engine.grammars.json({"type": "object", "minProperties": "many"})
 
 
 @pytest.mark.parametrize("version", ["v3", "v7", "v11"])
-def test_older_tokenizers_inspect_and_say_what_they_cannot(tmp_path: Path, version: str) -> None:
-    """Mistral Small 3.1 has a v7 tokenizer: inspection works, calls are refused by name."""
+def test_older_tokenizers_inspect_and_call(tmp_path: Path, version: str) -> None:
+    """Mistral Small 3.1 has a v7 tokenizer: inspection and calls work."""
     checkpoint = copy_checkpoint("tied", tmp_path, version)
     engine = Engine.open(export_bundle(checkpoint, tmp_path / "bundle"), threads=1)
     picture = np.zeros((40, 60, 3), np.uint8)
     assert Inspector(engine, InspectionTask(("pitting",)), Thresholds(0.0, 0.0)).inspect(picture).complete
-    if version == "v11":
-        engine.grammars.tools(TOOLS)
-        return
-    with pytest.raises(GrammarError, match="v11 or later"):
-        ask(engine, [Message("user", ("Stop.",))], TOOLS)
+    engine.grammars.tools(TOOLS)
 
 
 def test_a_token_outside_the_grammar_is_refused(random_engine: Engine) -> None:

@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runtime.assistant import stream
+from runtime.call_stream import TextDelta
 from runtime.chat import Message
 from runtime.engine import Engine
 from runtime.sampling import Sampling
@@ -40,7 +41,7 @@ def test_a_stream_says_what_the_whole_answer_says(random_engine: Engine) -> None
     pieces = stream(random_engine, HELLO, max_tokens=30, sampling=Sampling(2.0, 1))
     with pytest.raises(RuntimeError, match="not complete"):
         _ = pieces.answer
-    text = "".join(pieces)
+    text = "".join(piece.text for piece in pieces if isinstance(piece, TextDelta))
     assert text.strip() == pieces.answer.text
     assert pieces.answer.counts.generated <= 30
     assert pieces.answer.timings.decode_ms > 0
@@ -54,5 +55,5 @@ def test_leaving_a_stream_ends_its_request(random_engine: Engine) -> None:
     pieces.close()
     assert random_engine.pool.statistics().busy == 0
     again = stream(random_engine, HELLO, max_tokens=30, sampling=Sampling(2.0, 1))
-    assert "".join(again)
+    assert list(again)
     assert random_engine.pool.statistics().busy == 0

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from runtime.chat import ToolCall
 from runtime.errors import AnswerError
 from runtime.tokenizer import Tokenizer
-from runtime.tool_calls import encode_tool_call, new_call_id, parse_tool_calls
+from runtime.tool_calls import new_call_id, parse_tool_calls
 from tests.support.tokenizers import write_small_tokenizer
 
 JSON = st.recursive(
@@ -38,7 +38,7 @@ def ids(tokenizer: Tokenizer, *parts: str) -> list[int]:
 @given(st.dictionaries(st.text(max_size=8), JSON, max_size=4))
 def test_what_is_encoded_is_parsed(tokenizer: Tokenizer, arguments: dict[str, object]) -> None:
     call = ToolCall("abc123DEF", "set_belt_speed", arguments)
-    text, (parsed,) = parse_tool_calls(tokenizer, encode_tool_call(tokenizer, call).tolist())
+    text, (parsed,) = parse_tool_calls(tokenizer, tokenizer.encode_answer("", (call,)).tolist())
     assert (text, parsed.name, parsed.arguments) == ("", "set_belt_speed", arguments)
     assert len(parsed.id) == 9
     assert parsed.id.isalnum()
@@ -66,7 +66,14 @@ def test_older_formats_are_a_json_list(tmp_path: Path, version: str) -> None:
     assert [(call.name, call.arguments) for call in calls] == [("stop", {}), ("set", {"percent": 5})]
 
 
-@pytest.mark.parametrize("arguments", ["{", "[1]", "5", "not json", ""])
+DEEP = '{"a": ' + "[" * 9999
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    ["{", "[1]", "5", "not json", "", '{"a": 1e999}', '{"a": NaN}', '{"a": "\\ud800"}', DEEP],
+    ids=lambda text: text[:12],
+)
 def test_arguments_that_are_no_object_are_refused(tokenizer: Tokenizer, arguments: str) -> None:
     with pytest.raises(AnswerError):
         parse_tool_calls(tokenizer, ids(tokenizer, "[TOOL_CALLS]", "stop", "[ARGS]", arguments))
