@@ -15,6 +15,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
@@ -31,6 +32,7 @@ log = logging.getLogger("lineside.evaluation")
 
 Answerer = Callable[[Case], Answer]
 INTERRUPTED = 130
+TABLE_WIDTH = 110
 
 
 def answerer(engine: Engine) -> Answerer:
@@ -67,10 +69,10 @@ def report(outcomes: Sequence[Outcome]) -> dict[str, Any]:
 
 def table(outcomes: Sequence[Outcome]) -> Table:
     """The scores by source and language, for people."""
-    title = "95 % intervals in brackets; all rates in percent"
-    drawn = Table("set", "cases", caption=title)
-    for heading in ("right tool", "right call", "wrongly called", "right answer", "never calls", "cut off", "ms"):
-        drawn.add_column(heading, justify="right")
+    drawn = Table(box=SIMPLE, caption="rates in percent, 95 % intervals in brackets")
+    drawn.add_column("set", no_wrap=True)
+    for heading in ("cases", "right tool", "right call", "wrongly called", "right answer", "never calls", "cut off", "ms"):
+        drawn.add_column(heading, justify="right", no_wrap=True)
     groups = score_groups(outcomes, lambda case: f"{case.source} {case.language}")
     for name, group in [*groups.items(), ("all", score(outcomes))]:
         drawn.add_row(name, str(group.cases), *_cells(group))
@@ -105,7 +107,7 @@ def main() -> int:
     except KeyboardInterrupt:
         log.info("broken off: nothing was written")
         return INTERRUPTED
-    Console().print(table(outcomes))
+    Console(width=TABLE_WIDTH).print(table(outcomes))
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     arguments.out.write_text(json.dumps(report(outcomes), indent=2) + "\n", encoding="utf-8")
     log.info("%s", arguments.out)
