@@ -32,7 +32,18 @@ log = logging.getLogger("lineside.evaluation")
 
 Answerer = Callable[[Case], Answer]
 INTERRUPTED = 130
-TABLE_WIDTH = 110
+TABLE_WIDTH = 140
+HEADINGS = (
+    "cases",
+    "right tool",
+    "right call",
+    "not called",
+    "wrongly called",
+    "right answer",
+    "never calls",
+    "cut off",
+    "ms",
+)
 
 
 def answerer(engine: Engine) -> Answerer:
@@ -71,7 +82,7 @@ def table(outcomes: Sequence[Outcome]) -> Table:
     """The scores by source and language, for people."""
     drawn = Table(box=SIMPLE, caption="rates in percent, 95 % intervals in brackets")
     drawn.add_column("set", no_wrap=True)
-    for heading in ("cases", "right tool", "right call", "wrongly called", "right answer", "never calls", "cut off", "ms"):
+    for heading in HEADINGS:
         drawn.add_column(heading, justify="right", no_wrap=True)
     groups = score_groups(outcomes, lambda case: f"{case.source} {case.language}")
     for name, group in [*groups.items(), ("all", score(outcomes))]:
@@ -80,7 +91,7 @@ def table(outcomes: Sequence[Outcome]) -> Table:
 
 
 def _cells(group: Score) -> list[str]:
-    rates = (group.right_tool, group.right_call, group.wrongly_called, group.right_answer)
+    rates = (group.right_tool, group.right_call, group.not_called, group.wrongly_called, group.right_answer)
     never = f"{group.never_calls.rate:.0%}".rstrip("%")
     return [*map(percent, rates), never, str(group.cut_off), f"{group.median_ms:.0f}"]
 

@@ -52,6 +52,7 @@ class Score:
         right_tool: where a tool fits: one call, of that tool.
         right_call: the same, and every argument right (see `matching.accepted`).
         exact_call: the same, and every argument as the case has it, to the letter.
+        not_called: where a tool fits: nothing was called.
         wrongly_called: where nothing fits: anything was called.
         right_answer: over all cases: the right call, or none and a finished answer where nothing fits.
         never_calls: what `right_answer` is for answering without a call, always.
@@ -63,6 +64,7 @@ class Score:
     right_tool: Rate
     right_call: Rate
     exact_call: Rate
+    not_called: Rate
     wrongly_called: Rate
     right_answer: Rate
     never_calls: Rate
@@ -82,6 +84,7 @@ def score(outcomes: Sequence[Outcome]) -> Score:
         right_tool=rate(sum(right_tool(outcome) for outcome in fitting), len(fitting)),
         right_call=rate(calls, len(fitting)),
         exact_call=rate(sum(exact_call(outcome) for outcome in fitting), len(fitting)),
+        not_called=rate(sum(not outcome.calls for outcome in fitting), len(fitting)),
         wrongly_called=rate(sum(bool(outcome.calls) for outcome in others), len(others)),
         right_answer=rate(calls + silent, len(outcomes)),
         never_calls=rate(len(others), len(outcomes)),
