@@ -25,7 +25,7 @@ from export.evaluation.scoring import Outcome, Rate, Score, score, score_groups
 from runtime.assistant import Answer, ask
 from runtime.chat import Message
 from runtime.engine import Engine
-from runtime.errors import EngineError
+from runtime.errors import BundleError, EngineError
 from runtime.sampling import GREEDY
 
 log = logging.getLogger("lineside.evaluation")
@@ -109,7 +109,10 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=Path("evaluation-commands.json"))
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    answer = answerer(Engine.open(arguments.bundle))
+    try:
+        answer = answerer(Engine.open(arguments.bundle))
+    except BundleError as error:
+        parser.error(str(error))
     console = Console(stderr=True)
     try:
         outcomes = [
@@ -119,6 +122,8 @@ def main() -> int:
         log.info("broken off: nothing was written")
         return INTERRUPTED
     Console(width=TABLE_WIDTH).print(table(outcomes))
+    for code, count in score(outcomes).errors.items():
+        log.warning("%d commands got no answer: %s", count, code)
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     arguments.out.write_text(json.dumps(report(outcomes), indent=2) + "\n", encoding="utf-8")
     log.info("%s", arguments.out)

@@ -21,6 +21,7 @@ from export.evaluation.scoring import score, wilson
 from runtime.assistant import Answer
 from runtime.bundle import DEFAULT_BUNDLE
 from runtime.chat import Tool, ToolCall
+from runtime.decoding import FinishReason
 from runtime.engine import Engine
 from runtime.errors import PromptTooLong
 from runtime.sequence import Counts
@@ -149,7 +150,7 @@ def a_case(number: int, expected: Expected | None) -> Case:
     return Case(str(number), "own", "home", "en", "warmer", "You control a home.", (tool,), expected)
 
 
-def scripted(*calls: tuple[str, dict[str, Any]], finish: str = "stop") -> Answer:
+def scripted(*calls: tuple[str, dict[str, Any]], finish: FinishReason = "stop") -> Answer:
     made = tuple(ToolCall("000000000", name, arguments) for name, arguments in calls)
     return Answer("", made, finish, Timings(), Counts())
 
@@ -195,6 +196,16 @@ def test_figures_worked_out_by_hand() -> None:
     }
     assert (result.cases, result.cut_off, result.errors) == (12, 2, {"prompt_too_long": 2})
     assert run.percent(result.right_call) == "25 [7-59]"
+
+
+def test_who_answers_as_expected_is_always_right() -> None:
+    def answer(case: Case) -> Answer:
+        return scripted((case.expected.name, dict(case.expected.arguments))) if case.expected else scripted()
+
+    result = score([run.run_case(case, answer) for case in CASES])
+    assert result.right_answer.hits == len(CASES)
+    assert result.exact_call.hits == len(FITTING)
+    assert result.wrongly_called.hits == 0
 
 
 def test_the_default_model_on_some_cases() -> None:
