@@ -1,6 +1,6 @@
-"""The held-out commands, one JSON object a line in `cases/`, and the tools that they are put with, in `tools/`.
+"""The held-out commands, one JSON object a line in `commands/`, and the tools that they are put with, in `tools/`.
 
-`cases/factory.jsonl`, `vehicle.jsonl` and `home.jsonl` were written for Lineside: a line holds one command in every
+`commands/factory.jsonl`, `vehicle.jsonl` and `home.jsonl` were written for Lineside: a line holds one command in every
 language, and is offered all tools of its domain. The other files come from public data sets; each line is offered the
 tools that it names. README.md tells the format and the sources.
 """
@@ -90,7 +90,7 @@ def held_out_texts(source: str) -> frozenset[str]:
 
 
 def _rows(name: str) -> Iterator[dict[str, Any]]:
-    for line in (FOLDER / "cases" / f"{name}.jsonl").read_text(encoding="utf-8").splitlines():
+    for line in (FOLDER / "commands" / f"{name}.jsonl").read_text(encoding="utf-8").splitlines():
         yield json.loads(line)
 
 

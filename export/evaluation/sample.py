@@ -61,7 +61,7 @@ def said(rows: Sequence[dict[str, Any]], rules: Sequence[Rule], source: str) -> 
 
 
 def sample(data: Path) -> dict[str, list[dict[str, Any]]]:
-    """The lines of each file in `cases/` that comes from a public data set."""
+    """The lines of each file in `commands/` that comes from a public data set."""
     rng = np.random.default_rng(SEED)
     names = list(load_tools("public").tools)
     lines: dict[str, list[dict[str, Any]]] = {}
@@ -132,7 +132,7 @@ def _choose(rng: np.random.Generator, names: list[str], fewest: int = 3, most: i
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path)
-    parser.add_argument("--target", type=Path, default=FOLDER / "cases")
+    parser.add_argument("--target", type=Path, default=FOLDER / "commands")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     for source, lines in sample(arguments.data).items():
