@@ -31,17 +31,17 @@ bench: $(VENV)/.bench
 # Train the default model on DATA (see NOTICE for its parts), export it, and score it. Goes on where it was broken off.
 model: $(VENV)/.train
 	$(BIN)/python -m export.default_model.train $(DATA) $(MODEL)
-	rm -rf build/default
+	rm -rf build/default build/float32
 	$(BIN)/lineside export $(MODEL) build/default
-	$(MAKE) evaluate
-	$(BIN)/python -m export.default_model.publish build/default build/evaluation.json $(BUNDLE) \
-		--minutes $$(cat $(MODEL)/minutes.txt)
-
-# Score the INT4 bundle that `make model` made, and the same weights in float32.
-evaluate: $(VENV)/.dev
-	rm -rf build/float32
 	$(BIN)/lineside export --precision float32 $(MODEL) build/float32
 	$(BIN)/python -m export.default_model.evaluate $(DATA) build/default build/float32 --out build/evaluation.json
+	$(MAKE) evaluate BUNDLE=build/default
+	$(BIN)/python -m export.default_model.publish build/default build/evaluation.json build/evaluation-commands.json \
+		$(BUNDLE) --minutes $$(cat $(MODEL)/minutes.txt)
+
+# Score BUNDLE on commands in four languages with tools that it was not trained on; needs nothing but what is in here.
+evaluate: $(VENV)/.dev
+	$(BIN)/python -m export.evaluation.run $(BUNDLE) --out build/evaluation-commands.json
 
 # Pin every dependency with its hashes; needs uv.
 lock:

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from export.evaluation.cases import held_out_texts
 from runtime.chat import Message, Tool, ToolCall
 
 SYSTEM_TEXT = "You control a production line. Call a function, or say that none fits."
@@ -74,9 +75,11 @@ TEST_PHRASES: dict[str, list[str]] = _PHRASES["test"]
 
 
 def out_of_scope(folder: Path) -> list[str]:
-    """Utterances that no tool fits (clinc/oos-eval, CC BY 3.0)."""
+    """Utterances that no tool fits (clinc/oos-eval, CC BY 3.0), without those that the evaluation keeps to itself."""
+    kept = held_out_texts("clinc")
     lines = (folder / "clinc_oos_train.jsonl").read_text(encoding="utf-8").splitlines()
-    return [str(json.loads(line)["text"]) for line in lines]
+    texts = [str(json.loads(line)["text"]) for line in lines]
+    return [text for text in texts if text not in kept]
 
 
 def make_command(

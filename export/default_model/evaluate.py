@@ -1,5 +1,6 @@
-"""Score a bundle on the held-out split: `python -m export.default_model.evaluate DATA BUNDLE`.
+"""Score a bundle on what it was trained for: `python -m export.default_model.evaluate DATA BUNDLE`.
 
+Pictures and phrases are held out; the tools are those of training. `export.evaluation` has tools that no model knows.
 Needs no torch: it runs the bundle as the daemon does. Writes its figures to `evaluation.json`.
 """
 
@@ -17,6 +18,7 @@ import numpy.typing as npt
 from rich.progress import track
 
 from export.default_model import ballscrew, commands
+from export.evaluation.cases import held_out_texts
 from runtime.assistant import ask
 from runtime.engine import Engine
 from runtime.inspection import Defect
@@ -135,7 +137,7 @@ def evaluate(data: Path, bundle: Path) -> dict[str, dict[str, float]]:
     examples = ballscrew.load_examples(data / "ballscrew" / "dev")
     return {
         "inspection": asdict(score_inspection(engine, examples)),
-        "commands": asdict(score_commands(engine, commands.out_of_scope(data / "commands"))),
+        "commands": asdict(score_commands(engine, sorted(held_out_texts("clinc")))),
     }
 
 

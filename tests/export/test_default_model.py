@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import jsonschema
 import numpy as np
@@ -15,6 +16,9 @@ from export.default_model.batches import IGNORE, command_batch, inspection_batch
 from export.default_model.evaluate import auroc, iou, score_inspection
 from export.default_model.publish import card
 from export.default_model.vocabulary import write_tokenizer
+from export.evaluation.cases import held_out_texts, load_cases
+from export.evaluation.run import report
+from export.evaluation.scoring import Outcome
 from runtime.bundle import DEFAULT_BUNDLE
 from runtime.engine import Engine
 from runtime.inspection import Defect
@@ -57,6 +61,13 @@ def test_commands_are_right_and_never_leak_a_test_phrase(seed: int) -> None:
     assert len(offered) == len(command.tools) > 0
     if command.call is not None:
         jsonschema.validate(dict(command.call.arguments), offered[command.call.name].parameters)
+
+
+def test_training_leaves_out_what_the_evaluation_keeps(tmp_path: Path) -> None:
+    kept = sorted(held_out_texts("clinc"))
+    lines = [json.dumps({"text": text}) for text in [*kept, "how tall is a giraffe"]]
+    (tmp_path / "clinc_oos_train.jsonl").write_text("\n".join(lines))
+    assert commands.out_of_scope(tmp_path) == ["how tall is a giraffe"]
 
 
 def test_no_phrase_is_in_both_sets() -> None:
@@ -122,7 +133,12 @@ def test_the_card_tells_what_was_scored() -> None:
     spoken = {"right_tool": 0.6, "right_call": 0.4, "no_call_out_of_scope": 0.7}
     scores = {"default": {"inspection": inspection, "commands": spoken}}
     scores["float32"] = {"inspection": {**inspection, "auroc": 0.92}, "commands": spoken}
-    assert "| AUROC | 0.91 | 0.92 | 0.5 |" in card(scores, 12)
+    case = next(case for case in load_cases() if case.expected is None)
+    text = card(scores, report([Outcome(case, (), False, "", 7.4)]), 12, "It says nothing.")
+    assert "| AUROC | 0.91 | 0.92 | 0.5 |" in text
+    assert "| own en | 0 | - | - | - | 1 | 0 [0-79] | 100 [21-100] | 100 |" in text
+    assert "Answers cut off: 0; median time: 7 ms." in text
+    assert "It says nothing." in text
     shipped = (DEFAULT_BUNDLE / "model_card.md").read_text()
     assert "balanced accuracy" in shipped
     assert "CC BY-SA 4.0" in shipped
