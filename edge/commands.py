@@ -8,59 +8,72 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from datetime import datetime
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from functools import partial
 
-from pydantic import ValidationError
-
-from edge.bindings import Bindings
-from edge.config import DAY_S, Config
+from edge.calls import Calls
+from edge.config import Config
+from edge.conversation import Conversation
 from edge.counters import Counters
 from edge.errors import RequestError, StoreError
-from edge.messages import JSON_TYPE, AskCommand, Reply, WireError
+from edge.in_order import InOrder
+from edge.messages import JSON_TYPE, Reply, WireError
 from edge.mqtt import Message
 from edge.outbox import Outbox
-from edge.policy import Policy
 from edge.store import Outgoing, Store, StoredCommand
+from edge.tool_config import DAY_S
 from edge.topics import Topics
-from runtime.assistant import Answer, ask
-from runtime.chat import Message as ChatMessage
 from runtime.engine import Engine
 from runtime.errors import EngineError
-from runtime.sampling import Sampling
-from runtime.scheduler import Priority, Request
 
 log = logging.getLogger("lineside.commands")
 MAX_PAYLOAD_BYTES = 64 * 1024
-NO_UTF8 = "the command is neither JSON nor UTF-8 text"
+MAX_AT_ONCE = 16
+"""Commands that may wait for a person or a tool side by side; further ones queue up."""
+Handler = Callable[[StoredCommand, Callable[[], None]], Reply]
 
 
 class Commands:
-    """Takes commands off the network thread and answers them on its own."""
+    """Takes commands off the network thread and answers them on its own.
+
+    They begin in the order in which they came. One that waits, for a person or for a tool, lets the next begin.
+    """
 
     def __init__(
-        self, config: Config, topics: Topics, engine: Engine, store: Store, outbox: Outbox, counters: Counters
+        self,
+        config: Config,
+        topics: Topics,
+        engine: Engine,
+        store: Store,
+        outbox: Outbox,
+        calls: Calls,
+        counters: Counters,
     ) -> None:
-        self._config, self._topics, self._engine = config, topics, engine
+        self._config, self._topics = config, topics
         self._store, self._outbox, self._counters = store, outbox, counters
-        self.policy = Policy(config.tools)
-        self.bindings = Bindings(topics, self.policy, outbox.put, counters)
-        self._tools = self.policy.offered()
-        self.handlers: dict[str, Callable[[StoredCommand], Reply]] = {"ask": self._ask}
-        if self._tools:
-            engine.grammars.tools(self._tools)  # a tool that cannot be expressed is found at start
-        self._unstored: dict[str, Outgoing] = {}
-        self._wake = threading.Event()
+        self._calls = calls
         self._closed = threading.Event()
+        conversation = Conversation(config, engine, calls, store.mark_started, self._closed.is_set)
+        self.handlers: dict[str, Handler] = {"ask": conversation.answer}
+        self._unstored: dict[str, Outgoing] = {}
+        self._order = InOrder()
+        self._under_way: dict[str, Future[None]] = {}
+        self._pool = ThreadPoolExecutor(MAX_AT_ONCE, "command")
+        self._wake = threading.Event()
         self._thread = threading.Thread(target=self._run, name="commands", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
 
     def close(self) -> None:
+        """End every wait; what had not begun is answered after the next start."""
         self._closed.set()
-        self.bindings.close()
+        self._calls.close()
         self._wake.set()
-        self._thread.join(timeout=5)
+        if self._thread.is_alive():
+            self._thread.join(timeout=5)
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        wait(list(self._under_way.values()), timeout=5)
 
     def accept(self, name: str, message: Message) -> None:
         """On the network thread: refuse what is stale, take over the rest, then acknowledge."""
@@ -105,20 +118,35 @@ class Commands:
     def _run(self) -> None:
         while not self._closed.is_set():
             try:
+                busy = set(self._under_way)  # before the store is asked: one that ends meanwhile is not begun again
                 waiting = self._store.waiting_commands()
             except StoreError as error:
                 log.error("%s", error)
                 self._closed.wait(1.0)
                 continue
-            for command in waiting:
-                if self._closed.is_set():
-                    return
-                self._answer(command)
-            if not waiting:
+            new = [command for command in waiting if command.digest not in busy]
+            for command in new:
+                ticket = self._order.ticket()
+                future = self._pool.submit(self._work, command, ticket)
+                self._under_way[command.digest] = future
+                future.add_done_callback(partial(self._forget, command.digest))
+            if not new:
                 self._wake.wait(1.0)
                 self._wake.clear()
 
-    def _answer(self, command: StoredCommand) -> None:
+    def _work(self, command: StoredCommand, ticket: int) -> None:
+        try:
+            self._order.enter(ticket)
+            if not self._closed.is_set():
+                self._answer(command, lambda: self._order.leave(ticket))
+        finally:
+            self._order.leave(ticket)
+
+    def _forget(self, digest: str, _done: Future[None]) -> None:
+        self._under_way.pop(digest, None)
+        self._wake.set()
+
+    def _answer(self, command: StoredCommand, waiting: Callable[[], None]) -> None:
         """The daemon's boundary for a command: whatever happens in it, there is a reply."""
         if command.digest in self._unstored:
             self._finish(command, self._unstored[command.digest], send=False)
@@ -128,7 +156,7 @@ class Commands:
                 raise RequestError(
                     "interrupted", "the station stopped while carrying this out: look before you repeat it"
                 )
-            reply = self._handle(command)
+            reply = self._handle(command, waiting)
         except RequestError as error:
             reply = _failed(command.name, _transaction(command.payload), error.code, str(error))
         except EngineError as error:
@@ -157,7 +185,7 @@ class Commands:
                 self._outbox.put(reply)
             self._closed.wait(1.0)
 
-    def _handle(self, command: StoredCommand) -> Reply:
+    def _handle(self, command: StoredCommand, waiting: Callable[[], None]) -> Reply:
         if command.expires < time.time():
             raise RequestError("expired", "the command expired before it could be handled")
         if len(command.payload) > MAX_PAYLOAD_BYTES:
@@ -166,77 +194,12 @@ class Commands:
         if handler is None:
             known = ", ".join(sorted(self.handlers))
             raise RequestError("unknown_command", f"{command.name!r} is not a command; known: {known}")
-        return handler(command)
-
-    def _ask(self, command: StoredCommand) -> Reply:
-        request = parse_ask(command.payload)
-        if request.expires_at is not None and request.expires_at < datetime.now(request.expires_at.tzinfo):
-            raise RequestError("expired", "expires_at has passed")
-        deadline = _deadline(command, request)
-        started = time.perf_counter()
-        model = self._config.model
-        messages = [ChatMessage("system", (self._config.commands.system,)), ChatMessage("user", (request.text,))]
-        answer = ask(
-            self._engine,
-            messages,
-            self._tools,
-            max_tokens=request.max_tokens or model.max_tokens,
-            sampling=Sampling(model.temperature, model.seed),
-            request=Request(Priority.COMMAND, deadline, self._closed.is_set),
-        )
-        if answer.calls:
-            if time.monotonic() >= deadline:
-                raise RequestError("deadline", "the command expired while the model answered: nothing was called")
-            self._store.mark_started(command)
-        calls = [self.bindings.carry_out(call) for call in answer.calls]
-        total_ms = (time.perf_counter() - started) * 1e3
-        return Reply(
-            command="ask",
-            transaction=request.transaction,
-            ok=answer.finish_reason == "stop",
-            text=answer.text,
-            calls=calls,
-            error=_unfinished(answer),
-            timing_ms=_timings(answer, total_ms),
-        )
+        return handler(command, waiting)
 
     def _encode(self, command: StoredCommand, reply: Reply) -> Outgoing:
         """The reply to an expired command must not itself be dropped as expired."""
         expires = max(command.expires, time.time() + self._config.commands.expiry_s)
         return Outgoing(command.response_topic, reply.encode(), JSON_TYPE, command.correlation, expires)
-
-
-def parse_ask(payload: bytes) -> AskCommand:
-    """JSON object, or plain text.
-
-    Raises:
-        RequestError: neither, or a JSON object of another shape.
-    """
-    try:
-        text = payload.decode("utf-8").strip()
-    except UnicodeDecodeError:
-        raise RequestError("malformed", NO_UTF8) from None
-    if not text or "\x00" in text:
-        raise RequestError("malformed", "the command is empty" if not text else NO_UTF8)
-    try:
-        body = json.loads(text)
-    except (ValueError, RecursionError):
-        body = None
-    try:
-        if isinstance(body, dict):
-            return AskCommand.model_validate_json(text)
-        return AskCommand(text=text)
-    except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors(include_input=False))
-        raise RequestError("malformed", f"not an ask command: {problems}") from None
-
-
-def _deadline(command: StoredCommand, request: AskCommand) -> float:
-    """On `time.monotonic()`: when the answer is of no use any more."""
-    expires = command.expires
-    if request.expires_at is not None:
-        expires = min(expires, request.expires_at.timestamp())
-    return time.monotonic() + expires - time.time()
 
 
 def _transaction(payload: bytes) -> str:
@@ -259,15 +222,3 @@ def _digest(name: str, topic: str, correlation: bytes | None, payload: bytes) ->
 
 def _failed(command: str, transaction: str, code: str, message: str) -> Reply:
     return Reply(command=command, transaction=transaction, ok=False, error=WireError(code=code, message=message))
-
-
-def _unfinished(answer: Answer) -> WireError | None:
-    if answer.finish_reason == "stop":
-        return None
-    return WireError(code=answer.finish_reason, message=f"the answer was ended after {answer.counts.generated} tokens")
-
-
-def _timings(answer: Answer, total_ms: float) -> dict[str, float]:
-    t = answer.timings
-    stages = {"preprocess": t.preprocess_ms, "prefill": t.prefill_ms, "decode": t.decode_ms, "total": total_ms}
-    return {name: round(value, 2) for name, value in stages.items()}

@@ -13,26 +13,29 @@ from dataclasses import field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, SecretStr, TypeAdapter, ValidationError
+from pydantic import Field, SecretStr, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from edge.errors import ConfigError
+from edge.tool_config import DAY_S, STRICT, ToolConfig
 from runtime.bundle import DEFAULT_BUNDLE
 from runtime.picture import DEFAULT_MAX_PIXELS
 
-STRICT = ConfigDict(extra="forbid")
 PREFIX = "LINESIDE_"
 NAME = r"^[A-Za-z0-9_-]{1,64}$"
 MIB = 1024 * 1024
-DAY_S = 24 * 3600
 
 
 @dataclass(frozen=True, config=STRICT)
 class StationConfig:
-    """`name` identifies the station; `base_topic` is `lineside/{name}` unless given."""
+    """`name` identifies the station; `base_topic` is `lineside/{name}` unless given.
+
+    `timezone`, such as Europe/Berlin, is for quiet hours; the machine's own where it is empty.
+    """
 
     name: Annotated[str, Field(pattern=NAME)] = "station"
     base_topic: str = ""
+    timezone: str = ""
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -97,24 +100,16 @@ class InspectConfig:
 
 
 @dataclass(frozen=True, config=STRICT)
-class ToolConfig:
-    """A function that the model may call. `allowed = false` shows it to the model but never lets it through."""
-
-    description: str
-    parameters: dict[str, Any] = field(
-        default_factory=lambda: {"type": "object", "properties": {}, "required": [], "additionalProperties": False}
-    )
-    allowed: bool = True
-    dry_run: bool = False
-    wait_s: Annotated[float, Field(ge=0, le=600)] = 5.0
-
-
-@dataclass(frozen=True, config=STRICT)
 class CommandConfig:
-    """How commands in plain language are put to the model, and how long a reply is kept for duplicates."""
+    """How commands in plain language are put to the model, and how long a reply is kept for duplicates.
+
+    `rounds` is how often the model may answer to one command: after each but the last it is told what came of its
+    calls. 0 is 4, but 1 for the default model, which has not learnt to read results.
+    """
 
     system: str = "You control a production line. Call a function, or say that none fits."
     expiry_s: Annotated[float, Field(gt=0, le=DAY_S)] = 60.0
+    rounds: Annotated[int, Field(ge=0, le=20)] = 0
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -147,6 +142,10 @@ class Config:
     @property
     def bundle_path(self) -> Path:
         return self.resolve(self.model.bundle) if self.model.bundle else DEFAULT_BUNDLE
+
+    @property
+    def rounds(self) -> int:
+        return self.commands.rounds or (4 if self.model.bundle else 1)
 
     def resolve(self, path: str) -> Path:
         """Relative paths in the station file are taken from its folder."""
@@ -192,6 +191,13 @@ def _check(config: Config, path: Path) -> None:
         for name in names:
             if not re.fullmatch(NAME, name):
                 raise ConfigError(f"{path}: `{section}.{name}`: a name has letters, digits, _ and - only")
+    for name, tool in config.tools.items():
+        if tool.publish is not None and tool.python:
+            raise ConfigError(f"{path}: `tools.{name}` has both `publish` and `python`: a call does one thing")
+        if tool.confirm_s > config.commands.expiry_s:
+            raise ConfigError(
+                f"{path}: `tools.{name}.confirm_s` is longer than a command lives: raise `commands.expiry_s`"
+            )
     if config.inspect.pass_below > config.inspect.fail_above:
         raise ConfigError(f"{path}: `inspect.pass_below` must not be above `inspect.fail_above`")
     if not config.inspect.defect_types:

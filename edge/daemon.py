@@ -10,6 +10,7 @@ from typing import Protocol, Self
 
 from devices.camera import CameraSettings, open_camera
 from edge import __version__
+from edge.calls import Calls
 from edge.cameras import CameraThread
 from edge.commands import Commands
 from edge.config import Config
@@ -60,7 +61,8 @@ class Daemon:
         )
         self.outbox = Outbox(self.store, self.connection, self.counters)
         self.pipeline = Pipeline(config, self.topics, self.engine, self.outbox, self.connection, self.counters)
-        self.commands = Commands(config, self.topics, self.engine, self.store, self.outbox, self.counters)
+        self.calls = Calls(config, self.topics, self.store, self.outbox, self.connection, self.counters)
+        self.commands = Commands(config, self.topics, self.engine, self.store, self.outbox, self.calls, self.counters)
         self.frames = FrameIntake(
             set(config.cameras), config.folder, config.store.max_payload_bytes, self.pipeline, self.counters
         )
@@ -143,8 +145,12 @@ class Daemon:
         elif kind == "cmd":
             self.commands.accept(name, message)
         else:
-            if kind == "ret" and not message.retain:
-                self.commands.bindings.handle_return(message.payload)
+            if message.retain:
+                self.counters.add(f"{kind}_ignored_retained")
+            elif kind == "ret":
+                self.calls.actuators.handle(name, message.payload)
+            else:
+                self.calls.confirmations.handle(name, message.payload)
             message.acknowledge()
 
     def _announce(self) -> None:

@@ -116,8 +116,32 @@ class Event(Body):
     error: WireError | None = None
 
 
+class ToolEvent(Body):
+    """On `event/{tool}`: a call waits for a person, or does not any more. Answer with a `Confirmation`."""
+
+    SCHEMA: ClassVar[str] = "lineside.tool_event/1"
+    event_type: Literal["confirmation_needed", "confirmation_ended"]
+    tool: str
+    call_id: str
+    arguments: dict[str, Any] | None = None
+    expires_at: datetime | None = None
+    detail: str = ""
+
+
+class Confirmation(BaseModel):
+    """On `confirm/{tool}`: a person's yes or no to the call `id`. Whoever may publish there may confirm."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    id: str
+    confirmed: bool
+    by: str = Field(default="", max_length=200)
+
+
 class CallReport(BaseModel):
-    """One function call of a reply, with what really came of it."""
+    """One function call of a reply, with what really came of it.
+
+    `code` says why a call was refused; `result` is what the tool gave back.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     id: str
@@ -125,6 +149,8 @@ class CallReport(BaseModel):
     arguments: dict[str, Any]
     outcome: Outcome
     detail: str = ""
+    code: str = ""
+    result: Any = None
 
 
 class Reply(Body):
@@ -157,6 +183,7 @@ class Return(BaseModel):
     id: str
     outcome: Literal["accepted", "achieved", "failed"]
     detail: str = ""
+    result: Any = None
 
 
 class Info(Body):
@@ -201,5 +228,5 @@ class FrameReference(BaseModel):
     part_id: str = ""
 
 
-WIRE_BODIES: tuple[type[Body], ...] = (InspectionResult, State, Event, Reply, Call, Info, Health)
-INCOMING_BODIES: tuple[type[BaseModel], ...] = (AskCommand, FrameReference, Return)
+WIRE_BODIES: tuple[type[Body], ...] = (InspectionResult, State, Event, ToolEvent, Reply, Call, Info, Health)
+INCOMING_BODIES: tuple[type[BaseModel], ...] = (AskCommand, FrameReference, Return, Confirmation)

@@ -1,7 +1,8 @@
 """The daemon's database: what must survive a power cut (SQLite, write-ahead log).
 
 Outbox: results, events, calls and replies, until the broker has acknowledged them. Inbox: commands from acknowledgement
-to reply. Answered: replies by request, given again to a duplicate until they expire.
+to reply. Answered: replies by request, given again to a duplicate until they expire. Calls: those that were let
+through, by id, so that none is carried out twice, and rates hold over a restart.
 """
 
 from __future__ import annotations
@@ -28,7 +29,11 @@ CREATE TABLE IF NOT EXISTS inbox (
 CREATE TABLE IF NOT EXISTS answered (
     digest TEXT PRIMARY KEY, topic TEXT NOT NULL, payload BLOB NOT NULL, correlation BLOB, expires REAL NOT NULL
 );
+CREATE TABLE IF NOT EXISTS calls (
+    id TEXT PRIMARY KEY, tool TEXT NOT NULL, arguments TEXT NOT NULL, passed REAL NOT NULL, report TEXT
+);
 """
+CALLS_KEPT_S = 30 * 24 * 3600
 
 
 @dataclass(frozen=True)
@@ -55,6 +60,15 @@ class StoredCommand:
     digest: str
     id: int = 0
     started: bool = False
+
+
+@dataclass(frozen=True)
+class StoredCall:
+    """A call that was let through; `arguments` and `report` are JSON, the latter None until it has ended."""
+
+    tool: str
+    arguments: str
+    report: str | None
 
 
 class Store:
@@ -174,6 +188,33 @@ class Store:
                 (command.digest, reply.topic, reply.payload, reply.correlation, command.expires),
             )
             db.execute("DELETE FROM inbox WHERE digest = ?", (command.digest,))
+
+    def begin_call(self, call_id: str, tool: str, arguments: str) -> StoredCall | None:
+        """Note that a call goes through. The earlier one with this id where there is one: it must not go again."""
+        with self._transaction() as db:
+            db.execute("DELETE FROM calls WHERE passed < ?", (time.time() - CALLS_KEPT_S,))
+            row = db.execute("SELECT tool, arguments, report FROM calls WHERE id = ?", (call_id,)).fetchone()
+            if row:
+                return StoredCall(*row)
+            db.execute(
+                "INSERT INTO calls (id, tool, arguments, passed) VALUES (?, ?, ?, ?)",
+                (call_id, tool, arguments, time.time()),
+            )
+        return None
+
+    def find_call(self, call_id: str) -> StoredCall | None:
+        with self._transaction() as db:
+            row = db.execute("SELECT tool, arguments, report FROM calls WHERE id = ?", (call_id,)).fetchone()
+        return StoredCall(*row) if row else None
+
+    def end_call(self, call_id: str, report: str) -> None:
+        with self._transaction() as db:
+            db.execute("UPDATE calls SET report = ? WHERE id = ?", (report, call_id))
+
+    def passed_calls(self) -> list[tuple[str, float]]:
+        """Tool and Unix time of each call that was let through, the oldest first."""
+        with self._transaction() as db:
+            return db.execute("SELECT tool, passed FROM calls ORDER BY passed").fetchall()
 
     def close(self) -> None:
         with self._lock:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Incoming = Literal["frame", "cmd", "ret"]
-INCOMING: tuple[Incoming, ...] = ("frame", "cmd", "ret")
+Incoming = Literal["frame", "cmd", "ret", "confirm"]
+INCOMING: tuple[Incoming, ...] = ("frame", "cmd", "ret", "confirm")
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,9 @@ class Topics:
     def state(self, camera: str) -> str:
         return f"{self.base}/state/{camera}"
 
-    def event(self, camera: str) -> str:
-        return f"{self.base}/event/{camera}"
+    def event(self, source: str) -> str:
+        """Of a camera or a tool."""
+        return f"{self.base}/event/{source}"
 
     def snapshot(self, camera: str) -> str:
         return f"{self.base}/snapshot/{camera}"
@@ -53,6 +54,9 @@ class Topics:
 
     def returned(self, tool: str) -> str:
         return f"{self.base}/ret/{tool}"
+
+    def confirm(self, tool: str) -> str:
+        return f"{self.base}/confirm/{tool}"
 
     def subscriptions(self) -> list[tuple[str, int]]:
         """Topic filters with their QoS."""

@@ -11,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from devices.frame import Frame
-from edge.commands import parse_ask
-from edge.config import ToolConfig
+from edge.conversation import parse_ask
 from edge.errors import ConfigError, RequestError
 from edge.evidence import BANNER_PX, draw, encode_jpeg
 from edge.mailbox import Mailbox, Work
 from edge.policy import Policy
+from edge.tool_config import ToolConfig
 from edge.topics import Topics
 from runtime.chat import ToolCall
 from runtime.inspection import Defect

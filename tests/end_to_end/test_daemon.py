@@ -17,11 +17,12 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from edge.config import CameraConfig, ToolConfig
+from edge.config import CameraConfig
 from edge.daemon import Daemon
 from edge.errors import StoreError
 from edge.messages import CallReport
 from edge.store import Outgoing, Store, StoredCommand
+from edge.tool_config import ToolConfig
 from runtime.assistant import Answer
 from runtime.chat import ToolCall
 from runtime.inspection import InspectionTask
@@ -154,7 +155,7 @@ def obedient(monkeypatch: pytest.MonkeyPatch) -> None:
     def answer(*_args: object, **_options: object) -> Answer:
         return Answer("", (ToolCall(new_call_id(), "stop_line", {}),), "stop", Timings(), Counts())
 
-    monkeypatch.setattr("edge.commands.ask", answer)
+    monkeypatch.setattr("edge.conversation.ask", answer)
 
 
 def act(client: Client, outcome: str = "achieved") -> threading.Thread:
@@ -210,7 +211,7 @@ def test_what_the_policy_refuses_is_never_published(
 ) -> None:
     with Daemon(station(broker.port, tmp_path, tools={"stop": tool})) as daemon:
         daemon.wait_online(10)
-        report: CallReport = daemon.commands.bindings.carry_out(call)
+        report: CallReport = daemon.calls.carry_out(call, deadline=time.monotonic() + 5)
         assert report.outcome == outcome
         assert daemon.outbox.drain(5)
     assert not [message for message in client.received if "/call/" in message.topic]

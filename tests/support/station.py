@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-from edge.config import CameraConfig, Config, InspectConfig, MqttConfig, StationConfig, StoreConfig, ToolConfig
+from edge.config import CameraConfig, Config, InspectConfig, MqttConfig, StationConfig, StoreConfig
+from edge.tool_config import ToolConfig
 from edge.topics import Topics
 
 BASE = "plant/line3/cell2"

@@ -1,0 +1,137 @@
+"""A call publishes on an MQTT topic of somebody else, such as a lamp's or a controller's.
+
+The payload is a template over the arguments, in Jinja2's sandbox:
+
+    "{{ 'ON' if on else 'OFF' }}"                             a text
+    { state = "{{ state }}", brightness = "{{ (percent * 2.54) | round | int }}" }    JSON: a value that is nothing but
+                                                              one expression keeps its type
+
+and the arguments as a JSON object where there is none. The topic is fixed: no argument steers where we publish.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from jinja2 import StrictUndefined, TemplateError, meta
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from edge.bindings import Done
+from edge.errors import BrokerError, ConfigError
+from edge.messages import JSON_TYPE
+from edge.mqtt import Connection
+from edge.tool_config import ToolConfig
+from runtime.chat import ToolCall
+from runtime.tool_calls import load_json
+
+Render = Callable[[Mapping[str, Any]], Any]
+EXPIRY_S = 10.0
+
+
+class PublishBinding:
+    """Publishes what the templates make of a call.
+
+    It does not go through the outbox: a call that cannot be published now must not be published later.
+
+    Raises:
+        ConfigError: a template that does not parse, or that uses something that is no argument of the tool.
+    """
+
+    def __init__(self, tools: Mapping[str, ToolConfig], connection: Connection) -> None:
+        self._connection = connection
+        self._closed = threading.Event()
+        self._render = {name: _template(name, tool) for name, tool in tools.items() if tool.publish is not None}
+
+    def invoke(self, call: ToolCall, tool: ToolConfig, waiting: Callable[[], None]) -> Done:
+        """`issued` once the broker has it: what happens behind the broker is not known here."""
+        publish = tool.publish
+        if publish is None:
+            raise RuntimeError(f"{call.name} does not publish")
+        try:
+            value = self._render[call.name](call.arguments)
+            text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, allow_nan=False)
+            if not isinstance(value, str):
+                load_json(text)
+        except (TemplateError, TypeError, ValueError, ArithmeticError, LookupError) as error:
+            return Done("failed", f"the payload of {publish.topic} cannot be made: {error}")
+        deadline = time.monotonic() + (tool.wait_s or EXPIRY_S)
+        delivered = threading.Event()
+        if not self._wait(self._connection.connected, deadline):
+            return Done("failed", "there is no connection to the broker: nothing was published")
+        try:
+            self._connection.publish(
+                publish.topic,
+                text.encode(),
+                retain=publish.retain,
+                content_type="text/plain" if isinstance(value, str) else JSON_TYPE,
+                expiry_s=max(int(deadline - time.monotonic()), 1),
+                delivered=delivered.set,
+            )
+        except BrokerError as error:
+            return Done("failed", str(error))
+        waiting()
+        if tool.wait_s and not self._wait(delivered, deadline):
+            return Done("expired", f"the broker did not take it within {tool.wait_s:g} s")
+        return Done("issued", f"published on {publish.topic}", {"topic": publish.topic, "payload": value})
+
+    def _wait(self, event: threading.Event, deadline: float) -> bool:
+        while not event.wait(min(max(deadline - time.monotonic(), 0.0), 0.2)):
+            if self._closed.is_set() or time.monotonic() >= deadline:
+                return False
+        return True
+
+    def close(self) -> None:
+        self._closed.set()
+
+
+def _template(name: str, tool: ToolConfig) -> Render:
+    publish = tool.publish
+    if publish is None:
+        return dict
+    if any(mark in publish.topic for mark in "#+\x00") or publish.topic.startswith("$"):
+        raise ConfigError(f"`tools.{name}.publish.topic`: {publish.topic!r} is not a topic that one can publish on")
+    if publish.payload is None:
+        return dict
+    environment = ImmutableSandboxedEnvironment(undefined=StrictUndefined, autoescape=False)
+    return _compile(environment, publish.payload, f"tools.{name}.publish.payload", tool)
+
+
+def _compile(environment: ImmutableSandboxedEnvironment, node: Any, key: str, tool: ToolConfig) -> Render:
+    if isinstance(node, dict):
+        parts = {name: _compile(environment, item, f"{key}.{name}", tool) for name, item in node.items()}
+        return lambda arguments: {name: render(arguments) for name, render in parts.items()}
+    if isinstance(node, list):
+        items = [_compile(environment, item, f"{key}.{index}", tool) for index, item in enumerate(node)]
+        return lambda arguments: [render(arguments) for render in items]
+    if not isinstance(node, str):
+        return lambda _arguments: node
+    try:
+        tree = environment.parse(node)
+        unknown = meta.find_undeclared_variables(tree) - set(tool.parameters.get("properties", {}))
+        if unknown:
+            raise ConfigError(f"`{key}`: {', '.join(sorted(unknown))} is no argument of this tool")
+        if whole := _only_expression(node):
+            expression = environment.compile_expression(whole, undefined_to_none=False)
+            return lambda arguments: _defined(expression(**arguments))
+        template = environment.from_string(node)
+    except TemplateError as error:
+        raise ConfigError(f"`{key}` is not a template: {error}") from error
+    return lambda arguments: template.render(**arguments)
+
+
+def _only_expression(text: str) -> str:
+    """What stands between the braces of a text that is nothing but one `{{ ... }}`; empty for others."""
+    inner = text.strip()
+    if inner.startswith("{{") and inner.endswith("}}") and "{{" not in inner[2:] and "}}" not in inner[:-2]:
+        return inner[2:-2].strip()
+    return ""
+
+
+def _defined(value: Any) -> Any:
+    if isinstance(value, StrictUndefined):
+        str(value)  # raises the UndefinedError that says which
+    return value

@@ -1,0 +1,122 @@
+"""A call's way: policy, a person where one is needed, the store, the binding; and a report of what was really done."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import logging
+import time
+from collections.abc import Callable, Mapping
+
+from edge.bindings import Binding, Done
+from edge.bindings.actuator import ActuatorBinding
+from edge.bindings.publish import PublishBinding
+from edge.bindings.python import PythonBinding
+from edge.config import Config
+from edge.confirmations import Confirmations
+from edge.counters import Counters
+from edge.errors import RequestError, StoreError
+from edge.messages import CallReport
+from edge.mqtt import Connection
+from edge.outbox import Outbox
+from edge.policy import Policy
+from edge.store import Store, StoredCall
+from edge.tool_config import ToolConfig
+from edge.topics import Topics
+from runtime.chat import ToolCall
+
+log = logging.getLogger("lineside.calls")
+
+
+class Calls:
+    """Carries out the calls of one station.
+
+    Raises:
+        ConfigError: a tool's policy or binding makes no sense.
+    """
+
+    def __init__(
+        self, config: Config, topics: Topics, store: Store, outbox: Outbox, connection: Connection, counters: Counters
+    ) -> None:
+        self._store, self._counters = store, counters
+        self.policy = Policy(config.tools, config.station.timezone)
+        for tool, passed in store.passed_calls():
+            self.policy.remember(tool, time.time() - passed)
+        self.confirmations = Confirmations(topics, outbox.put, counters)
+        self.actuators = ActuatorBinding(topics, outbox.put, counters)
+        self._bindings: Mapping[str, Binding] = {
+            "actuator": self.actuators,
+            "publish": PublishBinding(config.tools, connection),
+            "python": PythonBinding(config.tools),
+        }
+
+    def carry_out(self, call: ToolCall, *, deadline: float, waiting: Callable[[], None] = lambda: None) -> CallReport:
+        """Never raises for a refused call: the report says so.
+
+        Args:
+            deadline: on `time.monotonic()`; nothing is begun after it.
+            waiting: called before the first wait for a person or a tool.
+
+        Raises:
+            StoreError: the call cannot be noted down. It was not carried out.
+        """
+        report = CallReport(id=call.id, name=call.name, arguments=dict(call.arguments), outcome="refused")
+        try:
+            if (earlier := self._store.find_call(call.id)) is not None:
+                return self._again(call, earlier)
+            tool = self.policy.check(call)
+            if tool.confirm_s and not tool.dry_run:
+                waiting()
+                self.confirmations.require(call, min(tool.confirm_s, max(deadline - time.monotonic(), 0.0)))
+            if time.monotonic() >= deadline:
+                raise RequestError("deadline", "the command has expired: nothing was called")
+            if tool.dry_run:
+                return report.model_copy(update={"outcome": "dry_run"})
+            self.policy.admit(call)
+        except RequestError as error:
+            self._counters.add("calls_refused")
+            return report.model_copy(update={"code": error.code, "detail": str(error)})
+        if (earlier := self._store.begin_call(call.id, call.name, _canonical(call))) is not None:
+            return self._again(call, earlier)
+        return self._invoke(call, tool, report, waiting)
+
+    def _invoke(self, call: ToolCall, tool: ToolConfig, report: CallReport, waiting: Callable[[], None]) -> CallReport:
+        self._counters.add("calls")
+        done: Done = self._bindings[tool.binding].invoke(call, tool, waiting)
+        report = report.model_copy(update=dataclasses.asdict(done))
+        try:
+            self._store.end_call(call.id, report.model_dump_json())
+        except StoreError as error:  # it was carried out all the same
+            self._counters.add("store_errors")
+            log.error("%s", error)
+        return report
+
+    def _again(self, call: ToolCall, earlier: StoredCall) -> CallReport:
+        """A call id that was let through already: the report is given again, the call not carried out again."""
+        self._counters.add("calls_repeated")
+        report = CallReport(id=call.id, name=call.name, arguments=dict(call.arguments), outcome="refused")
+        if (earlier.tool, earlier.arguments) != (call.name, _canonical(call)):
+            return report.model_copy(
+                update={"code": "duplicate_id", "detail": f"the id {call.id} was used for another call"}
+            )
+        if earlier.report is None:
+            return report.model_copy(
+                update={"code": "in_doubt", "detail": "begun already, and not known how it ended: not called again"}
+            )
+        return CallReport.model_validate_json(earlier.report)
+
+    def close(self) -> None:
+        """End every wait."""
+        self.confirmations.close()
+        for binding in self._bindings.values():
+            binding.close()
+
+
+def call_id(request: str, index: int) -> str:
+    """The id of the `index`-th call that a command leads to: the same whenever the command is handled again."""
+    return hashlib.sha256(f"{request}/{index}".encode()).hexdigest()[:20]
+
+
+def _canonical(call: ToolCall) -> str:
+    return json.dumps(dict(call.arguments), sort_keys=True)

@@ -1,0 +1,92 @@
+"""Calls that need a person: asked for on `event/{tool}`, answered on `confirm/{tool}`."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from datetime import timedelta
+
+from pydantic import ValidationError
+
+from edge.counters import Counters
+from edge.errors import RequestError
+from edge.messages import JSON_TYPE, Confirmation, ToolEvent, now
+from edge.store import Outgoing
+from edge.topics import Topics
+from runtime.chat import ToolCall
+
+log = logging.getLogger("lineside.confirmations")
+
+
+class Confirmations:
+    """Holds a call until a person has said yes or no, or the time is over."""
+
+    def __init__(self, topics: Topics, send: Callable[[Outgoing], None], counters: Counters) -> None:
+        self._topics, self._send, self._counters = topics, send, counters
+        self._condition = threading.Condition()
+        self._pending: dict[tuple[str, str], Confirmation | None] = {}
+        self._closed = False
+
+    def require(self, call: ToolCall, timeout_s: float) -> str:
+        """Wait for a yes; returns who said it.
+
+        Raises:
+            RequestError: a no, no answer in time, or the station is stopping.
+        """
+        key = (call.name, call.id)
+        with self._condition:
+            self._pending[key] = None
+        expires_at = now() + timedelta(seconds=timeout_s)
+        needed = ToolEvent(
+            event_type="confirmation_needed",
+            tool=call.name,
+            call_id=call.id,
+            arguments=dict(call.arguments),
+            expires_at=expires_at,
+        )
+        self._send(Outgoing(self._topics.event(call.name), needed.encode(), JSON_TYPE, None, expires_at.timestamp()))
+        self._counters.add("confirmations_asked")
+        deadline = time.monotonic() + timeout_s
+        with self._condition:
+            while not self._closed and self._pending[key] is None and (left := deadline - time.monotonic()) > 0:
+                self._condition.wait(left)
+            answer = self._pending.pop(key)
+        self._say_ended(call, answer)
+        if answer is None:
+            raise RequestError("not_confirmed", f"nobody confirmed {call.name} within {timeout_s:g} s")
+        if not answer.confirmed:
+            raise RequestError("declined", f"{call.name} was declined{_by(answer)}")
+        return answer.by
+
+    def _say_ended(self, call: ToolCall, answer: Confirmation | None) -> None:
+        """Whoever shows the question can take it away."""
+        detail = "expired" if answer is None else f"{'confirmed' if answer.confirmed else 'declined'}{_by(answer)}"
+        ended = ToolEvent(event_type="confirmation_ended", tool=call.name, call_id=call.id, detail=detail)
+        self._send(Outgoing(self._topics.event(call.name), ended.encode(), JSON_TYPE))
+
+    def handle(self, tool: str, payload: bytes) -> None:
+        """A message on `confirm/{tool}`. What is malformed, late, doubled or for another tool changes nothing."""
+        try:
+            answer = Confirmation.model_validate_json(payload)
+        except ValidationError:
+            self._counters.add("confirmations_malformed")
+            log.warning('confirm/%s: not a confirmation; {"id": "...", "confirmed": true} would be one', tool)
+            return
+        with self._condition:
+            if self._pending.get((tool, answer.id), answer) is not None:  # not asked, or answered already
+                self._counters.add("confirmations_unknown")
+                log.warning("confirm/%s: no call %s waits for an answer", tool, answer.id)
+                return
+            self._pending[tool, answer.id] = answer
+            self._condition.notify_all()
+
+    def close(self) -> None:
+        with self._condition:
+            self._closed = True
+            self._condition.notify_all()
+
+
+def _by(answer: Confirmation) -> str:
+    return f" by {answer.by}" if answer.by else ""

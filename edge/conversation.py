@@ -1,0 +1,175 @@
+"""One `ask` command: the model answers, its calls are carried out, and it is told what came of them."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from pydantic import ValidationError
+
+from edge.calls import Calls, call_id
+from edge.config import Config
+from edge.errors import RequestError
+from edge.messages import AskCommand, CallReport, Reply, WireError
+from edge.store import StoredCommand
+from runtime.assistant import Answer, ask, tool_result
+from runtime.chat import Message, Tool
+from runtime.engine import Engine
+from runtime.errors import EngineError
+from runtime.sampling import Sampling
+from runtime.scheduler import Priority, Request
+
+NO_UTF8 = "the command is neither JSON nor UTF-8 text"
+MAX_RESULT_CHARACTERS = 2000
+"""Of what a tool gave back, for the model."""
+STAGES = ("preprocess", "prefill", "decode")
+
+
+@dataclass
+class Turns:
+    """What has come of a command so far."""
+
+    reports: list[CallReport] = field(default_factory=list)
+    timing_ms: dict[str, float] = field(default_factory=lambda: dict.fromkeys(STAGES, 0.0))
+    text: str = ""
+    error: WireError | None = None
+
+    def add(self, answer: Answer) -> None:
+        for stage in STAGES:
+            self.timing_ms[stage] += getattr(answer.timings, f"{stage}_ms")
+        self.text = answer.text
+        if answer.finish_reason != "stop":
+            message = f"the answer was ended after {answer.counts.generated} tokens"
+            self.error = WireError(code=answer.finish_reason, message=message)
+
+
+class Conversation:
+    """Answers `ask` commands.
+
+    Args:
+        begin: notes that a command is about to act.
+        cancelled: true when the station stops.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        engine: Engine,
+        calls: Calls,
+        begin: Callable[[StoredCommand], None],
+        cancelled: Callable[[], bool],
+    ) -> None:
+        self._config, self._engine, self._calls = config, engine, calls
+        self._begin, self._cancelled = begin, cancelled
+        self._tools: tuple[Tool, ...] = calls.policy.offered()
+        if self._tools:
+            engine.grammars.tools(self._tools)  # a tool that cannot be expressed is found at start
+
+    def answer(self, command: StoredCommand, waiting: Callable[[], None]) -> Reply:
+        """The reply; `waiting` is called when others may go on, since this one waits for a person or a tool.
+
+        Raises:
+            RequestError: the command is malformed or has expired.
+            EngineError, StoreError: before anything was called.
+        """
+        request = parse_ask(command.payload)
+        if request.expires_at is not None and request.expires_at < datetime.now(request.expires_at.tzinfo):
+            raise RequestError("expired", "expires_at has passed")
+        started = time.perf_counter()
+        turns = self._take_turns(command, request, _deadline(command, request), waiting)
+        turns.timing_ms["total"] = (time.perf_counter() - started) * 1e3
+        return Reply(
+            command="ask",
+            transaction=request.transaction,
+            ok=turns.error is None,
+            text=turns.text,
+            calls=turns.reports,
+            error=turns.error,
+            timing_ms={stage: round(value, 2) for stage, value in turns.timing_ms.items()},
+        )
+
+    def _take_turns(
+        self, command: StoredCommand, request: AskCommand, deadline: float, waiting: Callable[[], None]
+    ) -> Turns:
+        """Once a call was carried out nothing raises: the reply must say what was done."""
+        turns = Turns()
+        messages = [Message("system", (self._config.commands.system,)), Message("user", (request.text,))]
+        for _ in range(self._config.rounds):
+            try:
+                answer = self._ask(messages, request, deadline)
+            except EngineError as error:
+                if not turns.reports:
+                    raise
+                turns.error = WireError(code=error.code, message=str(error))
+                break
+            turns.add(answer)
+            if not answer.calls:
+                break
+            if not turns.reports:
+                if time.monotonic() >= deadline:
+                    raise RequestError("deadline", "the command expired while the model answered: nothing was called")
+                self._begin(command)
+            messages.append(answer.message())
+            for call in answer.calls:
+                wire = replace(call, id=call_id(command.digest, len(turns.reports)))
+                report = self._calls.carry_out(wire, deadline=deadline, waiting=waiting)
+                turns.reports.append(report)
+                messages.append(tool_result(call, _for_model(report)))
+        return turns
+
+    def _ask(self, messages: list[Message], request: AskCommand, deadline: float) -> Answer:
+        model = self._config.model
+        return ask(
+            self._engine,
+            messages,
+            self._tools,
+            max_tokens=request.max_tokens or model.max_tokens,
+            sampling=Sampling(model.temperature, model.seed),
+            request=Request(Priority.COMMAND, deadline, self._cancelled),
+        )
+
+
+def _for_model(report: CallReport) -> str:
+    """What came of a call, as the model is told."""
+    said = report.model_dump(include={"outcome", "code", "detail", "result"}, exclude_defaults=True)
+    text = json.dumps(said, ensure_ascii=False)
+    if len(text) > MAX_RESULT_CHARACTERS:
+        said |= {"result": f"{len(text)} characters, left out", "detail": report.detail[:200]}
+        text = json.dumps(said, ensure_ascii=False)
+    return text
+
+
+def parse_ask(payload: bytes) -> AskCommand:
+    """JSON object, or plain text.
+
+    Raises:
+        RequestError: neither, or a JSON object of another shape.
+    """
+    try:
+        text = payload.decode("utf-8").strip()
+    except UnicodeDecodeError:
+        raise RequestError("malformed", NO_UTF8) from None
+    if not text or "\x00" in text:
+        raise RequestError("malformed", "the command is empty" if not text else NO_UTF8)
+    try:
+        body = json.loads(text)
+    except (ValueError, RecursionError):
+        body = None
+    try:
+        if isinstance(body, dict):
+            return AskCommand.model_validate_json(text)
+        return AskCommand(text=text)
+    except ValidationError as error:
+        problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors(include_input=False))
+        raise RequestError("malformed", f"not an ask command: {problems}") from None
+
+
+def _deadline(command: StoredCommand, request: AskCommand) -> float:
+    """On `time.monotonic()`: when the answer is of no use any more."""
+    expires = command.expires
+    if request.expires_at is not None:
+        expires = min(expires, request.expires_at.timestamp())
+    return time.monotonic() + expires - time.time()
