@@ -46,5 +46,5 @@ def check_zone(zone: str) -> None:
     """Raises ConfigError where the zone is not known here."""
     try:
         ZoneInfo(zone or "UTC")
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, LookupError) as error:
         raise ConfigError(f"`station.timezone`: {zone!r} is not a time zone such as Europe/Berlin ({error})") from None

@@ -1,0 +1,219 @@
+"""What a call does: a payload made from a template, a Python function."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, cast
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge.bindings import Done
+from edge.bindings.publish import PublishBinding
+from edge.bindings.python import PythonBinding
+from edge.errors import BrokerError, ConfigError
+from edge.mqtt import Connection
+from edge.tool_config import PublishConfig, ToolConfig
+from runtime.chat import ToolCall
+
+LAMP = {
+    "type": "object",
+    "properties": {"percent": {"type": "integer"}, "room": {"type": "string"}, "on": {"type": "boolean"}},
+    "required": ["percent"],
+}
+
+
+Callback = Callable[[], None]
+
+
+class FakeConnection:
+    """Takes what is published; `answers` says whether the broker acknowledges."""
+
+    def __init__(self, *, connected: bool = True, answers: bool = True, problem: str = "") -> None:
+        self.connected = threading.Event()
+        if connected:
+            self.connected.set()
+        self.published: list[tuple[str, bytes, str]] = []
+        self._answers, self._problem = answers, problem
+
+    def publish(
+        self, topic: str, payload: bytes, *, content_type: str, delivered: Callable[[], None], **_: Any
+    ) -> None:
+        if self._problem:
+            raise BrokerError(self._problem)
+        self.published.append((topic, payload, content_type))
+        if self._answers:
+            delivered()
+
+
+def publish(payload: Any, connection: FakeConnection | None = None, wait_s: float = 0.3, **arguments: Any) -> Done:
+    tool = ToolConfig("Lamp.", LAMP, wait_s=wait_s, publish=PublishConfig("zigbee/lamp/set", payload))
+    binding = PublishBinding({"lamp": tool}, cast(Connection, connection or FakeConnection()))
+    return binding.invoke(ToolCall("abc123DEF", "lamp", arguments), tool, lambda: None)
+
+
+def test_a_template_makes_json_with_types() -> None:
+    connection = FakeConnection()
+    template = {
+        "state": "{{ 'ON' if percent else 'OFF' }}",
+        "brightness": "{{ (percent * 2.54) | round | int }}",
+        "where": ["room {{ room }}", 7, True],
+    }
+    done = publish(template, connection, percent=50, room="küche")
+    assert done.outcome == "issued"
+    ((topic, payload, kind),) = connection.published
+    assert (topic, kind) == ("zigbee/lamp/set", "application/json")
+    assert json.loads(payload) == {"state": "ON", "brightness": 127, "where": ["room küche", 7, True]}
+    assert done.result == {"topic": topic, "payload": json.loads(payload)}
+
+
+def test_a_text_and_no_template_at_all() -> None:
+    connection = FakeConnection()
+    publish("{{ room }} at {{ percent }} %", connection, percent=50, room="bath")
+    publish(None, connection, percent=50)
+    assert [item[1:] for item in connection.published] == [
+        (b"bath at 50 %", "text/plain"),
+        (b'{"percent": 50}', "application/json"),
+    ]
+
+
+@given(st.text(st.characters(codec="utf-8")), st.integers())
+def test_no_argument_breaks_out_of_its_place(room: str, percent: int) -> None:
+    """Quotes, braces and templates in an argument stay what they are: text."""
+    connection = FakeConnection()
+    publish(
+        {"room": "{{ room }}", "label": "in {{ room }}", "percent": "{{ percent }}"},
+        connection,
+        percent=percent,
+        room=room,
+    )
+    assert json.loads(connection.published[0][1]) == {"room": room, "label": f"in {room}", "percent": percent}
+
+
+@pytest.mark.parametrize(
+    ("payload", "message"),
+    [
+        ({"a": "{{ colour }}"}, r"`tools\.lamp\.publish\.payload\.a`: colour is no argument of this tool"),
+        ("{{ percent", "is not a template"),
+        ({"a": ["{% if %}"]}, r"payload\.a\.0` is not a template"),
+    ],
+)
+def test_a_template_is_checked_at_start(payload: Any, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        publish(payload, percent=1)
+
+
+@pytest.mark.parametrize("topic", ["zigbee/+/set", "#", "$SYS/x"])
+def test_a_topic_is_checked_at_start(topic: str) -> None:
+    tool = ToolConfig("Lamp.", LAMP, publish=PublishConfig(topic))
+    with pytest.raises(ConfigError, match="not a topic"):
+        PublishBinding({"lamp": tool}, cast(Connection, FakeConnection()))
+
+
+@pytest.mark.parametrize(
+    ("payload", "arguments", "reason"),
+    [
+        ({"a": "{{ room.upper() }}"}, {"percent": 1}, "'room' is undefined"),
+        ({"a": "{{ 1 / percent }}"}, {"percent": 0}, "division by zero"),
+        ({"a": "{{ room.__class__.__mro__ }}"}, {"percent": 1, "room": "x"}, "unsafe"),
+    ],
+)
+def test_a_payload_that_cannot_be_made_fails_and_publishes_nothing(
+    payload: Any, arguments: dict[str, Any], reason: str
+) -> None:
+    connection = FakeConnection()
+    done = publish(payload, connection, **arguments)
+    assert done.outcome == "failed"
+    assert reason in done.detail
+    assert connection.published == []
+
+
+def test_a_broker_that_does_not_take_it_is_said() -> None:
+    assert publish(None, FakeConnection(connected=False), percent=1).outcome == "failed"
+    assert publish(None, FakeConnection(answers=False), percent=1).outcome == "expired"
+    assert publish(None, FakeConnection(problem="too large"), percent=1) == Done("failed", "too large")
+
+
+# The functions that the Python binding calls
+
+
+def double(percent: int) -> dict[str, int]:
+    return {"percent": 2 * percent}
+
+
+def explode(**_arguments: Any) -> None:
+    raise ValueError("no such belt")
+
+
+def not_json(**_arguments: Any) -> object:
+    return object()
+
+
+def endless(**_arguments: Any) -> float:
+    return float("inf")
+
+
+RELEASE = threading.Event()
+
+
+def slow(**_arguments: Any) -> str:
+    RELEASE.wait(5)
+    return "done"
+
+
+@pytest.fixture(autouse=True)
+def _release() -> Iterator[None]:
+    RELEASE.clear()
+    yield
+    RELEASE.set()
+
+
+def python_tool(function: str, wait_s: float = 2.0) -> tuple[PythonBinding, ToolConfig]:
+    tool = ToolConfig("Tool.", LAMP, wait_s=wait_s, python=function)
+    return PythonBinding({"tool": tool}), tool
+
+
+@pytest.mark.parametrize(
+    ("function", "done"),
+    [
+        ("double", Done("achieved", "", {"percent": 10})),
+        ("explode", Done("failed", "ValueError: no such belt")),
+        ("not_json", Done("achieved", "it returned a object, which is not JSON")),
+        ("endless", Done("achieved", "it returned a float, which is not JSON")),
+    ],
+)
+def test_a_function_says_what_was_done(function: str, done: Done) -> None:
+    binding, tool = python_tool(f"{__name__}:{function}")
+    assert binding.invoke(ToolCall("abc123DEF", "tool", {"percent": 5}), tool, lambda: None) == done
+
+
+def test_a_function_that_hangs_holds_nobody_up() -> None:
+    binding, tool = python_tool(f"{__name__}:slow", wait_s=0.2)
+    call = ToolCall("abc123DEF", "tool", {"percent": 5})
+    began = time.monotonic()
+    assert binding.invoke(call, tool, lambda: None).outcome == "expired"
+    assert binding.invoke(call, tool, lambda: None) == Done("failed", "an earlier call of tool is still running")
+    assert time.monotonic() - began < 2
+    RELEASE.set()
+    deadline = time.monotonic() + 5
+    while binding.invoke(call, tool, lambda: None).outcome != "achieved":
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("no_such_module:run", r"`tools\.tool\.python`: 'no_such_module:run' cannot be imported"),
+        (f"{__name__}:missing", "cannot be imported"),
+        (f"{__name__}:LAMP", "is not a function"),
+        ("not_offered", r"no installed package offers 'not_offered' in the group lineside\.tools"),
+    ],
+)
+def test_a_function_is_found_at_start_or_refused(spec: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        python_tool(spec)

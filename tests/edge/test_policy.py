@@ -1,0 +1,127 @@
+"""What a station file allows, and what nothing can talk it out of."""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime
+from datetime import time as datetime_time
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge.errors import ConfigError, RequestError
+from edge.policy import Policy
+from edge.quiet_hours import parse_quiet_hours
+from edge.tool_config import RateLimit, ToolConfig
+from runtime.chat import ToolCall
+from tests.support.station import SPEED
+
+
+def refused(policy: Policy, **arguments: Any) -> str:
+    """Why `tool` may not be called now; empty where it may."""
+    try:
+        policy.admit(ToolCall("abc123DEF", "tool", arguments))
+    except RequestError as error:
+        return error.code
+    return ""
+
+
+def policy(clock: float = 0.0, zone: str = "UTC", **settings: Any) -> Policy:
+    return Policy({"tool": ToolConfig("A tool.", SPEED, **settings)}, zone, lambda: clock)
+
+
+def test_limits_are_tighter_than_the_schema_and_name_the_argument() -> None:
+    limited = policy(limits={"percent": {"maximum": 60, "not": {"const": 13}}})
+    assert refused(limited, percent=60) == ""
+    assert refused(limited, percent=61) == "over_limit"
+    assert refused(limited, percent=13) == "over_limit"
+    assert refused(limited, percent=101) == "bad_arguments"
+    with pytest.raises(RequestError, match=r"\$\.percent: 61 is greater than the maximum of 60"):
+        limited.check(ToolCall("abc123DEF", "tool", {"percent": 61}))
+    assert limited.offered()[0].parameters == SPEED
+
+
+@given(st.integers(-50, 200))
+def test_a_range_holds_for_every_value(percent: int) -> None:
+    assert (refused(policy(limits={"percent": {"minimum": 10, "maximum": 60}}), percent=percent) == "") == (
+        10 <= percent <= 60
+    )
+
+
+def test_a_cool_down_ends() -> None:
+    cooled = policy(cool_down_s=0.2)
+    assert refused(cooled, percent=5) == ""
+    assert refused(cooled, percent=5) == "cool_down"
+    time.sleep(0.25)
+    assert refused(cooled, percent=5) == ""
+
+
+def test_a_rate_is_kept_in_every_stretch_of_time() -> None:
+    paced = policy(rate_limit=RateLimit(3, 0.4))
+    passed: list[float] = []
+    until = time.monotonic() + 1.3
+    while time.monotonic() < until:
+        if refused(paced, percent=5) == "":
+            passed.append(time.monotonic())
+        time.sleep(0.01)
+    assert len(passed) > 6
+    assert all(later - earlier > 0.38 for earlier, later in zip(passed, passed[3:], strict=False))
+
+
+def test_a_refused_call_does_not_count() -> None:
+    paced = policy(rate_limit=RateLimit(1, 60), limits={"percent": {"maximum": 10}})
+    assert refused(paced, percent=50) == "over_limit"
+    assert refused(paced, percent=5) == ""
+    assert refused(paced, percent=5) == "rate_limit"
+
+
+def test_what_passed_before_a_restart_still_counts() -> None:
+    paced = policy(cool_down_s=60)
+    paced.remember("tool", seconds_ago=-1000.0)  # the clock was set back meanwhile
+    paced.remember("a tool that is gone", 1.0)
+    assert refused(paced, percent=5) == "cool_down"
+    old = policy(cool_down_s=60)
+    old.remember("tool", seconds_ago=61.0)
+    assert refused(old, percent=5) == ""
+
+
+@pytest.mark.parametrize(
+    ("hour", "quiet"),
+    [("21:59", False), ("22:00", True), ("23:30", True), ("00:00", True), ("05:59", True), ("06:00", False)],
+)
+@pytest.mark.parametrize("zone", ["Europe/Berlin", "America/New_York", "UTC"])
+def test_quiet_hours_over_midnight_in_the_stations_own_time(hour: str, quiet: bool, zone: str) -> None:
+    moment = datetime.fromisoformat(f"2026-07-01T{hour}:00").replace(tzinfo=ZoneInfo(zone)).timestamp()
+    assert (refused(policy(moment, zone, quiet_hours=("22:00-06:00",)), percent=5) == "quiet_hours") == quiet
+
+
+@pytest.mark.parametrize(("hour", "quiet"), [(11, False), (12, True), (13, True), (14, False)])
+def test_quiet_hours_within_a_day(hour: int, quiet: bool) -> None:
+    span = parse_quiet_hours("12:00-13:30", "key")
+    assert span.contains(datetime_time(hour)) == quiet
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"quiet_hours": ("22-6",)}, r"`tools\.tool\.quiet_hours`: '22-6' is not a span"),
+        ({"quiet_hours": ("24:00-06:00",)}, "is not a span"),
+        ({"quiet_hours": ("06:00-06:00",)}, "is not a span"),
+        (
+            {"limits": {"speed": {"maximum": 5}}},
+            r"`tools\.tool\.limits\.speed`: tool has no argument",
+        ),
+        ({"limits": {"percent": {"maximum": "five"}}}, r"`tools\.tool\.limits\.percent` is not a JSON Schema"),
+    ],
+)
+def test_a_policy_that_makes_no_sense_names_the_key(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        policy(**settings)
+
+
+def test_an_unknown_time_zone_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"`station\.timezone`: 'Mars/Olympus'"):
+        policy(zone="Mars/Olympus")
