@@ -73,12 +73,19 @@ class ModelConfig:
 
 @dataclass(frozen=True, config=STRICT)
 class CameraConfig:
-    """See `devices.camera.CameraSettings`."""
+    """See `devices.camera.CameraSettings`.
+
+    `defect_types` and `instruction` stand for those of `[inspect]`. `schema` is a file with a JSON Schema: each result
+    then has a `report` that satisfies it.
+    """
 
     kind: Literal["folder", "video", "mqtt"]
     source: str = ""
     interval_s: Annotated[float, Field(ge=0, le=DAY_S)] = 0.0
     loop: bool = False
+    defect_types: tuple[str, ...] = ()
+    instruction: str = ""
+    schema: str = ""
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -12,13 +12,13 @@ from pydantic import ValidationError
 
 from edge.calls import Calls, call_id
 from edge.config import Config
-from edge.errors import RequestError
+from edge.errors import ConfigError, RequestError
 from edge.messages import AskCommand, CallReport, Reply, WireError
 from edge.store import StoredCommand
 from runtime.assistant import Answer, ask, tool_result
 from runtime.chat import Message, Tool
 from runtime.engine import Engine
-from runtime.errors import EngineError
+from runtime.errors import EngineError, GrammarError
 from runtime.sampling import Sampling
 from runtime.scheduler import Priority, Request
 
@@ -52,6 +52,9 @@ class Conversation:
     Args:
         begin: notes that a command is about to act.
         cancelled: true when the station stops.
+
+    Raises:
+        ConfigError: the tools cannot be expressed by a grammar.
     """
 
     def __init__(
@@ -66,7 +69,10 @@ class Conversation:
         self._begin, self._cancelled = begin, cancelled
         self._tools: tuple[Tool, ...] = calls.policy.offered()
         if self._tools:
-            engine.grammars.tools(self._tools)  # a tool that cannot be expressed is found at start
+            try:
+                engine.grammars.tools(self._tools)
+            except GrammarError as error:
+                raise ConfigError(f"the tools cannot be offered to the model: {error}") from error
 
     def answer(self, command: StoredCommand, waiting: Callable[[], None]) -> Reply:
         """The reply; `waiting` is called when others may go on, since this one waits for a person or a tool.

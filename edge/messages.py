@@ -77,7 +77,10 @@ class WireError(BaseModel):
 
 
 class InspectionResult(Body):
-    """On `result/{camera}`. `confidence` is a probability taken from the model's logits."""
+    """On `result/{camera}`. `confidence` is a probability taken from the model's logits.
+
+    `report` satisfies the camera's own JSON Schema, where it has one and the result is complete.
+    """
 
     SCHEMA: ClassVar[str] = "lineside.result/1"
     camera: str
@@ -94,6 +97,7 @@ class InspectionResult(Body):
     timing_ms: WireTimings
     frame_sha256: str
     late: bool | None = None
+    report: Any = None
 
 
 class State(Body):

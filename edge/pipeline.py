@@ -22,11 +22,11 @@ from edge.messages import JSON_TYPE, Event, InspectionResult, State, WireDefect,
 from edge.mqtt import Connection
 from edge.outbox import Outbox
 from edge.store import Outgoing
+from edge.tasks import inspection_task
 from edge.topics import Topics
 from runtime.chat import Picture
 from runtime.engine import Engine
-from runtime.errors import EngineError, RequestCancelled
-from runtime.inspection import InspectionTask
+from runtime.errors import EngineError, GrammarError, RequestCancelled
 from runtime.inspector import Inspection, Inspector, Thresholds
 from runtime.picture import decode_picture
 from runtime.scheduler import Priority, Request
@@ -49,9 +49,7 @@ class Pipeline:
         self._settings, self._topics, self._counters = config.inspect, topics, counters
         self._outbox, self._connection = outbox, connection
         self._evidence = _evidence_folder(config)
-        task = InspectionTask(config.inspect.defect_types, config.inspect.instruction)
-        thresholds = Thresholds(config.inspect.pass_below, config.inspect.fail_above)
-        self._inspector = Inspector(engine, task, thresholds)
+        self._inspectors = _inspectors(config, engine)
         self._model = WireModel(name=engine.bundle.manifest.name, sha256=engine.bundle.sha256)
         self._latest: dict[str, tuple[bytes, bytes]] = {}
         self._lock = threading.Lock()
@@ -130,7 +128,8 @@ class Pipeline:
         if age_s > self._settings.max_age_s:
             raise RequestError("too_old", f"{age_s:.1f} s old; `inspect.max_age_s` is {self._settings.max_age_s:g}")
         deadline = frame.received + self._settings.deadline_s if self._settings.deadline_s else None
-        inspection = self._inspector.inspect(picture, Request(Priority.FRAME, deadline, self._stopping.is_set))
+        request = Request(Priority.FRAME, deadline, self._stopping.is_set)
+        inspection = self._inspectors[frame.camera].inspect(picture, request)
         if inspection.finish_reason == "cancelled":
             raise RequestCancelled("the station is stopping")
         total_ms = (time.monotonic() - frame.received) * 1e3
@@ -169,6 +168,7 @@ class Pipeline:
             model=self._model,
             timing_ms=WireTimings(**{name: round(value, 2) for name, value in stages.items()}),
             frame_sha256=hashlib.sha256(content).hexdigest(),
+            report=inspection.report,
             late=True if (now() - frame.captured_at).total_seconds() > self._settings.max_age_s else None,
         )
 
@@ -217,6 +217,19 @@ class Pipeline:
             self._stale.discard(camera)
         if stale:
             self._publish_latest(camera)
+
+
+def _inspectors(config: Config, engine: Engine) -> dict[str, Inspector]:
+    """One for each camera.
+
+    Raises:
+        ConfigError: a camera's schema cannot be enforced; the message has the path to the keyword.
+    """
+    thresholds = Thresholds(config.inspect.pass_below, config.inspect.fail_above)
+    try:
+        return {camera: Inspector(engine, inspection_task(config, camera), thresholds) for camera in config.cameras}
+    except GrammarError as error:
+        raise ConfigError(str(error)) from error
 
 
 def _evidence_folder(config: Config) -> Path | None:

@@ -86,6 +86,19 @@ class Grammars:
         """
         return self._json(lower(schema, subject), COMPACT, subject)
 
+    def object(self, properties: Mapping[str, Schema]) -> Constraint:
+        """A compact JSON object with these properties in this order; each schema stands for itself.
+
+        Raises:
+            GrammarError: as `json`.
+        """
+        parts = [
+            f"{json.dumps(f'{json.dumps(name)}:')} %json {json.dumps({**lower(schema).schema, 'x-guidance': COMPACT})}"
+            for name, schema in properties.items()
+        ]
+        lark = 'start: "{" ' + ' "," '.join(parts) + ' "}"'
+        return self._constraint(json.dumps({"grammars": [{"lark_grammar": lark}]}))
+
     def tools(self, tools: Sequence[Tool], choice: ToolChoice = "auto") -> Constraint:
         """Text or calls of these tools, each call with arguments that satisfy the tool's parameters.
 

@@ -8,12 +8,14 @@ model writes: its probability is taken from the logits that follow `ANSWER_PREFI
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from runtime.chat import Message, Picture
 from runtime.errors import AnswerError
+from runtime.json_schema import Schema
+from runtime.tool_calls import load_json
 
 Verdict = Literal["pass", "fail", "unsure"]
 VERDICTS: tuple[Verdict, ...] = ("pass", "fail", "unsure")
@@ -33,10 +35,18 @@ class Defect:
 
 @dataclass(frozen=True)
 class InspectionTask:
-    """What to look for. `instruction` is the user's own sentence about the part, possibly empty."""
+    """What to look for.
+
+    Attributes:
+        instruction: the user's own sentence about the part, possibly empty.
+        report: JSON Schema of what else the model is to report; None for nothing.
+        report_name: where that schema comes from, for messages.
+    """
 
     defect_types: tuple[str, ...]
     instruction: str = ""
+    report: Schema | None = None
+    report_name: str = "the report's schema"
 
     def messages(self, picture: Picture) -> list[Message]:
         """The conversation about one picture; all that does not depend on the picture comes first."""
@@ -48,10 +58,12 @@ class InspectionTask:
             f"Inspect the part for: {defects}. Answer in JSON: verdict pass, fail or unsure, "
             f"defects with type and box x0, y0, x1, y1 from 0 to {GRID - 1}."
         )
+        if self.report is not None:
+            text += f" Then report, as this JSON Schema says: {json.dumps(self.report, ensure_ascii=False)}"
         return f"{text} {self.instruction}" if self.instruction else text
 
-    def schema(self) -> dict[str, Any]:
-        """JSON Schema (2020-12) of the answer."""
+    def properties(self) -> dict[str, Schema]:
+        """JSON Schema (2020-12) of each property of the answer, in their order."""
         coordinate = {"type": "integer", "minimum": 0, "maximum": GRID - 1}
         box = {"type": "array", "items": coordinate, "minItems": 4, "maxItems": 4}
         defect = {
@@ -60,18 +72,14 @@ class InspectionTask:
             "required": ["type", "box"],
             "additionalProperties": False,
         }
-        return {
-            "type": "object",
-            "properties": {
-                "verdict": {"enum": list(VERDICTS)},
-                "defects": {"type": "array", "items": defect, "maxItems": MAX_DEFECTS},
-            },
-            "required": ["verdict", "defects"],
-            "additionalProperties": False,
+        properties: dict[str, Schema] = {
+            "verdict": {"enum": list(VERDICTS)},
+            "defects": {"type": "array", "items": defect, "maxItems": MAX_DEFECTS},
         }
+        return properties if self.report is None else properties | {"report": self.report}
 
-    def parse(self, text: str, width: int, height: int) -> tuple[Defect, ...]:
-        """The defects of a complete answer, in pixels of a picture of `width` x `height`.
+    def parse(self, text: str, width: int, height: int) -> tuple[tuple[Defect, ...], Any]:
+        """The defects of a complete answer, in pixels of a picture of `width` x `height`, and the report.
 
         Boxes with crossed corners are put in order; empty ones are left out.
 
@@ -79,17 +87,22 @@ class InspectionTask:
             AnswerError: the text is not an answer in this format.
         """
         try:
-            answer: Mapping[str, Any] = json.loads(text)
+            answer: Mapping[str, Any] = load_json(text)
             found = [(item["type"], [int(value) for value in item["box"]]) for item in answer["defects"]]
+            report = answer["report"] if self.report is not None else None
         except (ValueError, KeyError, TypeError) as error:
             raise AnswerError(f"the inspection answer is not in the agreed format: {text!r}") from error
-        defects = []
-        for kind, (xa, ya, xb, yb) in found:
-            x0, x1 = sorted((xa * width / GRID, xb * width / GRID))
-            y0, y1 = sorted((ya * height / GRID, yb * height / GRID))
-            if x1 > x0 and y1 > y0:
-                defects.append(Defect(str(kind), (round(x0, 1), round(y0, 1), round(x1, 1), round(y1, 1))))
-        return tuple(defects)
+        return _in_pixels(found, width, height), report
+
+
+def _in_pixels(found: Sequence[tuple[str, list[int]]], width: int, height: int) -> tuple[Defect, ...]:
+    defects = []
+    for kind, (xa, ya, xb, yb) in found:
+        x0, x1 = sorted((xa * width / GRID, xb * width / GRID))
+        y0, y1 = sorted((ya * height / GRID, yb * height / GRID))
+        if x1 > x0 and y1 > y0:
+            defects.append(Defect(str(kind), (round(x0, 1), round(y0, 1), round(x1, 1), round(y1, 1))))
+    return tuple(defects)
 
 
 def format_answer(verdict: Verdict, defects: tuple[Defect, ...], width: int, height: int) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +20,9 @@ from runtime.sequence import Counts, Sequence
 from runtime.timings import Timings, stopwatch
 
 MAX_ANSWER_TOKENS = 400
+MAX_REPORT_TOKENS = 600
+BEGIN_TOKENS = 32
+"""At most so many are put behind `ANSWER_PREFIX` to begin the rest of an answer."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +49,8 @@ class Inspection:
         confidence: probability of the verdict; for `unsure`, of the likelier of pass and fail.
         fail_probability: probability of fail against pass.
         defects: in pixels; under `unsure` they are suspicions.
-        finish_reason: other than `stop` where generation was cut off before the list of defects was finished.
+        report: JSON that satisfies the task's schema for it; None where it has none, or the answer is not complete.
+        finish_reason: other than `stop` where generation was cut off before the answer was finished.
     """
 
     verdict: Verdict
@@ -55,6 +60,7 @@ class Inspection:
     finish_reason: FinishReason
     timings: Timings
     counts: Counts
+    report: Any = None
 
     @property
     def complete(self) -> bool:
@@ -68,11 +74,14 @@ class Inspector:
         self.task = task
         self._engine = engine
         self._thresholds = thresholds or Thresholds()
-        self._schema = task.schema()
+        self._properties = task.properties()
         self._prefix = engine.tokenizer.encode_text(ANSWER_PREFIX)
-        self._fail = engine.tokenizer.encode_text("fail")
+        self._begin: dict[Verdict, str] = {"fail": "fail", "unsure": "fail", "pass": 'pass","defects":[],"report'}
+        self._max_tokens = MAX_ANSWER_TOKENS + (MAX_REPORT_TOKENS if task.report is not None else 0)
         self._candidates = _candidates(engine.tokenizer.token_bytes)
-        engine.grammars.json(self._schema)  # a schema that cannot be expressed is found at start
+        if task.report is not None:  # a schema that cannot be expressed is found at start
+            engine.grammars.json(task.report, task.report_name)
+        engine.grammars.object(self._properties)
 
     def inspect(self, picture: Picture, request: Request | None = None) -> Inspection:
         """Look at one picture; `request` has a frame's priority and no deadline where it is left out.
@@ -86,19 +95,22 @@ class Inspector:
             chat = engine.tokenizer.encode_chat(self.task.messages(picture))
             prompt = Prompt(np.concatenate([chat.ids, self._prefix]), chat.pixels)
         request = request or Request(Priority.FRAME)
-        with engine.sequence(prompt, reserve=len(self._fail) + MAX_ANSWER_TOKENS, request=request) as sequence:
+        left = engine.capacity - BEGIN_TOKENS - len(prompt.ids)
+        room = min(self._max_tokens, max(left, MAX_ANSWER_TOKENS))
+        with engine.sequence(prompt, reserve=BEGIN_TOKENS + room, request=request) as sequence:
             sequence.timings.preprocess_ms = preprocess.preprocess_ms
             probabilities = self._probabilities(sequence.logits)
             verdict = self._thresholds.verdict(probabilities)
             defects: tuple[Defect, ...] = ()
+            report = None
             reason: FinishReason = "stop"
-            if verdict != "pass":
-                text, reason = self._describe(sequence)
-                height, width = picture.shape[:2]
-                defects = self.task.parse(text, width, height) if reason == "stop" else ()
+            if verdict != "pass" or self.task.report is not None:
+                text, reason = self._describe(sequence, self._begin[verdict])
+                if reason == "stop":
+                    defects, report = self.task.parse(text, picture.shape[1], picture.shape[0])
         defect = fail_probability(probabilities)
         confidence = {"pass": 1 - defect, "fail": defect, "unsure": max(defect, 1 - defect)}[verdict]
-        return Inspection(verdict, confidence, defect, defects, reason, sequence.timings, sequence.counts)
+        return Inspection(verdict, confidence, defect, defects, reason, sequence.timings, sequence.counts, report)
 
     def _probabilities(self, logits: npt.NDArray[np.float32]) -> dict[Verdict, float]:
         """Softmax over the tokens with which a verdict can begin, summed for each verdict."""
@@ -109,20 +121,21 @@ class Inspector:
         total = sum(mass.values())
         return {name: value / total for name, value in mass.items()}
 
-    def _describe(self, sequence: Sequence) -> tuple[str, FinishReason]:
-        """Let the model go on from a verdict of fail, under the grammar; returns the whole answer's text."""
+    def _describe(self, sequence: Sequence, begin: str) -> tuple[str, FinishReason]:
+        """Let the model go on from the beginning of an answer, under the grammar; returns the whole answer's text."""
         engine = self._engine
-        constraint = engine.grammars.json(self._schema)
-        constraint.accept([*self._prefix, *self._fail])
+        constraint = engine.grammars.object(self._properties)
+        tokens = engine.tokenizer.encode_text(begin)
+        constraint.accept([*self._prefix, *tokens])
         try:
-            sequence.extend(self._fail[:-1])
+            sequence.extend(tokens[:-1])
         except DeadlineExceeded:
             return "", "deadline"
         except RequestCancelled:
             return "", "cancelled"
-        sequence.hold(int(self._fail[-1]))  # the first pass takes it along with what the grammar forces behind it
-        generation = engine.generate(sequence, max_tokens=MAX_ANSWER_TOKENS, sampling=GREEDY, constraint=constraint)
-        text = ANSWER_PREFIX + "fail" + engine.tokenizer.decode(generation.ids)
+        sequence.hold(int(tokens[-1]))  # the first pass takes it along with what the grammar forces behind it
+        generation = engine.generate(sequence, max_tokens=self._max_tokens, sampling=GREEDY, constraint=constraint)
+        text = ANSWER_PREFIX + begin + engine.tokenizer.decode(generation.ids)
         return text, generation.finish_reason
 
 

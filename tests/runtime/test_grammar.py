@@ -54,9 +54,9 @@ def test_random_weights_inspect_into_the_schema(random_engine: Engine, seed: int
 
 def test_inspection_text_satisfies_the_schema(random_engine: Engine) -> None:
     task = InspectionTask(("pitting", "crack"))
-    schema = task.schema()
+    schema = {"properties": task.properties(), "required": ["verdict", "defects"], "additionalProperties": False}
     for seed in range(10):
-        constraint = random_engine.grammars.json(schema)
+        constraint = random_engine.grammars.object(task.properties())
         prompt = random_engine.tokenizer.encode_chat(task.messages(np.zeros((30, 30, 3), np.uint8)))
         with random_engine.sequence(prompt, reserve=400) as sequence:
             generation = random_engine.generate(
@@ -82,7 +82,7 @@ def test_older_tokenizers_inspect_and_call(tmp_path: Path, version: str) -> None
 
 
 def test_a_token_outside_the_grammar_is_refused(random_engine: Engine) -> None:
-    constraint = random_engine.grammars.json(InspectionTask(("pitting",)).schema())
+    constraint = random_engine.grammars.object(InspectionTask(("pitting",)).properties())
     with pytest.raises(GrammarError):
         constraint.accept(random_engine.tokenizer.encode_text("hello").tolist())
 

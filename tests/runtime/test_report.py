@@ -1,0 +1,55 @@
+"""A user's own schema: every report satisfies it, whatever the weights and the verdict."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from jsonschema.validators import Draft202012Validator
+
+from runtime.engine import Engine
+from runtime.inspection import InspectionTask
+from runtime.inspector import Inspector, Thresholds
+from runtime.json_schema import UnsupportedKeyword
+
+SCHEMAS: list[Any] = [
+    {
+        "type": "object",
+        "properties": {
+            "serial": {"type": "string", "pattern": "^[A-Z]{2}[0-9]{4}$"},
+            "wear_mm": {"type": "number", "minimum": 0, "maximum": 2},
+            "notes": {"type": ["string", "null"], "maxLength": 12},
+            "zones": {"type": "array", "items": {"$ref": "#/$defs/zone"}, "maxItems": 2},
+        },
+        "required": ["serial", "wear_mm", "notes"],
+        "additionalProperties": False,
+        "$defs": {"zone": {"enum": ["inner", "outer", "größe"]}},
+    },
+    {"enum": ["new", "worn", None]},
+    True,
+]
+
+
+@pytest.mark.parametrize("schema", SCHEMAS)
+@pytest.mark.parametrize("thresholds", [Thresholds(0.0, 0.0), Thresholds(1.0, 1.0)], ids=["fail", "pass"])
+def test_a_report_satisfies_the_users_schema(random_engine: Engine, schema: Any, thresholds: Thresholds) -> None:
+    inspector = Inspector(random_engine, InspectionTask(("pitting",), report=schema), thresholds)
+    complete = 0
+    for seed in range(12):
+        picture = np.random.default_rng(seed).integers(0, 256, size=(40, 60, 3), dtype=np.uint8)
+        inspection = inspector.inspect(picture)
+        if inspection.complete:
+            Draft202012Validator(schema).validate(inspection.report)
+            complete += 1
+        else:
+            assert inspection.report is None
+        if inspection.verdict == "pass":
+            assert inspection.defects == ()
+    assert complete or schema is True
+
+
+def test_a_schema_that_cannot_be_enforced_says_where(random_engine: Engine) -> None:
+    task = InspectionTask(("pitting",), report={"properties": {"a": {"not": {}}}}, report_name="cam0.json")
+    with pytest.raises(UnsupportedKeyword, match=r"cam0\.json at #/properties/a/not"):
+        Inspector(random_engine, task)
