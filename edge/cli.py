@@ -1,4 +1,4 @@
-"""The command line: `lineside run | check | plan | inspect | ask | export | demo`.
+"""The command line: `lineside run | check | plan | inspect | ask | calibrate | export | demo`.
 
 Exit codes: 0 done; 1 what was asked for failed (a damaged bundle, a checkpoint that cannot be used, no broker); 2 the
 command line or the station file is wrong.
@@ -31,7 +31,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     from edge import logs
 
-    logs.set_up("WARNING" if options.command in ("ask", "inspect", "check", "demo") else "INFO")
+    quiet = ("ask", "inspect", "check", "calibrate", "demo")
+    logs.set_up("WARNING" if options.command in quiet else "INFO")
     try:
         return int(options.run(options))
     except ConfigError as error:
@@ -79,6 +80,14 @@ def _parser() -> argparse.ArgumentParser:
     inspect.add_argument("pictures", type=Path, nargs="+", metavar="picture")
     inspect.add_argument("--defects", default="pitting", help="defect types, separated by commas")
     inspect.set_defaults(run=_inspect)
+
+    calibrate = commands.add_parser("calibrate", help="put a station's probabilities right, by labelled pictures")
+    calibrate.add_argument("station", type=Path, metavar="station.toml")
+    calibrate.add_argument("folder", type=Path, help="with pass/ and fail/, or a labels.jsonl")
+    calibrate.add_argument("--camera", default="", help="all cameras where left out")
+    calibrate.add_argument("--missed-defect-costs", type=float, default=10.0, metavar="N", help="false alarms")
+    calibrate.add_argument("--look-costs", type=float, default=0.25, metavar="U", help="false alarms, for an `unsure`")
+    calibrate.set_defaults(run=_calibrate)
 
     export = commands.add_parser("export", help="turn a checkpoint (a folder, or a GGUF file) into a bundle")
     export.add_argument("checkpoint", type=Path)
@@ -198,6 +207,28 @@ def _inspect(options: argparse.Namespace) -> int:
         print(f"{path.name}: {inspection.verdict} ({inspection.confidence:.1%})")
         for defect in inspection.defects:
             print(f"  {defect.type} at {', '.join(f'{value:g}' for value in defect.box)}")
+    return 0
+
+
+def _calibrate(options: argparse.Namespace) -> int:
+    from edge.calibrate import calibrate
+    from edge.calibration_report import lines
+    from edge.config import load_config
+    from runtime.calibration import Costs
+
+    costs = Costs(options.missed_defect_costs, options.look_costs)
+    if not (0 < costs.missed_defect < 1e6 and 0 <= costs.look < 1e6):
+        return _fail("--missed-defect-costs must be above 0, --look-costs at least 0", 2)
+    report = calibrate(load_config(options.station), options.folder, options.camera, costs)
+    print("\n".join(lines(report)))
+    try:
+        from edge.reliability_plot import draw_reliability
+    except ImportError:
+        print("no reliability plot: matplotlib is missing, pip install 'lineside[plot]'")
+        return 0
+    plot = report.path.with_suffix(".png")
+    draw_reliability(report, plot)
+    print(f"plot        {plot}")
     return 0
 
 

@@ -141,6 +141,7 @@ class Config:
     cameras: dict[str, CameraConfig] = field(default_factory=dict)
     tools: dict[str, ToolConfig] = field(default_factory=dict)
     folder: Path = field(default=Path("."))
+    file: Path = field(default=Path("station.toml"))
 
     @property
     def base_topic(self) -> str:
@@ -153,6 +154,11 @@ class Config:
     @property
     def rounds(self) -> int:
         return self.commands.rounds or (4 if self.model.bundle else 1)
+
+    @property
+    def calibration_path(self) -> Path:
+        """Beside the station file, with its name."""
+        return self.folder / f"{self.file.stem}.calibration.json"
 
     def resolve(self, path: str) -> Path:
         """Relative paths in the station file are taken from its folder."""
@@ -171,11 +177,11 @@ def load_config(path: Path, environment: Mapping[str, str] = os.environ) -> Conf
         raise ConfigError(f"{path} cannot be read ({error.strerror})") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not TOML: {error}") from error
-    if "folder" in data:
-        raise ConfigError(f"{path}: unknown key `folder`")
+    for key in {"folder", "file"} & data.keys():
+        raise ConfigError(f"{path}: unknown key `{key}`")
     _apply_environment(data, environment)
     try:
-        config = TypeAdapter(Config).validate_python(data | {"folder": path.absolute().parent})
+        config = TypeAdapter(Config).validate_python(data | {"folder": path.absolute().parent, "file": path})
     except ValidationError as error:
         raise ConfigError(_explain(path, error)) from None
     _check(config, path)

@@ -171,7 +171,7 @@ class Daemon:
             commands=sorted(self.commands.handlers),
             tools=tools,
             max_payload_bytes=self.config.store.max_payload_bytes,
-            degraded=[],
+            degraded=self.pipeline.degraded,
         )
 
     def _report_health(self) -> None:

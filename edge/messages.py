@@ -79,7 +79,8 @@ class WireError(BaseModel):
 class InspectionResult(Body):
     """On `result/{camera}`. `confidence` is a probability taken from the model's logits.
 
-    `report` satisfies the camera's own JSON Schema, where it has one and the result is complete.
+    It is calibrated, as `fail_probability` is, where `calibrated` says so. `report` satisfies the camera's own JSON
+    Schema, where it has one and the result is complete.
     """
 
     SCHEMA: ClassVar[str] = "lineside.result/1"
@@ -90,6 +91,7 @@ class InspectionResult(Body):
     verdict: Verdict
     confidence: float
     fail_probability: float
+    calibrated: bool = False
     defects: list[WireDefect]
     complete: bool
     finish_reason: str | None = None

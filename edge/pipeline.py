@@ -17,17 +17,17 @@ from edge.config import Config
 from edge.counters import Counters
 from edge.errors import BrokerError, ConfigError, RequestError
 from edge.evidence import draw, encode_jpeg
+from edge.inspectors import open_inspectors
 from edge.mailbox import Mailbox, Work
 from edge.messages import JSON_TYPE, Event, InspectionResult, State, WireDefect, WireError, WireModel, WireTimings, now
 from edge.mqtt import Connection
 from edge.outbox import Outbox
 from edge.store import Outgoing
-from edge.tasks import inspection_task
 from edge.topics import Topics
 from runtime.chat import Picture
 from runtime.engine import Engine
-from runtime.errors import EngineError, GrammarError, RequestCancelled
-from runtime.inspector import Inspection, Inspector, Thresholds
+from runtime.errors import EngineError, RequestCancelled
+from runtime.inspector import Inspection
 from runtime.picture import decode_picture
 from runtime.scheduler import Priority, Request
 
@@ -49,7 +49,7 @@ class Pipeline:
         self._settings, self._topics, self._counters = config.inspect, topics, counters
         self._outbox, self._connection = outbox, connection
         self._evidence = _evidence_folder(config)
-        self._inspectors = _inspectors(config, engine)
+        self._inspectors, self.degraded = open_inspectors(config, engine)
         self._model = WireModel(name=engine.bundle.manifest.name, sha256=engine.bundle.sha256)
         self._latest: dict[str, tuple[bytes, bytes]] = {}
         self._lock = threading.Lock()
@@ -162,6 +162,7 @@ class Pipeline:
             verdict=inspection.verdict,
             confidence=round(inspection.confidence, 4),
             fail_probability=round(inspection.fail_probability, 4),
+            calibrated=self._inspectors[frame.camera].calibration is not None,
             defects=[WireDefect(type=defect.type, box=defect.box) for defect in inspection.defects],
             complete=inspection.complete,
             finish_reason=inspection.finish_reason if not inspection.complete else None,
@@ -217,19 +218,6 @@ class Pipeline:
             self._stale.discard(camera)
         if stale:
             self._publish_latest(camera)
-
-
-def _inspectors(config: Config, engine: Engine) -> dict[str, Inspector]:
-    """One for each camera.
-
-    Raises:
-        ConfigError: a camera's schema cannot be enforced; the message has the path to the keyword.
-    """
-    thresholds = Thresholds(config.inspect.pass_below, config.inspect.fail_above)
-    try:
-        return {camera: Inspector(engine, inspection_task(config, camera), thresholds) for camera in config.cameras}
-    except GrammarError as error:
-        raise ConfigError(str(error)) from error
 
 
 def _evidence_folder(config: Config) -> Path | None:

@@ -16,9 +16,11 @@
     ├── RequestCancelled       the request was taken back before its first token
     ├── NotFinite              the logits hold NaN or infinity: damaged weights
     ├── GrammarError           a schema or a tool set that cannot be turned into a grammar
+    │   ├── UnsupportedKeyword a keyword that cannot be enforced; `path` points to it (`runtime.json_schema`)
     │   ├── GrammarTooLarge    it is over the limits on size
     │   └── Unsatisfiable      no answer could satisfy it
-    └── AnswerError            the model's answer cannot be parsed
+    ├── AnswerError            the model's answer cannot be parsed
+    └── NotSeparable           the model does not tell the labelled pictures apart: nothing to calibrate
 
 Every message names the file, key or limit concerned and says what would be right.
 """
@@ -102,3 +104,7 @@ class Unsatisfiable(GrammarError):
 
 class AnswerError(EngineError):
     code = "answer_error"
+
+
+class NotSeparable(EngineError):
+    code = "not_separable"

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from runtime.calibration import Calibration
 from runtime.chat import Picture, Prompt
 from runtime.decoding import FinishReason
 from runtime.engine import Engine
@@ -32,10 +33,8 @@ class Thresholds:
     pass_below: float = 0.35
     fail_above: float = 0.65
 
-    def verdict(self, probabilities: Mapping[Verdict, float]) -> Verdict:
-        if probabilities["unsure"] > max(probabilities["pass"], probabilities["fail"]):
-            return "unsure"
-        defect = fail_probability(probabilities)
+    def verdict(self, defect: float) -> Verdict:
+        """By the probability of a defect."""
         if defect >= self.fail_above:
             return "fail"
         return "pass" if defect <= self.pass_below else "unsure"
@@ -47,7 +46,7 @@ class Inspection:
 
     Attributes:
         confidence: probability of the verdict; for `unsure`, of the likelier of pass and fail.
-        fail_probability: probability of fail against pass.
+        fail_probability: probability of fail against pass, calibrated where there is a calibration.
         defects: in pixels; under `unsure` they are suspicions.
         report: JSON that satisfies the task's schema for it; None where it has none, or the answer is not complete.
         finish_reason: other than `stop` where generation was cut off before the answer was finished.
@@ -68,10 +67,16 @@ class Inspection:
 
 
 class Inspector:
-    """Inspects pictures for one task on one engine."""
+    """Inspects pictures for one task on one engine; `calibration` puts its probabilities right."""
 
-    def __init__(self, engine: Engine, task: InspectionTask, thresholds: Thresholds | None = None) -> None:
-        self.task = task
+    def __init__(
+        self,
+        engine: Engine,
+        task: InspectionTask,
+        thresholds: Thresholds | None = None,
+        calibration: Calibration | None = None,
+    ) -> None:
+        self.task, self.calibration = task, calibration
         self._engine = engine
         self._thresholds = thresholds or Thresholds()
         self._properties = task.properties()
@@ -92,15 +97,17 @@ class Inspector:
         engine = self._engine
         preprocess = Timings()
         with stopwatch(preprocess, "preprocess"):
-            chat = engine.tokenizer.encode_chat(self.task.messages(picture))
-            prompt = Prompt(np.concatenate([chat.ids, self._prefix]), chat.pixels)
+            prompt = self._prompt(picture)
         request = request or Request(Priority.FRAME)
         left = engine.capacity - BEGIN_TOKENS - len(prompt.ids)
         room = min(self._max_tokens, max(left, MAX_ANSWER_TOKENS))
         with engine.sequence(prompt, reserve=BEGIN_TOKENS + room, request=request) as sequence:
             sequence.timings.preprocess_ms = preprocess.preprocess_ms
             probabilities = self._probabilities(sequence.logits)
-            verdict = self._thresholds.verdict(probabilities)
+            defect = fail_probability(probabilities)
+            if self.calibration is not None:
+                defect = self.calibration(defect)
+            verdict = "unsure" if _abstains(probabilities) else self._thresholds.verdict(defect)
             defects: tuple[Defect, ...] = ()
             report = None
             reason: FinishReason = "stop"
@@ -108,9 +115,21 @@ class Inspector:
                 text, reason = self._describe(sequence, self._begin[verdict])
                 if reason == "stop":
                     defects, report = self.task.parse(text, picture.shape[1], picture.shape[0])
-        defect = fail_probability(probabilities)
         confidence = {"pass": 1 - defect, "fail": defect, "unsure": max(defect, 1 - defect)}[verdict]
         return Inspection(verdict, confidence, defect, defects, reason, sequence.timings, sequence.counts, report)
+
+    def fail_probability(self, picture: Picture) -> float:
+        """The model's own probability of a defect, before any calibration; nothing is generated.
+
+        Raises:
+            EngineError: see `runtime.errors`.
+        """
+        with self._engine.sequence(self._prompt(picture), reserve=0) as sequence:
+            return fail_probability(self._probabilities(sequence.logits))
+
+    def _prompt(self, picture: Picture) -> Prompt:
+        chat = self._engine.tokenizer.encode_chat(self.task.messages(picture))
+        return Prompt(np.concatenate([chat.ids, self._prefix]), chat.pixels)
 
     def _probabilities(self, logits: npt.NDArray[np.float32]) -> dict[Verdict, float]:
         """Softmax over the tokens with which a verdict can begin, summed for each verdict."""
@@ -142,6 +161,11 @@ class Inspector:
 def fail_probability(probabilities: Mapping[Verdict, float]) -> float:
     """Fail against pass, leaving `unsure` out."""
     return probabilities["fail"] / max(probabilities["fail"] + probabilities["pass"], 1e-12)
+
+
+def _abstains(probabilities: Mapping[Verdict, float]) -> bool:
+    """The model itself would rather say `unsure`."""
+    return probabilities["unsure"] > max(probabilities["pass"], probabilities["fail"])
 
 
 def _candidates(token_bytes: list[bytes]) -> dict[Verdict, npt.NDArray[np.int64]]:

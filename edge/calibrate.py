@@ -1,0 +1,160 @@
+"""`lineside calibrate`: labelled pictures of a station in, calibrated probabilities and thresholds out."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from edge.calibration_file import CameraCalibration, read_calibrations, task_digest, write_calibrations
+from edge.config import Config
+from edge.errors import ConfigError
+from edge.labelled import Labelled, find_labelled
+from edge.messages import now
+from edge.progress import progress
+from edge.tasks import inspection_task
+from runtime.calibration import (
+    MIN_PER_CLASS,
+    Calibration,
+    Costs,
+    Decisions,
+    Floats,
+    Labels,
+    brier_score,
+    cross_validated,
+    decide,
+    expected_calibration_error,
+    fit,
+)
+from runtime.engine import Engine, Limits
+from runtime.errors import PictureError
+from runtime.inspection import InspectionTask
+from runtime.inspector import Inspector
+from runtime.picture import decode_picture
+
+log = logging.getLogger("lineside.calibrate")
+FEW_PER_CLASS = 30
+
+
+@dataclass(frozen=True)
+class Side:
+    """Figures on the labelled pictures, with or without the calibration."""
+
+    probabilities: Floats
+    thresholds: tuple[float, float]
+    expected_calibration_error: float
+    brier_score: float
+    decisions: Decisions
+
+
+@dataclass(frozen=True)
+class Report:
+    """What came out. `after` is cross-validated: each picture is judged by a fit that has not seen it."""
+
+    cameras: list[str]
+    defective: Labels
+    skipped: int
+    calibration: Calibration
+    costs: Costs
+    before: Side
+    after: Side
+    path: Path
+
+    @property
+    def few(self) -> bool:
+        return min(int(self.defective.sum()), int((~self.defective).sum())) < FEW_PER_CLASS
+
+
+def calibrate(config: Config, folder: Path, camera: str, costs: Costs) -> Report:
+    """Fit, judge, and write the file beside the station file.
+
+    Args:
+        camera: empty for all cameras, which must then have one task.
+
+    Raises:
+        ConfigError: no or too few labelled pictures; no such camera; cameras with several tasks.
+        NotSeparable: the model does not see the defect.
+        EngineError: see `runtime.errors`.
+    """
+    cameras, task = _task(config, camera)
+    pictures = find_labelled(folder)
+    limits = Limits(config.model.capacity, config.model.kv_cache_mb * 1024 * 1024)
+    engine = Engine.open(config.bundle_path, threads=config.model.threads, limits=limits)
+    probabilities, defective, skipped = _score(engine, task, pictures, config.inspect.max_pixels)
+    counts = {"fail": int(defective.sum()), "pass": int((~defective).sum())}
+    for name, count in counts.items():
+        if count < MIN_PER_CLASS:
+            raise ConfigError(f"{folder} has {count} pictures labelled {name}; at least {MIN_PER_CLASS} are needed")
+    calibration = fit(probabilities, defective)
+    own = (config.inspect.pass_below, config.inspect.fail_above)
+    before = _side(probabilities, defective, own, costs)
+    after = _side(cross_validated(probabilities, defective), defective, costs.thresholds(), costs)
+    entry = CameraCalibration(
+        scale=calibration.scale,
+        offset=calibration.offset,
+        pass_below=after.thresholds[0],
+        fail_above=after.thresholds[1],
+        missed_defect_costs=costs.missed_defect,
+        look_costs=costs.look,
+        good_pictures=counts["pass"],
+        defective_pictures=counts["fail"],
+        expected_calibration_error_before=round(before.expected_calibration_error, 4),
+        expected_calibration_error_after=round(after.expected_calibration_error, 4),
+        bundle_sha256=engine.bundle.sha256,
+        task_sha256=task_digest(task),
+        fitted_at=now(),
+    )
+    path = config.calibration_path
+    write_calibrations(path, _present(path) | dict.fromkeys(cameras, entry))
+    return Report(cameras, defective, skipped, calibration, costs, before, after, path)
+
+
+def _present(path: Path) -> dict[str, CameraCalibration]:
+    """What other cameras have; a damaged file is replaced."""
+    try:
+        return read_calibrations(path)
+    except ConfigError as error:
+        log.warning("%s; it is written anew", error)
+        return {}
+
+
+def _task(config: Config, camera: str) -> tuple[list[str], InspectionTask]:
+    if not config.cameras:
+        raise ConfigError("the station has no cameras: there is nothing to calibrate")
+    if camera and camera not in config.cameras:
+        raise ConfigError(f"the station has no camera {camera!r}; it has {', '.join(config.cameras)}")
+    cameras = [camera] if camera else list(config.cameras)
+    tasks = {name: inspection_task(config, name) for name in cameras}
+    if len({task_digest(task) for task in tasks.values()}) > 1:
+        raise ConfigError(f"the cameras look for different things: choose one with --camera ({', '.join(cameras)})")
+    return cameras, tasks[cameras[0]]
+
+
+def _score(
+    engine: Engine, task: InspectionTask, pictures: Sequence[Labelled], max_pixels: int
+) -> tuple[Floats, Labels, int]:
+    """The model's own probability of a defect for each picture that can be read, its label, and how many cannot."""
+    inspector = Inspector(engine, task)
+    probabilities, defective = [], []
+    for picture in progress(pictures, "pictures"):
+        try:
+            pixels = decode_picture(picture.path.read_bytes(), max_pixels)
+        except (OSError, PictureError) as error:
+            log.warning("%s is left out: %s", picture.path, error)
+            continue
+        probabilities.append(inspector.fail_probability(pixels))
+        defective.append(picture.defective)
+    return np.asarray(probabilities), np.asarray(defective, bool), len(pictures) - len(defective)
+
+
+def _side(probabilities: Floats, defective: Labels, thresholds: tuple[float, float], costs: Costs) -> Side:
+    return Side(
+        probabilities,
+        thresholds,
+        expected_calibration_error(probabilities, defective),
+        brier_score(probabilities, defective),
+        decide(probabilities, defective, thresholds, costs),
+    )

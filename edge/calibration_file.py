@@ -1,0 +1,97 @@
+"""What `lineside calibrate` leaves beside the station file, and the daemon takes up."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from edge.errors import ConfigError
+from runtime.calibration import Calibration
+from runtime.inspection import InspectionTask
+from runtime.inspector import Thresholds
+
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class CameraCalibration(BaseModel):
+    """Of one camera: valid for one bundle and one task, whose hashes it holds."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    scale: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    offset: Annotated[float, Field(allow_inf_nan=False)]
+    pass_below: Share
+    fail_above: Share
+    missed_defect_costs: float
+    look_costs: float
+    good_pictures: int
+    defective_pictures: int
+    expected_calibration_error_before: float
+    expected_calibration_error_after: float
+    bundle_sha256: str
+    task_sha256: str
+    fitted_at: datetime
+
+    @property
+    def calibration(self) -> Calibration:
+        return Calibration(self.scale, self.offset)
+
+    @property
+    def thresholds(self) -> Thresholds:
+        return Thresholds(self.pass_below, self.fail_above)
+
+    def problem(self, bundle_sha256: str, task: InspectionTask) -> str:
+        """Why it is not valid for this bundle and task; empty where it is."""
+        if self.bundle_sha256 != bundle_sha256:
+            return "it was fitted for another model"
+        return "" if self.task_sha256 == task_digest(task) else "it was fitted for other defect types or instructions"
+
+
+class CalibrationFile(BaseModel):
+    """All cameras of a station that were calibrated."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    schema_: Literal["lineside.calibration/1"] = Field(default="lineside.calibration/1", alias="schema")
+    cameras: dict[str, CameraCalibration]
+
+
+def task_digest(task: InspectionTask) -> str:
+    """Of all that the model is told about a picture."""
+    return hashlib.sha256(task.system_text().encode()).hexdigest()
+
+
+def read_calibrations(path: Path) -> dict[str, CameraCalibration]:
+    """By camera; empty where there is no file.
+
+    Raises:
+        ConfigError: the file cannot be read, or is not what `lineside calibrate` writes.
+    """
+    try:
+        return CalibrationFile.model_validate_json(path.read_bytes()).cameras
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read ({error.strerror})") from error
+    except ValidationError as error:
+        first = error.errors(include_input=False)[0]
+        place = ".".join(map(str, first["loc"])) or "the file"
+        raise ConfigError(f"{path} is damaged ({place}: {first['msg']}): run `lineside calibrate` again") from None
+
+
+def write_calibrations(path: Path, cameras: dict[str, CameraCalibration]) -> None:
+    """Replace the file in one step.
+
+    Raises:
+        ConfigError: it cannot be written.
+    """
+    body = CalibrationFile(cameras=cameras).model_dump_json(by_alias=True, indent=2) + "\n"
+    partial = path.with_name(f"{path.name}.partial")
+    try:
+        partial.write_text(body, encoding="utf-8")
+        os.replace(partial, path)
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be written ({error.strerror})") from error

@@ -1,0 +1,52 @@
+"""One inspector for each camera, with the calibration that was fitted for it."""
+
+from __future__ import annotations
+
+import logging
+
+from edge.calibration_file import CameraCalibration, read_calibrations
+from edge.config import Config
+from edge.errors import ConfigError
+from edge.tasks import inspection_task
+from runtime.engine import Engine
+from runtime.errors import GrammarError
+from runtime.inspector import Inspector, Thresholds
+
+log = logging.getLogger("lineside.inspectors")
+
+
+def open_inspectors(config: Config, engine: Engine) -> tuple[dict[str, Inspector], list[str]]:
+    """By camera; and what is not as the user would expect, for `info`: a calibration that cannot be used.
+
+    Raises:
+        ConfigError: a camera's schema cannot be enforced; the message has the path to the keyword.
+    """
+    degraded = []
+    try:
+        calibrations = read_calibrations(config.calibration_path)
+    except ConfigError as error:
+        calibrations = {}
+        degraded.append(f"not calibrated: {error}")
+    inspectors = {}
+    for camera in config.cameras:
+        inspectors[camera], problem = _open(config, engine, camera, calibrations.get(camera))
+        if problem:
+            degraded.append(problem)
+    for problem in degraded:
+        log.warning("%s", problem)
+    return inspectors, degraded
+
+
+def _open(config: Config, engine: Engine, camera: str, fitted: CameraCalibration | None) -> tuple[Inspector, str]:
+    task = inspection_task(config, camera)
+    problem = fitted.problem(engine.bundle.sha256, task) if fitted is not None else ""
+    thresholds, calibration = Thresholds(config.inspect.pass_below, config.inspect.fail_above), None
+    if fitted is not None and not problem:
+        thresholds, calibration = fitted.thresholds, fitted.calibration
+    try:
+        inspector = Inspector(engine, task, thresholds, calibration)
+    except GrammarError as error:
+        raise ConfigError(str(error)) from error
+    if problem:
+        problem = f"the calibration of {camera} is not used, {problem}: run `lineside calibrate` again"
+    return inspector, problem
