@@ -1,0 +1,166 @@
+"""`lineside calibrate` on real pictures, and the daemon that takes it up."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import cv2
+import pytest
+
+from edge import cli
+from edge.calibrate import calibrate
+from edge.calibration_file import read_calibrations
+from edge.config import Config, load_config
+from edge.errors import ConfigError
+from edge.inspectors import open_inspectors
+from runtime.calibration import Costs
+from runtime.engine import Engine
+from runtime.picture import decode_picture
+
+STATION = '[inspect]\ndefect_types = ["pitting"]\n[cameras.cam0]\nkind = "mqtt"\n[cameras.cam1]\nkind = "mqtt"\n'
+
+
+@pytest.fixture
+def labelled(tmp_path: Path, pictures: list[Path]) -> Path:
+    """The repository's dozen, by their labels, and mirrored, so that there are enough of each kind."""
+    labels = json.loads((pictures[0].parent.parent / "labels.json").read_text())
+    folder = tmp_path / "labelled"
+    for path in pictures:
+        verdict = labels[path.name]["verdict"] if isinstance(labels, dict) else ""
+        (folder / verdict).mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, folder / verdict)
+        cv2.imwrite(str(folder / verdict / f"mirrored_{path.name}"), decode_picture(path.read_bytes())[:, ::-1, ::-1])
+    return folder
+
+
+@pytest.fixture
+def station_file(tmp_path: Path) -> Path:
+    path = tmp_path / "press4.toml"
+    path.write_text(STATION)
+    return path
+
+
+def run(station_file: Path, folder: Path, *more: str) -> int:
+    return cli.main(["calibrate", str(station_file), str(folder), *more])
+
+
+def test_pictures_in_probabilities_and_a_plot_out(
+    station_file: Path, labelled: Path, capsys: pytest.CaptureFixture[str], default_engine: Engine, pictures: list[Path]
+) -> None:
+    assert run(station_file, labelled, "--missed-defect-costs", "20", "--look-costs", "0.5") == 0
+    said = capsys.readouterr().out
+    assert "expected calibration error" in said
+    assert "A missed defect costs 20 false alarms, a look 0.5" in said
+    assert "take these figures as a hint" in said
+    plot = station_file.with_name("press4.calibration.png")
+    assert decode_picture(plot.read_bytes()).shape[2] == 3
+    fitted = read_calibrations(station_file.with_name("press4.calibration.json"))
+    assert set(fitted) == {"cam0", "cam1"}
+    entry = fitted["cam0"]
+    assert (entry.pass_below, entry.fail_above) == (0.5 / 20, 0.5)
+    assert entry.good_pictures + entry.defective_pictures == 24
+    inspectors, degraded = open_inspectors(load_config(station_file, {}), default_engine)
+    assert degraded == []
+    inspector = inspectors["cam0"]
+    picture = decode_picture(pictures[0].read_bytes())
+    raw = inspector.fail_probability(picture)
+    inspection = inspector.inspect(picture)
+    assert inspection.fail_probability == pytest.approx(entry.calibration(raw), abs=1e-4)
+    assert inspection.fail_probability != pytest.approx(raw, abs=1e-4)
+
+
+def test_one_camera_keeps_what_the_other_has(station_file: Path, labelled: Path) -> None:
+    assert run(station_file, labelled, "--camera", "cam0") == 0
+    assert run(station_file, labelled, "--camera", "cam1", "--missed-defect-costs", "99") == 0
+    fitted = read_calibrations(station_file.with_name("press4.calibration.json"))
+    assert [fitted[name].missed_defect_costs for name in ("cam0", "cam1")] == [10, 99]
+
+
+def test_a_labels_file_and_a_bad_picture(
+    station_file: Path, labelled: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = [
+        json.dumps({"image": str(path.relative_to(labelled)), "verdict": path.parent.name, "position": "x"})
+        for path in sorted(labelled.glob("*/*.jpg"))
+    ]
+    (labelled / "labels.jsonl").write_text("\n".join(lines) + "\n")
+    (labelled / json.loads(lines[0])["image"]).write_bytes(b"not a picture")
+    assert run(station_file, labelled) == 0
+    said = capsys.readouterr()
+    assert "1 left out" in said.out
+    assert "is left out" in said.err
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"bundle_sha256": "0" * 64}, "another model"),
+        ({"task_sha256": "0" * 64}, "other defect types"),
+    ],
+)
+def test_a_calibration_for_something_else_is_not_used(
+    station_file: Path, labelled: Path, default_engine: Engine, change: dict[str, str], reason: str
+) -> None:
+    assert run(station_file, labelled) == 0
+    path = station_file.with_name("press4.calibration.json")
+    body = json.loads(path.read_text())
+    body["cameras"]["cam0"] |= change
+    path.write_text(json.dumps(body))
+    inspectors, degraded = open_inspectors(load_config(station_file, {}), default_engine)
+    (problem,) = degraded
+    assert "cam0" in problem
+    assert reason in problem
+    assert "lineside calibrate" in problem
+    assert inspectors["cam0"].calibration is None
+    assert inspectors["cam1"].calibration is not None
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"cameras": {"cam0": {"scale": -1}}}', '{"cameras": {"cam0": 5}}'])
+def test_a_damaged_file_degrades_and_does_not_stop(station_file: Path, default_engine: Engine, content: str) -> None:
+    station_file.with_name("press4.calibration.json").write_text(content)
+    inspectors, degraded = open_inspectors(load_config(station_file, {}), default_engine)
+    assert "damaged" in degraded[0]
+    assert inspectors["cam0"].calibration is None
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ('{"image": "a.jpg", "verdict": "maybe"}', "labels.jsonl:1: the verdict is pass or fail, not 'maybe'"),
+        ('{"image": "missing.jpg", "verdict": "pass"}', "there is no picture missing.jpg"),
+        ('{"verdict": "pass"}', "labels.jsonl:1: not a line such as"),
+        ("[1]", "not a line such as"),
+        ("{", "not a line such as"),
+        ("", "no labelled pictures"),
+    ],
+)
+def test_bad_labels_name_the_line(
+    station_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], lines: str, message: str
+) -> None:
+    folder = tmp_path / "own"
+    folder.mkdir()
+    (folder / "labels.jsonl").write_text(lines)
+    assert run(station_file, folder) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_too_few_pictures_a_missing_folder_and_an_unknown_camera(
+    station_file: Path, labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(station_file, tmp_path / "none") == 2
+    assert "is not a folder" in capsys.readouterr().err
+    assert run(station_file, labelled, "--camera", "cam9") == 2
+    assert "it has cam0, cam1" in capsys.readouterr().err
+    assert run(station_file, labelled, "--missed-defect-costs", "-1") == 2
+    shutil.rmtree(labelled / "fail")
+    assert run(station_file, labelled) == 2
+    assert "has 0 pictures labelled fail; at least 5 are needed" in capsys.readouterr().err
+
+
+def test_cameras_that_look_for_different_things_are_told_apart(station_file: Path, labelled: Path) -> None:
+    station_file.write_text(STATION + 'instruction = "Look well."\n')
+    config: Config = load_config(station_file, {})
+    with pytest.raises(ConfigError, match=r"choose one with --camera \(cam0, cam1\)"):
+        calibrate(config, labelled, "", Costs())
