@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from edge.calls import Calls, call_id
 from edge.config import Config
-from edge.errors import ConfigError, RequestError
+from edge.errors import ConfigError, RequestError, StoreError
 from edge.messages import AskCommand, CallReport, Reply, WireError
 from edge.store import StoredCommand
 from runtime.assistant import Answer, ask, tool_result
@@ -121,7 +121,13 @@ class Conversation:
             messages.append(answer.message())
             for call in answer.calls:
                 wire = replace(call, id=call_id(command.digest, len(turns.reports)))
-                report = self._calls.carry_out(wire, deadline=deadline, waiting=waiting)
+                try:
+                    report = self._calls.carry_out(wire, deadline=deadline, waiting=waiting)
+                except StoreError as error:
+                    if not turns.reports:
+                        raise
+                    turns.error = WireError(code="storage", message=f"{call.name} was not called: {error}")
+                    return turns
                 turns.reports.append(report)
                 messages.append(tool_result(call, _for_model(report)))
         return turns

@@ -161,8 +161,17 @@ class Daemon:
         self._online.set()
 
     def _info(self) -> Info:
-        tools = {name: {"description": t.description, "parameters": t.parameters, "allowed": t.allowed}
-                 for name, t in self.config.tools.items()}  # fmt: skip
+        tools = {
+            name: {
+                "description": tool.description,
+                "parameters": tool.parameters,
+                "allowed": tool.allowed,
+                "limits": tool.limits,
+                "needs_confirmation": tool.confirm_s > 0,
+                "dry_run": tool.dry_run,
+            }
+            for name, tool in self.config.tools.items()
+        }
         return Info(
             version=__version__,
             station=self.config.station.name,

@@ -20,6 +20,9 @@ from edge.quiet_hours import check_zone, parse_quiet_hours, time_of_day
 from edge.tool_config import ToolConfig
 from runtime.chat import Tool, ToolCall
 
+MAX_MESSAGE_CHARACTERS = 300
+"""A schema's complaint repeats an enum, however long it is."""
+
 
 class Policy:
     """The rules of one station, and what they need to remember.
@@ -105,7 +108,7 @@ def _memory(tool: ToolConfig) -> int:
 def _satisfy(validator: Draft202012Validator, call: ToolCall, code: str, by: str) -> None:
     error = jsonschema.exceptions.best_match(validator.iter_errors(dict(call.arguments)))
     if error is not None:
-        raise RequestError(code, f"{call.name}: {by}{error.json_path}: {error.message}")
+        raise RequestError(code, f"{call.name}: {by}{error.json_path}: {error.message[:MAX_MESSAGE_CHARACTERS]}")
 
 
 def _validator(name: str, tool: ToolConfig) -> Draft202012Validator:

@@ -15,6 +15,7 @@ import pytest
 
 from edge.config import CommandConfig
 from edge.daemon import Daemon
+from edge.errors import StoreError
 from edge.evidence import encode_jpeg
 from edge.tool_config import PublishConfig, RateLimit, ToolConfig
 from runtime.chat import Message, ToolCall
@@ -301,3 +302,23 @@ def test_no_picture_calls_anything(broker: Mosquitto, client: Client, tmp_path: 
         result = client.on(TOPICS.result("cam0"))[0].json()
     assert result["verdict"] in ("pass", "fail", "unsure")
     assert calls_seen(client) == []
+
+
+def test_a_full_disk_calls_nothing_and_reports_what_was_done(
+    broker: Mosquitto, client: Client, tmp_path: Path, model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second call cannot be noted down: it is not carried out, and the reply still has the first."""
+    model(lambda _: [("belt", {"percent": 1}), ("belt", {"percent": 2})])
+    with running(broker, tmp_path, belt=dataclasses.replace(BELT, wait_s=0.0)) as daemon:
+        begin = daemon.store.begin_call
+
+        def full(call_id: str, tool: str, arguments: str) -> object:
+            if "2" in arguments:
+                raise StoreError("the disk is full")
+            return begin(call_id, tool, arguments)
+
+        monkeypatch.setattr(daemon.store, "begin_call", full)
+        body = reply(client, "twice")
+    assert [call["outcome"] for call in body["calls"]] == ["issued"]
+    assert (body["ok"], body["error"]["code"]) == (False, "storage")
+    assert [call.json()["arguments"] for call in calls_seen(client)] == [{"percent": 1}]
