@@ -104,10 +104,7 @@ class Inspector:
         with engine.sequence(prompt, reserve=BEGIN_TOKENS + room, request=request) as sequence:
             sequence.timings.preprocess_ms = preprocess.preprocess_ms
             probabilities = self._probabilities(sequence.logits)
-            defect = fail_probability(probabilities)
-            if self.calibration is not None:
-                defect = self.calibration(defect)
-            verdict = "unsure" if _abstains(probabilities) else self._thresholds.verdict(defect)
+            verdict, defect = judge(probabilities, self._thresholds, self.calibration)
             defects: tuple[Defect, ...] = ()
             report = None
             reason: FinishReason = "stop"
@@ -163,9 +160,16 @@ def fail_probability(probabilities: Mapping[Verdict, float]) -> float:
     return probabilities["fail"] / max(probabilities["fail"] + probabilities["pass"], 1e-12)
 
 
-def _abstains(probabilities: Mapping[Verdict, float]) -> bool:
-    """The model itself would rather say `unsure`."""
-    return probabilities["unsure"] > max(probabilities["pass"], probabilities["fail"])
+def judge(
+    probabilities: Mapping[Verdict, float], thresholds: Thresholds, calibration: Calibration | None
+) -> tuple[Verdict, float]:
+    """The verdict, and the probability of a defect; `unsure` also where the model itself would rather say so."""
+    defect = fail_probability(probabilities)
+    if calibration is not None:
+        defect = calibration(defect)
+    if probabilities["unsure"] > max(probabilities["pass"], probabilities["fail"]):
+        return "unsure", defect
+    return thresholds.verdict(defect), defect
 
 
 def _candidates(token_bytes: list[bytes]) -> dict[Verdict, npt.NDArray[np.int64]]:

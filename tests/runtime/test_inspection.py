@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from runtime.calibration import Calibration
 from runtime.errors import AnswerError
 from runtime.inspection import ANSWER_PREFIX, Defect, InspectionTask, format_answer
-from runtime.inspector import Thresholds
+from runtime.inspector import Thresholds, judge
 
 TASK = InspectionTask(("pitting", "crack"))
 BOX = st.tuples(st.floats(0, 300), st.floats(0, 200), st.floats(20, 340), st.floats(20, 260)).map(
@@ -47,4 +48,11 @@ def test_another_format_is_an_error(text: str) -> None:
 )  # fmt: skip
 def test_thresholds(fail: float, unsure: float, verdict: str) -> None:
     probabilities = {"pass": 1 - fail - unsure, "fail": fail, "unsure": unsure}
-    assert Thresholds(0.35, 0.65).verdict(probabilities) == verdict  # type: ignore[arg-type]
+    assert judge(probabilities, Thresholds(0.35, 0.65), None)[0] == verdict  # type: ignore[arg-type]
+
+
+def test_a_calibration_moves_the_verdict() -> None:
+    probabilities = {"pass": 0.3, "fail": 0.7, "unsure": 0.0}
+    assert judge(probabilities, Thresholds(), None) == ("fail", pytest.approx(0.7))  # type: ignore[arg-type]
+    verdict, defect = judge(probabilities, Thresholds(), Calibration(1.0, -2.0))  # type: ignore[arg-type]
+    assert (verdict, round(defect, 3)) == ("pass", 0.24)
