@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import llguidance
 import numpy as np
@@ -21,6 +22,9 @@ from runtime.tool_grammar import SPACED, ToolChoice, lower_parameters, tool_gram
 COMPACT = {"whitespace_flexible": False, "item_separator": ",", "key_separator": ":"}
 """Inspection answers: no byte more than needed."""
 
+MAX_COMPILED = 256
+Kept = TypeVar("Kept")
+
 
 class Constraint:
     """The state of one grammar along one answer.
@@ -32,6 +36,10 @@ class Constraint:
         self._matcher = matcher
         self._vocab_size = vocab_size
         self._bits = allocate_token_bitmask(1, vocab_size)
+
+    def fresh(self) -> Constraint:
+        """Another one in the same state."""
+        return Constraint(self._matcher.deep_copy(), self._vocab_size)
 
     def mask(self) -> npt.NDArray[np.bool_]:
         """True for each token `(vocab,)` that the grammar allows next.
@@ -73,7 +81,8 @@ class Grammars:
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
         self._llg_tokenizer = from_mistral_tokenizer(tokenizer.mistral)
-        self._compiled: dict[str, llguidance.LLMatcher] = {}
+        self._compiled: OrderedDict[str, llguidance.LLMatcher] = OrderedDict()
+        self._offers: OrderedDict[str, Constraint] = OrderedDict()
 
     def json(self, schema: Schema, subject: str = "the schema") -> Constraint:
         """Compact JSON that satisfies `schema` (draft 2020-12); `subject` begins the messages of errors.
@@ -105,11 +114,15 @@ class Grammars:
         Raises:
             GrammarError: see `runtime.tool_grammar`.
         """
-        grammar = json.dumps({"grammars": [{"lark_grammar": tool_grammar(self._tokenizer, tools, choice)}]})
-        if grammar not in self._compiled:
+        offer = repr((choice, [(tool.name, tool.parameters) for tool in tools]))
+        constraint = self._offers.get(offer)
+        if constraint is None:
+            lark = tool_grammar(self._tokenizer, tools, choice)
             for tool in tools:  # one by one first: an error then says whose it is, and where
                 self._json(lower_parameters(tool), SPACED, f"the parameters of {tool.name}")
-        return self._constraint(grammar)
+            constraint = self._constraint(json.dumps({"grammars": [{"lark_grammar": lark}]}))
+            _keep(self._offers, offer, constraint)
+        return constraint.fresh()
 
     def _json(self, lowered: Lowered, options: Mapping[str, Any], subject: str) -> Constraint:
         try:
@@ -151,8 +164,15 @@ class Grammars:
                     raise GrammarError("it can never be finished: it refers to itself without an end")
                 _raise_problem(trial)
             _raise_problem(matcher)
-            self._compiled[grammar] = matcher
+            _keep(self._compiled, grammar, matcher)
         return Constraint(matcher.deep_copy(), self._tokenizer.vocab_size)
+
+
+def _keep(cache: OrderedDict[str, Kept], key: str, value: Kept) -> None:
+    """The oldest goes where there are too many."""
+    cache[key] = value
+    if len(cache) > MAX_COMPILED:
+        cache.popitem(last=False)
 
 
 def _json_grammar(schema: Mapping[str, Any], options: Mapping[str, Any]) -> str:

@@ -79,14 +79,13 @@ class Inspector:
         self.task, self.calibration = task, calibration
         self._engine = engine
         self._thresholds = thresholds or Thresholds()
-        self._properties = task.properties()
         self._prefix = engine.tokenizer.encode_text(ANSWER_PREFIX)
         self._begin: dict[Verdict, str] = {"fail": "fail", "unsure": "fail", "pass": 'pass","defects":[],"report'}
         self._max_tokens = MAX_ANSWER_TOKENS + (MAX_REPORT_TOKENS if task.report is not None else 0)
         self._candidates = _candidates(engine.tokenizer.token_bytes)
         if task.report is not None:  # a schema that cannot be expressed is found at start
             engine.grammars.json(task.report, task.report_name)
-        engine.grammars.object(self._properties)
+        self._constraint = engine.grammars.object(task.properties())
 
     def inspect(self, picture: Picture, request: Request | None = None) -> Inspection:
         """Look at one picture; `request` has a frame's priority and no deadline where it is left out.
@@ -140,7 +139,7 @@ class Inspector:
     def _describe(self, sequence: Sequence, begin: str) -> tuple[str, FinishReason]:
         """Let the model go on from the beginning of an answer, under the grammar; returns the whole answer's text."""
         engine = self._engine
-        constraint = engine.grammars.object(self._properties)
+        constraint = self._constraint.fresh()
         tokens = engine.tokenizer.encode_text(begin)
         constraint.accept([*self._prefix, *tokens])
         try:
