@@ -54,6 +54,8 @@ class Confirmations:
                 self._condition.wait(left)
             answer = self._pending.pop(key)
         self._say_ended(call, answer)
+        if answer is None and self._closed:
+            raise RequestError("stopping", f"the station stopped while {call.name} waited for a person")
         if answer is None:
             raise RequestError("not_confirmed", f"nobody confirmed {call.name} within {timeout_s:g} s")
         if not answer.confirmed:

@@ -32,8 +32,10 @@ CREATE TABLE IF NOT EXISTS answered (
 CREATE TABLE IF NOT EXISTS calls (
     id TEXT PRIMARY KEY, tool TEXT NOT NULL, arguments TEXT NOT NULL, passed REAL NOT NULL, report TEXT
 );
+CREATE INDEX IF NOT EXISTS calls_passed ON calls (passed);
 """
 CALLS_KEPT_S = 30 * 24 * 3600
+CALLS_REMEMBERED = 100_000
 
 
 @dataclass(frozen=True)
@@ -212,9 +214,10 @@ class Store:
             db.execute("UPDATE calls SET report = ? WHERE id = ?", (report, call_id))
 
     def passed_calls(self) -> list[tuple[str, float]]:
-        """Tool and Unix time of each call that was let through, the oldest first."""
+        """Tool and Unix time of the latest calls that were let through, the oldest first."""
         with self._transaction() as db:
-            return db.execute("SELECT tool, passed FROM calls ORDER BY passed").fetchall()
+            rows = db.execute("SELECT tool, passed FROM calls ORDER BY passed DESC LIMIT ?", (CALLS_REMEMBERED,))
+            return [(str(tool), float(passed)) for tool, passed in reversed(rows.fetchall())]
 
     def close(self) -> None:
         with self._lock:
