@@ -17,6 +17,7 @@ from runtime.errors import GrammarError, GrammarTooLarge
 from runtime.grammar import Constraint, Grammars
 from runtime.json_schema import UnsupportedKeyword
 from runtime.tool_calls import load_json
+from tests.support.random_schemas import random_schema
 
 SUITE = Path(__file__).with_name("json_schema_test_suite")
 ACCEPTED, ALL = 191, 383
@@ -113,6 +114,26 @@ def test_what_is_written_at_random_is_valid(random_engine: Engine) -> None:
                 Draft202012Validator(case["schema"]).validate(load_json(text))
                 finished += 1
     assert finished > 500
+
+
+def test_random_schemas_let_nothing_invalid_through(random_engine: Engine) -> None:
+    """Combinations that nobody thought of."""
+    rng = np.random.default_rng(7)
+    accepted = finished = 0
+    for _ in range(800):
+        schema = random_schema(rng)
+        try:
+            constraint = random_engine.grammars.json(schema)
+        except GrammarError:
+            continue
+        accepted += 1
+        for _ in range(5):
+            text = walk(constraint.fresh(), random_engine, rng)
+            if text is not None:
+                Draft202012Validator(schema).validate(load_json(text))
+                finished += 1
+    assert accepted > 200
+    assert finished > 1000
 
 
 @pytest.mark.parametrize(
