@@ -17,9 +17,9 @@ from runtime.chat import Tool
 from runtime.errors import GrammarError, GrammarTooLarge, Unsatisfiable
 from runtime.json_schema import Lowered, Schema, UnsupportedKeyword, lower
 from runtime.tokenizer import Tokenizer
-from runtime.tool_grammar import SPACED, ToolChoice, lower_parameters, tool_grammar
+from runtime.tool_grammar import SPACED, WRITTEN_ONE_WAY, ToolChoice, lower_parameters, tool_grammar
 
-COMPACT = {"whitespace_flexible": False, "item_separator": ",", "key_separator": ":"}
+COMPACT = {**WRITTEN_ONE_WAY, "item_separator": ",", "key_separator": ":"}
 """Inspection answers: no byte more than needed."""
 
 MAX_COMPILED = 256

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import json
 import math
+import warnings
 from collections.abc import Callable, Mapping
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from typing import Any
 from urllib.parse import unquote
 
@@ -17,11 +19,16 @@ from jsonschema.exceptions import SchemaError
 from jsonschema.validators import Draft202012Validator
 
 from runtime.errors import GrammarError, GrammarTooLarge
+from runtime.portable_pattern import NotPortable, portable
 
 Schema = Mapping[str, Any] | bool
 
 MAX_SCHEMA_BYTES = 256 * 1024
 MAX_NUMBER = 2**53 - 1
+MAX_FRACTION_BITS = 20
+SURE_DIGITS = 15
+"""Decimal numbers of so many digits are floats of their own."""
+MAX_DECIMALS = 9
 ANYTHING = {"$ref": "#/$defs/anything"}
 """Any JSON value whose numbers are bounded."""
 _NUMBER = {"type": "number", "minimum": -MAX_NUMBER, "maximum": MAX_NUMBER}
@@ -44,7 +51,7 @@ IGNORED = {
     "readOnly", "writeOnly", "contentMediaType", "contentEncoding", "contentSchema",
 }  # fmt: skip
 """Annotations, and places where a `$ref` finds its schema."""
-COPIED = {"type", "minLength", "maxLength", "pattern", "format", "minItems", "maxItems", "maxProperties", "required"}
+COPIED = {"type", "minLength", "maxLength", "format", "minItems", "maxItems", "maxProperties", "required"}
 LIMITS = {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"}
 COMBINATORS = {"$ref", "anyOf", "oneOf", "allOf"}
 
@@ -86,7 +93,9 @@ def lower(schema: Schema, subject: str = "the schema") -> Lowered:
     """
     _check_size(schema, subject)
     try:
-        Draft202012Validator.check_schema(schema)
+        with warnings.catch_warnings():  # about patterns that `portable_pattern` refuses anyhow
+            warnings.simplefilter("ignore", FutureWarning)
+            Draft202012Validator.check_schema(schema)
     except SchemaError as error:
         raise UnsupportedKeyword(
             _pointer(error.absolute_path), f"not a JSON Schema: {error.message}", subject
@@ -133,7 +142,7 @@ class _Lowering:
             "anyOf": self._list("anyOf"),
             "oneOf": self._list("oneOf"),
             "properties": self._map("properties"),
-            "patternProperties": self._map("patternProperties"),
+            "patternProperties": self._patterns,
             "allOf": self._all_of,
             "unevaluatedProperties": self._unevaluated,
             "unevaluatedItems": self._unevaluated,
@@ -149,6 +158,7 @@ class _Lowering:
         out: dict[str, Any] = {}
         for key, value in node.items():
             out |= self._keyword(key, value, f"{path}/{_escape(key)}", node)
+        _keep_exact(out)
         if not open_ and not COMBINATORS & out.keys() and not {"enum", "const"} & out.keys():
             _close(out)
         self.parts.append((path, out))
@@ -160,8 +170,9 @@ class _Lowering:
         if key in IGNORED or key.startswith("x-"):
             return {}
         if key in LIMITS:
-            _check_number(value, path)
-            return {key: value}
+            return self._limit(key, value, path)
+        if key == "pattern":
+            return {key: _portable(value, path)}
         if key in COPIED:
             return {key: int(value) if isinstance(value, float) else value}
         if key in self._handlers:
@@ -169,6 +180,16 @@ class _Lowering:
         if _without_effect(key, node):
             return {}
         raise UnsupportedKeyword(path, f"`{key}` is not supported")
+
+    def _limit(self, key: str, value: float, path: str) -> dict[str, Any]:
+        """A bound with more digits than a float can tell apart is moved inward, by less than anybody measures."""
+        _check_number(value, path)
+        digits = Decimal(repr(value)).as_tuple().digits
+        if len(digits) <= SURE_DIGITS or isinstance(value, int):
+            return {key: value}
+        if "/oneOf/" in path:
+            raise UnsupportedKeyword(path, f"within `oneOf`, {value} cannot be told apart from its neighbours")
+        return {key: _inward(value, low=key.endswith("inimum"))}
 
     def _one(self, key: str) -> Callable[[Any, str, Mapping[str, Any]], dict[str, Any]]:
         return lambda value, path, _node: {key: self.subschema(value, path, open_=False)}
@@ -179,9 +200,22 @@ class _Lowering:
         }
 
     def _map(self, key: str) -> Callable[[Any, str, Mapping[str, Any]], dict[str, Any]]:
-        return lambda value, path, _node: {
-            key: {name: self.subschema(item, f"{path}/{_escape(name)}", open_=False) for name, item in value.items()}
-        }
+        def lower_map(value: Mapping[str, Schema], path: str, _node: Mapping[str, Any]) -> dict[str, Any]:
+            for name in value:
+                _check_text(json.dumps(name, ensure_ascii=False), f"{path}/{_escape(name)}")
+            return {
+                key: {
+                    name: self.subschema(item, f"{path}/{_escape(name)}", open_=False) for name, item in value.items()
+                }
+            }
+
+        return lower_map
+
+    def _patterns(self, value: Mapping[str, Schema], path: str, node: Mapping[str, Any]) -> dict[str, Any]:
+        for pattern in value:
+            _portable(pattern, f"{path}/{_escape(pattern)}")
+        lowered: dict[str, Any] = self._map("patternProperties")(value, path, node)["patternProperties"]
+        return {"patternProperties": {_portable(pattern, path): item for pattern, item in lowered.items()}}
 
     def _all_of(self, value: list[Schema], path: str, node: Mapping[str, Any]) -> dict[str, Any]:
         """One part of an intersection is narrowed: a reference, which always is, or else the first."""
@@ -223,9 +257,11 @@ class _Lowering:
             raise UnsupportedKeyword(path, f"{reference!r}: only references within the schema (#/...) are supported")
         node: Any = self._root
         for part in unquote(reference).split("/")[1:]:
+            if node is not self._root and isinstance(node, Mapping) and "$id" in node:
+                raise UnsupportedKeyword(path, f"{reference!r} leads into a part with an `$id` of its own")
             key = part.replace("~1", "/").replace("~0", "~")
             try:
-                node = node[int(key)] if isinstance(node, list) else node[key]
+                node = node[int(key)] if isinstance(node, list) else node[key]  # type: ignore[index]
             except (KeyError, IndexError, TypeError, ValueError):
                 raise UnsupportedKeyword(path, f"{reference!r} points to nothing") from None
         if not isinstance(node, Mapping | bool):
@@ -246,6 +282,37 @@ def _close(out: dict[str, Any]) -> None:
         out.setdefault("items", dict(ANYTHING))
     if "object" in allowed:
         out.setdefault("additionalProperties", dict(ANYTHING))
+
+
+def _portable(pattern: str, path: str) -> str:
+    try:
+        return portable(pattern)
+    except NotPortable as error:
+        raise UnsupportedKeyword(path, str(error)) from None
+
+
+def _keep_exact(out: dict[str, Any]) -> None:
+    """Keep what is written and what is read from it on the same side of every bound, although floats are rounded.
+
+    A number close to an exclusive bound has no more decimals than a float can tell apart there; multiples of a fraction
+    are exact up to a size that depends on it.
+    """
+    bounds = [out[key] for key in ("exclusiveMinimum", "exclusiveMaximum") if key in out]
+    if bounds and out.get("type") != "integer" and "multipleOf" not in out:
+        before = max(Decimal(repr(bound)).adjusted() + 1 if bound else 0 for bound in bounds)
+        decimals = min(max(SURE_DIGITS - before, 0), MAX_DECIMALS)
+        out["multipleOf"] = float(Decimal(1).scaleb(-decimals)) if decimals else 1
+    elif isinstance(out.get("multipleOf"), float):
+        most = 2 ** (53 - MAX_FRACTION_BITS)
+        out["minimum"] = max(out.get("minimum", -most), -most)
+        out["maximum"] = min(out.get("maximum", most), most)
+
+
+def _inward(value: float, *, low: bool) -> float:
+    """Rounded to 12 digits, up for a lower bound."""
+    exact = Decimal(repr(value))
+    step = Decimal(1).scaleb(exact.adjusted() - 11)
+    return float(exact.quantize(step, rounding=ROUND_CEILING if low else ROUND_FLOOR))
 
 
 def _without_effect(key: str, node: Mapping[str, Any]) -> bool:
@@ -277,16 +344,23 @@ def _only_true(value: Any, path: str, node: Mapping[str, Any]) -> dict[str, Any]
 def _values(value: Any, path: str, node: Mapping[str, Any]) -> dict[str, Any]:
     del node
     _check_number(value, path)
+    _check_text(json.dumps(value, ensure_ascii=False), path)
+    return {path.rpartition("/")[2]: value}
+
+
+def _check_text(text: str, path: str) -> None:
+    """Raises UnsupportedKeyword where JSON text holds what is never written."""
     try:
-        json.dumps(value, ensure_ascii=False).encode()
+        text.encode()
     except UnicodeEncodeError:
         raise UnsupportedKeyword(path, "half a surrogate pair is no character") from None
-    return {path.rpartition("/")[2]: value}
+    if "\\u" in text.replace("\\\\", ""):
+        raise UnsupportedKeyword(path, "control characters other than \\n, \\r, \\t, \\b and \\f are never written")
 
 
 def _multiple_of(value: float, path: str, node: Mapping[str, Any]) -> dict[str, Any]:
     del node
-    if value != round(value * 2**20) / 2**20:
+    if value != round(value * 2**MAX_FRACTION_BITS) / 2**MAX_FRACTION_BITS:
         raise UnsupportedKeyword(
             path, f"{value} has no exact binary value, so validators disagree on its multiples: use a smaller unit"
         )

@@ -23,7 +23,9 @@ from runtime.errors import GrammarError
 from runtime.json_schema import Lowered, lower
 from runtime.tokenizer import Tokenizer
 
-SPACED = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
+WRITTEN_ONE_WAY = {"whitespace_flexible": False, "json_allowed_escapes": 'nrbtf\\"'}
+"""No `\\u` escapes: a property's name must not be writable in a second way, past the schema of the first."""
+SPACED = {**WRITTEN_ONE_WAY, "item_separator": ", ", "key_separator": ": "}
 """Arguments of calls: as `json.dumps` writes them, so that a call re-encodes to the same tokens."""
 MAX_CALLS = 8
 """In one answer."""
