@@ -22,6 +22,7 @@ BINS = 10
 FOLDS = 5
 MIN_PER_CLASS = 5
 _NEWTON_STEPS = 100
+_SAME = 1e-6
 
 
 @dataclass(frozen=True)
@@ -64,11 +65,14 @@ def fit(probabilities: Floats, defective: Labels) -> Calibration:
         defective: the labels, `(N,)`, both kinds present.
 
     Raises:
-        NotSeparable: the probability does not rise with the labels.
+        NotSeparable: the probability does not rise with the labels, or is the same for all pictures.
     """
+    scores = _logit(probabilities)
+    if np.ptp(scores) < _SAME:  # any scale would fit as well
+        raise NotSeparable("the model gives every picture the same probability of a defect: check the defect types")
     bad, good = int(defective.sum()), int((~defective).sum())
     targets = np.where(defective, (bad + 1) / (bad + 2), 1 / (good + 2))
-    x = np.stack([_logit(probabilities), np.ones(len(probabilities))])  # (2, N)
+    x = np.stack([scores, np.ones(len(scores))])  # (2, N)
     weights = np.asarray([1.0, 0.0])
     for _ in range(_NEWTON_STEPS):
         p = _sigmoid(weights @ x)
@@ -90,6 +94,9 @@ def cross_validated(probabilities: Floats, defective: Labels, folds: int = FOLDS
     """Each picture's calibrated probability by a fit that has not seen it, `(N,)`.
 
     Folds are runs of neighbours within a class, since frames that follow each other are nearly the same picture.
+
+    Raises:
+        NotSeparable: the probability does not rise with the labels of the pictures outside some fold.
     """
     fold = np.empty(len(defective), np.int64)
     for kind in (True, False):
@@ -98,8 +105,16 @@ def cross_validated(probabilities: Floats, defective: Labels, folds: int = FOLDS
     out = np.empty(len(defective))
     for index in range(folds):
         held = fold == index
-        if held.any():
-            out[held] = fit(probabilities[~held], defective[~held]).apply(probabilities[held])
+        if not held.any():
+            continue
+        try:
+            fitted = fit(probabilities[~held], defective[~held])
+        except NotSeparable as error:
+            raise NotSeparable(
+                f"the fit does not hold: with {int(held.sum())} of {len(held)} pictures left out, {error}. "
+                "Check the labels, and add pictures"
+            ) from error
+        out[held] = fitted.apply(probabilities[held])
     return out
 
 
