@@ -81,13 +81,11 @@ def calibrate(config: Config, folder: Path, camera: str, costs: Costs) -> Report
     """
     cameras, task = _task(config, camera)
     pictures = find_labelled(folder)
+    _check_counts(folder, np.asarray([picture.defective for picture in pictures]))  # before hours of work
     limits = Limits(config.model.capacity, config.model.kv_cache_mb * 1024 * 1024)
     engine = Engine.open(config.bundle_path, threads=config.model.threads, limits=limits)
     probabilities, defective, skipped = _score(engine, task, pictures, config.inspect.max_pixels)
-    counts = {"fail": int(defective.sum()), "pass": int((~defective).sum())}
-    for name, count in counts.items():
-        if count < MIN_PER_CLASS:
-            raise ConfigError(f"{folder} has {count} pictures labelled {name}; at least {MIN_PER_CLASS} are needed")
+    good, bad = _check_counts(folder, defective)
     calibration = fit(probabilities, defective)
     own = (config.inspect.pass_below, config.inspect.fail_above)
     before = _side(probabilities, defective, own, costs)
@@ -99,8 +97,8 @@ def calibrate(config: Config, folder: Path, camera: str, costs: Costs) -> Report
         fail_above=after.thresholds[1],
         missed_defect_costs=costs.missed_defect,
         look_costs=costs.look,
-        good_pictures=counts["pass"],
-        defective_pictures=counts["fail"],
+        good_pictures=good,
+        defective_pictures=bad,
         expected_calibration_error_before=round(before.expected_calibration_error, 4),
         expected_calibration_error_after=round(after.expected_calibration_error, 4),
         bundle_sha256=engine.bundle.sha256,
@@ -110,6 +108,17 @@ def calibrate(config: Config, folder: Path, camera: str, costs: Costs) -> Report
     path = config.calibration_path
     write_calibrations(path, _present(path) | dict.fromkeys(cameras, entry))
     return Report(cameras, defective, skipped, calibration, costs, before, after, path)
+
+
+def _check_counts(folder: Path, defective: Labels) -> tuple[int, int]:
+    """Good and defective pictures. Raises ConfigError where there are too few of them to fit anything."""
+    good, bad = int((~defective).sum()), int(defective.sum())
+    for name, count in (("fail", bad), ("pass", good)):
+        if count < MIN_PER_CLASS:
+            raise ConfigError(
+                f"{folder} has {count} readable pictures labelled {name}; at least {MIN_PER_CLASS} are needed"
+            )
+    return good, bad
 
 
 def _present(path: Path) -> dict[str, CameraCalibration]:

@@ -117,6 +117,17 @@ def test_a_calibration_for_something_else_is_not_used(
     assert inspectors["cam1"].calibration is not None
 
 
+def test_crossed_thresholds_are_damage(station_file: Path, labelled: Path, default_engine: Engine) -> None:
+    assert run(station_file, labelled) == 0
+    path = station_file.with_name("press4.calibration.json")
+    body = json.loads(path.read_text())
+    body["cameras"]["cam0"] |= {"pass_below": 0.9, "fail_above": 0.1}
+    path.write_text(json.dumps(body))
+    inspectors, degraded = open_inspectors(load_config(station_file, {}), default_engine)
+    assert "cam0" in degraded[0]
+    assert inspectors["cam0"].calibration is None
+
+
 @pytest.mark.parametrize("content", ["{", "[]", '{"cameras": {"cam0": {"scale": -1}}}', '{"cameras": {"cam0": 5}}'])
 def test_a_damaged_file_degrades_and_does_not_stop(station_file: Path, default_engine: Engine, content: str) -> None:
     station_file.with_name("press4.calibration.json").write_text(content)
@@ -133,6 +144,10 @@ def test_a_damaged_file_degrades_and_does_not_stop(station_file: Path, default_e
         ('{"verdict": "pass"}', "labels.jsonl:1: not a line such as"),
         ("[1]", "not a line such as"),
         ("{", "not a line such as"),
+        pytest.param("[" * 100_000, "not a line such as", id="nested"),
+        pytest.param(
+            f'{{"image": "{"a" * 300}", "verdict": "pass"}}', "cannot be read (File name too long)", id="long"
+        ),
         ("", "no labelled pictures"),
     ],
 )
@@ -151,12 +166,21 @@ def test_too_few_pictures_a_missing_folder_and_an_unknown_camera(
 ) -> None:
     assert run(station_file, tmp_path / "none") == 2
     assert "is not a folder" in capsys.readouterr().err
+    assert run(station_file, tmp_path / ("a" * 300)) == 2
+    assert "cannot be read" in capsys.readouterr().err
     assert run(station_file, labelled, "--camera", "cam9") == 2
     assert "it has cam0, cam1" in capsys.readouterr().err
     assert run(station_file, labelled, "--missed-defect-costs", "-1") == 2
     shutil.rmtree(labelled / "fail")
     assert run(station_file, labelled) == 2
-    assert "has 0 pictures labelled fail; at least 5 are needed" in capsys.readouterr().err
+    assert "has 0 readable pictures labelled fail; at least 5 are needed" in capsys.readouterr().err
+
+
+def test_too_few_pictures_are_refused_before_the_model_is_loaded(station_file: Path, labelled: Path) -> None:
+    shutil.rmtree(labelled / "pass")
+    station_file.write_text(STATION + '[model]\nbundle = "nowhere"\n')
+    with pytest.raises(ConfigError, match="0 readable pictures labelled pass"):
+        calibrate(load_config(station_file, {}), labelled, "", Costs())
 
 
 def test_cameras_that_look_for_different_things_are_told_apart(station_file: Path, labelled: Path) -> None:

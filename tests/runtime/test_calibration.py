@@ -81,7 +81,7 @@ def test_a_fit_that_hangs_on_one_fold_is_refused_and_says_so() -> None:
     bad = np.asarray([0.999, 0.999, 0.4, 0.4, 0.4, 0.4, 0.4, 0.4, 0.4, 0.4])
     probabilities, defective = np.concatenate([good, bad]), np.arange(20) >= 10
     assert fit(probabilities, defective).scale > 0
-    with pytest.raises(NotSeparable, match="4 of 20 pictures left out.*add pictures"):
+    with pytest.raises(NotSeparable, match=r"4 of 20 pictures left out.*add pictures"):
         cross_validated(probabilities, defective)
 
 
