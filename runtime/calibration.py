@@ -148,6 +148,12 @@ def brier_score(probabilities: Floats, defective: Labels) -> float:
     return float(((probabilities - defective) ** 2).mean())
 
 
+def log_loss(probabilities: Floats, defective: Labels) -> float:
+    """Mean negative log likelihood of the labels, in nats."""
+    clipped = np.clip(probabilities, CLIP, 1 - CLIP)
+    return float(-np.log(np.where(defective, clipped, 1 - clipped)).mean())
+
+
 @dataclass(frozen=True)
 class Decisions:
     """What two thresholds would have decided: counts, and the mean cost of a picture in false alarms."""
@@ -158,10 +164,21 @@ class Decisions:
     cost: float
 
 
-def decide(probabilities: Floats, defective: Labels, thresholds: tuple[float, float], costs: Costs) -> Decisions:
-    """Count the outcomes of `pass` at or below the first threshold and `fail` at or above the second."""
-    failed = probabilities >= thresholds[1]
-    passed = ~failed & (probabilities <= thresholds[0])
+def decide(
+    probabilities: Floats,
+    defective: Labels,
+    thresholds: tuple[float, float],
+    costs: Costs,
+    abstained: Labels | None = None,
+) -> Decisions:
+    """Count the outcomes of `pass` at or below the first threshold and `fail` at or above the second.
+
+    Args:
+        abstained: pictures on which the model itself says `unsure`, whatever the thresholds, `(N,)`; None for none.
+    """
+    sure = np.ones(len(defective), bool) if abstained is None else ~abstained
+    failed = sure & (probabilities >= thresholds[1])
+    passed = sure & ~failed & (probabilities <= thresholds[0])
     missed, alarms = int((passed & defective).sum()), int((failed & ~defective).sum())
     unsure = int((~failed & ~passed).sum())
     cost = (missed * costs.missed_defect + alarms + unsure * costs.look) / len(defective)

@@ -15,6 +15,7 @@ from runtime.calibration import (
     decide,
     expected_calibration_error,
     fit,
+    log_loss,
     reliability,
 )
 from runtime.errors import NotSeparable
@@ -118,9 +119,13 @@ def test_figures_worked_out_by_hand() -> None:
     ]  # fmt: skip
     assert expected_calibration_error(probabilities, defective) == pytest.approx((0.45 + 0.05 + 0.025) / 3)
     assert brier_score(probabilities, defective) == pytest.approx((0.0025 + 0.9025 + 0.3025 + 0.2025 + 0.0025) / 6)
+    assert log_loss(np.asarray([0.25, 1.0]), np.asarray([True, True])) == pytest.approx(np.log(4) / 2, abs=1e-6)
     decisions = decide(probabilities, defective, (0.1, 0.9), Costs(20, 0.25))
     assert (decisions.missed, decisions.false_alarms, decisions.unsure) == (1, 0, 2)
     assert decisions.cost == pytest.approx((20 + 2 * 0.25) / 6)
+    abstained = np.asarray([False, True, True, False, True, False])
+    decisions = decide(probabilities, defective, (0.1, 0.9), Costs(20, 0.25), abstained)
+    assert (decisions.missed, decisions.false_alarms, decisions.unsure) == (0, 0, 4)
 
 
 def test_the_closed_form_is_what_a_search_finds() -> None:
