@@ -28,11 +28,12 @@ from runtime.calibration import (
     decide,
     expected_calibration_error,
     fit,
+    log_loss,
 )
 from runtime.engine import Engine, Limits
 from runtime.errors import PictureError
 from runtime.inspection import InspectionTask
-from runtime.inspector import Inspector
+from runtime.inspector import Inspector, abstains, fail_probability
 from runtime.picture import decode_picture
 
 log = logging.getLogger("lineside.calibrate")
@@ -47,6 +48,7 @@ class Side:
     thresholds: tuple[float, float]
     expected_calibration_error: float
     brier_score: float
+    log_loss: float
     decisions: Decisions
 
 
@@ -62,6 +64,11 @@ class Report:
     before: Side
     after: Side
     path: Path
+
+    @property
+    def dearer(self) -> bool:
+        """Whether the new thresholds would have cost more than the station's own."""
+        return self.after.decisions.cost > self.before.decisions.cost
 
     @property
     def few(self) -> bool:
@@ -81,17 +88,15 @@ def calibrate(config: Config, folder: Path, camera: str, costs: Costs) -> Report
     """
     cameras, task = _task(config, camera)
     pictures = find_labelled(folder)
+    _check_counts(folder, np.asarray([picture.defective for picture in pictures]))  # before hours of work
     limits = Limits(config.model.capacity, config.model.kv_cache_mb * 1024 * 1024)
     engine = Engine.open(config.bundle_path, threads=config.model.threads, limits=limits)
-    probabilities, defective, skipped = _score(engine, task, pictures, config.inspect.max_pixels)
-    counts = {"fail": int(defective.sum()), "pass": int((~defective).sum())}
-    for name, count in counts.items():
-        if count < MIN_PER_CLASS:
-            raise ConfigError(f"{folder} has {count} pictures labelled {name}; at least {MIN_PER_CLASS} are needed")
+    probabilities, abstained, defective = _score(engine, task, pictures, config.inspect.max_pixels)
+    good, bad = _check_counts(folder, defective)
     calibration = fit(probabilities, defective)
     own = (config.inspect.pass_below, config.inspect.fail_above)
-    before = _side(probabilities, defective, own, costs)
-    after = _side(cross_validated(probabilities, defective), defective, costs.thresholds(), costs)
+    before = _side(probabilities, defective, own, costs, abstained)
+    after = _side(cross_validated(probabilities, defective), defective, costs.thresholds(), costs, abstained)
     entry = CameraCalibration(
         scale=calibration.scale,
         offset=calibration.offset,
@@ -99,8 +104,8 @@ def calibrate(config: Config, folder: Path, camera: str, costs: Costs) -> Report
         fail_above=after.thresholds[1],
         missed_defect_costs=costs.missed_defect,
         look_costs=costs.look,
-        good_pictures=counts["pass"],
-        defective_pictures=counts["fail"],
+        good_pictures=good,
+        defective_pictures=bad,
         expected_calibration_error_before=round(before.expected_calibration_error, 4),
         expected_calibration_error_after=round(after.expected_calibration_error, 4),
         bundle_sha256=engine.bundle.sha256,
@@ -109,7 +114,19 @@ def calibrate(config: Config, folder: Path, camera: str, costs: Costs) -> Report
     )
     path = config.calibration_path
     write_calibrations(path, _present(path) | dict.fromkeys(cameras, entry))
+    skipped = len(pictures) - len(defective)
     return Report(cameras, defective, skipped, calibration, costs, before, after, path)
+
+
+def _check_counts(folder: Path, defective: Labels) -> tuple[int, int]:
+    """Good and defective pictures. Raises ConfigError where there are too few of them to fit anything."""
+    good, bad = int((~defective).sum()), int(defective.sum())
+    for name, count in (("fail", bad), ("pass", good)):
+        if count < MIN_PER_CLASS:
+            raise ConfigError(
+                f"{folder} has {count} readable pictures labelled {name}; at least {MIN_PER_CLASS} are needed"
+            )
+    return good, bad
 
 
 def _present(path: Path) -> dict[str, CameraCalibration]:
@@ -135,26 +152,31 @@ def _task(config: Config, camera: str) -> tuple[list[str], InspectionTask]:
 
 def _score(
     engine: Engine, task: InspectionTask, pictures: Sequence[Labelled], max_pixels: int
-) -> tuple[Floats, Labels, int]:
-    """The model's own probability of a defect for each picture that can be read, its label, and how many cannot."""
+) -> tuple[Floats, Labels, Labels]:
+    """Of each picture that can be read: the model's own probability of a defect, whether it abstains, and the label."""
     inspector = Inspector(engine, task)
-    probabilities, defective = [], []
+    probabilities, abstained, defective = [], [], []
     for picture in progress(pictures, "pictures"):
         try:
             pixels = decode_picture(picture.path.read_bytes(), max_pixels)
         except (OSError, PictureError) as error:
             log.warning("%s is left out: %s", picture.path, error)
             continue
-        probabilities.append(inspector.fail_probability(pixels))
+        verdicts = inspector.probabilities(pixels)
+        probabilities.append(fail_probability(verdicts))
+        abstained.append(abstains(verdicts))
         defective.append(picture.defective)
-    return np.asarray(probabilities), np.asarray(defective, bool), len(pictures) - len(defective)
+    return np.asarray(probabilities), np.asarray(abstained, bool), np.asarray(defective, bool)
 
 
-def _side(probabilities: Floats, defective: Labels, thresholds: tuple[float, float], costs: Costs) -> Side:
+def _side(
+    probabilities: Floats, defective: Labels, thresholds: tuple[float, float], costs: Costs, abstained: Labels
+) -> Side:
     return Side(
         probabilities,
         thresholds,
         expected_calibration_error(probabilities, defective),
         brier_score(probabilities, defective),
-        decide(probabilities, defective, thresholds, costs),
+        log_loss(probabilities, defective),
+        decide(probabilities, defective, thresholds, costs, abstained),
     )

@@ -6,9 +6,9 @@ import hashlib
 import os
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from edge.errors import ConfigError
 from runtime.calibration import Calibration
@@ -35,6 +35,12 @@ class CameraCalibration(BaseModel):
     bundle_sha256: str
     task_sha256: str
     fitted_at: datetime
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.pass_below > self.fail_above:
+            raise ValueError("pass_below is above fail_above")
+        return self
 
     @property
     def calibration(self) -> Calibration:

@@ -25,6 +25,14 @@ def lines(report: Report) -> list[str]:
         "station's thresholds on the model's own",
         "probability. After: cross-validated, each picture judged by a fit that has not seen it.",
     ]
+    share = bad / (good + bad)
+    out.append(f"The probabilities hold for a line on which {share:.0%} of the parts are defective, as they are here.")
+    if report.dearer:
+        out += [
+            f"After costs more than before here ({report.after.decisions.cost:.3f} a picture, not "
+            f"{report.before.decisions.cost:.3f}): add pictures, state other costs,",
+            f"or delete {report.path.name} to keep the station's own thresholds.",
+        ]
     if report.few:
         out.append("Fewer than 30 pictures of a kind: take these figures as a hint, and calibrate again with more.")
     return [*out, "", f"written     {report.path}"]
@@ -33,6 +41,7 @@ def lines(report: Report) -> list[str]:
 _NAMES = (
     "expected calibration error",
     "Brier score",
+    "log loss",
     "pass below, fail above",
     "missed defects",
     "false alarms",
@@ -46,6 +55,7 @@ def _figures(side: Side) -> list[str]:
     return [
         f"{side.expected_calibration_error:.4f}",
         f"{side.brier_score:.4f}",
+        f"{side.log_loss:.4f}",
         f"{side.thresholds[0]:.3f}, {side.thresholds[1]:.3f}",
         str(d.missed),
         str(d.false_alarms),

@@ -226,8 +226,11 @@ def _calibrate(options: argparse.Namespace) -> int:
     except ImportError:
         print("no reliability plot: matplotlib is missing, pip install 'lineside[plot]'")
         return 0
-    plot = report.path.with_suffix(".png")
-    draw_reliability(report, plot)
+    plot = report.path.with_suffix(f".{options.camera}.png" if options.camera else ".png")
+    try:
+        draw_reliability(report, plot)
+    except OSError as error:
+        return _fail(f"no reliability plot: {plot} cannot be written ({error.strerror})", 1)
     print(f"plot        {plot}")
     return 0
 

@@ -26,10 +26,13 @@ def find_labelled(folder: Path) -> list[Labelled]:
     Raises:
         ConfigError: no such folder, no labels in it, a line of another shape, or a picture that is not there.
     """
-    if not folder.is_dir():
-        raise ConfigError(f"{folder} is not a folder")
     labels = folder / LABELS
-    found = _from_lines(labels) if labels.is_file() else _from_folders(folder)
+    try:
+        if not folder.is_dir():
+            raise ConfigError(f"{folder} is not a folder")
+        found = _from_lines(labels) if labels.is_file() else _from_folders(folder)
+    except OSError as error:
+        raise ConfigError(f"{error.filename or folder} cannot be read ({error.strerror})") from error
     if not found:
         raise ConfigError(f"{folder} has no labelled pictures: put them into pass/ and fail/, or write a {LABELS}")
     return found
@@ -39,7 +42,8 @@ def _from_folders(folder: Path) -> list[Labelled]:
     return [
         Labelled(path, name == "fail")
         for name in ("pass", "fail")
-        for path in sorted((folder / name).glob("*"))
+        if (folder / name).is_dir()
+        for path in sorted((folder / name).iterdir())
         if path.suffix.lower() in SUFFIXES
     ]
 
@@ -49,7 +53,7 @@ def _from_lines(labels: Path) -> list[Labelled]:
     found = []
     try:
         lines = labels.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
         raise ConfigError(f"{labels} cannot be read ({error})") from error
     for number, line in enumerate(lines, 1):
         if not line.strip():
@@ -57,7 +61,7 @@ def _from_lines(labels: Path) -> list[Labelled]:
         try:
             item = json.loads(line)
             image, verdict = str(item["image"]), item["verdict"]
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             raise ConfigError(f'{labels}:{number}: not a line such as {{"image": ..., "verdict": "pass"}}') from None
         if verdict not in ("pass", "fail"):
             raise ConfigError(f"{labels}:{number}: the verdict is pass or fail, not {verdict!r}")

@@ -22,6 +22,7 @@ BINS = 10
 FOLDS = 5
 MIN_PER_CLASS = 5
 _NEWTON_STEPS = 100
+_SAME = 1e-6
 
 
 @dataclass(frozen=True)
@@ -64,11 +65,14 @@ def fit(probabilities: Floats, defective: Labels) -> Calibration:
         defective: the labels, `(N,)`, both kinds present.
 
     Raises:
-        NotSeparable: the probability does not rise with the labels.
+        NotSeparable: the probability does not rise with the labels, or is the same for all pictures.
     """
+    scores = _logit(probabilities)
+    if np.ptp(scores) < _SAME:  # any scale would fit as well
+        raise NotSeparable("the model gives every picture the same probability of a defect: check the defect types")
     bad, good = int(defective.sum()), int((~defective).sum())
     targets = np.where(defective, (bad + 1) / (bad + 2), 1 / (good + 2))
-    x = np.stack([_logit(probabilities), np.ones(len(probabilities))])  # (2, N)
+    x = np.stack([scores, np.ones(len(scores))])  # (2, N)
     weights = np.asarray([1.0, 0.0])
     for _ in range(_NEWTON_STEPS):
         p = _sigmoid(weights @ x)
@@ -90,6 +94,9 @@ def cross_validated(probabilities: Floats, defective: Labels, folds: int = FOLDS
     """Each picture's calibrated probability by a fit that has not seen it, `(N,)`.
 
     Folds are runs of neighbours within a class, since frames that follow each other are nearly the same picture.
+
+    Raises:
+        NotSeparable: the probability does not rise with the labels of the pictures outside some fold.
     """
     fold = np.empty(len(defective), np.int64)
     for kind in (True, False):
@@ -98,8 +105,16 @@ def cross_validated(probabilities: Floats, defective: Labels, folds: int = FOLDS
     out = np.empty(len(defective))
     for index in range(folds):
         held = fold == index
-        if held.any():
-            out[held] = fit(probabilities[~held], defective[~held]).apply(probabilities[held])
+        if not held.any():
+            continue
+        try:
+            fitted = fit(probabilities[~held], defective[~held])
+        except NotSeparable as error:
+            raise NotSeparable(
+                f"the fit does not hold: with {int(held.sum())} of {len(held)} pictures left out, {error}. "
+                "Check the labels, and add pictures"
+            ) from error
+        out[held] = fitted.apply(probabilities[held])
     return out
 
 
@@ -133,6 +148,12 @@ def brier_score(probabilities: Floats, defective: Labels) -> float:
     return float(((probabilities - defective) ** 2).mean())
 
 
+def log_loss(probabilities: Floats, defective: Labels) -> float:
+    """Mean negative log likelihood of the labels, in nats."""
+    clipped = np.clip(probabilities, CLIP, 1 - CLIP)
+    return float(-np.log(np.where(defective, clipped, 1 - clipped)).mean())
+
+
 @dataclass(frozen=True)
 class Decisions:
     """What two thresholds would have decided: counts, and the mean cost of a picture in false alarms."""
@@ -143,10 +164,21 @@ class Decisions:
     cost: float
 
 
-def decide(probabilities: Floats, defective: Labels, thresholds: tuple[float, float], costs: Costs) -> Decisions:
-    """Count the outcomes of `pass` at or below the first threshold and `fail` at or above the second."""
-    failed = probabilities >= thresholds[1]
-    passed = ~failed & (probabilities <= thresholds[0])
+def decide(
+    probabilities: Floats,
+    defective: Labels,
+    thresholds: tuple[float, float],
+    costs: Costs,
+    abstained: Labels | None = None,
+) -> Decisions:
+    """Count the outcomes of `pass` at or below the first threshold and `fail` at or above the second.
+
+    Args:
+        abstained: pictures on which the model itself says `unsure`, whatever the thresholds, `(N,)`; None for none.
+    """
+    sure = np.ones(len(defective), bool) if abstained is None else ~abstained
+    failed = sure & (probabilities >= thresholds[1])
+    passed = sure & ~failed & (probabilities <= thresholds[0])
     missed, alarms = int((passed & defective).sum()), int((failed & ~defective).sum())
     unsure = int((~failed & ~passed).sum())
     cost = (missed * costs.missed_defect + alarms + unsure * costs.look) / len(defective)

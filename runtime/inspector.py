@@ -114,14 +114,14 @@ class Inspector:
         confidence = {"pass": 1 - defect, "fail": defect, "unsure": max(defect, 1 - defect)}[verdict]
         return Inspection(verdict, confidence, defect, defects, reason, sequence.timings, sequence.counts, report)
 
-    def fail_probability(self, picture: Picture) -> float:
-        """The model's own probability of a defect, before any calibration; nothing is generated.
+    def probabilities(self, picture: Picture) -> dict[Verdict, float]:
+        """The model's own probability of each verdict, before any calibration; nothing is generated.
 
         Raises:
             EngineError: see `runtime.errors`.
         """
         with self._engine.sequence(self._prompt(picture), reserve=0) as sequence:
-            return fail_probability(self._probabilities(sequence.logits))
+            return self._probabilities(sequence.logits)
 
     def _prompt(self, picture: Picture) -> Prompt:
         chat = self._engine.tokenizer.encode_chat(self.task.messages(picture))
@@ -159,6 +159,11 @@ def fail_probability(probabilities: Mapping[Verdict, float]) -> float:
     return probabilities["fail"] / max(probabilities["fail"] + probabilities["pass"], 1e-12)
 
 
+def abstains(probabilities: Mapping[Verdict, float]) -> bool:
+    """Whether the model itself would rather say `unsure`."""
+    return probabilities["unsure"] > max(probabilities["pass"], probabilities["fail"])
+
+
 def judge(
     probabilities: Mapping[Verdict, float], thresholds: Thresholds, calibration: Calibration | None
 ) -> tuple[Verdict, float]:
@@ -166,7 +171,7 @@ def judge(
     defect = fail_probability(probabilities)
     if calibration is not None:
         defect = calibration(defect)
-    if probabilities["unsure"] > max(probabilities["pass"], probabilities["fail"]):
+    if abstains(probabilities):
         return "unsure", defect
     return thresholds.verdict(defect), defect
 

@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import cv2
 import pytest
 
 from edge import cli
-from edge.calibrate import calibrate
+from edge.calibrate import Side, calibrate
 from edge.calibration_file import read_calibrations
-from edge.config import Config, load_config
+from edge.calibration_report import lines
+from edge.config import CameraConfig, Config, load_config
+from edge.daemon import Daemon
 from edge.errors import ConfigError
 from edge.inspectors import open_inspectors
 from runtime.calibration import Costs
 from runtime.engine import Engine
+from runtime.inspector import fail_probability
 from runtime.picture import decode_picture
+from tests.support.broker import Mosquitto
+from tests.support.client import Client
+from tests.support.station import TOPICS, station
 
 STATION = '[inspect]\ndefect_types = ["pitting"]\n[cameras.cam0]\nkind = "mqtt"\n[cameras.cam1]\nkind = "mqtt"\n'
 
@@ -65,7 +73,7 @@ def test_pictures_in_probabilities_and_a_plot_out(
     assert degraded == []
     inspector = inspectors["cam0"]
     picture = decode_picture(pictures[0].read_bytes())
-    raw = inspector.fail_probability(picture)
+    raw = fail_probability(inspector.probabilities(picture))
     inspection = inspector.inspect(picture)
     assert inspection.fail_probability == pytest.approx(entry.calibration(raw), abs=1e-4)
     assert inspection.fail_probability != pytest.approx(raw, abs=1e-4)
@@ -76,17 +84,52 @@ def test_one_camera_keeps_what_the_other_has(station_file: Path, labelled: Path)
     assert run(station_file, labelled, "--camera", "cam1", "--missed-defect-costs", "99") == 0
     fitted = read_calibrations(station_file.with_name("press4.calibration.json"))
     assert [fitted[name].missed_defect_costs for name in ("cam0", "cam1")] == [10, 99]
+    for name in ("cam0", "cam1"):
+        assert station_file.with_name(f"press4.calibration.{name}.png").is_file()
+
+
+def at(side: Side, cost: float) -> Side:
+    return dataclasses.replace(side, decisions=dataclasses.replace(side.decisions, cost=cost))
+
+
+def test_the_report_says_when_the_thresholds_cost_more(station_file: Path, labelled: Path) -> None:
+    report = calibrate(load_config(station_file, {}), labelled, "", Costs())
+    for before, after, said in ((0.2, 0.3, True), (0.3, 0.2, False), (0.2, 0.2, False)):
+        changed = dataclasses.replace(report, before=at(report.before, before), after=at(report.after, after))
+        text = "\n".join(lines(changed))
+        assert ("After costs more than before" in text) == said
+        assert "on which 50% of the parts are defective" in text
+
+
+def test_without_matplotlib_the_file_is_written_all_the_same(
+    station_file: Path, labelled: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(sys.modules, "edge.reliability_plot", raising=False)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    assert run(station_file, labelled) == 0
+    assert "pip install 'lineside[plot]'" in capsys.readouterr().out
+    assert read_calibrations(station_file.with_name("press4.calibration.json"))
+    assert not list(station_file.parent.glob("*.png"))
+
+
+def test_a_plot_that_cannot_be_written_is_told(
+    station_file: Path, labelled: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    station_file.with_name("press4.calibration.png").mkdir()
+    assert run(station_file, labelled) == 1
+    assert "press4.calibration.png cannot be written" in capsys.readouterr().err
+    assert read_calibrations(station_file.with_name("press4.calibration.json"))
 
 
 def test_a_labels_file_and_a_bad_picture(
     station_file: Path, labelled: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    lines = [
+    rows = [
         json.dumps({"image": str(path.relative_to(labelled)), "verdict": path.parent.name, "position": "x"})
         for path in sorted(labelled.glob("*/*.jpg"))
     ]
-    (labelled / "labels.jsonl").write_text("\n".join(lines) + "\n")
-    (labelled / json.loads(lines[0])["image"]).write_bytes(b"not a picture")
+    (labelled / "labels.jsonl").write_text("\n".join(rows) + "\n")
+    (labelled / json.loads(rows[0])["image"]).write_bytes(b"not a picture")
     assert run(station_file, labelled) == 0
     said = capsys.readouterr()
     assert "1 left out" in said.out
@@ -117,6 +160,17 @@ def test_a_calibration_for_something_else_is_not_used(
     assert inspectors["cam1"].calibration is not None
 
 
+def test_crossed_thresholds_are_damage(station_file: Path, labelled: Path, default_engine: Engine) -> None:
+    assert run(station_file, labelled) == 0
+    path = station_file.with_name("press4.calibration.json")
+    body = json.loads(path.read_text())
+    body["cameras"]["cam0"] |= {"pass_below": 0.9, "fail_above": 0.1}
+    path.write_text(json.dumps(body))
+    inspectors, degraded = open_inspectors(load_config(station_file, {}), default_engine)
+    assert "cam0" in degraded[0]
+    assert inspectors["cam0"].calibration is None
+
+
 @pytest.mark.parametrize("content", ["{", "[]", '{"cameras": {"cam0": {"scale": -1}}}', '{"cameras": {"cam0": 5}}'])
 def test_a_damaged_file_degrades_and_does_not_stop(station_file: Path, default_engine: Engine, content: str) -> None:
     station_file.with_name("press4.calibration.json").write_text(content)
@@ -126,22 +180,26 @@ def test_a_damaged_file_degrades_and_does_not_stop(station_file: Path, default_e
 
 
 @pytest.mark.parametrize(
-    ("lines", "message"),
+    ("content", "message"),
     [
         ('{"image": "a.jpg", "verdict": "maybe"}', "labels.jsonl:1: the verdict is pass or fail, not 'maybe'"),
         ('{"image": "missing.jpg", "verdict": "pass"}', "there is no picture missing.jpg"),
         ('{"verdict": "pass"}', "labels.jsonl:1: not a line such as"),
         ("[1]", "not a line such as"),
         ("{", "not a line such as"),
+        pytest.param("[" * 100_000, "not a line such as", id="nested"),
+        pytest.param(
+            f'{{"image": "{"a" * 300}", "verdict": "pass"}}', "cannot be read (File name too long)", id="long"
+        ),
         ("", "no labelled pictures"),
     ],
 )
 def test_bad_labels_name_the_line(
-    station_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], lines: str, message: str
+    station_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], content: str, message: str
 ) -> None:
     folder = tmp_path / "own"
     folder.mkdir()
-    (folder / "labels.jsonl").write_text(lines)
+    (folder / "labels.jsonl").write_text(content)
     assert run(station_file, folder) == 2
     assert message in capsys.readouterr().err
 
@@ -151,12 +209,43 @@ def test_too_few_pictures_a_missing_folder_and_an_unknown_camera(
 ) -> None:
     assert run(station_file, tmp_path / "none") == 2
     assert "is not a folder" in capsys.readouterr().err
+    assert run(station_file, tmp_path / ("a" * 300)) == 2
+    assert "cannot be read" in capsys.readouterr().err
     assert run(station_file, labelled, "--camera", "cam9") == 2
     assert "it has cam0, cam1" in capsys.readouterr().err
     assert run(station_file, labelled, "--missed-defect-costs", "-1") == 2
     shutil.rmtree(labelled / "fail")
     assert run(station_file, labelled) == 2
-    assert "has 0 pictures labelled fail; at least 5 are needed" in capsys.readouterr().err
+    assert "has 0 readable pictures labelled fail; at least 5 are needed" in capsys.readouterr().err
+
+
+def test_too_few_pictures_are_refused_before_the_model_is_loaded(station_file: Path, labelled: Path) -> None:
+    shutil.rmtree(labelled / "pass")
+    station_file.write_text(STATION + '[model]\nbundle = "nowhere"\n')
+    with pytest.raises(ConfigError, match="0 readable pictures labelled pass"):
+        calibrate(load_config(station_file, {}), labelled, "", Costs())
+
+
+def test_results_and_info_say_whether_they_are_calibrated(
+    broker: Mosquitto, client: Client, tmp_path: Path, labelled: Path
+) -> None:
+    """Two cameras on a running daemon: one calibrated, the other's calibration is for another model."""
+    config = station(broker.port, tmp_path, cameras={"cam0": CameraConfig("mqtt"), "cam1": CameraConfig("mqtt")})
+    report = calibrate(config, labelled, "", Costs(20, 0.25))
+    body = json.loads(report.path.read_text())
+    body["cameras"]["cam1"]["bundle_sha256"] = "0" * 64
+    report.path.write_text(json.dumps(body))
+    picture = sorted((labelled / "fail").glob("*.jpg"))[0].read_bytes()
+    with Daemon(config) as daemon:
+        assert daemon.wait_online(10)
+        for camera in ("cam0", "cam1"):
+            client.publish(TOPICS.frame(camera), picture)
+        calibrated, raw = (client.on(TOPICS.result(camera))[0].json() for camera in ("cam0", "cam1"))
+        (problem,) = client.on(TOPICS.info)[0].json()["degraded"]
+    assert (calibrated["calibrated"], raw["calibrated"]) == (True, False)
+    assert calibrated["fail_probability"] == pytest.approx(report.calibration(raw["fail_probability"]), abs=0.01)
+    assert "cam1" in problem
+    assert "another model" in problem
 
 
 def test_cameras_that_look_for_different_things_are_told_apart(station_file: Path, labelled: Path) -> None:

@@ -15,6 +15,7 @@ from runtime.calibration import (
     decide,
     expected_calibration_error,
     fit,
+    log_loss,
     reliability,
 )
 from runtime.errors import NotSeparable
@@ -69,6 +70,22 @@ def test_a_model_that_does_not_see_the_defect_is_not_calibrated() -> None:
         fit(1 - probabilities, defective)
 
 
+@pytest.mark.parametrize("value", [0.0, 0.1, 0.5, 0.9, 1.0])
+def test_one_probability_for_all_pictures_is_not_calibrated(value: float) -> None:
+    with pytest.raises(NotSeparable, match="every picture the same probability"):
+        fit(np.full(20, value), np.arange(20) < 10)
+
+
+def test_a_fit_that_hangs_on_one_fold_is_refused_and_says_so() -> None:
+    """All pictures together rise with the labels only because of one run of neighbours."""
+    good = np.asarray([0.001, 0.001, 0.6, 0.6, 0.6, 0.6, 0.6, 0.6, 0.6, 0.6])
+    bad = np.asarray([0.999, 0.999, 0.4, 0.4, 0.4, 0.4, 0.4, 0.4, 0.4, 0.4])
+    probabilities, defective = np.concatenate([good, bad]), np.arange(20) >= 10
+    assert fit(probabilities, defective).scale > 0
+    with pytest.raises(NotSeparable, match=r"4 of 20 pictures left out.*add pictures"):
+        cross_validated(probabilities, defective)
+
+
 @given(st.floats(0.05, 200), st.floats(0, 2), st.floats(0.0001, 0.9999))
 def test_no_other_verdict_would_cost_less(missed: float, look: float, probability: float) -> None:
     costs = Costs(missed, look)
@@ -102,9 +119,13 @@ def test_figures_worked_out_by_hand() -> None:
     ]  # fmt: skip
     assert expected_calibration_error(probabilities, defective) == pytest.approx((0.45 + 0.05 + 0.025) / 3)
     assert brier_score(probabilities, defective) == pytest.approx((0.0025 + 0.9025 + 0.3025 + 0.2025 + 0.0025) / 6)
+    assert log_loss(np.asarray([0.25, 1.0]), np.asarray([True, True])) == pytest.approx(np.log(4) / 2, abs=1e-6)
     decisions = decide(probabilities, defective, (0.1, 0.9), Costs(20, 0.25))
     assert (decisions.missed, decisions.false_alarms, decisions.unsure) == (1, 0, 2)
     assert decisions.cost == pytest.approx((20 + 2 * 0.25) / 6)
+    abstained = np.asarray([False, True, True, False, True, False])
+    decisions = decide(probabilities, defective, (0.1, 0.9), Costs(20, 0.25), abstained)
+    assert (decisions.missed, decisions.false_alarms, decisions.unsure) == (0, 0, 4)
 
 
 def test_the_closed_form_is_what_a_search_finds() -> None:
