@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 import logging
+import threading
 import time
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from edge.bindings import Binding, Done
 from edge.bindings.actuator import ActuatorBinding
@@ -27,6 +28,8 @@ from edge.topics import Topics
 from runtime.chat import ToolCall
 
 log = logging.getLogger("lineside.calls")
+MAX_RESULT_BYTES = 16 * 1024
+MAX_DETAIL_CHARACTERS = 1000
 
 
 class Calls:
@@ -40,6 +43,7 @@ class Calls:
         self, config: Config, topics: Topics, store: Store, outbox: Outbox, connection: Connection, counters: Counters
     ) -> None:
         self._store, self._counters = store, counters
+        self._closed = threading.Event()
         self.policy = Policy(config.tools, config.station.timezone)
         for tool, passed in store.passed_calls():
             self.policy.remember(tool, time.time() - passed)
@@ -51,11 +55,19 @@ class Calls:
             "python": PythonBinding(config.tools),
         }
 
-    def carry_out(self, call: ToolCall, *, deadline: float, waiting: Callable[[], None] = lambda: None) -> CallReport:
+    def carry_out(
+        self,
+        call: ToolCall,
+        *,
+        deadline: float,
+        begin: Callable[[], None] = lambda: None,
+        waiting: Callable[[], None] = lambda: None,
+    ) -> CallReport:
         """Never raises for a refused call: the report says so.
 
         Args:
             deadline: on `time.monotonic()`; nothing is begun after it.
+            begin: called when the call is let through, before anything is done.
             waiting: called before the first wait for a person or a tool.
 
         Raises:
@@ -66,25 +78,37 @@ class Calls:
             if (earlier := self._store.find_call(call.id)) is not None:
                 return self._again(call, earlier)
             tool = self.policy.check(call)
+            self._check_time(deadline)
             if tool.confirm_s and not tool.dry_run:
-                waiting()
-                self.confirmations.require(call, min(tool.confirm_s, max(deadline - time.monotonic(), 0.0)))
-            if time.monotonic() >= deadline:
-                raise RequestError("deadline", "the command has expired: nothing was called")
+                self.confirmations.require(call, min(tool.confirm_s, deadline - time.monotonic()), waiting)
+                self._check_time(deadline)
             if tool.dry_run:
                 return report.model_copy(update={"outcome": "dry_run"})
             self.policy.admit(call)
         except RequestError as error:
             self._counters.add("calls_refused")
             return report.model_copy(update={"code": error.code, "detail": str(error)})
+        begin()
         if (earlier := self._store.begin_call(call.id, call.name, _canonical(call))) is not None:
             return self._again(call, earlier)
         return self._invoke(call, tool, report, waiting)
 
+    def _check_time(self, deadline: float) -> None:
+        if self._closed.is_set():
+            raise RequestError("stopping", "the station is stopping: nothing was called")
+        if time.monotonic() >= deadline:
+            raise RequestError("deadline", "the command has expired: nothing was called")
+
     def _invoke(self, call: ToolCall, tool: ToolConfig, report: CallReport, waiting: Callable[[], None]) -> CallReport:
+        """The boundary of what a tool may do to the daemon: whatever happens, there is a report."""
         self._counters.add("calls")
-        done: Done = self._bindings[tool.binding].invoke(call, tool, waiting)
-        report = report.model_copy(update=dataclasses.asdict(done))
+        try:
+            done = self._bindings[tool.binding].invoke(call, tool, waiting)
+        except Exception as error:  # counted, logged, reported
+            log.exception("%s failed", call.name)
+            self._counters.add("calls_failed")
+            done = Done("failed", f"unexpected: {error!r}")
+        report = report.model_copy(update=_bounded(done))
         try:
             self._store.end_call(call.id, report.model_dump_json())
         except StoreError as error:  # it was carried out all the same
@@ -107,10 +131,25 @@ class Calls:
         return CallReport.model_validate_json(earlier.report)
 
     def close(self) -> None:
-        """End every wait."""
+        """End every wait, and let nothing more through."""
+        self._closed.set()
         self.confirmations.close()
         for binding in self._bindings.values():
             binding.close()
+
+
+def _bounded(done: Done) -> dict[str, Any]:
+    """What fits into a reply, and is text that can be encoded."""
+    detail = done.detail.encode("utf-8", "replace").decode()
+    result, size = done.result, len(json.dumps(done.result))
+    if size > MAX_RESULT_BYTES:
+        result, detail = (
+            None,
+            f"{detail} (its result of {size} bytes is left out: {MAX_RESULT_BYTES} are taken)".strip(),
+        )
+    if len(detail) > MAX_DETAIL_CHARACTERS:
+        detail = f"{detail[:MAX_DETAIL_CHARACTERS]}..."
+    return {"outcome": done.outcome, "detail": detail, "result": result}
 
 
 def call_id(request: str, index: int) -> str:

@@ -28,7 +28,7 @@ from runtime.errors import EngineError
 
 log = logging.getLogger("lineside.commands")
 MAX_PAYLOAD_BYTES = 64 * 1024
-MAX_AT_ONCE = 16
+MAX_AT_ONCE = 64
 """Commands that may wait for a person or a tool side by side; further ones queue up."""
 Handler = Callable[[StoredCommand, Callable[[], None]], Reply]
 

@@ -18,6 +18,8 @@ from edge.topics import Topics
 from runtime.chat import ToolCall
 
 log = logging.getLogger("lineside.confirmations")
+MAX_PENDING = 32
+"""Fewer than commands that may wait at once (`edge.commands`): questions that nobody answers hold no command up."""
 
 
 class Confirmations:
@@ -29,14 +31,16 @@ class Confirmations:
         self._pending: dict[tuple[str, str], Confirmation | None] = {}
         self._closed = False
 
-    def require(self, call: ToolCall, timeout_s: float) -> str:
-        """Wait for a yes; returns who said it.
+    def require(self, call: ToolCall, timeout_s: float, waiting: Callable[[], None]) -> str:
+        """Wait for a yes; returns who said it. `waiting` is called once the question is on its way.
 
         Raises:
-            RequestError: a no, no answer in time, or the station is stopping.
+            RequestError: a no, no answer in time, too many questions at once, or the station is stopping.
         """
         key = (call.name, call.id)
         with self._condition:
+            if len(self._pending) >= MAX_PENDING:
+                raise RequestError("busy", f"{MAX_PENDING} calls wait for a person already")
             self._pending[key] = None
         expires_at = now() + timedelta(seconds=timeout_s)
         needed = ToolEvent(
@@ -48,6 +52,7 @@ class Confirmations:
         )
         self._send(Outgoing(self._topics.event(call.name), needed.encode(), JSON_TYPE, None, expires_at.timestamp()))
         self._counters.add("confirmations_asked")
+        waiting()
         deadline = time.monotonic() + timeout_s
         with self._condition:
             while not self._closed and self._pending[key] is None and (left := deadline - time.monotonic()) > 0:
@@ -57,7 +62,7 @@ class Confirmations:
         if answer is None and self._closed:
             raise RequestError("stopping", f"the station stopped while {call.name} waited for a person")
         if answer is None:
-            raise RequestError("not_confirmed", f"nobody confirmed {call.name} within {timeout_s:g} s")
+            raise RequestError("not_confirmed", f"nobody confirmed {call.name} within {timeout_s:.3g} s")
         if not answer.confirmed:
             raise RequestError("declined", f"{call.name} was declined{_by(answer)}")
         return answer.by

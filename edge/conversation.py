@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 
 from pydantic import ValidationError
 
@@ -102,6 +103,7 @@ class Conversation:
     ) -> Turns:
         """Once a call was carried out nothing raises: the reply must say what was done."""
         turns = Turns()
+        begin = partial(self._begin, command)
         messages = [Message("system", (self._config.commands.system,)), Message("user", (request.text,))]
         for _ in range(self._config.rounds):
             try:
@@ -114,15 +116,13 @@ class Conversation:
             turns.add(answer)
             if not answer.calls:
                 break
-            if not turns.reports:
-                if time.monotonic() >= deadline:
-                    raise RequestError("deadline", "the command expired while the model answered: nothing was called")
-                self._begin(command)
+            if not turns.reports and time.monotonic() >= deadline:
+                raise RequestError("deadline", "the command expired while the model answered: nothing was called")
             messages.append(answer.message())
             for call in answer.calls:
-                wire = replace(call, id=call_id(command.digest, len(turns.reports)))
+                wire = replace(call, id=call_id(f"{command.digest}/{command.expires}", len(turns.reports)))
                 try:
-                    report = self._calls.carry_out(wire, deadline=deadline, waiting=waiting)
+                    report = self._calls.carry_out(wire, deadline=deadline, begin=begin, waiting=waiting)
                 except StoreError as error:
                     if not turns.reports:
                         raise

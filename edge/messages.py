@@ -5,6 +5,7 @@ Every body repeats `id`, `ts` and `schema`, so that an MQTT 3.1.1 client loses n
 
 from __future__ import annotations
 
+import json
 import uuid
 from datetime import UTC, datetime
 from typing import Any, ClassVar, Literal
@@ -100,6 +101,13 @@ class InspectionResult(Body):
     frame_sha256: str
     late: bool | None = None
     report: Any = None
+
+    def encode(self) -> bytes:
+        """A report may well be null: it is left out only where the camera has no schema."""
+        body = self.model_dump(mode="json", exclude_none=True)
+        if "report" in self.model_fields_set:
+            body["report"] = self.report
+        return json.dumps(body, ensure_ascii=False).encode()
 
 
 class State(Body):

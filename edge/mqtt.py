@@ -68,8 +68,8 @@ class Connection:
         self.connected = threading.Event()
         self.refused = ""
         self._stopping = False
-        self._delivered: dict[int, Callable[[], None]] = {}
-        self._early: set[int] = set()
+        self._delivered: dict[int, Callable[[str], None]] = {}
+        self._early: dict[int, str] = {}
         self._dropped_before_subscribed = 0
         self._unreachable_since = 0.0
         self._delivered_lock = threading.Lock()
@@ -131,8 +131,10 @@ class Connection:
         correlation: bytes | None = None,
         expiry_s: int | None = None,
         delivered: Callable[[], None] = lambda: None,
+        refused: Callable[[str], None] | None = None,
     ) -> None:
-        """Hand a message to paho. `delivered` is called on the network thread when the broker has acknowledged it.
+        """Hand a message to paho. `delivered` is called on the network thread when the broker has acknowledged it, or
+        `refused` with the reason where the broker would not have it (`delivered` too, where there is no `refused`).
 
         Raises:
             BrokerError: the message is larger than the broker takes.
@@ -146,17 +148,23 @@ class Connection:
             properties.CorrelationData = correlation
         if expiry_s is not None:
             properties.MessageExpiryInterval = max(expiry_s, 1)
+
+        def ended(problem: str) -> None:
+            if problem and refused is not None:
+                refused(problem)
+            else:
+                delivered()
+
         info = self._client.publish(topic, payload, qos=qos, retain=retain, properties=properties)
         if info.rc == paho.MQTT_ERR_QUEUE_SIZE:
             raise QueueFull(f"{topic}: too many messages wait for the broker already")
         # Not under one lock with publish(): paho calls back while it holds a lock that publish() takes.
         with self._delivered_lock:
-            early = info.mid in self._early
-            self._early.discard(info.mid)
-            if not early:
-                self._delivered[info.mid] = delivered
-        if early:
-            delivered()
+            problem = self._early.pop(info.mid, None)
+            if problem is None:
+                self._delivered[info.mid] = ended
+        if problem is not None:
+            ended(problem)
 
     # Callbacks, all on paho's network thread
 
@@ -222,12 +230,13 @@ class Connection:
     def _handle_publish(self, _client: Any, _data: Any, mid: int, reason: Any, _properties: Any) -> None:
         if reason.is_failure:
             log.error("the broker refused a message (%s): check its access rules for this station's topics", reason)
+        problem = str(reason) if reason.is_failure else ""
         with self._delivered_lock:
-            delivered = self._delivered.pop(mid, None)
-            if delivered is None:  # acknowledged before publish() returned
-                self._early.add(mid)
-        if delivered is not None:
-            _guarded(delivered)
+            ended = self._delivered.pop(mid, None)
+            if ended is None:  # acknowledged before publish() returned
+                self._early[mid] = problem
+        if ended is not None:
+            _guarded(lambda: ended(problem))
 
 
 def _guarded(callback: Callable[[], None]) -> None:

@@ -169,9 +169,12 @@ class Pipeline:
             model=self._model,
             timing_ms=WireTimings(**{name: round(value, 2) for name, value in stages.items()}),
             frame_sha256=hashlib.sha256(content).hexdigest(),
-            report=inspection.report,
+            **({"report": inspection.report} if self._reports(frame.camera) and inspection.complete else {}),
             late=True if (now() - frame.captured_at).total_seconds() > self._settings.max_age_s else None,
         )
+
+    def _reports(self, camera: str) -> bool:
+        return self._inspectors[camera].task.report is not None
 
     def _show(self, frame: Frame, picture: Picture, inspection: Inspection, result: InspectionResult) -> None:
         """State and evidence picture. They are conveniences: a failure is counted and does not touch the result."""

@@ -140,7 +140,8 @@ class Decoding(Iterator[int]):
         self._left -= 1
         self._sequence.counts.generated += 1
         replaced = self._canonicalize(token)
-        if self._guard.looping(token) and not (self._constraint is not None and self._constraint.finished):
+        looping = self.finish_reason is None and self._guard.looping(token)
+        if looping and not (self._constraint is not None and self._constraint.finished):
             self.finish_reason = "repetition"
         if replaced:
             return
@@ -161,7 +162,7 @@ class Decoding(Iterator[int]):
 
     def _put(self, count: int, tokens: list[int]) -> bool:
         if not self._sequence.replace(count, tokens):
-            self._canonical = None  # there is no room: the tokens stay as they were chosen
+            self._canonical, self.finish_reason = None, "length"  # no room for them as they should be
             return False
         self._at, self._draft = 1, []
         return True

@@ -59,6 +59,8 @@ class ActuatorBinding:
                 self._condition.wait(remaining)
             returned = self._returned.pop(call.id)[1]
             self._finished.append(call.id)
+        if returned is None and self._closed:
+            return Done("issued", "the station stopped before a return came")
         if returned is None:
             return Done("expired", f"no return within {tool.wait_s:g} s") if tool.wait_s else Done("issued")
         return Done(returned.outcome, returned.detail, returned.result)

@@ -35,7 +35,7 @@ EXPIRY_S = 10.0
 class PublishBinding:
     """Publishes what the templates make of a call.
 
-    It does not go through the outbox: a call that cannot be published now must not be published later.
+    It does not go through the outbox: where there is no connection, nothing is published later.
 
     Raises:
         ConfigError: a template that does not parse, or that uses something that is no argument of the tool.
@@ -59,7 +59,13 @@ class PublishBinding:
         except (TemplateError, TypeError, ValueError, ArithmeticError, LookupError) as error:
             return Done("failed", f"the payload of {publish.topic} cannot be made: {error}")
         deadline = time.monotonic() + (tool.wait_s or EXPIRY_S)
-        delivered = threading.Event()
+        ended = threading.Event()
+        refusals: list[str] = []
+
+        def refused(reason: str) -> None:
+            refusals.append(reason)
+            ended.set()
+
         if not self._wait(self._connection.connected, deadline):
             return Done("failed", "there is no connection to the broker: nothing was published")
         try:
@@ -68,14 +74,17 @@ class PublishBinding:
                 text.encode(),
                 retain=publish.retain,
                 content_type="text/plain" if isinstance(value, str) else JSON_TYPE,
-                expiry_s=max(int(deadline - time.monotonic()), 1),
-                delivered=delivered.set,
+                expiry_s=None if publish.retain else max(int(deadline - time.monotonic()), 1),
+                delivered=ended.set,
+                refused=refused,
             )
         except BrokerError as error:
             return Done("failed", str(error))
         waiting()
-        if tool.wait_s and not self._wait(delivered, deadline):
-            return Done("expired", f"the broker did not take it within {tool.wait_s:g} s")
+        if tool.wait_s and not self._wait(ended, deadline):
+            return Done("expired", f"not acknowledged by the broker within {tool.wait_s:g} s: it may still arrive")
+        if refusals:
+            return Done("failed", f"the broker refused it: {refusals[0]}")
         return Done("issued", f"published on {publish.topic}", {"topic": publish.topic, "payload": value})
 
     def _wait(self, event: threading.Event, deadline: float) -> bool:
@@ -92,7 +101,7 @@ def _template(name: str, tool: ToolConfig) -> Render:
     publish = tool.publish
     if publish is None:
         return dict
-    if any(mark in publish.topic for mark in "#+\x00") or publish.topic.startswith("$"):
+    if any(mark in publish.topic for mark in "#+{}\x00") or publish.topic.startswith("$"):
         raise ConfigError(f"`tools.{name}.publish.topic`: {publish.topic!r} is not a topic that one can publish on")
     if publish.payload is None:
         return dict
@@ -108,6 +117,10 @@ def _compile(environment: ImmutableSandboxedEnvironment, node: Any, key: str, to
         items = [_compile(environment, item, f"{key}.{index}", tool) for index, item in enumerate(node)]
         return lambda arguments: [render(arguments) for render in items]
     if not isinstance(node, str):
+        try:
+            load_json(json.dumps(node))
+        except (TypeError, ValueError) as error:
+            raise ConfigError(f"`{key}`: {node!r} is not JSON ({error})") from None
         return lambda _arguments: node
     try:
         tree = environment.parse(node)
@@ -116,11 +129,11 @@ def _compile(environment: ImmutableSandboxedEnvironment, node: Any, key: str, to
             raise ConfigError(f"`{key}`: {', '.join(sorted(unknown))} is no argument of this tool")
         if whole := _only_expression(node):
             expression = environment.compile_expression(whole, undefined_to_none=False)
-            return lambda arguments: _defined(expression(**arguments))
+            return lambda arguments: _defined(expression(dict(arguments)))
         template = environment.from_string(node)
     except TemplateError as error:
         raise ConfigError(f"`{key}` is not a template: {error}") from error
-    return lambda arguments: template.render(**arguments)
+    return lambda arguments: template.render(dict(arguments))
 
 
 def _only_expression(text: str) -> str:
