@@ -119,7 +119,7 @@ class Commands:
         while not self._closed.is_set():
             try:
                 busy = set(self._under_way)  # before the store is asked: one that ends meanwhile is not begun again
-                waiting = self._store.waiting_commands()
+                waiting = self._store.waiting_commands(len(busy) + MAX_AT_ONCE)
             except StoreError as error:
                 log.error("%s", error)
                 self._closed.wait(1.0)

@@ -26,6 +26,8 @@ from runtime.scheduler import Priority, Request
 NO_UTF8 = "the command is neither JSON nor UTF-8 text"
 MAX_RESULT_CHARACTERS = 2000
 """Of what a tool gave back, for the model."""
+MIN_ROOM = 128
+"""Tokens for a command and its answer, at the least."""
 STAGES = ("preprocess", "prefill", "decode")
 
 
@@ -71,9 +73,21 @@ class Conversation:
         self._tools: tuple[Tool, ...] = calls.policy.offered()
         if self._tools:
             try:
+                self._check_room()
                 engine.grammars.tools(self._tools)
             except GrammarError as error:
                 raise ConfigError(f"the tools cannot be offered to the model: {error}") from error
+
+    def _check_room(self) -> None:
+        """Raises ConfigError where the tools leave no room for a command and its answer."""
+        system = Message("system", (self._config.commands.system,))
+        prompt = self._engine.tokenizer.encode_chat([system, Message("user", ("stop",))], self._tools)
+        used, capacity = len(prompt.ids), self._engine.capacity
+        if used + MIN_ROOM > capacity:
+            raise ConfigError(
+                f"the tools take {used} tokens of each prompt, and `model.capacity` is {capacity}: shorten the longest "
+                "parameters, or offer fewer tools"
+            )
 
     def answer(self, command: StoredCommand, waiting: Callable[[], None]) -> Reply:
         """The reply; `waiting` is called when others may go on, since this one waits for a person or a tool.

@@ -10,7 +10,7 @@ from edge.errors import ConfigError
 from edge.tasks import inspection_task
 from runtime.engine import Engine
 from runtime.errors import GrammarError
-from runtime.inspector import Inspector, Thresholds
+from runtime.inspector import MAX_ANSWER_TOKENS, Inspector, Thresholds
 
 log = logging.getLogger("lineside.inspectors")
 
@@ -47,6 +47,12 @@ def _open(config: Config, engine: Engine, camera: str, fitted: CameraCalibration
         inspector = Inspector(engine, task, thresholds, calibration)
     except GrammarError as error:
         raise ConfigError(str(error)) from error
+    used = len(engine.tokenizer.encode_text(task.system_text())) + MAX_ANSWER_TOKENS
+    if used > engine.capacity:
+        raise ConfigError(
+            f"what {camera} is inspected for takes {used} tokens with the answer, and `model.capacity` is "
+            f"{engine.capacity}: shorten `cameras.{camera}.schema` or `instruction`"
+        )
     if problem:
         problem = f"the calibration of {camera} is not used, {problem}: run `lineside calibrate` again"
     return inspector, problem

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from edge.errors import ConfigError
 
-SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp"}
+SUFFIXES = {".jpg", ".jpeg", ".png"}
 LABELS = "labels.jsonl"
 
 
@@ -52,7 +52,7 @@ def _from_lines(labels: Path) -> list[Labelled]:
     """Lines such as `{"image": "images/1.jpg", "verdict": "fail"}`; other keys are passed over."""
     found = []
     try:
-        lines = labels.read_text(encoding="utf-8").splitlines()
+        lines = labels.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
         raise ConfigError(f"{labels} cannot be read ({error})") from error
     for number, line in enumerate(lines, 1):

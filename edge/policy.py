@@ -10,12 +10,12 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import jsonschema
 from jsonschema.validators import Draft202012Validator
 
 from edge.errors import ConfigError, RequestError
+from edge.limits import check_limit
 from edge.quiet_hours import check_zone, parse_quiet_hours, time_of_day
 from edge.tool_config import ToolConfig
 from runtime.chat import Tool, ToolCall
@@ -112,7 +112,10 @@ def _satisfy(validator: Draft202012Validator, call: ToolCall, code: str, by: str
 
 
 def _validator(name: str, tool: ToolConfig) -> Draft202012Validator:
-    _check_schema(f"tools.{name}.parameters", tool.parameters)
+    try:
+        Draft202012Validator.check_schema(tool.parameters)
+    except jsonschema.exceptions.SchemaError as error:
+        raise ConfigError(f"`tools.{name}.parameters` is not a JSON Schema: {error.message}") from error
     if tool.parameters.get("type") != "object":
         raise ConfigError(f'`tools.{name}.parameters` must have type = "object"')
     return Draft202012Validator(tool.parameters)
@@ -124,12 +127,5 @@ def _limits(name: str, tool: ToolConfig) -> Draft202012Validator:
         key = f"tools.{name}.limits.{argument}"
         if argument not in known:
             raise ConfigError(f"`{key}`: {name} has no argument {argument}; it has {', '.join(known) or 'none'}")
-        _check_schema(key, schema)
+        check_limit(key, schema, known[argument])
     return Draft202012Validator({"properties": tool.limits})
-
-
-def _check_schema(key: str, schema: Any) -> None:
-    try:
-        Draft202012Validator.check_schema(schema)
-    except jsonschema.exceptions.SchemaError as error:
-        raise ConfigError(f"`{key}` is not a JSON Schema: {error.message}") from error

@@ -163,12 +163,13 @@ class Store:
             )
             return bool(cursor.rowcount == 1)
 
-    def waiting_commands(self) -> list[StoredCommand]:
-        """The oldest commands without a reply."""
+    def waiting_commands(self, limit: int) -> list[StoredCommand]:
+        """The oldest commands without a reply, those under way among them."""
         with self._transaction() as db:
             rows = db.execute(
                 "SELECT name, payload, response_topic, correlation, expires, digest, id, started "
-                "FROM inbox ORDER BY id LIMIT 20"
+                "FROM inbox ORDER BY id LIMIT ?",
+                (limit,),
             ).fetchall()
         return [StoredCommand(*row) for row in rows]
 

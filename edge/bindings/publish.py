@@ -30,6 +30,7 @@ from runtime.tool_calls import load_json
 
 Render = Callable[[Mapping[str, Any]], Any]
 EXPIRY_S = 10.0
+RESERVED = {"self"}
 
 
 class PublishBinding:
@@ -124,6 +125,8 @@ def _compile(environment: ImmutableSandboxedEnvironment, node: Any, key: str, to
         return lambda _arguments: node
     try:
         tree = environment.parse(node)
+        if RESERVED & set(tool.parameters.get("properties", {})):
+            raise ConfigError(f"`{key}`: templates cannot use an argument called self: give it another name")
         unknown = meta.find_undeclared_variables(tree) - set(tool.parameters.get("properties", {}))
         if unknown:
             raise ConfigError(f"`{key}`: {', '.join(sorted(unknown))} is no argument of this tool")

@@ -33,20 +33,32 @@ Callback = Callable[[], None]
 class FakeConnection:
     """Takes what is published; `answers` says whether the broker acknowledges."""
 
-    def __init__(self, *, connected: bool = True, answers: bool = True, problem: str = "") -> None:
+    def __init__(self, *, connected: bool = True, answers: bool = True, problem: str = "", refuses: str = "") -> None:
         self.connected = threading.Event()
         if connected:
             self.connected.set()
         self.published: list[tuple[str, bytes, str]] = []
-        self._answers, self._problem = answers, problem
+        self.options: list[tuple[bool, int | None]] = []
+        self._answers, self._problem, self._refuses = answers, problem, refuses
 
     def publish(
-        self, topic: str, payload: bytes, *, content_type: str, delivered: Callable[[], None], **_: Any
+        self,
+        topic: str,
+        payload: bytes,
+        *,
+        content_type: str,
+        expiry_s: int | None,
+        retain: bool,
+        delivered: Callback,
+        refused: Callable[[str], None],
     ) -> None:
         if self._problem:
             raise BrokerError(self._problem)
         self.published.append((topic, payload, content_type))
-        if self._answers:
+        self.options.append((retain, expiry_s))
+        if self._refuses:
+            refused(self._refuses)
+        elif self._answers:
             delivered()
 
 
@@ -100,6 +112,7 @@ def test_no_argument_breaks_out_of_its_place(room: str, percent: int) -> None:
         ({"a": "{{ colour }}"}, r"`tools\.lamp\.publish\.payload\.a`: colour is no argument of this tool"),
         ("{{ percent", "is not a template"),
         ({"a": ["{% if %}"]}, r"payload\.a\.0` is not a template"),
+        ({"a": float("inf")}, r"payload\.a`: inf is not JSON"),
     ],
 )
 def test_a_template_is_checked_at_start(payload: Any, message: str) -> None:
@@ -107,7 +120,7 @@ def test_a_template_is_checked_at_start(payload: Any, message: str) -> None:
         publish(payload, percent=1)
 
 
-@pytest.mark.parametrize("topic", ["zigbee/+/set", "#", "$SYS/x"])
+@pytest.mark.parametrize("topic", ["zigbee/+/set", "#", "$SYS/x", "lamp/{{ room }}"])
 def test_a_topic_is_checked_at_start(topic: str) -> None:
     tool = ToolConfig("Lamp.", LAMP, publish=PublishConfig(topic))
     with pytest.raises(ConfigError, match="not a topic"):
@@ -136,6 +149,27 @@ def test_a_broker_that_does_not_take_it_is_said() -> None:
     assert publish(None, FakeConnection(connected=False), percent=1).outcome == "failed"
     assert publish(None, FakeConnection(answers=False), percent=1).outcome == "expired"
     assert publish(None, FakeConnection(problem="too large"), percent=1) == Done("failed", "too large")
+    refused = publish(None, FakeConnection(refuses="Not authorized"), percent=1)
+    assert refused == Done("failed", "the broker refused it: Not authorized")
+
+
+@pytest.mark.parametrize("retain", [True, False])
+def test_what_is_retained_does_not_expire(retain: bool) -> None:
+    connection = FakeConnection()
+    tool = ToolConfig("Lamp.", LAMP, publish=PublishConfig("lamp", None, retain))
+    PublishBinding({"lamp": tool}, cast(Connection, connection)).invoke(
+        ToolCall("abc123DEF", "lamp", {"percent": 1}), tool, lambda: None
+    )
+    ((kept, expiry_s),) = connection.options
+    assert kept == retain
+    assert (expiry_s is None) == retain
+
+
+def test_a_name_that_templates_keep_for_themselves_is_refused() -> None:
+    schema = {"type": "object", "properties": {"self": {"type": "integer"}}}
+    tool = ToolConfig("T.", schema, publish=PublishConfig("t", {"n": "{{ self }}"}))
+    with pytest.raises(ConfigError, match="an argument called self"):
+        PublishBinding({"t": tool}, cast(Connection, FakeConnection()))
 
 
 # The functions that the Python binding calls
@@ -155,6 +189,38 @@ def not_json(**_arguments: Any) -> object:
 
 def endless(**_arguments: Any) -> float:
     return float("inf")
+
+
+def leave(**_arguments: Any) -> None:
+    raise SystemExit(3)
+
+
+class Mute(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError
+
+
+def mute(**_arguments: Any) -> None:
+    raise Mute
+
+
+def deep(**_arguments: Any) -> list[Any]:
+    value: list[Any] = []
+    for _ in range(100_000):
+        value = [value]
+    return value
+
+
+async def later(**_arguments: Any) -> None:
+    raise AssertionError("nobody runs this")
+
+
+def one_by_one(**_arguments: Any) -> Iterator[int]:
+    yield 1
+
+
+def hands_out(**_arguments: Any) -> Iterator[int]:
+    return one_by_one()
 
 
 RELEASE = threading.Event()
@@ -184,6 +250,10 @@ def python_tool(function: str, wait_s: float = 2.0) -> tuple[PythonBinding, Tool
         ("explode", Done("failed", "ValueError: no such belt")),
         ("not_json", Done("achieved", "it returned a object, which is not JSON")),
         ("endless", Done("achieved", "it returned a float, which is not JSON")),
+        ("leave", Done("failed", "SystemExit: 3")),
+        ("mute", Done("failed", "Mute: (it cannot say why)")),
+        ("deep", Done("achieved", "it returned a list, which is not JSON")),
+        ("hands_out", Done("failed", "it returned a generator, which nobody runs: use a plain function")),
     ],
 )
 def test_a_function_says_what_was_done(function: str, done: Done) -> None:
@@ -205,12 +275,26 @@ def test_a_function_that_hangs_holds_nobody_up() -> None:
         time.sleep(0.01)
 
 
+def test_stopping_does_not_wait_for_a_function() -> None:
+    binding, tool = python_tool(f"{__name__}:slow", wait_s=60.0)
+    threading.Timer(0.2, binding.close).start()
+    began = time.monotonic()
+    done = binding.invoke(ToolCall("abc123DEF", "tool", {"percent": 5}), tool, lambda: None)
+    assert time.monotonic() - began < 3
+    assert done == Done("issued", "the station stopped while it was running")
+
+
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
         ("no_such_module:run", r"`tools\.tool\.python`: 'no_such_module:run' cannot be imported"),
         (f"{__name__}:missing", "cannot be imported"),
         (f"{__name__}:LAMP", "is not a function"),
+        (f"{__name__}:later", "is a coroutine or a generator"),
+        (f"{__name__}:one_by_one", "is a coroutine or a generator"),
+        ("os.path:", "is neither like package.module:function"),
+        (":foo", "is neither like"),
+        ("tests.support.raises_on_import:run", "RuntimeError: not today"),
         ("not_offered", r"no installed package offers 'not_offered' in the group lineside\.tools"),
     ],
 )

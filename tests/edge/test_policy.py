@@ -114,6 +114,11 @@ def test_quiet_hours_within_a_day(hour: int, quiet: bool) -> None:
             {"limits": {"speed": {"maximum": 5}}},
             r"`tools\.tool\.limits\.speed`: tool has no argument",
         ),
+        ({"limits": {"percent": {"max": 60}}}, r"`tools\.tool\.limits\.percent\.max`: `max` is not a keyword"),
+        ({"limits": {"percent": {"maxLength": 2}}}, r"`maxLength` says nothing about a integer"),
+        ({"limits": {"percent": {"format": "time"}}}, r"`format` is not a keyword that can be enforced"),
+        ({"limits": {"percent": {"$ref": "#/$defs/q"}}}, r"\$ref"),
+        ({"limits": {"percent": {"not": {"maximun": 5}}}}, r"percent\.not\.maximun"),
         ({"limits": {"percent": {"maximum": "five"}}}, r"`tools\.tool\.limits\.percent` is not a JSON Schema"),
     ],
 )

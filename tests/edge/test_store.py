@@ -27,7 +27,7 @@ def test_messages_survive_a_restart(tmp_path: Path) -> None:
     store.close()
     again = Store(tmp_path / "s.db", 100)
     assert [m.payload for m in again.pending(0, 10)] == [b"one"]
-    assert [c.payload for c in again.waiting_commands()] == [b"stop"]
+    assert [c.payload for c in again.waiting_commands(20)] == [b"stop"]
     again.close()
 
 
@@ -61,9 +61,9 @@ def test_a_duplicate_gets_the_answer_again(tmp_path: Path) -> None:
     store = Store(tmp_path / "s.db", 100)
     assert store.take_over(command())
     assert not store.take_over(command())
-    assert len(store.waiting_commands()) == 1
+    assert len(store.waiting_commands(20)) == 1
     store.answer(command(), message("reply"))
-    assert store.waiting_commands() == []
+    assert store.waiting_commands(20) == []
     assert not store.take_over(command())
     assert [m.payload for m in store.pending(0, 10)] == [b"reply", b"reply"]
     assert store.take_over(command("another"))

@@ -15,7 +15,7 @@ import pytest
 
 from edge.config import CommandConfig
 from edge.daemon import Daemon
-from edge.errors import StoreError
+from edge.errors import ConfigError, StoreError
 from edge.evidence import encode_jpeg
 from edge.tool_config import PublishConfig, RateLimit, ToolConfig
 from runtime.chat import Message, ToolCall
@@ -322,3 +322,68 @@ def test_a_full_disk_calls_nothing_and_reports_what_was_done(
     assert [call["outcome"] for call in body["calls"]] == ["issued"]
     assert (body["ok"], body["error"]["code"]) == (False, "storage")
     assert [call.json()["arguments"] for call in calls_seen(client)] == [{"percent": 1}]
+
+
+def test_a_stop_lets_nothing_more_through_and_says_so(
+    broker: Mosquitto, client: Client, tmp_path: Path, model: Model
+) -> None:
+    model(lambda _: [("stop", {}), ("belt", {"percent": 5})])
+    with running(broker, tmp_path, stop=dataclasses.replace(STOP, wait_s=30.0), belt=BELT):
+        send(client, "stop, then slow")
+        client.on(TOPICS.call("stop"))
+        began = time.monotonic()
+    assert time.monotonic() - began < 8
+    first, second = answered(client)["calls"]
+    assert (first["outcome"], first["detail"]) == ("issued", "the station stopped before a return came")
+    assert (second["outcome"], second["code"]) == ("refused", "stopping")
+    assert [call.topic for call in calls_seen(client)] == [TOPICS.call("stop")]
+
+
+def test_questions_that_nobody_answers_hold_no_command_up(
+    broker: Mosquitto, client: Client, tmp_path: Path, model: Model
+) -> None:
+    model(lambda messages: [("stop", {})] if "stop" in str(messages[-1].content) else [("belt", {"percent": 5})])
+    slow = dataclasses.replace(BELT, confirm_s=20.0)
+    with running(broker, tmp_path, belt=slow, stop=dataclasses.replace(STOP, wait_s=0.0)):
+        for number in range(40):
+            send(client, "slow", f"q{number}".encode())
+        began = time.monotonic()
+        assert reply(client, "stop", b"stop")["calls"][0]["outcome"] == "issued"
+        assert time.monotonic() - began < 10
+        assert answered(client, b"q39")["calls"][0]["code"] == "busy"
+
+
+def test_what_a_tool_gives_back_fits_into_a_reply(
+    broker: Mosquitto, client: Client, tmp_path: Path, model: Model
+) -> None:
+    model(lambda _: [("long", {}), ("surrogate", {}), ("belt", {"percent": 5})])
+    tools = {name: ToolConfig("T.", python=f"{__name__}:{name}") for name in ("long_result", "surrogate")}
+    with running(broker, tmp_path, long=tools["long_result"], surrogate=tools["surrogate"], belt=BREAKS) as daemon:
+        body = reply(client, "all")
+        assert daemon.counters.snapshot()["calls_failed"] == 1
+    long, surrogate, breaks = body["calls"]
+    assert (long["outcome"], "left out" in long["detail"], "result" in long) == ("achieved", True, False)
+    assert (surrogate["outcome"], surrogate["detail"]) == ("failed", "ValueError: bad ?")
+    assert (breaks["outcome"], "unexpected" in breaks["detail"]) == ("failed", True)
+
+
+def surrogate() -> None:
+    raise ValueError("bad \udcff")
+
+
+BREAKS = ToolConfig("T.", SPEED, publish=PublishConfig("out/x", "{{ percent | dictsort }}"))
+
+
+def test_a_late_question_is_not_put(broker: Mosquitto, client: Client, tmp_path: Path) -> None:
+    with running(broker, tmp_path, belt=dataclasses.replace(BELT, confirm_s=5.0)) as daemon:
+        report = daemon.calls.carry_out(ToolCall("late", "belt", {"percent": 5}), deadline=time.monotonic() - 1)
+        assert (report.outcome, report.code) == ("refused", "deadline")
+        assert daemon.outbox.drain(5)
+    assert not [message for message in client.received if "/event/" in message.topic]
+
+
+def test_tools_that_leave_no_room_are_refused_at_start(broker: Mosquitto, tmp_path: Path) -> None:
+    """A value out of 10,000 could be chosen by the grammar, but the model must read them all."""
+    parameters = {"type": "object", "properties": {"part": {"enum": [f"part {n}" for n in range(10_000)]}}}
+    with pytest.raises(ConfigError, match=r"the tools take \d+ tokens of each prompt, and `model\.capacity` is"):
+        Daemon(station(broker.port, tmp_path, tools={"pick": ToolConfig("Pick.", parameters)}))

@@ -443,9 +443,9 @@ def test_a_full_disk_does_not_repeat_a_call(daemon: Daemon, client: Client, monk
     time.sleep(1.5)
     failing.set()
     deadline = time.monotonic() + 10
-    while daemon.store.waiting_commands() and time.monotonic() < deadline:
+    while daemon.store.waiting_commands(20) and time.monotonic() < deadline:
         time.sleep(0.05)
-    assert daemon.store.waiting_commands() == []
+    assert daemon.store.waiting_commands(20) == []
     assert daemon.counters.snapshot()["calls"] == 1
     assert len([message for message in client.received if message.topic == TOPICS.response("ask")]) == 1
 

@@ -57,3 +57,19 @@ def test_a_schema_is_refused_at_start(tmp_path: Path, content: str | None, messa
     file.write_text('[cameras.cam0]\nkind = "mqtt"\nschema = "own.json"\n')
     with pytest.raises(ConfigError, match=message):
         Daemon(load_config(file, {}))
+
+
+def test_a_report_may_be_null(broker: Mosquitto, client: Client, tmp_path: Path, pictures: list[Path]) -> None:
+    (tmp_path / "own.json").write_text('{"type": "null"}')
+    with Daemon(station(broker.port, tmp_path, cameras={"cam0": CameraConfig("mqtt", schema="own.json")})) as daemon:
+        assert daemon.wait_online(10)
+        client.publish(TOPICS.frame("cam0"), pictures[0].read_bytes())
+        result = client.on(TOPICS.result("cam0"))[0].json()
+    assert result["complete"]
+    assert ("report" in result, result["report"]) == (True, None)
+
+
+def test_a_schema_that_leaves_no_room_is_refused_at_start(broker: Mosquitto, tmp_path: Path) -> None:
+    (tmp_path / "own.json").write_text(json.dumps({"enum": [f"part {number}" for number in range(10_000)]}))
+    with pytest.raises(ConfigError, match=r"cam0 is inspected for takes \d+ tokens"):
+        Daemon(station(broker.port, tmp_path, cameras={"cam0": CameraConfig("mqtt", schema="own.json")}))

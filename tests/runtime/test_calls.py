@@ -17,7 +17,7 @@ from export.bundle_writer import PRECISIONS, export_bundle
 from runtime.assistant import Answer, ask, stream, tool_result
 from runtime.call_stream import ArgumentsDelta, CallDelta, TextDelta
 from runtime.chat import Message, Tool, ToolCall
-from runtime.engine import Engine
+from runtime.engine import Engine, Limits
 from runtime.errors import GrammarError
 from runtime.sampling import Sampling
 from runtime.tool_grammar import OneTool, ToolChoice
@@ -180,3 +180,20 @@ def test_tools_that_make_no_sense_are_refused(engine_of, version: str) -> None: 
         grammars.tools([Tool("stop", "", {"type": "object", "properties": {"a": {"not": {}}}})])
     with pytest.raises(GrammarError, match="no tools"):
         grammars.tools([], "required")
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_little_room_cuts_off_rather_than_leaves_other_tokens(engine_of, version: str) -> None:  # type: ignore[no-untyped-def]
+    """Near the end of the context there may be no room for a call as mistral-common writes it: then it is not given."""
+    engine = engine_of(version)
+    small = Engine.open(engine.bundle.path, threads=1, limits=Limits(capacity=190))
+    cut = complete = 0
+    for seed in range(60):
+        answer = ask(small, HELLO, [STOP], tool_choice="required", max_tokens=200, sampling=Sampling(3.0, seed))
+        if answer.finish_reason == "stop":
+            check(small, [STOP], answer)
+            complete += 1
+        else:
+            assert answer.calls == ()
+            cut += 1
+    assert cut + complete == 60
