@@ -22,6 +22,7 @@ from runtime.engine import Engine
 from runtime.errors import EngineError, GrammarError
 from runtime.sampling import Sampling
 from runtime.scheduler import Priority, Request
+from runtime.tool_grammar import OneTool, ToolChoice
 
 NO_UTF8 = "the command is neither JSON nor UTF-8 text"
 MAX_RESULT_CHARACTERS = 2000
@@ -117,11 +118,12 @@ class Conversation:
     ) -> Turns:
         """Once a call was carried out nothing raises: the reply must say what was done."""
         turns = Turns()
+        choice = self._choice(request)
         begin = partial(self._begin, command)
         messages = [Message("system", (self._config.commands.system,)), Message("user", (request.text,))]
         for _ in range(self._config.rounds):
             try:
-                answer = self._ask(messages, request, deadline)
+                answer = self._ask(messages, request, "auto" if turns.reports else choice, deadline)
             except EngineError as error:
                 if not turns.reports:
                     raise
@@ -146,12 +148,23 @@ class Conversation:
                 messages.append(tool_result(call, _for_model(report)))
         return turns
 
-    def _ask(self, messages: list[Message], request: AskCommand, deadline: float) -> Answer:
+    def _choice(self, request: AskCommand) -> ToolChoice:
+        """Raises RequestError where there is no such tool."""
+        names = [tool.name for tool in self._tools]
+        choices: dict[str, ToolChoice] = {"auto": "auto", "none": "none"}
+        if names:
+            choices |= {"required": "required", **{name: OneTool(name) for name in names}}
+        if request.tool_choice not in choices:
+            raise RequestError("unknown_tool", f"tool_choice {request.tool_choice!r} is none of {', '.join(choices)}")
+        return choices[request.tool_choice]
+
+    def _ask(self, messages: list[Message], request: AskCommand, choice: ToolChoice, deadline: float) -> Answer:
         model = self._config.model
         return ask(
             self._engine,
             messages,
             self._tools,
+            tool_choice=choice,
             max_tokens=request.max_tokens or model.max_tokens,
             sampling=Sampling(model.temperature, model.seed),
             request=Request(Priority.COMMAND, deadline, self._cancelled),

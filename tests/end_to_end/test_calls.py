@@ -387,3 +387,22 @@ def test_tools_that_leave_no_room_are_refused_at_start(broker: Mosquitto, tmp_pa
     parameters = {"type": "object", "properties": {"part": {"enum": [f"part {n}" for n in range(10_000)]}}}
     with pytest.raises(ConfigError, match=r"the tools take \d+ tokens of each prompt, and `model\.capacity` is"):
         Daemon(station(broker.port, tmp_path, tools={"pick": ToolConfig("Pick.", parameters)}))
+
+
+@pytest.mark.parametrize(("choice", "calls"), [("none", []), ("stop", ["stop"]), ("lamp", ["lamp"])])
+def test_a_requester_may_ask_for_a_tool(
+    broker: Mosquitto, client: Client, tmp_path: Path, choice: str, calls: list[str]
+) -> None:
+    """With the model that ships, which would not call these by itself; the policy still has its say."""
+    lamp = ToolConfig("Lamp.", SPEED, allowed=False)
+    with running(broker, tmp_path, stop=dataclasses.replace(STOP, wait_s=0.0), lamp=lamp):
+        body = reply(client, json.dumps({"text": "do it", "tool_choice": choice}))
+    assert [call["name"] for call in body["calls"]] == calls
+    assert all(call["code"] == "not_allowed" for call in body["calls"] if call["name"] == "lamp")
+
+
+def test_a_tool_that_is_not_there_cannot_be_asked_for(broker: Mosquitto, client: Client, tmp_path: Path) -> None:
+    with running(broker, tmp_path, stop=STOP):
+        body = reply(client, json.dumps({"text": "do it", "tool_choice": "explode"}))
+    assert body["error"]["code"] == "unknown_tool"
+    assert "auto, none, required, stop" in body["error"]["message"]
