@@ -88,8 +88,13 @@ class Calls:
         except RequestError as error:
             self._counters.add("calls_refused")
             return report.model_copy(update={"code": error.code, "detail": str(error)})
-        begin()
-        if (earlier := self._store.begin_call(call.id, call.name, _canonical(call))) is not None:
+        try:
+            begin()
+            earlier = self._store.begin_call(call.id, call.name, _canonical(call))
+        except StoreError:
+            self.policy.take_back(call.name)
+            raise
+        if earlier is not None:
             return self._again(call, earlier)
         return self._invoke(call, tool, report, waiting)
 

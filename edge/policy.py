@@ -88,6 +88,11 @@ class Policy:
             self._check_pace(call.name, tool)
             self._passed[call.name].append(time.monotonic())
 
+    def take_back(self, name: str) -> None:
+        """The call that was admitted last did not go through after all."""
+        with self._lock:
+            self._passed[name].pop()
+
     def _check_pace(self, name: str, tool: ToolConfig) -> None:
         passed, now = self._passed[name], time.monotonic()
         if tool.cool_down_s and passed and (left := passed[-1] + tool.cool_down_s - now) > 0:

@@ -309,7 +309,7 @@ def test_a_full_disk_calls_nothing_and_reports_what_was_done(
 ) -> None:
     """The second call cannot be noted down: it is not carried out, and the reply still has the first."""
     model(lambda _: [("belt", {"percent": 1}), ("belt", {"percent": 2})])
-    with running(broker, tmp_path, belt=dataclasses.replace(BELT, wait_s=0.0)) as daemon:
+    with running(broker, tmp_path, belt=dataclasses.replace(BELT, wait_s=0.0, rate_limit=RateLimit(2, 60))) as daemon:
         begin = daemon.store.begin_call
 
         def full(call_id: str, tool: str, arguments: str) -> object:
@@ -319,9 +319,12 @@ def test_a_full_disk_calls_nothing_and_reports_what_was_done(
 
         monkeypatch.setattr(daemon.store, "begin_call", full)
         body = reply(client, "twice")
+        third = daemon.calls.carry_out(ToolCall("third", "belt", {"percent": 3}), deadline=time.monotonic() + 5)
+        assert third.outcome == "issued"
+        client.on(TOPICS.call("belt"), count=2)
     assert [call["outcome"] for call in body["calls"]] == ["issued"]
     assert (body["ok"], body["error"]["code"]) == (False, "storage")
-    assert [call.json()["arguments"] for call in calls_seen(client)] == [{"percent": 1}]
+    assert [call.json()["arguments"] for call in calls_seen(client)] == [{"percent": 1}, {"percent": 3}]
 
 
 def test_a_stop_lets_nothing_more_through_and_says_so(
