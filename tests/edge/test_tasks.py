@@ -1,0 +1,20 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+from edge.config import CameraConfig, Config, InspectConfig
+from edge.tasks import inspection_task
+
+
+def test_a_camera_has_its_own_settings_or_those_of_inspect(tmp_path: Path) -> None:
+    (tmp_path / "own.json").write_text('{"type": "boolean"}')
+    cameras = {
+        "plain": CameraConfig("mqtt"),
+        "own": CameraConfig("mqtt", defect_types=("dent", "scratch"), instruction="Look well.", schema="own.json"),
+    }
+    config = Config(inspect=InspectConfig(("pitting",), "Be strict."), cameras=cameras, folder=tmp_path)
+    plain, own = inspection_task(config, "plain"), inspection_task(config, "own")
+    assert (plain.defect_types, plain.instruction, plain.report) == (("pitting",), "Be strict.", None)
+    assert (own.defect_types, own.instruction, own.report) == (("dent", "scratch"), "Look well.", {"type": "boolean"})
+    assert '{"type": "boolean"}' in own.system_text()
+    assert own.properties()["report"] == {"type": "boolean"}
