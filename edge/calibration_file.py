@@ -66,8 +66,11 @@ class CalibrationFile(BaseModel):
 
 
 def task_digest(task: InspectionTask) -> str:
-    """Of all that the model is told about a picture."""
-    return hashlib.sha256(task.system_text().encode()).hexdigest()
+    """Of all that the model is told about a picture, and shown with it."""
+    digest = hashlib.sha256(task.system_text().encode())
+    if task.reference is not None:
+        digest.update(task.reference.tobytes())
+    return digest.hexdigest()
 
 
 def read_calibrations(path: Path) -> dict[str, CameraCalibration]:

@@ -1,4 +1,4 @@
-"""The command line: `lineside run | check | plan | inspect | ask | calibrate | export | demo`.
+"""The command line: `lineside run | check | plan | inspect | ask | learn | calibrate | export | demo`.
 
 Exit codes: 0 done; 1 what was asked for failed (a damaged bundle, a checkpoint that cannot be used, no broker); 2 the
 command line or the station file is wrong.
@@ -31,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     from edge import logs
 
-    quiet = ("ask", "inspect", "check", "calibrate", "demo")
+    quiet = ("ask", "inspect", "check", "learn", "calibrate", "demo")
     logs.set_up("WARNING" if options.command in quiet else "INFO")
     try:
         return int(options.run(options))
@@ -79,7 +79,14 @@ def _parser() -> argparse.ArgumentParser:
     inspect.add_argument("bundle", type=Path, help="bundle folder, or `default`")
     inspect.add_argument("pictures", type=Path, nargs="+", metavar="picture")
     inspect.add_argument("--defects", default="pitting", help="defect types, separated by commas")
+    inspect.add_argument("--reference", type=Path, help="a picture of the same view of a part without defects")
     inspect.set_defaults(run=_inspect)
+
+    learn = commands.add_parser("learn", help="learn from a few good pictures what a part looks like")
+    learn.add_argument("station", type=Path, metavar="station.toml")
+    learn.add_argument("folder", type=Path, help="with pictures of good parts, 10 or more")
+    learn.add_argument("--camera", default="", help="all cameras where left out")
+    learn.set_defaults(run=_learn)
 
     calibrate = commands.add_parser("calibrate", help="put a station's probabilities right, by labelled pictures")
     calibrate.add_argument("station", type=Path, metavar="station.toml")
@@ -201,12 +208,21 @@ def _inspect(options: argparse.Namespace) -> int:
     kinds = tuple(kind.strip() for kind in options.defects.split(",") if kind.strip())
     if not kinds:
         return _fail("--defects names no defect type", 2)
-    inspector = Inspector(Engine.open(_bundle(options.bundle)), InspectionTask(kinds))
+    reference = _read_picture(options.reference) if options.reference else None
+    inspector = Inspector(Engine.open(_bundle(options.bundle)), InspectionTask(kinds, reference=reference))
     for path in options.pictures:
         inspection = inspector.inspect(_read_picture(path))
         print(f"{path.name}: {inspection.verdict} ({inspection.confidence:.1%})")
         for defect in inspection.defects:
             print(f"  {defect.type} at {', '.join(f'{value:g}' for value in defect.box)}")
+    return 0
+
+
+def _learn(options: argparse.Namespace) -> int:
+    from edge.config import load_config
+    from edge.learn import learn_station
+
+    print("\n".join(learn_station(load_config(options.station), options.folder, options.camera).lines()))
     return 0
 
 

@@ -76,7 +76,8 @@ class CameraConfig:
     """See `devices.camera.CameraSettings`.
 
     `defect_types` and `instruction` stand for those of `[inspect]`. `schema` is a file with a JSON Schema: each result
-    then has a `report` that satisfies it.
+    then has a `report` that satisfies it. `reference` is a picture of the same view of a part without defects, which
+    the model compares each frame with.
     """
 
     kind: Literal["folder", "video", "mqtt"]
@@ -86,6 +87,7 @@ class CameraConfig:
     defect_types: tuple[str, ...] = ()
     instruction: str = ""
     schema: str = ""
+    reference: str = ""
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -159,6 +161,10 @@ class Config:
     def calibration_path(self) -> Path:
         """Beside the station file, with its name."""
         return self.folder / f"{self.file.stem}.calibration.json"
+
+    def gate_path(self, camera: str) -> Path:
+        """Where `lineside learn` keeps what it learnt of a camera."""
+        return self.folder / f"{self.file.stem}.{camera}.gate.npz"
 
     def resolve(self, path: str) -> Path:
         """Relative paths in the station file are taken from its folder."""

@@ -7,16 +7,19 @@ import logging
 from edge.calibration_file import CameraCalibration, read_calibrations
 from edge.config import Config
 from edge.errors import ConfigError
+from edge.gate_file import read_gate
 from edge.tasks import inspection_task
 from runtime.engine import Engine
 from runtime.errors import GrammarError
+from runtime.gate import Gate
+from runtime.gated import GatedInspector
 from runtime.inspector import MAX_ANSWER_TOKENS, Inspector, Thresholds
 
 log = logging.getLogger("lineside.inspectors")
 
 
-def open_inspectors(config: Config, engine: Engine) -> tuple[dict[str, Inspector], list[str]]:
-    """By camera; and what is not as the user would expect, for `info`: a calibration that cannot be used.
+def open_inspectors(config: Config, engine: Engine) -> tuple[dict[str, Inspector | GatedInspector], list[str]]:
+    """By camera; and what is not as the user would expect, for `info`: a calibration or a gate that cannot be used.
 
     Raises:
         ConfigError: a camera's schema cannot be enforced; the message has the path to the keyword.
@@ -27,11 +30,19 @@ def open_inspectors(config: Config, engine: Engine) -> tuple[dict[str, Inspector
     except ConfigError as error:
         calibrations = {}
         degraded.append(f"not calibrated: {error}")
-    inspectors = {}
+    inspectors: dict[str, Inspector | GatedInspector] = {}
     for camera in config.cameras:
-        inspectors[camera], problem = _open(config, engine, camera, calibrations.get(camera))
+        inspector, problem = _open(config, engine, camera, calibrations.get(camera))
         if problem:
             degraded.append(problem)
+        inspectors[camera] = inspector
+        try:
+            memory = read_gate(config.gate_path(camera), engine.bundle.sha256)
+        except ConfigError as error:
+            degraded.append(f"{camera} has no gate: {error}")
+            continue
+        if memory is not None:
+            inspectors[camera] = GatedInspector(inspector, Gate(engine, memory))
     for problem in degraded:
         log.warning("%s", problem)
     return inspectors, degraded

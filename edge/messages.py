@@ -62,11 +62,22 @@ class WireTimings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     queue: float
+    gate: float
     preprocess: float
     vision: float
     prefill: float
     decode: float
     total: float
+
+
+class WireGate(BaseModel):
+    """What the gate of the camera saw: how unusual the frame is, between which scores the model is asked, and where."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    score: float
+    pass_below: float
+    fail_above: float
+    region: tuple[float, float, float, float]
 
 
 class WireError(BaseModel):
@@ -81,7 +92,8 @@ class InspectionResult(Body):
     """On `result/{camera}`. `confidence` is a probability taken from the model's logits.
 
     It is calibrated, as `fail_probability` is, where `calibrated` says so. `report` satisfies the camera's own JSON
-    Schema, where it has one and the result is complete.
+    Schema, where it has one and the result is complete. With a gate (`lineside learn`), `decided_by` says whether its
+    score was enough, and the probabilities of what it decided come from the score.
     """
 
     SCHEMA: ClassVar[str] = "lineside.result/1"
@@ -101,6 +113,8 @@ class InspectionResult(Body):
     frame_sha256: str
     late: bool | None = None
     report: Any = None
+    decided_by: Literal["gate", "model"] = "model"
+    gate: WireGate | None = None
 
     def encode(self) -> bytes:
         """A report may well be null: it is left out only where the camera has no schema."""

@@ -19,7 +19,18 @@ from edge.errors import BrokerError, ConfigError, RequestError
 from edge.evidence import draw, encode_jpeg
 from edge.inspectors import open_inspectors
 from edge.mailbox import Mailbox, Work
-from edge.messages import JSON_TYPE, Event, InspectionResult, State, WireDefect, WireError, WireModel, WireTimings, now
+from edge.messages import (
+    JSON_TYPE,
+    Event,
+    InspectionResult,
+    State,
+    WireDefect,
+    WireError,
+    WireGate,
+    WireModel,
+    WireTimings,
+    now,
+)
 from edge.mqtt import Connection
 from edge.outbox import Outbox
 from edge.store import Outgoing
@@ -27,6 +38,7 @@ from edge.topics import Topics
 from runtime.chat import Picture
 from runtime.engine import Engine
 from runtime.errors import EngineError, RequestCancelled
+from runtime.gated import GatedInspector
 from runtime.inspector import Inspection
 from runtime.picture import decode_picture
 from runtime.scheduler import Priority, Request
@@ -137,6 +149,8 @@ class Pipeline:
         self._outbox.put(Outgoing(self._topics.result(frame.camera), result.encode(), JSON_TYPE))
         self._counters.add("results")
         self._counters.add(f"results_{inspection.verdict}")
+        if inspection.decided_by == "gate":
+            self._counters.add("results_by_gate")
         try:
             self._show(frame, picture, inspection, result)
         except (OSError, ValueError, BrokerError, cv2.error) as error:
@@ -147,6 +161,7 @@ class Pipeline:
         t = inspection.timings
         stages = {
             "queue": queue_ms + t.queue_ms,
+            "gate": t.gate_ms,
             "preprocess": t.preprocess_ms,
             "vision": t.vision_ms,
             "prefill": t.prefill_ms,
@@ -170,8 +185,19 @@ class Pipeline:
             timing_ms=WireTimings(**{name: round(value, 2) for name, value in stages.items()}),
             frame_sha256=hashlib.sha256(content).hexdigest(),
             **({"report": inspection.report} if self._reports(frame.camera) and inspection.complete else {}),
+            decided_by=inspection.decided_by,
+            gate=self._wire_gate(frame.camera, inspection),
             late=True if (now() - frame.captured_at).total_seconds() > self._settings.max_age_s else None,
         )
+
+    def _wire_gate(self, camera: str, inspection: Inspection) -> WireGate | None:
+        inspector = self._inspectors[camera]
+        if inspection.look is None or not isinstance(inspector, GatedInspector):
+            return None
+        memory, look = inspector.gate.memory, inspection.look
+        scores = (look.score, memory.pass_below, memory.fail_above)
+        score, low, high = (round(value, 4) for value in scores)
+        return WireGate(score=score, pass_below=low, fail_above=high, region=look.region)
 
     def _reports(self, camera: str) -> bool:
         return self._inspectors[camera].task.report is not None

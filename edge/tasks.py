@@ -8,14 +8,17 @@ from typing import Any
 
 from edge.config import Config
 from edge.errors import ConfigError
+from runtime.chat import Picture
+from runtime.errors import PictureError
 from runtime.inspection import InspectionTask
+from runtime.picture import decode_picture
 
 
 def inspection_task(config: Config, camera: str) -> InspectionTask:
     """The camera's own settings, and those of `[inspect]` where it has none.
 
     Raises:
-        ConfigError: the camera's schema cannot be read.
+        ConfigError: the camera's schema or reference cannot be read.
     """
     own = config.cameras[camera]
     return InspectionTask(
@@ -23,7 +26,17 @@ def inspection_task(config: Config, camera: str) -> InspectionTask:
         own.instruction or config.inspect.instruction,
         _read_schema(config.resolve(own.schema), f"cameras.{camera}.schema") if own.schema else None,
         f"`cameras.{camera}.schema`: {own.schema}",
+        _read_reference(config.resolve(own.reference), f"cameras.{camera}.reference") if own.reference else None,
     )
+
+
+def _read_reference(path: Path, key: str) -> Picture:
+    try:
+        return decode_picture(path.read_bytes())
+    except OSError as error:
+        raise ConfigError(f"`{key}`: {path} cannot be read ({error.strerror})") from error
+    except PictureError as error:
+        raise ConfigError(f"`{key}`: {path}: {error}") from error
 
 
 def _read_schema(path: Path, key: str) -> Any:

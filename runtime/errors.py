@@ -70,6 +70,14 @@ class PicturesUnsupported(PictureError):
     code = "pictures_unsupported"
 
 
+class TooFewPictures(EngineError):
+    code = "too_few_pictures"
+
+
+class FeaturesMissing(BundleError):
+    code = "features_missing"
+
+
 class PromptTooLong(EngineError):
     code = "prompt_too_long"
 

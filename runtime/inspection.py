@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from runtime.chat import Message, Picture
@@ -17,11 +17,12 @@ from runtime.errors import AnswerError
 from runtime.json_schema import Schema
 from runtime.tool_calls import load_json
 
+Region = tuple[float, float, float, float]
 Verdict = Literal["pass", "fail", "unsure"]
 VERDICTS: tuple[Verdict, ...] = ("pass", "fail", "unsure")
 GRID = 1000
 """Boxes are integers from 0 to GRID - 1."""
-MAX_DEFECTS = 8
+MAX_DEFECTS = 16
 ANSWER_PREFIX = '{"verdict":"'
 
 
@@ -41,16 +42,24 @@ class InspectionTask:
         instruction: the user's own sentence about the part, possibly empty.
         report: JSON Schema of what else the model is to report; None for nothing.
         report_name: where that schema comes from, for messages.
+        reference: the same view of a part without defects, shown before the picture; boxes are of the picture.
     """
 
     defect_types: tuple[str, ...]
     instruction: str = ""
     report: Schema | None = None
     report_name: str = "the report's schema"
+    reference: Picture | None = field(default=None, repr=False, compare=False)
 
-    def messages(self, picture: Picture) -> list[Message]:
-        """The conversation about one picture; all that does not depend on the picture comes first."""
-        return [Message("system", (self.system_text(),)), Message("user", (picture,))]
+    def messages(self, picture: Picture, region: Region | None = None) -> list[Message]:
+        """The conversation about one picture; all that does not depend on the picture comes first.
+
+        `region` is where to look, x0, y0, x1, y1 in pixels.
+        """
+        parts: tuple[Picture | str, ...] = (picture,) if self.reference is None else (self.reference, picture)
+        if region is not None:
+            parts = (*parts, f"Look at {', '.join(map(str, grid_box(region, picture.shape[1], picture.shape[0])))}.")
+        return [Message("system", (self.system_text(),)), Message("user", parts)]
 
     def system_text(self) -> str:
         defects = ", ".join(self.defect_types)
@@ -58,6 +67,8 @@ class InspectionTask:
             f"Inspect the part for: {defects}. Answer in JSON: verdict pass, fail or unsure, "
             f"defects with type and box x0, y0, x1, y1 from 0 to {GRID - 1}."
         )
+        if self.reference is not None:
+            text += " The first picture shows how the part should be; find what differs in the second."
         if self.report is not None:
             text += f" Then report, as this JSON Schema says: {json.dumps(self.report, ensure_ascii=False)}"
         return f"{text} {self.instruction}" if self.instruction else text
@@ -105,15 +116,14 @@ def _in_pixels(found: Sequence[tuple[str, list[int]]], width: int, height: int) 
     return tuple(defects)
 
 
+def grid_box(box: Region, width: int, height: int) -> list[int]:
+    """A box in pixels in the coordinates of an answer."""
+    sizes = (width, height, width, height)
+    return [min(max(round(v * GRID / size), 0), GRID - 1) for v, size in zip(box, sizes, strict=True)]
+
+
 def format_answer(verdict: Verdict, defects: tuple[Defect, ...], width: int, height: int) -> str:
     """The text that a model is trained to write: the inverse of `InspectionTask.parse`."""
 
-    def grid(value: float, size: int) -> int:
-        return min(max(round(value * GRID / size), 0), GRID - 1)
-
-    items = []
-    for defect in defects[:MAX_DEFECTS]:
-        x0, y0, x1, y1 = defect.box
-        box = [grid(x0, width), grid(y0, height), grid(x1, width), grid(y1, height)]
-        items.append({"type": defect.type, "box": box})
+    items = [{"type": d.type, "box": grid_box(d.box, width, height)} for d in defects[:MAX_DEFECTS]]
     return json.dumps({"verdict": verdict, "defects": items}, separators=(",", ":"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -14,13 +14,14 @@ from runtime.chat import Picture, Prompt
 from runtime.decoding import FinishReason
 from runtime.engine import Engine
 from runtime.errors import DeadlineExceeded, NotFinite, RequestCancelled
-from runtime.inspection import ANSWER_PREFIX, VERDICTS, Defect, InspectionTask, Verdict
+from runtime.gate import Look
+from runtime.inspection import ANSWER_PREFIX, VERDICTS, Defect, InspectionTask, Region, Verdict
 from runtime.sampling import GREEDY
 from runtime.scheduler import Priority, Request
 from runtime.sequence import Counts, Sequence
 from runtime.timings import Timings, stopwatch
 
-MAX_ANSWER_TOKENS = 400
+MAX_ANSWER_TOKENS = 640
 MAX_REPORT_TOKENS = 600
 BEGIN_TOKENS = 32
 """At most so many are put behind `ANSWER_PREFIX` to begin the rest of an answer."""
@@ -49,6 +50,7 @@ class Inspection:
         fail_probability: probability of fail against pass, calibrated where there is a calibration.
         defects: in pixels; under `unsure` they are suspicions.
         report: JSON that satisfies the task's schema for it; None where it has none, or the answer is not complete.
+        look: what the gate saw, where there is one; `decided_by` says whether that was enough.
         finish_reason: other than `stop` where generation was cut off before the answer was finished.
     """
 
@@ -60,6 +62,8 @@ class Inspection:
     timings: Timings
     counts: Counts
     report: Any = None
+    look: Look | None = None
+    decided_by: Literal["gate", "model"] = "model"
 
     @property
     def complete(self) -> bool:
@@ -87,8 +91,10 @@ class Inspector:
             engine.grammars.json(task.report, task.report_name)
         self._constraint = engine.grammars.object(task.properties())
 
-    def inspect(self, picture: Picture, request: Request | None = None) -> Inspection:
+    def inspect(self, picture: Picture, request: Request | None = None, region: Region | None = None) -> Inspection:
         """Look at one picture; `request` has a frame's priority and no deadline where it is left out.
+
+        `region` is where something may be wrong, x0, y0, x1, y1 in pixels.
 
         Raises:
             EngineError: see `runtime.errors`.
@@ -96,7 +102,7 @@ class Inspector:
         engine = self._engine
         preprocess = Timings()
         with stopwatch(preprocess, "preprocess"):
-            prompt = self._prompt(picture)
+            prompt = self._prompt(picture, region)
         request = request or Request(Priority.FRAME)
         left = engine.capacity - BEGIN_TOKENS - len(prompt.ids)
         room = min(self._max_tokens, max(left, MAX_ANSWER_TOKENS))
@@ -123,8 +129,8 @@ class Inspector:
         with self._engine.sequence(self._prompt(picture), reserve=0) as sequence:
             return self._probabilities(sequence.logits)
 
-    def _prompt(self, picture: Picture) -> Prompt:
-        chat = self._engine.tokenizer.encode_chat(self.task.messages(picture))
+    def _prompt(self, picture: Picture, region: Region | None = None) -> Prompt:
+        chat = self._engine.tokenizer.encode_chat(self.task.messages(picture, region))
         return Prompt(np.concatenate([chat.ids, self._prefix]), chat.pixels)
 
     def _probabilities(self, logits: npt.NDArray[np.float32]) -> dict[Verdict, float]:

@@ -20,8 +20,8 @@ except ImportError as error:
     raise ImportError("no onnxruntime: pip install 'lineside[cpu]', or 'lineside[cuda]' on an NVIDIA GPU") from error
 
 from runtime.bundle import Bundle, ImageSettings, Manifest
-from runtime.errors import BundleDamaged
-from runtime.picture import to_patches
+from runtime.errors import BundleDamaged, FeaturesMissing
+from runtime.picture import to_grid, to_patches
 from runtime.session import MAX_DECODE_TOKENS
 
 
@@ -50,9 +50,17 @@ class OrtVision:
         self._session = load_graph(bundle.file("vision.onnx"), threads)
 
     def embed(self, pixels: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        return self._run("image_embeds", pixels)
+
+    def features(self, pixels: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        if all(output.name != "patch_features" for output in self._session.get_outputs()):
+            raise FeaturesMissing("the bundle is from a version without patch features: export it again")
+        return to_grid(self._run("patch_features", pixels)[0], pixels.shape, self._settings)
+
+    def _run(self, output: str, pixels: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         patches, positions = to_patches(pixels, self._settings)
-        embeds: npt.NDArray[np.float32] = self._session.run(None, {"patches": patches, "positions": positions})[0]
-        return embeds
+        result: npt.NDArray[np.float32] = self._session.run([output], {"patches": patches, "positions": positions})[0]
+        return result
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
@@ -13,6 +14,9 @@ from runtime.chat import Picture
 from runtime.errors import PictureTooLarge, PictureUndecodable
 
 DEFAULT_MAX_PIXELS = 25_000_000
+MEAN = np.asarray([0.48145466, 0.4578275, 0.40821073], np.float32)
+DEVIATION = np.asarray([0.26862954, 0.26130258, 0.27577711], np.float32)
+"""How Pixtral's pixels are normalized (mistral-common's constants)."""
 
 
 def decode_picture(data: bytes, max_pixels: int = DEFAULT_MAX_PIXELS) -> Picture:
@@ -78,3 +82,26 @@ def to_patches(
     flat = np.arange(rows, dtype=np.int64)[:, None] * settings.grid_size + np.arange(columns, dtype=np.int64)
     order = flat.reshape(block_rows, merge, block_columns, merge).transpose(0, 2, 1, 3)
     return np.ascontiguousarray(patches), np.ascontiguousarray(order.reshape(1, -1))
+
+
+def to_grid(
+    features: npt.NDArray[np.float32], shape: tuple[int, ...], settings: ImageSettings
+) -> npt.NDArray[np.float32]:
+    """Features `(N, D)` in merge order, of pixels of shape `(3, H, W)`, to `(H/p, W/p, D)`."""
+    p, merge = settings.patch_size, settings.spatial_merge_size
+    rows, columns = shape[1] // p, shape[2] // p
+    blocks = features.reshape(rows // merge, columns // merge, merge, merge, -1)
+    return np.ascontiguousarray(blocks.transpose(0, 2, 1, 3, 4).reshape(rows, columns, -1))
+
+
+def to_pixels(picture: Picture, longest: int, settings: ImageSettings) -> npt.NDArray[np.float32]:
+    """A picture scaled so that its longer side has about `longest` pixels, normalized: `(3, H, W)`.
+
+    Both sides become multiples of an image token's.
+    """
+    side = settings.patch_size * settings.spatial_merge_size
+    height, width = picture.shape[:2]
+    scale = longest / max(height, width)
+    size = tuple(max(round(length * scale / side), 1) * side for length in (width, height))
+    scaled = cv2.resize(np.ascontiguousarray(picture), size, interpolation=cv2.INTER_AREA)
+    return np.ascontiguousarray(((scaled / np.float32(255) - MEAN) / DEVIATION).transpose(2, 0, 1), np.float32)

@@ -56,3 +56,6 @@ class Decoder(Protocol):
 class Vision(Protocol):
     def embed(self, pixels: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Normalized pixels `(3, H, W)` to image embeddings `(I, hidden)`."""
+
+    def features(self, pixels: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Normalized pixels `(3, H, W)` to the tower's features of every patch, `(H/p, W/p, D)`."""

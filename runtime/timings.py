@@ -12,6 +12,7 @@ from dataclasses import dataclass
 class Timings:
     """Milliseconds of each stage of a request; `queue_ms` is the time it waited for its turns and its cache."""
 
+    gate_ms: float = 0.0
     preprocess_ms: float = 0.0
     queue_ms: float = 0.0
     vision_ms: float = 0.0

@@ -35,6 +35,10 @@ class VisionCache:
             self._embeds.clear()
             self._bytes = 0
 
+    def features(self, pixels: npt.NDArray[np.float32]) -> Embeds:
+        """Features of every patch, `(H/p, W/p, D)`; not remembered."""
+        return self._vision.features(pixels)
+
     def embed(self, pixels: npt.NDArray[np.float32], digest: bytes) -> Embeds:
         """Pixels `(3, H, W)` with their digest to embeddings `(I, hidden)`, computed or remembered."""
         with self._lock:

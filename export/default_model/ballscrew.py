@@ -11,20 +11,31 @@ import numpy as np
 from PIL import Image
 
 from runtime.chat import Picture
-from runtime.inspection import Defect, InspectionTask, Verdict
+from runtime.inspection import Defect, InspectionTask, Region, Verdict
 
 TASK = InspectionTask(defect_types=("pitting",))
 """What the default model is trained to look for."""
 
 
+REGION_ODDS = 0.25
+THREAD_SLOPE = -0.16
+"""Of the thread's flanks in these pictures, y over x."""
+HELD_OUT = ("437500_315", "585000_090")
+"""Positions of `train` that training never sees."""
+
+
 @dataclass(frozen=True)
 class Example:
-    """A labelled picture. Boxes are in pixels of `picture`, `(height, width, 3)` uint8."""
+    """A labelled picture. Boxes are in pixels of `picture`, `(height, width, 3)` uint8.
+
+    `reference` is a picture of the same place of a part without defects, in the same size.
+    """
 
     name: str
     position: str
     picture: Picture
     defects: tuple[Defect, ...]
+    reference: Picture | None = None
 
     @property
     def verdict(self) -> Verdict:
@@ -49,12 +60,14 @@ def load_examples(folder: Path) -> list[Example]:
 
 
 def augment(example: Example, donors: list[Example], rng: np.random.Generator) -> Example:
-    """A varied copy: with even odds a defect of another picture is pasted in, then flips, a crop, and light.
+    """A varied copy: with even odds defects of other pictures are pasted in, then flips, a crop, and light.
 
-    `donors` are examples that have defects.
+    `donors` are examples that have defects. Half of the pasted defects stand on the flank of the thread where some
+    picture of the same camera really has one, the others anywhere.
     """
-    if rng.random() < 0.5:
-        example = paste_defect(example, donors[int(rng.integers(len(donors)))], rng)
+    while rng.random() < 0.5:
+        donor, place = (donors[int(i)] for i in rng.integers(len(donors), size=2))
+        example = paste_defect(example, donor, rng, place if rng.random() < 0.6 else None)
     example = random_crop(example, rng)
     picture, defects = example.picture, example.defects
     height, width = picture.shape[:2]
@@ -88,14 +101,17 @@ def random_crop(example: Example, rng: np.random.Generator) -> Example:
     return Example(example.name, example.position, np.asarray(picture, dtype=np.uint8), defects)
 
 
-def paste_defect(example: Example, donor: Example, rng: np.random.Generator) -> Example:
-    """Blend one of the donor's defects, scaled, turned and feathered, into a free place of `example`."""
+def paste_defect(example: Example, donor: Example, rng: np.random.Generator, place: Example | None = None) -> Example:
+    """Blend one of the donor's defects, scaled, turned and feathered, into a free place of `example`.
+
+    `place` is a picture with a defect near which to put it; None puts it anywhere.
+    """
     defect = donor.defects[int(rng.integers(len(donor.defects)))]
     margin = 5
     x0, y0 = (max(int(v) - margin, 0) for v in defect.box[:2])
     x1, y1 = (int(v) + margin for v in defect.box[2:])
     patch = donor.picture[y0:y1, x0:x1]
-    scale = rng.uniform(0.6, 1.5)
+    scale = rng.uniform(0.4, 1.4)
     w, h = max(int(patch.shape[1] * scale), 6), max(int(patch.shape[0] * scale), 6)
     height, width = example.picture.shape[:2]
     if w + 2 >= width or h + 2 >= height:
@@ -103,6 +119,8 @@ def paste_defect(example: Example, donor: Example, rng: np.random.Generator) -> 
     scaled = np.asarray(cv2.resize(patch, (w, h), interpolation=cv2.INTER_AREA), dtype=np.float32)
     scaled = scaled[:: rng.choice((-1, 1)), :: rng.choice((-1, 1))]
     x, y = int(rng.integers(width - w)), int(rng.integers(height - h))
+    if place is not None:
+        x, y = _near(place.defects[0], rng, (width - w - 1, height - h - 1), (w, h))
     inset = margin * scale
     box = (x + inset, y + inset, x + w - inset, y + h - inset)
     if any(_overlap(box, d.box) for d in example.defects):
@@ -119,6 +137,29 @@ def paste_defect(example: Example, donor: Example, rng: np.random.Generator) -> 
     return Example(
         example.name, example.position, np.clip(picture, 0, 255).astype(np.uint8), (*example.defects, pasted)
     )
+
+
+def region(example: Example, rng: np.random.Generator) -> Region | None:
+    """Where a gate might have doubts: mostly nowhere, else often around a defect, and as often somewhere else."""
+    draw = rng.random()
+    if draw > REGION_ODDS:
+        return None
+    height, width = example.picture.shape[:2]
+    w, h = rng.uniform(0.1, 0.35) * width, rng.uniform(0.2, 0.5) * height
+    x, y = rng.uniform(0, width), rng.uniform(0, height)
+    if example.defects and draw > REGION_ODDS / 4:
+        box = example.defects[int(rng.integers(len(example.defects)))].box
+        x, y = (box[0] + box[2]) / 2 + rng.normal(0, w / 4), (box[1] + box[3]) / 2 + rng.normal(0, h / 4)
+    left, top = max(x - w / 2, 0.0), max(y - h / 2, 0.0)
+    return left, top, min(left + w, float(width)), min(top + h, float(height))
+
+
+def _near(defect: Defect, rng: np.random.Generator, most: tuple[int, int], size: tuple[int, int]) -> tuple[int, int]:
+    """Upper left corner of a box of `size` along the thread through `defect`."""
+    along = rng.normal(0, 80)
+    x = (defect.box[0] + defect.box[2]) / 2 + along - size[0] / 2
+    y = (defect.box[1] + defect.box[3]) / 2 + along * THREAD_SLOPE + rng.normal(0, 5) - size[1] / 2
+    return int(np.clip(x, 0, most[0])), int(np.clip(y, 0, most[1]))
 
 
 def _overlap(a: tuple[float, float, float, float], b: tuple[float, float, float, float]) -> bool:

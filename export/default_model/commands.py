@@ -101,7 +101,7 @@ def make_command(
     key = str(rng.choice(NUMERIC if rng.random() < numbers else list(phrases)))
     name = key.partition(":")[0]
     phrase = str(rng.choice(phrases[key]))
-    text, arguments = _fill(key, _wrap(phrase, rng) if phrases is TRAIN_PHRASES else phrase, rng)
+    text, arguments = fill(key, wrap(phrase, rng) if phrases is TRAIN_PHRASES else phrase, rng)
     others = [n for n in names if n != name][: int(rng.integers(1, most_others + 1))]
     missing = rng.random() < 0.12
     offered = others if missing else [str(n) for n in rng.permutation([name, *others])]
@@ -109,7 +109,7 @@ def make_command(
     return Command(text, tuple(TOOLS[n] for n in offered), call)
 
 
-def _wrap(phrase: str, rng: np.random.Generator) -> str:
+def wrap(phrase: str, rng: np.random.Generator) -> str:
     """Half of the training phrases get a polite beginning or an end; never so that a test phrase comes out."""
     if rng.random() < 0.5:
         return phrase
@@ -117,7 +117,7 @@ def _wrap(phrase: str, rng: np.random.Generator) -> str:
     return phrase if any(wrapped in kept for kept in TEST_PHRASES.values()) else wrapped
 
 
-def _fill(key: str, phrase: str, rng: np.random.Generator) -> tuple[str, dict[str, Any]]:
+def fill(key: str, phrase: str, rng: np.random.Generator) -> tuple[str, dict[str, Any]]:
     """Put a value into the phrase, and the same value into the arguments."""
     if key.startswith("set_gate"):
         return phrase, {"state": key.partition(":")[2]}

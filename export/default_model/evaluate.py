@@ -1,7 +1,7 @@
 """Score a bundle on what it was trained for: `python -m export.default_model.evaluate DATA BUNDLE`.
 
-Pictures and phrases are held out; the tools are those of training. `export.evaluation` has tools that no model knows.
-Needs no torch: it runs the bundle as the daemon does. Writes its figures to `evaluation.json`.
+Camera positions, boards and phrases are held out. `export.evaluation` has tools that no model knows. Needs no torch:
+it runs the bundle as the daemon does. Writes its figures to `evaluation.json`, and pictures of its mistakes.
 """
 
 from __future__ import annotations
@@ -10,48 +10,55 @@ import argparse
 import json
 import logging
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from rich.progress import track
 
-from export.default_model import ballscrew, commands
+from export.default_model import ballscrew, commands, pcb
+from export.default_model.ballscrew import Example
+from export.default_model.mistakes import draw_mistakes
+from export.default_model.score_gate import GateScore, score_gate
+from export.default_model.scores import Matches, auroc, balanced_accuracy, match
 from export.evaluation.cases import held_out_texts
 from runtime.assistant import ask
 from runtime.engine import Engine
-from runtime.inspection import Defect
-from runtime.inspector import Inspector, Thresholds
+from runtime.inspection import InspectionTask
+from runtime.inspector import Inspection, Inspector, Thresholds
 from runtime.sampling import GREEDY
 
-IOU_MATCH = 0.3
+SCREW_IOU, BOARD_IOU = 0.3, 0.33
+BOARDS = 60
 COMMANDS = 300
 SEED = 11
 
 
 @dataclass(frozen=True)
 class InspectionScore:
-    """Figures on labelled pictures.
+    """Figures on labelled pictures, deciding at a probability of one half.
 
     Attributes:
         auroc: of the fail probability.
-        balanced_accuracy: mean of the hit rates on good and bad pictures, deciding at a probability of one half.
-        balanced_accuracy_always_pass: what answering `pass` to everything scores.
+        balanced_accuracy: mean of the hit rates on good and bad pictures.
+        false_alarms: share of the good pictures that are failed.
         unsure_rate: pictures between the default thresholds.
-        box_recall: labelled defects that some box covers with IoU >= 0.3, on pictures answered at one half.
-        false_boxes_per_picture: boxes that cover no labelled defect.
-        median_ms: of preprocessing, vision, prefill and decoding, on the machine that evaluated.
+        box_recall: labelled defects that some box of the same type covers.
+        box_f1: of labelled and found boxes.
+        median_ms, p99_ms: of preprocessing, vision, prefill and decoding, on the machine that evaluated.
     """
 
     pictures: int
-    auroc: float
-    balanced_accuracy: float
-    balanced_accuracy_always_pass: float
+    auroc: float | None
+    balanced_accuracy: float | None
+    false_alarms: float | None
     unsure_rate: float
     box_recall: float
+    box_f1: float
     false_boxes_per_picture: float
     median_ms: float
+    p99_ms: float
 
 
 @dataclass(frozen=True)
@@ -64,34 +71,40 @@ class CommandScore:
     no_call_out_of_scope: float
 
 
-def score_inspection(engine: Engine, examples: Sequence[ballscrew.Example]) -> InspectionScore:
-    """Inspect every example, with one threshold at one half."""
-    inspector = Inspector(engine, ballscrew.TASK, Thresholds(0.5, 0.5))
-    default = Thresholds()
-    probabilities, milliseconds = [], []
-    hits = labelled = false_boxes = unsure = 0
+def inspect_all(engine: Engine, examples: Sequence[Example], task: InspectionTask) -> list[Inspection]:
+    """Every example, with one threshold at one half; one with a reference is compared with it."""
+    half = Thresholds(0.5, 0.5)
+    shared = Inspector(engine, task, half)
+    found = []
     for example in track(examples, description="pictures"):
-        inspection = inspector.inspect(example.picture)
-        probabilities.append(inspection.fail_probability)
-        t = inspection.timings
-        milliseconds.append(t.preprocess_ms + t.vision_ms + t.prefill_ms + t.decode_ms)
-        unsure += default.pass_below < inspection.fail_probability < default.fail_above
-        matched = [max((iou(d, p) for p in inspection.defects), default=0.0) for d in example.defects]
-        hits += sum(value >= IOU_MATCH for value in matched)
-        labelled += len(example.defects)
-        false_boxes += sum(all(iou(d, p) < IOU_MATCH for d in example.defects) for p in inspection.defects)
+        inspector = shared
+        if example.reference is not None:
+            inspector = Inspector(engine, replace(task, reference=np.ascontiguousarray(example.reference)), half)
+        found.append(inspector.inspect(np.ascontiguousarray(example.picture)))
+    return found
+
+
+def score_inspections(examples: Sequence[Example], found: Sequence[Inspection], least_iou: float) -> InspectionScore:
+    """Compare what was found with the labels."""
+    default = Thresholds()
+    matches = sum((match(e.defects, i.defects, least_iou) for e, i in zip(examples, found, strict=True)), Matches())
+    probabilities = np.asarray([inspection.fail_probability for inspection in found])
     bad = np.asarray([bool(example.defects) for example in examples])
-    scores = np.asarray(probabilities)
-    balanced = float(((scores[bad] >= 0.5).mean() + (scores[~bad] < 0.5).mean()) / 2)
+    unsure = (probabilities > default.pass_below) & (probabilities < default.fail_above)
+    t = [inspection.timings for inspection in found]
+    milliseconds = [x.preprocess_ms + x.vision_ms + x.prefill_ms + x.decode_ms for x in t]
+    both = bool(bad.any() and not bad.all())
     return InspectionScore(
         pictures=len(examples),
-        auroc=round(auroc(scores, bad), 4),
-        balanced_accuracy=round(balanced, 4),
-        balanced_accuracy_always_pass=0.5,
-        unsure_rate=round(unsure / len(examples), 4),
-        box_recall=round(hits / max(labelled, 1), 4),
-        false_boxes_per_picture=round(false_boxes / len(examples), 4),
+        auroc=round(auroc(probabilities, bad), 4) if both else None,
+        balanced_accuracy=round(balanced_accuracy(probabilities, bad, 0.5), 4) if both else None,
+        false_alarms=round(float((probabilities[~bad] >= 0.5).mean()), 4) if not bad.all() else None,
+        unsure_rate=round(float(unsure.mean()), 4),
+        box_recall=round(matches.recall, 4),
+        box_f1=round(matches.f1, 4),
+        false_boxes_per_picture=round(matches.spurious / len(examples), 4),
         median_ms=round(float(np.median(milliseconds)), 1),
+        p99_ms=round(float(np.percentile(milliseconds, 99)), 1),
     )
 
 
@@ -114,41 +127,51 @@ def score_commands(engine: Engine, scope_free: Sequence[str]) -> CommandScore:
     return CommandScore(COMMANDS, round(tool / called, 4), round(call / called, 4), round(quiet / max(silent, 1), 4))
 
 
-def auroc(scores: npt.NDArray[np.float64], positive: npt.NDArray[np.bool_]) -> float:
-    """Probability that a positive scores above a negative; ties count half."""
-    above = (scores[positive][:, None] > scores[~positive][None]).mean()
-    equal = (scores[positive][:, None] == scores[~positive][None]).mean()
-    return float(above + 0.5 * equal)
+def held_out_screws(data: Path) -> dict[str, list[Example]]:
+    """Ball screws that training did not see: two positions of `train`, and `dev`, by which nothing was chosen."""
+    train = ballscrew.load_examples(data / "ballscrew" / "train")
+    own = [example for example in train if example.position in ballscrew.HELD_OUT]
+    return {"held_out": own, "dev": ballscrew.load_examples(data / "ballscrew" / "dev")}
 
 
-def iou(a: Defect, b: Defect) -> float:
-    """Intersection over union of two boxes."""
-    width = min(a.box[2], b.box[2]) - max(a.box[0], b.box[0])
-    height = min(a.box[3], b.box[3]) - max(a.box[1], b.box[1])
-    if width <= 0 or height <= 0:
-        return 0.0
-    areas = sum((d.box[2] - d.box[0]) * (d.box[3] - d.box[1]) for d in (a, b))
-    return width * height / (areas - width * height)
+def held_out_boards(data: Path, count: int = BOARDS) -> list[Example]:
+    """Circuit boards that training did not see."""
+    examples = [e for e in pcb.load_examples(data / "pcb" / "train") if e.position in pcb.HELD_OUT_BOARDS]
+    return examples[:: max(1, len(examples) // count)][:count]
 
 
-def evaluate(data: Path, bundle: Path) -> dict[str, dict[str, float]]:
-    """Both scores of a bundle, as plain numbers."""
+def evaluate(data: Path, bundle: Path, pictures: Path | None = None) -> dict[str, Any]:
+    """All scores of a bundle, as plain numbers; `pictures` is a folder for what it got wrong."""
     engine = Engine.open(bundle)
-    examples = ballscrew.load_examples(data / "ballscrew" / "dev")
-    return {
-        "inspection": asdict(score_inspection(engine, examples)),
-        "commands": asdict(score_commands(engine, sorted(held_out_texts("clinc")))),
-    }
+    scores: dict[str, Any] = {}
+    screws = held_out_screws(data)
+    for name, examples in screws.items():
+        found = inspect_all(engine, examples, ballscrew.TASK)
+        scores[f"screws_{name}"] = asdict(score_inspections(examples, found, SCREW_IOU))
+        if pictures is not None:
+            draw_mistakes(examples, found, pictures / f"screws_{name}.jpg")
+    boards = held_out_boards(data)
+    found = inspect_all(engine, boards, pcb.TASK)
+    scores["boards"] = asdict(score_inspections(boards, found, BOARD_IOU))
+    if pictures is not None:
+        draw_mistakes(boards, found, pictures / "boards.jpg")
+    gate: dict[str, GateScore] = score_gate(engine, [e for group in screws.values() for e in group], data)
+    scores["gate"] = {name: asdict(score) for name, score in gate.items()}
+    scores["commands"] = asdict(score_commands(engine, sorted(held_out_texts("clinc"))))
+    return scores
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("data", type=Path, help="folder with ballscrew/ and commands/")
+    parser.add_argument("data", type=Path, help="folder with ballscrew/, pcb/, commands/ and video/")
     parser.add_argument("bundle", type=Path, nargs="+")
     parser.add_argument("--out", type=Path, default=Path("evaluation.json"))
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    scores = {bundle.name: evaluate(arguments.data, bundle) for bundle in arguments.bundle}
+    scores = {
+        bundle.name: evaluate(arguments.data, bundle, None if at else arguments.out.parent)
+        for at, bundle in enumerate(arguments.bundle)
+    }
     arguments.out.write_text(json.dumps(scores, indent=2) + "\n", encoding="utf-8")
     logging.getLogger("lineside.evaluate").info("%s", json.dumps(scores, indent=2))
 

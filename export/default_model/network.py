@@ -1,7 +1,7 @@
 """The default model: a small Mistral3 network, made and trained with transformers' own modules.
 
 Training runs whole batches of equally sized pictures, which transformers' forward pass would lay out as one long
-block-masked sequence; `batched_image_embeds` and `batched_hidden` compute the same thing batch-wise.
+block-masked sequence; `patch_features` and `image_embeds` compute the same thing batch-wise.
 """
 
 from __future__ import annotations
@@ -12,40 +12,39 @@ import torch
 from torch import Tensor
 from transformers import Mistral3Config, Mistral3ForConditionalGeneration
 
-PATCH_SIZE = 14
-MAX_IMAGE_SIZE = 448
-CONTEXT_LENGTH = 2048
+from export.default_model.size import CONTEXT_LENGTH, MAX_IMAGE_SIZE, MERGE, PATCH_SIZE, SMALL, Size
+
+HEAD_DIM = 32
 
 
-def make_config(vocab_size: int) -> Mistral3Config:
-    """Configuration with about 6.5 million parameters."""
+def make_config(vocab_size: int, size: Size = SMALL) -> Mistral3Config:
+    """Configuration with 3.5 million parameters a decoder layer."""
     vision = {
-        "model_type": "pixtral", "hidden_size": 192, "intermediate_size": 512, "num_hidden_layers": 6,
-        "num_attention_heads": 6, "head_dim": 32, "patch_size": PATCH_SIZE, "image_size": MAX_IMAGE_SIZE,
-        "hidden_act": "silu", "num_channels": 3,
-        "rope_parameters": {"rope_theta": 100.0, "rope_type": "axial"},
+        "model_type": "pixtral", "hidden_size": size.vision_hidden, "intermediate_size": size.vision_intermediate,
+        "num_hidden_layers": size.vision_layers, "num_attention_heads": size.vision_hidden // HEAD_DIM,
+        "head_dim": HEAD_DIM, "patch_size": PATCH_SIZE, "image_size": MAX_IMAGE_SIZE, "hidden_act": "silu",
+        "num_channels": 3, "rope_parameters": {"rope_theta": 100.0, "rope_type": "axial"},
     }  # fmt: skip
     text = {
-        "model_type": "mistral", "vocab_size": vocab_size, "hidden_size": 256, "intermediate_size": 768,
-        "num_hidden_layers": 4, "num_attention_heads": 8, "num_key_value_heads": 2, "head_dim": 32,
-        "hidden_act": "silu", "max_position_embeddings": CONTEXT_LENGTH, "rms_norm_eps": 1e-5, "sliding_window": None,
-        "rope_parameters": {"rope_theta": 10000.0, "rope_type": "default"},
+        "model_type": "mistral", "vocab_size": vocab_size, "hidden_size": 576, "intermediate_size": 1536,
+        "num_hidden_layers": len(size.decoder_layers), "num_attention_heads": 9, "num_key_value_heads": 3,
+        "head_dim": 64, "hidden_act": "silu", "max_position_embeddings": CONTEXT_LENGTH, "rms_norm_eps": 1e-5,
+        "sliding_window": None, "rope_parameters": {"rope_theta": 100000.0, "rope_type": "default"},
         "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 11, "tie_word_embeddings": True,
     }  # fmt: skip
     return Mistral3Config(
-        vision_config=vision, text_config=text, image_token_index=10, spatial_merge_size=2, tie_word_embeddings=True
+        vision_config=vision, text_config=text, image_token_index=10, spatial_merge_size=MERGE, tie_word_embeddings=True
     )
 
 
-def make_model(vocab_size: int) -> Mistral3ForConditionalGeneration:
+def make_model(vocab_size: int, size: Size = SMALL) -> Mistral3ForConditionalGeneration:
     """A model with fresh weights (seed torch first)."""
-    return Mistral3ForConditionalGeneration(make_config(vocab_size))
+    return Mistral3ForConditionalGeneration(make_config(vocab_size, size))
 
 
-def batched_image_embeds(model: Mistral3ForConditionalGeneration, pixels: Tensor) -> Tensor:
-    """Pictures `(B, 3, H, W)` to image embeddings `(B, H/28 * W/28, hidden)`."""
+def patch_features(model: Mistral3ForConditionalGeneration, pixels: Tensor) -> Tensor:
+    """Pictures `(B, 3, H, W)` to the tower's features, one for each patch, `(B, D, H/p, W/p)`."""
     tower: Any = model.model.vision_tower
-    projector: Any = model.model.multi_modal_projector
     grid = tower.patch_conv(pixels)  # (B, D, h, w)
     h, w = grid.shape[-2:]
     hidden = tower.ln_pre(grid.flatten(2).transpose(1, 2))  # (B, h*w, D)
@@ -54,18 +53,13 @@ def batched_image_embeds(model: Mistral3ForConditionalGeneration, pixels: Tensor
     rotary = tower.patch_positional_embedding(hidden, positions)
     for layer in tower.transformer.layers:
         hidden = layer(hidden, attention_mask=None, position_embeddings=rotary)
-    hidden = projector.norm(hidden).transpose(1, 2).unflatten(2, (h, w))  # (B, D, h, w)
-    merged = torch.nn.functional.unfold(hidden, kernel_size=2, stride=2).transpose(1, 2)  # (B, h*w/4, 4*D)
+    return torch.as_tensor(hidden.transpose(1, 2).unflatten(2, (h, w)))
+
+
+def image_embeds(model: Mistral3ForConditionalGeneration, features: Tensor) -> Tensor:
+    """Patch features `(B, D, h, w)` to image embeddings `(B, h/m * w/m, hidden)`."""
+    projector: Any = model.model.multi_modal_projector
+    normed = projector.norm(features.movedim(1, -1)).movedim(-1, 1)
+    merged = torch.nn.functional.unfold(normed, kernel_size=MERGE, stride=MERGE).transpose(1, 2)  # (B, T, D*m*m)
     merged = projector.linear_1(projector.patch_merger.merging_layer(merged))
     return torch.as_tensor(projector.linear_2(projector.act(merged)))
-
-
-def batched_hidden(model: Mistral3ForConditionalGeneration, ids: Tensor, image_embeds: Tensor | None) -> Tensor:
-    """Token ids `(B, T)`, padded on the right, to the decoder's last hidden states `(B, T, hidden)`."""
-    language: Any = model.model.language_model
-    hidden = language.embed_tokens(ids)
-    if image_embeds is not None:
-        mask = (ids == model.config.image_token_index).unsqueeze(-1)
-        hidden = hidden.masked_scatter(mask, image_embeds.to(hidden.dtype))
-    # Padding is on the right, where a causal mask already keeps it out of every other token's sight.
-    return torch.as_tensor(language(inputs_embeds=hidden, use_cache=False).last_hidden_state)

@@ -1,231 +1,166 @@
-"""Train the default model and save it as a Hugging Face checkpoint: `python -m export.default_model.train`.
+"""Train the default model and save it as a Hugging Face checkpoint: `python -m export.default_model.train DATA OUT`.
 
-Seeded, resumable (a checkpoint every `SAVE_EVERY` steps), in four stages. First the vision tower and projector alone
-learn to mark defective patches through a linear head, which is thrown away in the end: a dense signal that a single
-verdict token does not give. Then everything is trained on answers, each step on pictures and commands. Last, with the
-tower and projector as they are, the decoder sees many more commands, and then many with numbers: copying arguments
-takes it longer than looking.
+Seeded and resumable, in stages that each leave a file in OUT:
+
+- `tower`: the vision tower and the projector, on dense targets (`tower.py`).
+- `commands`: the decoder, which starts as a part of SmolLM2, on calls of many made-up and real tools (`commands.py`).
+- `joint`: everything on answers, the decoder's matrices rounded to INT4 on the way forward (`joint.py`).
+
+The first two know nothing of each other and may run at the same time, each with `--only`.
 """
 
 from __future__ import annotations
 
 import argparse
 import logging
-import math
-import shutil
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
-from rich.progress import track
 from torch import Tensor, nn
 
-from export.default_model import ballscrew, commands
-from export.default_model.batches import IGNORE, Batch, command_batch, inspection_batch
+from export.default_model import ballscrew, joint, loop, pcb, rounding, tower
+from export.default_model.base import SmolLM2
+from export.default_model.dense import resized
 from export.default_model.initialize import initialize
-from export.default_model.network import MAX_IMAGE_SIZE, batched_hidden, batched_image_embeds, make_model
+from export.default_model.losses import pack_loss
+from export.default_model.network import make_model
+from export.default_model.packs import Packer
+from export.default_model.size import LARGE, MAX_IMAGE_SIZE, SMALL
+from export.default_model.teacher import Teacher
 from export.default_model.vocabulary import VOCAB_SIZE, write_tokenizer
+from runtime.chat import Picture
 from runtime.tokenizer import Tokenizer
 
 log = logging.getLogger("lineside.train")
-WARMUP = 50
-SAVE_EVERY = 200
-TOWER_PICTURES = 12
-PICTURES_PER_STEP = 8
-COMMANDS_PER_STEP = 4
-LAST_PICTURES = 4
-LAST_COMMANDS = 12
-NUMBER_PICTURES = 2
-NUMBER_COMMANDS = 24
-INIT_PICTURES = 150
-LEARNING_RATES = (1e-3, 6e-4, 6e-4, 8e-4)
+INIT_PICTURES = 120
+VIDEOS = ("car-detection.mp4", "bolt-multi-size-detection.gif")
+"""Pictures beside the parts; `bottle-detection.mp4` stays unseen, for `lineside learn` to be scored on."""
+VIDEO_EVERY = 6
+PACKS = 2
+TOWER_RATE, COMMANDS_RATE, JOINT_RATE = 1e-3, 5e-4, 4e-4
 
 
-@dataclass
-class Trainee:
-    """What is trained, and on what."""
-
-    model: Any
-    head: nn.Module
-    tokenizer: Tokenizer
-    examples: list[ballscrew.Example]
-    scope_free: list[str]
-    device: torch.device
-
-    def pictures(self, rng: np.random.Generator, count: int) -> Batch:
-        donors = [example for example in self.examples if example.defects]
-        picked = [self.examples[int(i)] for i in rng.integers(len(self.examples), size=count)]
-        return inspection_batch([ballscrew.augment(example, donors, rng) for example in picked], self.tokenizer)
-
-    def tower_losses(self, rng: np.random.Generator) -> dict[str, Tensor]:
-        return {"patch": self._patch_loss(self.pictures(rng, TOWER_PICTURES))[0]}
-
-    def joint_losses(self, rng: np.random.Generator) -> dict[str, Tensor]:
-        pictures = self.pictures(rng, PICTURES_PER_STEP)
-        patch, image_embeds = self._patch_loss(pictures)
-        verdict = _answer_loss(self.model, pictures, image_embeds, self.device)
-        return {"verdict": verdict, "patch": patch, "command": self._command_loss(rng, COMMANDS_PER_STEP)}
-
-    def decoder_losses(self, rng: np.random.Generator) -> dict[str, Tensor]:
-        return self._decoder_losses(rng, LAST_PICTURES, LAST_COMMANDS, numbers=0.0, most_others=3)
-
-    def number_losses(self, rng: np.random.Generator) -> dict[str, Tensor]:
-        return self._decoder_losses(rng, NUMBER_PICTURES, NUMBER_COMMANDS, numbers=0.6, most_others=1)
-
-    def _decoder_losses(
-        self, rng: np.random.Generator, picture_count: int, count: int, numbers: float, most_others: int
-    ) -> dict[str, Tensor]:
-        pictures = self.pictures(rng, picture_count)
-        with torch.no_grad():
-            image_embeds = batched_image_embeds(self.model, _tensor(pictures.pixels, self.device))
-        verdict = _answer_loss(self.model, pictures, image_embeds, self.device)
-        return {"verdict": verdict, "command": self._command_loss(rng, count, numbers, most_others)}
-
-    def _command_loss(self, rng: np.random.Generator, count: int, numbers: float = 0.0, most_others: int = 3) -> Tensor:
-        phrases = commands.TRAIN_PHRASES
-        said = [
-            commands.make_command(rng, phrases, self.scope_free, numbers=numbers, most_others=most_others)
-            for _ in range(count)
-        ]
-        return _answer_loss(self.model, command_batch(said, self.tokenizer), None, self.device)
-
-    def _patch_loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        image_embeds = batched_image_embeds(self.model, _tensor(batch.pixels, self.device))
-        marks = self.head(image_embeds).squeeze(-1).float()
-        weight = torch.tensor(4.0, device=self.device)
-        target = _tensor(batch.defect_map, self.device)
-        return nn.functional.binary_cross_entropy_with_logits(marks, target, pos_weight=weight), image_embeds
+def train_tower(model: Any, data: Path, out: Path, steps: int, seed: int, device: torch.device) -> None:
+    """Train `model`'s tower and projector in place."""
+    screws, boards = training_screws(data), training_boards(data)
+    others = video_frames(data / "video")
+    rng = np.random.default_rng(seed)
+    sample = [s.picture for s in screws[:: max(1, len(screws) // INIT_PICTURES)]]
+    sample += [b.picture for b in boards[:: max(1, len(boards) // INIT_PICTURES)]]
+    pixels = [tower.normalized(torch.from_numpy(resized(p, (576, 240)))[None])[0] for p in sample]
+    initialize(model, [p.numpy() for p in pixels])
+    teacher = Teacher(device)
+    teacher.fit([pixels[int(i)] for i in rng.integers(len(pixels), size=40)])
+    vision = model.config.vision_config.hidden_size
+    heads = tower.make_heads(vision, model.config.text_config.hidden_size)
+    modules = vision_modules(model)
+    modules["heads"] = heads
+    modules.to(device)
+    stage = tower.TowerStage(model, heads, teacher, screws, boards, others, device)
+    loop.run(loop.Stage("tower", steps, TOWER_RATE, stage.losses), modules, out, seed, device)
 
 
-@dataclass(frozen=True)
-class Stage:
-    """`steps` steps under one learning-rate schedule."""
+def train_commands(
+    model: Any, base: SmolLM2, data: Path, out: Path, steps: int, seed: int, device: torch.device
+) -> None:
+    """Train `model`'s decoder in place, from SmolLM2's layers on."""
+    decoder = model.model.language_model
+    layers = (LARGE if device.type == "cuda" else SMALL).decoder_layers
+    weights = base.weights(layers, VOCAB_SIZE)
+    decoder.load_state_dict({name: torch.from_numpy(weight.copy()) for name, weight in weights.items()})
+    packer = Packer(data / "commands", Tokenizer(out / "tekken.json"))
 
-    steps: int
-    learning_rate: float
-    losses: Callable[[np.random.Generator], dict[str, Tensor]]
+    def losses(rng: np.random.Generator) -> dict[str, Tensor]:
+        packs = [packer.draw(rng) for _ in range(PACKS)]
+        return {"command": torch.stack([pack_loss(model, pack, device) for pack in packs]).mean()}
+
+    modules = nn.ModuleDict({"decoder": decoder}).to(device)
+    loop.run(loop.Stage("commands", steps, COMMANDS_RATE, losses), modules, out, seed, device)
 
 
-def train(data: Path, out: Path, steps: Sequence[int], seed: int) -> None:
-    """Train the four stages for `steps` steps each, going on from `out/state.pt` where it exists; save to `out`."""
+def train_joint(model: Any, data: Path, out: Path, steps: int, seed: int, device: torch.device) -> None:
+    """Train `model`'s decoder and projector in place, from what the other stages left in `out`."""
+    decoder, projector = model.model.language_model, model.model.multi_modal_projector
+    vision = torch.load(out / "tower.pt", map_location="cpu", weights_only=True)["modules"]
+    spoken = torch.load(out / "commands.pt", map_location="cpu", weights_only=True)["modules"]
+    vision_modules(model).load_state_dict({k: v for k, v in vision.items() if not k.startswith("heads.")})
+    nn.ModuleDict({"decoder": decoder}).load_state_dict(spoken)
+    model.to(device)
+    rounding.round_matrices(decoder)
+    tokenizer = Tokenizer(out / "tekken.json")
+    heads = joint.make_heads(model.config.text_config.hidden_size).to(device)
+    packer = Packer(data / "commands", tokenizer)
+    stage = joint.JointStage(model, heads, tokenizer, packer, training_screws(data), training_boards(data), device)
+    modules = nn.ModuleDict({"decoder": decoder, "projector": projector, "heads": heads})
+    loop.run(loop.Stage("joint", steps, JOINT_RATE, stage.losses), modules, out, seed, device)
+    rounding.keep_rounded(decoder)
+
+
+def vision_modules(model: Any) -> nn.ModuleDict:
+    """What the tower stage trains."""
+    return nn.ModuleDict({"tower": model.model.vision_tower, "projector": model.model.multi_modal_projector})
+
+
+def training_screws(data: Path) -> list[ballscrew.Example]:
+    """Ball screws of the positions that training may see."""
+    examples = ballscrew.load_examples(data / "ballscrew" / "train")
+    return [example for example in examples if example.position not in ballscrew.HELD_OUT]
+
+
+def training_boards(data: Path) -> list[ballscrew.Example]:
+    """Circuit boards that training may see."""
+    examples = pcb.load_examples(data / "pcb" / "train")
+    return [example for example in examples if example.position not in pcb.HELD_OUT_BOARDS]
+
+
+def video_frames(folder: Path) -> list[Picture]:
+    """Every few frames of `VIDEOS`, RGB."""
+    frames = []
+    for name in VIDEOS:
+        capture = cv2.VideoCapture(str(folder / name))
+        index = 0
+        while (read := capture.read())[0]:
+            if index % VIDEO_EVERY == 0:
+                frames.append(np.asarray(read[1][..., ::-1], np.uint8).copy())
+            index += 1
+        capture.release()
+    return frames
+
+
+def train(data: Path, out: Path, steps: Sequence[int], seed: int, only: str = "") -> None:
+    """Run the stages that are not finished, or `only` one of them."""
     out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(seed)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    write_tokenizer(out / "tekken.json", max_image_size=MAX_IMAGE_SIZE)
-    tokenizer = Tokenizer(out / "tekken.json")
-    model: Any = make_model(VOCAB_SIZE)
-    examples = ballscrew.load_examples(data / "ballscrew" / "train")
-    rng = np.random.default_rng(seed)
-    sample = [examples[int(i)].picture for i in rng.integers(len(examples), size=INIT_PICTURES)]
-    initialize(model, [tokenizer.encode_chat(ballscrew.TASK.messages(picture)).pixels[0] for picture in sample])
-    head = nn.Linear(model.config.text_config.hidden_size, 1)
-    trainee = Trainee(
-        model.to(device), head.to(device), tokenizer, examples, commands.out_of_scope(data / "commands"), device
-    )
-    log.info("%d pictures, %.1f M parameters, %s", len(examples), _millions(model), device)
-    losses = (trainee.tower_losses, trainee.joint_losses, trainee.decoder_losses, trainee.number_losses)
-    stages = [Stage(*stage) for stage in zip(steps, LEARNING_RATES, losses, strict=True)]
-    minutes = _run(trainee, out / "state.pt", stages, seed) / 60
-    model.save_pretrained(out)
-    (out / "minutes.txt").write_text(f"{minutes:.0f}\n")
-
-
-def _run(trainee: Trainee, state: Path, stages: Sequence[Stage], seed: int) -> float:
-    """Returns the seconds that training took, those before an interruption included."""
-    parameters = [*trainee.model.parameters(), *trainee.head.parameters()]
-    optimizer = torch.optim.AdamW(parameters, betas=(0.9, 0.98), weight_decay=0.05)
-    total = sum(stage.steps for stage in stages)
-    first, spent_s = _resume(state, trainee.model, trainee.head, optimizer)
-    mixed = trainee.device.type == "cuda" or torch.cpu._is_avx512_bf16_supported()
-    started, seen = time.monotonic(), dict[str, float]()
-    for step in track(range(first, total), description="training"):
-        rng = np.random.default_rng([seed, step])
-        stage, within = _locate(stages, step)
-        for group in optimizer.param_groups:
-            group["lr"] = stage.learning_rate * _schedule(within, stage.steps)
-        with torch.autocast(trainee.device.type, dtype=torch.bfloat16, enabled=mixed):
-            losses = stage.losses(rng)
-        optimizer.zero_grad(set_to_none=True)
-        torch.stack(list(losses.values())).sum().backward()
-        nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimizer.step()
-        for name, loss in losses.items():
-            value = float(loss.detach())
-            seen[name] = 0.98 * seen.get(name, value) + 0.02 * value
-        if (step + 1) % 50 == 0:
-            rate = (time.monotonic() - started) / (step + 1 - first)
-            log.info("step %d of %d %s %.2f s a step", step + 1, total, {k: round(v, 3) for k, v in seen.items()}, rate)
-        if (step + 1) % SAVE_EVERY == 0:
-            seconds = spent_s + time.monotonic() - started
-            _save(state, trainee.model, trainee.head, optimizer, step + 1, seconds)
-    return spent_s + time.monotonic() - started
-
-
-def _locate(stages: Sequence[Stage], step: int) -> tuple[Stage, int]:
-    """The stage of a step, and how many of its own steps came before."""
-    for stage in stages:
-        if step < stage.steps:
-            return stage, step
-        step -= stage.steps
-    raise ValueError(f"step {step} lies behind the last stage")
-
-
-def _answer_loss(model: Any, batch: Batch, image_embeds: Tensor | None, device: torch.device) -> Tensor:
-    """Weighted cross entropy over the answers' tokens only."""
-    hidden = batched_hidden(model, _tensor(batch.ids, device), image_embeds)
-    labels, weights = _tensor(batch.labels, device), _tensor(batch.weights, device)
-    chosen = labels != IGNORE
-    loss = nn.functional.cross_entropy(model.lm_head(hidden[chosen]), labels[chosen], reduction="none")
-    return (loss * weights[chosen]).sum() / weights[chosen].sum()
-
-
-def _tensor(array: Any, device: torch.device) -> Tensor:
-    return torch.from_numpy(array).to(device)
-
-
-def _schedule(step: int, steps: int) -> float:
-    """Linear warm-up, then a cosine down to a fiftieth."""
-    if step < WARMUP:
-        return (step + 1) / WARMUP
-    return 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * (step - WARMUP) / max(steps - WARMUP, 1)))
-
-
-def _resume(path: Path, model: nn.Module, head: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[int, float]:
-    if not path.exists():
-        return 0, 0.0
-    state = torch.load(path, map_location="cpu", weights_only=True)
-    model.load_state_dict(state["model"])
-    head.load_state_dict(state["head"])
-    optimizer.load_state_dict(state["optimizer"])
-    return int(state["step"]), float(state["seconds"])
-
-
-def _save(
-    path: Path, model: nn.Module, head: nn.Module, optimizer: torch.optim.Optimizer, step: int, seconds: float
-) -> None:
-    partial = path.with_suffix(".partial")
-    modules = {"model": model.state_dict(), "head": head.state_dict(), "optimizer": optimizer.state_dict()}
-    torch.save({**modules, "step": step, "seconds": seconds}, partial)
-    shutil.move(partial, path)
-
-
-def _millions(model: nn.Module) -> float:
-    return float(sum(parameter.numel() for parameter in model.parameters())) / 1e6
+    base = SmolLM2()
+    write_tokenizer(out / "tekken.json", base, max_image_size=MAX_IMAGE_SIZE)
+    model: Any = make_model(VOCAB_SIZE, LARGE if device.type == "cuda" else SMALL)
+    log.info("%s: %.1f million parameters", device, sum(p.numel() for p in model.parameters()) / 1e6)
+    if only in ("", "tower"):
+        train_tower(model, data, out, steps[0], seed, device)
+    if only in ("", "commands"):
+        train_commands(model, base, data, out, steps[1], seed, device)
+    if only in ("", "joint"):
+        train_joint(model, data, out, steps[2], seed, device)
+        model.save_pretrained(out)
+        minutes = sum(loop.seconds_spent(out, name) for name in ("tower", "commands", "joint")) / 60
+        (out / "minutes.txt").write_text(f"{minutes:.0f}\n")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("data", type=Path, help="folder with ballscrew/ and commands/")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path, help="folder with ballscrew/, pcb/, commands/ and video/")
     parser.add_argument("out", type=Path, help="folder of the checkpoint")
-    parser.add_argument("--steps", type=int, nargs=4, default=(600, 1800, 1000, 700), help="of the four stages")
+    parser.add_argument("--steps", type=int, nargs=3, default=(3000, 2500, 1500), help="of the three stages")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", choices=("tower", "commands", "joint"), default="")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    train(arguments.data, arguments.out, arguments.steps, arguments.seed)
+    train(arguments.data, arguments.out, arguments.steps, arguments.seed, arguments.only)
 
 
 if __name__ == "__main__":

@@ -1,40 +1,48 @@
-"""The default model's tokenizer: Tekken's first few thousand merges, in the v13 instruction format.
+"""The default model's tokenizer: the first merges of SmolLM2's vocabulary, in the v13 instruction format.
 
-The vocabulary comes from the file that mistral-common ships (`tekken_240911.json`, Apache-2.0). Tekken ranks its
-merges by frequency, so the head of the list is a smaller tokenizer of the same family.
+Byte-level BPE ranks its merges by frequency, so the head of the list is a smaller tokenizer of the same family, and
+its rows of the embedding table stay good.
 """
 
 from __future__ import annotations
 
+import base64
 import json
 from pathlib import Path
 from typing import Any
 
-import mistral_common
 from mistral_common.tokens.tokenizers.tekken import Tekkenizer
 
-VOCAB_SIZE = 4096
+from export.default_model.base import SmolLM2
+from export.default_model.size import MERGE, PATCH_SIZE
+
+VOCAB_SIZE = 12288
 NUM_SPECIAL_TOKENS = 64
-PATCH_SIZE = 14
 PUBLISHED_IDS = {32: "[ARGS]", 33: "[CALL_ID]"}
 """Special tokens beyond the first twenty, at the ids of Mistral's own v13 tokenizers."""
+PATTERN = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+|\s+(?=\p{N})|\s+(?!\S)|\s+"
+"""GPT-2's pattern with single digits, as SmolLM2 splits."""
 
 
-def write_tokenizer(path: Path, *, max_image_size: int, version: str = "v13", vocab_size: int = VOCAB_SIZE) -> None:
-    """Write a truncated `tekken.json` to `path`."""
-    source = Path(mistral_common.__file__).parent / "data" / "tekken_240911.json"
-    tekken: dict[str, Any] = json.loads(source.read_text(encoding="utf-8"))
-    kept = vocab_size - NUM_SPECIAL_TOKENS
-    tekken["vocab"] = tekken["vocab"][:kept]
-    tekken["special_tokens"] = special_tokens(NUM_SPECIAL_TOKENS)
-    tekken["config"] |= {
-        "num_vocab_tokens": kept,
-        "default_vocab_size": vocab_size,
-        "default_num_special_tokens": NUM_SPECIAL_TOKENS,
-        "version": version,
+def write_tokenizer(path: Path, base: SmolLM2, *, max_image_size: int, vocab_size: int = VOCAB_SIZE) -> None:
+    """Write a `tekken.json` to `path`."""
+    pieces = base.pieces[: vocab_size - NUM_SPECIAL_TOKENS]
+    tekken: dict[str, Any] = {
+        "config": {
+            "pattern": PATTERN,
+            "num_vocab_tokens": len(pieces),
+            "default_vocab_size": vocab_size,
+            "default_num_special_tokens": NUM_SPECIAL_TOKENS,
+            "version": "v13",
+        },
+        "vocab": [
+            {"rank": rank, "token_bytes": base64.b64encode(piece).decode(), "token_str": None}
+            for rank, piece in enumerate(pieces)
+        ],
+        "special_tokens": special_tokens(NUM_SPECIAL_TOKENS),
+        "image": {"image_patch_size": PATCH_SIZE, "max_image_size": max_image_size, "spatial_merge_size": MERGE},
     }
-    tekken["image"] = {"image_patch_size": PATCH_SIZE, "max_image_size": max_image_size, "spatial_merge_size": 2}
-    path.write_text(json.dumps(tekken), encoding="utf-8")
+    path.write_text(json.dumps(tekken, separators=(",", ":")), encoding="utf-8")
 
 
 def special_tokens(count: int) -> list[dict[str, Any]]:

@@ -58,6 +58,10 @@ class OrtOps:
         patches = self.graph.input("patches", "float32", (1, "N", 3 * config.patch_size**2))
         return patches, self.graph.input("positions", "int64", (1, "N"))
 
+    def feature_output(self, x: str, size: int) -> None:
+        self.graph.node("Identity", [x], names=["patch_features"])
+        self.graph.output("patch_features", "float32", (1, "N", size))
+
     def image_output(self, x: str, hidden_size: int) -> None:
         self.graph.node("Identity", [x], names=["image_embeds"])
         self.graph.output("image_embeds", "float32", ("I", hidden_size))

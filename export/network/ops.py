@@ -71,5 +71,8 @@ class Ops(Protocol):
     def join_patches(self, x: str, count: int, width: int) -> str:
         """`(1, N, D)` -> `(N / count, count * D)`: `count` consecutive patches side by side."""
 
+    def feature_output(self, x: str, size: int) -> None:
+        """Declare the tower's own features `(1, N, size)`, one for each patch."""
+
     def image_output(self, x: str, hidden_size: int) -> None:
         """Declare the image embeddings `(N / merge^2, hidden)`."""

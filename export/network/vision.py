@@ -19,7 +19,7 @@ NORM_EPS = 1e-5
 
 
 def emit_vision(ops: Ops, config: VisionConfig, text_hidden_size: int) -> None:
-    """Pixel patches `(1, N, 3*p*p)` to image embeddings `(N / merge^2, hidden)`."""
+    """Pixel patches `(1, N, 3*p*p)` to the tower's features, and to image embeddings `(N / merge^2, hidden)`."""
     size = config.hidden_size
     patches, positions = ops.vision_inputs(config)
     patch_size = 3 * config.patch_size**2
@@ -41,6 +41,7 @@ def emit_vision(ops: Ops, config: VisionConfig, text_hidden_size: int) -> None:
         normed, hidden = ops.add_rms_norm(update, hidden, f"{at}.ffn_norm.weight", size, NORM_EPS)
         update = emit_mlp(ops, normed, f"{at}.feed_forward", size, config.intermediate_size, config.activation)
     hidden = ops.add(update, hidden)
+    ops.feature_output(hidden, size)
     ops.image_output(_emit_projector(ops, hidden, config, text_hidden_size), text_hidden_size)
 
 

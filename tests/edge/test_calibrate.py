@@ -21,7 +21,7 @@ from edge.errors import ConfigError
 from edge.inspectors import open_inspectors
 from runtime.calibration import Costs
 from runtime.engine import Engine
-from runtime.inspector import fail_probability
+from runtime.inspector import Inspector, fail_probability
 from runtime.picture import decode_picture
 from tests.support.broker import Mosquitto
 from tests.support.client import Client
@@ -72,6 +72,7 @@ def test_pictures_in_probabilities_and_a_plot_out(
     inspectors, degraded = open_inspectors(load_config(station_file, {}), default_engine)
     assert degraded == []
     inspector = inspectors["cam0"]
+    assert isinstance(inspector, Inspector)
     picture = decode_picture(pictures[0].read_bytes())
     raw = fail_probability(inspector.probabilities(picture))
     inspection = inspector.inspect(picture)

@@ -11,15 +11,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from export.default_model import ballscrew, commands
-from export.default_model.batches import IGNORE, command_batch, inspection_batch
-from export.default_model.evaluate import auroc, iou, score_inspection
+from export.default_model import ballscrew, commands, offers, pcb
+from export.default_model.batches import IGNORE, inspection_batch
+from export.default_model.dense import CELLS, dense_targets
+from export.default_model.evaluate import SCREW_IOU, inspect_all, score_inspections
+from export.default_model.offers import LANGUAGES, held_out_names, line_offer, machine_offer, spoken_offer
+from export.default_model.packs import CHATTER, Line, Packer
 from export.default_model.publish import card
-from export.default_model.vocabulary import write_tokenizer
+from export.default_model.scores import Matches, auroc, iou, match
 from export.evaluation.cases import held_out_texts, load_cases
 from export.evaluation.run import report
 from export.evaluation.scoring import Outcome
 from runtime.bundle import DEFAULT_BUNDLE
+from runtime.chat import ToolCall
 from runtime.engine import Engine
 from runtime.inspection import Defect
 from runtime.picture import decode_picture
@@ -45,10 +49,88 @@ def examples() -> list[ballscrew.Example]:
 
 
 @pytest.fixture(scope="module")
-def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
-    path = tmp_path_factory.mktemp("tokenizer") / "tekken.json"
-    write_tokenizer(path, max_image_size=448)
-    return Tokenizer(path)
+def tokenizer(default_engine: Engine) -> Tokenizer:
+    return default_engine.tokenizer
+
+
+@pytest.fixture(scope="module")
+def spoken(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Public data sets in miniature: a dozen utterances for every intent, and one that the evaluation keeps."""
+    folder = tmp_path_factory.mktemp("commands")
+    hwu64, snips = [], []
+    for intent, spec in offers.SPOKEN.items():
+        for number in range(12):
+            slots = list(spec["slots"])[: number % (len(spec["slots"]) + 1)]
+            words = [f"{'7' if slot in offers.WHOLE_NUMBERS else f'{slot} {number}'}" for slot in slots]
+            if intent[0].isupper():
+                pairs = [{"slot": slot, "value": word} for slot, word in zip(slots, words, strict=True)]
+                snips.append({"intent": intent, "text": f"Do {intent} {' '.join(words)}", "slots": pairs})
+            else:
+                marked = " ".join(f"[{slot} : {word}]" for slot, word in zip(slots, words, strict=True))
+                text = f"do {intent} {' '.join(words)}"
+                hwu64.append({"intent": intent, "text": text, "annotated": f"do {intent} {marked}"})
+    kept = min(held_out_texts("hwu64"))
+    hwu64.append({"intent": "alarm_query", "text": kept, "annotated": kept})
+    hwu64 += [{"intent": intent, "text": "well done", "annotated": "well done"} for intent in CHATTER]
+    for name, rows in (("hwu64", hwu64), ("snips", snips), ("clinc_oos", [{"text": "how tall is a giraffe"}])):
+        (folder / f"{name}_train.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    return folder
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.integers(0, 10**6))
+def test_offered_tools_are_new_and_their_commands_satisfy_them(spoken: Path, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    offer = (spoken_offer(spoken, rng), machine_offer(rng), line_offer(rng))[seed % 3]
+    assert offer.tool.name not in held_out_names()
+    jsonschema.Draft202012Validator.check_schema(offer.tool.parameters)
+    for language in LANGUAGES:
+        said = offer.say(rng, language)
+        if said is None:
+            continue
+        text, arguments = said
+        assert text.strip()
+        assert "{" not in text
+        jsonschema.validate(arguments, offer.tool.parameters)
+        assert list(arguments) == [name for name in offer.tool.parameters["properties"] if name in arguments]
+
+
+def test_what_the_evaluation_keeps_is_never_drawn(spoken: Path) -> None:
+    texts = {row.text for rows in offers.utterances(spoken).values() for row in rows}
+    assert len(texts) > 700
+    assert not texts & (held_out_texts("hwu64") | held_out_texts("snips"))
+    with pytest.raises(ValueError, match="is a tool of the evaluation"):
+        offers.make_tool(min(held_out_names()), "", {}, [])
+
+
+def test_a_command_in_a_pack_stands_as_it_would_alone(tokenizer: Tokenizer, spoken: Path) -> None:
+    """Same ids at the same positions as a prompt of its own, and it sees nothing of its neighbours."""
+    packer = Packer(spoken, tokenizer)
+    tools = [commands.TOOLS["set_light"], commands.TOOLS["stop_line"]]
+    call = ToolCall(commands.CALL_ID, "set_light", {"percent": 40})
+    lines = [Line("stop", ()), Line("dim the light to 40%", (call,))]
+    pack = packer.pack(commands.SYSTEM_TEXT, tools, lines)
+    for number, line in enumerate(lines):
+        own = (pack.owner == number) | (pack.owner == -1)
+        prompt = tokenizer.encode_chat(commands.command_messages(line.text), tools).ids
+        ids = pack.ids[own]
+        np.testing.assert_array_equal(ids[: len(prompt)], prompt)
+        np.testing.assert_array_equal(pack.positions[own], np.arange(own.sum()))
+        labels = pack.labels[own]
+        at = np.flatnonzero(labels != IGNORE)
+        np.testing.assert_array_equal(ids[at + 1], labels[at])
+        assert at[0] == len(prompt) - 1
+        _, calls = parse_tool_calls(tokenizer, labels[at].tolist())
+        assert [(c.name, c.arguments) for c in calls] == [(c.name, c.arguments) for c in line.calls]
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 10**6))
+def test_packs_are_whole(tokenizer: Tokenizer, spoken: Path, seed: int) -> None:
+    pack = Packer(spoken, tokenizer).draw(np.random.default_rng(seed))
+    assert len({len(column) for column in (pack.ids, pack.labels, pack.positions, pack.weights, pack.owner)}) == 1
+    assert set(pack.owner) == set(range(-1, pack.owner.max() + 1))
+    assert ((pack.weights > 0) == (pack.labels != IGNORE)).all()
 
 
 @settings(max_examples=200)
@@ -76,26 +158,56 @@ def test_no_phrase_is_in_both_sets() -> None:
 
 
 def test_labels_stand_one_before_their_tokens(tokenizer: Tokenizer, examples: list[ballscrew.Example]) -> None:
-    rng = np.random.default_rng(0)
-    said = [commands.make_command(rng, commands.TRAIN_PHRASES, ["who are you"]) for _ in range(6)]
-    batch = command_batch(said, tokenizer)
-    for row, command in enumerate(said):
+    same_size = [example for example in examples if example.picture.shape == examples[0].picture.shape]
+    regions = [ballscrew.region(example, np.random.default_rng(at)) for at, example in enumerate(same_size)]
+    batch = inspection_batch(same_size, ballscrew.TASK, tokenizer, regions)
+    assert len(batch.pixels) == 1
+    for row, example in enumerate(same_size):
         at = np.flatnonzero(batch.labels[row] != IGNORE)
         np.testing.assert_array_equal(batch.ids[row, at + 1], batch.labels[row, at])
-        _, calls = parse_tool_calls(tokenizer, batch.labels[row, at].tolist())
-        assert [(c.name, c.arguments) for c in calls] == (
-            [(command.call.name, command.call.arguments)] if command.call else []
-        )
-    same_size = [example for example in examples if example.picture.shape == examples[0].picture.shape]
-    pictures = inspection_batch(same_size, tokenizer)
-    assert pictures.pixels is not None
-    assert pictures.defect_map is not None
-    for row, example in enumerate(same_size):
-        answer = tokenizer.decode(pictures.labels[row][pictures.labels[row] != IGNORE])
-        assert json.loads(answer)["verdict"] == example.verdict
-        assert bool(pictures.defect_map[row].any()) == bool(example.defects)
-        weighted = pictures.ids[row, np.flatnonzero(pictures.weights[row] > 1) + 1]
-        assert example.verdict.startswith(tokenizer.decode(weighted))
+        answer = tokenizer.decode(batch.labels[row, at])
+        assert json.loads(answer.removesuffix("</s>"))["verdict"] == example.verdict
+        heaviest = batch.ids[row, int(batch.weights[row].argmax()) + 1]
+        assert example.verdict.startswith(tokenizer.decode([heaviest]))
+
+
+def board(rng: np.random.Generator) -> ballscrew.Example:
+    """A made-up pair of scans with three defects."""
+    reference = np.broadcast_to((rng.random((640, 640, 1)) < 0.5).astype(np.uint8) * 255, (640, 640, 3))
+    boxes = ((20, 30, 60, 55), (300, 310, 330, 345), (600, 20, 636, 50))
+    defects = tuple(Defect(pcb.TYPES[at], box) for at, box in enumerate(boxes))
+    picture = reference.copy()
+    for at, (x0, y0, x1, y1) in enumerate(boxes):
+        picture[y0:y1, x0:x1] = 40 + at
+    return ballscrew.Example("b", "b", picture, defects, reference)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 10**6))
+def test_boards_are_turned_and_cut_with_their_labels(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    varied = pcb.augment(board(rng), rng)
+    cut = pcb.crop(varied, int(rng.integers(180, 330)), rng)
+    assert cut.reference is not None
+    assert cut.picture.shape == cut.reference.shape
+    for example in (varied, cut):
+        for defect in example.defects:
+            x0, y0, x1, y1 = (round(value) for value in defect.box)
+            inside = example.picture[y0:y1, x0:x1]
+            assert inside.size
+            assert (inside == 40 + pcb.TYPES.index(defect.type)).all()
+
+
+def test_each_token_knows_its_defects() -> None:
+    picture = np.zeros((192, 192, 3), np.uint8)
+    example = ballscrew.Example("x", "p", picture, (Defect("short", (52.0, 4.0, 76.0, 28.0)),))
+    maps, boxes = dense_targets(example, (192, 192), pcb.TYPES)
+    assert maps.shape == (16, CELLS * 6)
+    short = maps.reshape(16, CELLS, 6)[..., pcb.TYPES.index("short")]
+    assert set(np.flatnonzero(short.any(1))) == {1}, "the second token of the first row"
+    np.testing.assert_array_equal(short[1].reshape(3, 3), [[1, 1, 0], [1, 1, 0], [0, 0, 0]])
+    np.testing.assert_allclose(boxes[1] * 48 + 24, [4, 4, 28, 28])
+    assert np.isnan(np.delete(boxes, 1, 0)).all()
 
 
 @settings(max_examples=40, deadline=None)
@@ -120,10 +232,23 @@ def test_figures() -> None:
     assert iou(a, Defect("x", (20, 20, 30, 30))) == 0.0
 
 
+def test_boxes_are_matched_one_to_one() -> None:
+    labels = [Defect("a", (0, 0, 10, 10)), Defect("a", (20, 0, 30, 10)), Defect("b", (40, 0, 50, 10))]
+    found = [Defect("a", (1, 0, 11, 10)), Defect("a", (0, 0, 10, 10)), Defect("a", (40, 0, 50, 10))]
+    assert match(labels, found, 0.3) == Matches(found=1, missed=2, spurious=2)
+    assert match(labels, found, 0.3, typed=False) == Matches(found=2, missed=1, spurious=1)
+    assert match([], [], 0.3).f1 == 0.0
+    total = Matches(3, 1, 1) + Matches(1, 0, 0)
+    assert [total.recall, total.f1] == pytest.approx([4 / 5, 8 / 10])
+
+
 def test_the_default_model_beats_always_pass_on_the_demo(examples: list[ballscrew.Example]) -> None:
     """Its figures are in the card, measured on more; this notices a model that was swapped or damaged."""
-    score = score_inspection(Engine.open(DEFAULT_BUNDLE), examples)
+    found = inspect_all(Engine.open(DEFAULT_BUNDLE), examples, ballscrew.TASK)
+    score = score_inspections(examples, found, SCREW_IOU)
+    assert score.balanced_accuracy is not None
     assert score.balanced_accuracy >= 0.75
+    assert score.auroc is not None
     assert score.auroc >= 0.85
 
 

@@ -19,7 +19,6 @@ import export.bundle_writer as bundle_writer
 from export.bundle_writer import PRECISIONS, export_bundle
 from export.checkpoint.tensors import Checkpoint
 from export.command import export_command
-from export.default_model.vocabulary import write_tokenizer
 from export.errors import DiskTooSmall, MissingPart, TargetExists, Unsupported
 from export.graph.weights import Weight, fill
 from runtime.bundle import open_bundle, verify_hashes
@@ -30,6 +29,7 @@ from runtime.selftest import relative_error, self_test
 from tests.golden.prompts import PROMPTS, prompts
 from tests.support.checkpoints import CASES, copy_checkpoint
 from tests.support.dequantized import write_dequantized
+from tests.support.tokenizers import write_small_tokenizer
 
 EXACT = dataclasses.replace(PRECISIONS["int4"], accuracy_level=0)
 
@@ -153,12 +153,12 @@ def test_what_the_graphs_do_not_express_is_refused(
 
 def test_the_tokenizer_must_fit_the_vocabulary(checkpoint: Path, tmp_path: Path) -> None:
     """A padded vocabulary is fine, and its padding is never generated; a larger tokenizer is another model's."""
-    write_tokenizer(checkpoint / "tekken.json", max_image_size=224, vocab_size=600)
+    write_small_tokenizer(checkpoint / "tekken.json", vocab_size=600)
     engine = Engine.open(export_bundle(checkpoint, tmp_path / "bundle"), threads=1)
     with engine.sequence(prompts(engine.tokenizer)["text"], reserve=40) as sequence:
         generation = engine.generate(sequence, max_tokens=40, sampling=Sampling(50.0))
     assert max(generation.ids) < 600
-    write_tokenizer(checkpoint / "tekken.json", max_image_size=224, vocab_size=700)
+    write_small_tokenizer(checkpoint / "tekken.json", vocab_size=700)
     with pytest.raises(Unsupported, match="belongs to another checkpoint"):
         export_bundle(checkpoint, tmp_path / "other")
 

@@ -1,14 +1,30 @@
-"""Small Tekken tokenizers in each instruction format, from mistral-common's own vocabulary."""
+"""Small Tekken tokenizers in each instruction format, from the head of mistral-common's own vocabulary."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
-from export.default_model.vocabulary import write_tokenizer
+import mistral_common
+
+from export.default_model.vocabulary import NUM_SPECIAL_TOKENS, special_tokens
 
 VOCAB_SIZE = 640
 
 
-def write_small_tokenizer(path: Path, version: str = "v13") -> None:
-    """A `tekken.json` of `VOCAB_SIZE` tokens for pictures up to 224 pixels."""
-    write_tokenizer(path, max_image_size=224, version=version, vocab_size=VOCAB_SIZE)
+def write_small_tokenizer(path: Path, version: str = "v13", vocab_size: int = VOCAB_SIZE) -> None:
+    """A `tekken.json` of `vocab_size` tokens for pictures up to 224 pixels."""
+    source = Path(mistral_common.__file__).parent / "data" / "tekken_240911.json"
+    tekken: dict[str, Any] = json.loads(source.read_text(encoding="utf-8"))
+    kept = vocab_size - NUM_SPECIAL_TOKENS
+    tekken["vocab"] = tekken["vocab"][:kept]
+    tekken["special_tokens"] = special_tokens(NUM_SPECIAL_TOKENS)
+    tekken["config"] |= {
+        "num_vocab_tokens": kept,
+        "default_vocab_size": vocab_size,
+        "default_num_special_tokens": NUM_SPECIAL_TOKENS,
+        "version": version,
+    }
+    tekken["image"] = {"image_patch_size": 14, "max_image_size": 224, "spatial_merge_size": 2}
+    path.write_text(json.dumps(tekken), encoding="utf-8")

@@ -1,0 +1,103 @@
+"""Last stage: the decoder and the projector on whole answers, the tower as it is.
+
+Beside the answers the decoder's hidden states at image tokens learn to mark defects, below its last layers: for
+circuit boards that means to compare each place with the same place of the reference, which the answer alone would
+take far longer to teach. Commands go on in between, so that they are not forgotten.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from export.default_model import ballscrew, pcb, tower
+from export.default_model.ballscrew import Example
+from export.default_model.batches import inspection_batch
+from export.default_model.dense import CELLS, dense_targets
+from export.default_model.losses import answer_loss, pack_loss
+from export.default_model.network import image_embeds, patch_features
+from export.default_model.packs import Packer
+from export.default_model.size import TOKEN_SIZE
+from runtime.inspection import InspectionTask, Region
+from runtime.tokenizer import Tokenizer
+
+SCREWS = 6
+CROPS, CROP_SIDES = 5, (213, 266, 320)
+"""Sides in pixels of the scan: 4, 5 and 6 image tokens."""
+BOARDS, BOARDS_EVERY = 2, 3
+"""Whole boards instead of crops in every third step."""
+MARKS_WEIGHT = 0.5
+
+
+def make_heads(hidden: int) -> nn.ModuleDict:
+    """The heads of this stage."""
+    types = CELLS * len(pcb.TYPES)
+    return nn.ModuleDict({"mark": nn.Linear(hidden, CELLS + 4), "compare": nn.Linear(hidden, types + 4)})
+
+
+class JointStage:
+    """Draws batches and computes the losses."""
+
+    def __init__(
+        self,
+        model: Any,
+        heads: nn.ModuleDict,
+        tokenizer: Tokenizer,
+        packer: Packer,
+        screws: Sequence[Example],
+        boards: Sequence[Example],
+        device: torch.device,
+    ) -> None:
+        self._model, self._heads, self._tokenizer, self._packer, self._device = model, heads, tokenizer, packer, device
+        self._boards = list(boards)
+        self._donors = [example for example in screws if example.defects]
+        by_size: dict[tuple[int, ...], list[Example]] = {}
+        for example in screws:
+            by_size.setdefault(example.picture.shape, []).append(example)
+        self._screws = list(by_size.values())
+
+    def losses(self, rng: np.random.Generator) -> dict[str, Tensor]:
+        """One step's losses: answers and marks for screws and boards, and commands."""
+        shares = np.asarray([len(group) for group in self._screws], float)
+        group = self._screws[int(rng.choice(len(shares), p=shares / shares.sum()))]
+        picked = [group[int(i)] for i in rng.integers(len(group), size=SCREWS)]
+        screws = [ballscrew.augment(example, self._donors, rng) for example in picked]
+        screw, screw_marks = self._picture_losses(
+            screws, ballscrew.TASK, "mark", [ballscrew.region(s, rng) for s in screws]
+        )
+        board, board_marks = self._picture_losses(self._draw_boards(rng), pcb.TASK, "compare")
+        pack = pack_loss(self._model, self._packer.draw(rng), self._device)
+        return {
+            "screw": screw,
+            "board": board,
+            "screw_marks": screw_marks * MARKS_WEIGHT,
+            "board_marks": board_marks * MARKS_WEIGHT,
+            "command": pack,
+        }
+
+    def _draw_boards(self, rng: np.random.Generator) -> list[Example]:
+        whole = rng.integers(BOARDS_EVERY) == 0
+        picked = [self._boards[int(i)] for i in rng.integers(len(self._boards), size=BOARDS if whole else CROPS)]
+        boards = [pcb.augment(example, rng) for example in picked]
+        side = int(rng.choice(CROP_SIDES))
+        return boards if whole else [pcb.crop(example, side, rng) for example in boards]
+
+    def _picture_losses(
+        self, examples: Sequence[Example], task: InspectionTask, head: str, regions: Sequence[Region | None] = ()
+    ) -> tuple[Tensor, Tensor]:
+        batch = inspection_batch(examples, task, self._tokenizer, regions)
+        with torch.no_grad():
+            features = [patch_features(self._model, torch.from_numpy(p).to(self._device)) for p in batch.pixels]
+        embeds = torch.cat([image_embeds(self._model, f) for f in features], 1)
+        answer, middle = answer_loss(self._model, batch, embeds, self._device)
+        height, width = batch.pixels[-1].shape[2:]
+        tokens = (height // TOKEN_SIZE) * (width // TOKEN_SIZE)
+        marks = self._heads[head](middle[:, -tokens:]).float()
+        pairs = [dense_targets(example, (width, height), task.defect_types) for example in examples]
+        maps, boxes = (torch.from_numpy(np.stack(side)).to(self._device) for side in zip(*pairs, strict=True))
+        weight = 2.0 if head == "mark" else 4.0
+        return answer, tower.marked(marks[..., :-4], maps) * weight + tower.boxed(marks[..., -4:], boxes)

@@ -1,0 +1,182 @@
+"""Commands packed for training: one list of tools, and many commands that are put to it side by side.
+
+A tool list is ten times as long as a command. A pack computes it once: behind the list stand the commands with their
+answers, each of which sees the list and itself, at the positions that it would have if it stood there alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from export.default_model import commands
+from export.default_model.batches import IGNORE
+from export.default_model.offers import (
+    LANGUAGE_ODDS,
+    LANGUAGES,
+    Offer,
+    line_offer,
+    machine_offer,
+    spoken_offer,
+    utterances,
+)
+from runtime.chat import Message, Tool, ToolCall
+from runtime.tokenizer import Tokenizer
+
+SYSTEMS = (
+    commands.SYSTEM_TEXT,
+    "You control a machine. Call a function, or say that none fits.",
+    "You control a home and answer on a few services. Call a function, or say that none fits.",
+    "You help the driver of a vehicle. Call a function, or say that none fits.",
+    "You are an assistant. Use the tools where one fits.",
+    "Call the right function for the command. Where none fits, say so.",
+    "",
+)
+COMMANDS_PER_PACK = 12
+OUT_OF_SCOPE = 0.22
+TWO_CALLS = 0.03
+MOST_TOKENS = 1500
+FIRST_WEIGHT, DIGIT_WEIGHT = 3.0, 2.0
+CHATTER = ("general_quirky", "general_praise", "general_explain", "general_repeat", "general_affirm", "general_negate")
+
+
+@dataclass(frozen=True)
+class Line:
+    """A command with its answer: calls, or none where no tool fits."""
+
+    text: str
+    calls: tuple[ToolCall, ...]
+
+
+@dataclass(frozen=True)
+class Pack:
+    """ids, labels, positions `(T,)` int64; weights `(T,)` float32; owner `(T,)` int64: -1 in the tool list, else the
+    number of the command."""
+
+    ids: npt.NDArray[np.int64]
+    labels: npt.NDArray[np.int64]
+    positions: npt.NDArray[np.int64]
+    weights: npt.NDArray[np.float32]
+    owner: npt.NDArray[np.int64]
+
+
+class Packer:
+    """Draws packs. `folder` holds the public data sets."""
+
+    def __init__(self, folder: Path, tokenizer: Tokenizer) -> None:
+        self._folder, self._tokenizer = folder, tokenizer
+        self._free = commands.out_of_scope(folder)
+        self._inst, self._end_inst = (tokenizer.special_id(name) for name in ("[INST]", "[/INST]"))
+        self._digits = np.asarray([tokenizer.encode_text(str(digit))[-1] for digit in range(10)])
+
+    def draw(self, rng: np.random.Generator, count: int = COMMANDS_PER_PACK) -> Pack:
+        """Tools, and `count` commands to them."""
+        offers = self._offers(rng)
+        lines = [self._line(offers, rng) for _ in range(count)]
+        system = str(rng.choice(SYSTEMS))
+        return self.pack(system, [offer.tool for offer in offers], lines)
+
+    def pack(self, system: str, tools: Sequence[Tool], lines: Sequence[Line]) -> Pack:
+        """Lay commands out behind their tools; those for which there is no room are left out."""
+        messages = [Message("system", (system,))] if system else []
+        prompt = self._tokenizer.encode_chat([*messages, Message("user", (lines[0].text,))], tools).ids
+        start = int(np.flatnonzero(prompt == self._inst)[-1])
+        parts = [_Part.of_list(prompt[:start])]
+        for number, line in enumerate(lines):
+            part = self._branch(line, number, start)
+            if sum(len(p.ids) for p in parts) + len(part.ids) > MOST_TOKENS and number > 0:
+                break
+            parts.append(part)
+        return Pack(*(np.concatenate(columns) for columns in zip(*(p.columns() for p in parts), strict=True)))
+
+    def _branch(self, line: Line, number: int, start: int) -> _Part:
+        tokenizer = self._tokenizer
+        question = [self._inst, *tokenizer.encode_text(line.text), self._end_inst]
+        body = tokenizer.encode_answer("" if line.calls else commands.NO_TOOL_TEXT, line.calls)
+        answer = np.asarray([*body, tokenizer.eos_id], np.int64)
+        ids = np.concatenate([np.asarray(question, np.int64), answer])
+        labels, weights = np.full(len(ids), IGNORE, np.int64), np.zeros(len(ids), np.float32)
+        labels[len(question) - 1 : -1] = answer
+        weights[len(question) - 1 : -1] = np.where(np.isin(answer, self._digits), DIGIT_WEIGHT, 1.0)
+        weights[len(question) - 1] = FIRST_WEIGHT
+        return _Part(ids, labels, np.arange(start, start + len(ids)), weights, np.full(len(ids), number))
+
+    def _offers(self, rng: np.random.Generator) -> list[Offer]:
+        draw = rng.random()
+        count = 1 + int(rng.integers(2, 9))
+        offers: list[Offer] = []
+        for _ in range(count * 3):
+            if draw < 0.42:
+                offer = spoken_offer(self._folder, rng)
+            elif draw < 0.82:
+                offer = machine_offer(rng)
+            elif draw < 0.9:
+                offer = line_offer(rng)
+            else:
+                offer = spoken_offer(self._folder, rng) if rng.random() < 0.5 else machine_offer(rng)
+            names = [other.tool.name for other in offers]
+            if offer.tool.name not in names and not any(offer.clashes(other) for other in offers):
+                offers.append(offer)
+            if len(offers) == count:
+                break
+        return offers
+
+    def _line(self, offers: Sequence[Offer], rng: np.random.Generator) -> Line:
+        if rng.random() < OUT_OF_SCOPE:
+            return Line(self._nothing_fits(offers, rng), ())
+        asked = [self._ask(offers, rng)]
+        if rng.random() < TWO_CALLS:
+            asked.append(self._ask(offers, rng))
+        text = " and ".join(text for text, _ in asked)
+        return Line(text, tuple(call for _, call in asked))
+
+    def _ask(self, offers: Sequence[Offer], rng: np.random.Generator) -> tuple[str, ToolCall]:
+        while True:
+            offer = offers[int(rng.integers(len(offers)))]
+            language = str(rng.choice(LANGUAGES, p=LANGUAGE_ODDS))
+            said = offer.say(rng, language) or offer.say(rng, "en")
+            if said is not None:
+                return said[0], ToolCall(commands.CALL_ID, offer.tool.name, said[1])
+
+    def _nothing_fits(self, offers: Sequence[Offer], rng: np.random.Generator) -> str:
+        """A command for a tool that is not on offer, or something that no tool is for."""
+        draw = rng.random()
+        if draw < 0.25:
+            return str(self._free[int(rng.integers(len(self._free)))])
+        if draw < 0.33:
+            rows = utterances(self._folder)[str(rng.choice(CHATTER))]
+            return rows[int(rng.integers(len(rows)))].text
+        while True:
+            other = spoken_offer(self._folder, rng) if rng.random() < 0.6 else machine_offer(rng)
+            if any(other.clashes(offer) or _same_thing(other, offer) for offer in offers):
+                continue
+            said = other.say(rng, str(rng.choice(LANGUAGES, p=LANGUAGE_ODDS))) or other.say(rng, "en")
+            if said is not None:
+                return said[0]
+
+
+def _same_thing(a: Offer, b: Offer) -> bool:
+    """Half the time another function of a thing on offer would be close enough to be called; those are left out."""
+    return bool({t.partition("/")[0] for t in a.topics} & {t.partition("/")[0] for t in b.topics})
+
+
+@dataclass(frozen=True)
+class _Part:
+    ids: npt.NDArray[np.int64]
+    labels: npt.NDArray[np.int64]
+    positions: npt.NDArray[np.int64]
+    weights: npt.NDArray[np.float32]
+    owner: npt.NDArray[np.int64]
+
+    @classmethod
+    def of_list(cls, ids: npt.NDArray[np.int64]) -> _Part:
+        size = len(ids)
+        return cls(ids, np.full(size, IGNORE), np.arange(size), np.zeros(size, np.float32), np.full(size, -1))
+
+    def columns(self) -> tuple[npt.NDArray[Any], ...]:
+        return self.ids, self.labels, self.positions, self.weights, self.owner

@@ -1,0 +1,94 @@
+"""Circuit boards (DeepPCB, MIT): a scan and its defect-free reference, with six types of defects."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from export.default_model.ballscrew import Example
+from runtime.chat import Picture
+from runtime.inspection import Defect, InspectionTask
+
+TYPES = ("open", "short", "mousebite", "spur", "spurious_copper", "pinhole")
+TASK = InspectionTask(defect_types=TYPES)
+HELD_OUT_BOARDS = ("50600", "44000")
+"""Boards of the data that training never sees: scans of one board overlap."""
+
+
+def load_examples(folder: Path) -> list[Example]:
+    """Read `labels.jsonl` and its pairs of pictures; `position` is the board. Raises FileNotFoundError."""
+    examples = []
+    for line in (folder / "labels.jsonl").read_text(encoding="utf-8").splitlines():
+        label = json.loads(line)
+        x0, y0, x1, y1 = range(4)
+        defects = tuple(
+            Defect(item["type"], (item["box"][x0], item["box"][y0], item["box"][x1], item["box"][y1]))
+            for item in label["defects"]
+        )
+        name = Path(label["image"]).name
+        picture, reference = (read_bits(folder / label[key]) for key in ("image", "reference"))
+        examples.append(Example(name, name[:5], picture, in_reading_order(defects), reference))
+    return examples
+
+
+def read_bits(path: Path) -> Picture:
+    """A black and white picture as RGB without a copy for each channel. Raises FileNotFoundError."""
+    grey = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+    if grey is None:
+        raise FileNotFoundError(path)
+    return np.broadcast_to(np.asarray(grey, np.uint8)[..., None], (*grey.shape, 3))
+
+
+def in_reading_order(defects: tuple[Defect, ...]) -> tuple[Defect, ...]:
+    """By rows of tokens from top to bottom, then from left to right, so that there is one right way to list them."""
+    return tuple(sorted(defects, key=lambda d: (d.box[1] + d.box[3], d.box[0])))
+
+
+def augment(example: Example, rng: np.random.Generator) -> Example:
+    """A turned or mirrored copy, with the reference a pixel off at times, as scans are."""
+    pictures: list[npt.NDArray[np.uint8]] = [example.picture, _reference(example)]
+    size = example.picture.shape[0]
+    boxes = [d.box for d in example.defects]
+    if rng.random() < 0.5:
+        pictures = [p[:, ::-1] for p in pictures]
+        boxes = [(size - b[2], b[1], size - b[0], b[3]) for b in boxes]
+    if rng.random() < 0.5:
+        pictures = [p[::-1] for p in pictures]
+        boxes = [(b[0], size - b[3], b[2], size - b[1]) for b in boxes]
+    if rng.random() < 0.5:
+        pictures = [p.swapaxes(0, 1) for p in pictures]
+        boxes = [(b[1], b[0], b[3], b[2]) for b in boxes]
+    if rng.random() < 0.3:
+        pictures[1] = np.roll(pictures[1], rng.integers(-1, 2, size=2), axis=(0, 1))
+    defects = tuple(Defect(d.type, box) for d, box in zip(example.defects, boxes, strict=True))
+    return Example(example.name, example.position, pictures[0], in_reading_order(defects), pictures[1])
+
+
+def crop(example: Example, side: int, rng: np.random.Generator) -> Example:
+    """A square part of both pictures. A defect of which less than half is left counts as none; others are cut."""
+    size = example.picture.shape[0]
+    x, y = (int(v) for v in rng.integers(size - side + 1, size=2))
+    if example.defects and rng.random() < 0.7:  # near a defect
+        box = example.defects[int(rng.integers(len(example.defects)))].box
+        x = int(np.clip((box[0] + box[2]) / 2 - rng.uniform(0.1, 0.9) * side, 0, size - side))
+        y = int(np.clip((box[1] + box[3]) / 2 - rng.uniform(0.1, 0.9) * side, 0, size - side))
+    defects = []
+    for d in example.defects:
+        x0, y0, x1, y1 = d.box[0] - x, d.box[1] - y, d.box[2] - x, d.box[3] - y
+        cut = (max(x0, 0.0), max(y0, 0.0), min(x1, float(side)), min(y1, float(side)))
+        width, height = cut[2] - cut[0], cut[3] - cut[1]
+        if width > 0 and height > 0 and width * height >= 0.5 * (x1 - x0) * (y1 - y0):
+            defects.append(Defect(d.type, cut))
+    window = np.s_[y : y + side, x : x + side]
+    reference = _reference(example)[window]
+    return Example(example.name, example.position, example.picture[window], tuple(defects), reference)
+
+
+def _reference(example: Example) -> Picture:
+    if example.reference is None:
+        raise ValueError(f"{example.name} has no reference")
+    return example.reference
