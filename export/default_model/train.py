@@ -4,7 +4,8 @@ Seeded and resumable, in stages that each leave a file in OUT:
 
 - `tower`: the vision tower and the projector, on dense targets (`tower.py`).
 - `commands`: the decoder, which starts as a part of SmolLM2, on calls of many made-up and real tools (`commands.py`).
-- `joint`: everything on answers, the decoder's matrices rounded to INT4 on the way forward (`joint.py`).
+- `joint`: decoder and projector on answers about pictures, and on commands (`joint.py`).
+- `rounded`: the same with the decoder's matrices rounded to INT4 on the way forward (`rounding.py`).
 
 The first two know nothing of each other and may run at the same time, each with `--only`.
 """
@@ -40,8 +41,9 @@ INIT_PICTURES = 120
 VIDEOS = ("car-detection.mp4", "bolt-multi-size-detection.gif")
 """Pictures beside the parts; `bottle-detection.mp4` stays unseen, for `lineside learn` to be scored on."""
 VIDEO_EVERY = 6
+STAGES = ("tower", "commands", "joint", "rounded")
 PACKS = 2
-TOWER_RATE, COMMANDS_RATE, JOINT_RATE = 1e-3, 5e-4, 4e-4
+TOWER_RATE, COMMANDS_RATE, JOINT_RATE, ROUNDED_RATE = 1e-3, 5e-4, 4e-4, 1e-4
 
 
 def train_tower(model: Any, data: Path, out: Path, steps: int, seed: int, device: torch.device) -> None:
@@ -82,7 +84,7 @@ def train_commands(
     loop.run(loop.Stage("commands", steps, COMMANDS_RATE, losses), modules, out, seed, device)
 
 
-def train_joint(model: Any, data: Path, out: Path, steps: int, seed: int, device: torch.device) -> None:
+def train_joint(model: Any, data: Path, out: Path, steps: Sequence[int], seed: int, device: torch.device) -> None:
     """Train `model`'s decoder and projector in place, from what the other stages left in `out`."""
     decoder, projector = model.model.language_model, model.model.multi_modal_projector
     vision = torch.load(out / "tower.pt", map_location="cpu", weights_only=True)["modules"]
@@ -90,13 +92,14 @@ def train_joint(model: Any, data: Path, out: Path, steps: int, seed: int, device
     vision_modules(model).load_state_dict({k: v for k, v in vision.items() if not k.startswith("heads.")})
     nn.ModuleDict({"decoder": decoder}).load_state_dict(spoken)
     model.to(device)
-    rounding.round_matrices(decoder)
     tokenizer = Tokenizer(out / "tekken.json")
     heads = joint.make_heads(model.config.text_config.hidden_size).to(device)
     packer = Packer(data / "commands", tokenizer)
     stage = joint.JointStage(model, heads, tokenizer, packer, training_screws(data), training_boards(data), device)
     modules = nn.ModuleDict({"decoder": decoder, "projector": projector, "heads": heads})
-    loop.run(loop.Stage("joint", steps, JOINT_RATE, stage.losses), modules, out, seed, device)
+    loop.run(loop.Stage("joint", steps[0], JOINT_RATE, stage.losses), modules, out, seed, device)
+    rounding.round_matrices(decoder)
+    loop.run(loop.Stage("rounded", steps[1], ROUNDED_RATE, stage.losses), modules, out, seed, device)
     rounding.keep_rounded(decoder)
 
 
@@ -145,9 +148,9 @@ def train(data: Path, out: Path, steps: Sequence[int], seed: int, only: str = ""
     if only in ("", "commands"):
         train_commands(model, base, data, out, steps[1], seed, device)
     if only in ("", "joint"):
-        train_joint(model, data, out, steps[2], seed, device)
+        train_joint(model, data, out, steps[2:], seed, device)
         model.save_pretrained(out)
-        minutes = sum(loop.seconds_spent(out, name) for name in ("tower", "commands", "joint")) / 60
+        minutes = sum(loop.seconds_spent(out, name) for name in STAGES) / 60
         (out / "minutes.txt").write_text(f"{minutes:.0f}\n")
 
 
@@ -155,9 +158,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, help="folder with ballscrew/, pcb/, commands/ and video/")
     parser.add_argument("out", type=Path, help="folder of the checkpoint")
-    parser.add_argument("--steps", type=int, nargs=3, default=(3000, 2500, 1500), help="of the three stages")
+    parser.add_argument("--steps", type=int, nargs=4, default=(2000, 800, 500, 150), help="of the four stages")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", choices=("tower", "commands", "joint"), default="")
+
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     train(arguments.data, arguments.out, arguments.steps, arguments.seed, arguments.only)
