@@ -39,7 +39,7 @@ def read_gate(path: Path, bundle_sha256: str) -> GateMemory | None:
         ConfigError: the file cannot be read, is not what `lineside learn` writes, or was learnt with another model.
     """
     try:
-        with np.load(path, allow_pickle=False) as content:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as content:
             if str(content["format"]) != FORMAT:
                 raise ConfigError(f"{path} is of another version: run `lineside learn` again")
             if str(content["bundle_sha256"]) != bundle_sha256:

@@ -48,9 +48,10 @@ def test_the_region_is_what_hangs_together_around_the_hottest_patch() -> None:
 def test_features_come_back_in_the_order_of_the_picture(default_engine: Engine) -> None:
     settings = default_engine.bundle.manifest.image
     assert settings is not None
-    pixels = np.random.default_rng(0).normal(size=(3, 96, 144)).astype(np.float32)
-    patches, _ = to_patches(pixels, settings)
     p = settings.patch_size
+    shape = (3, 2 * settings.spatial_merge_size * p, 3 * settings.spatial_merge_size * p)
+    pixels = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    patches, _ = to_patches(pixels, settings)
     grid = to_grid(patches[0], pixels.shape, settings)
     np.testing.assert_array_equal(grid[2, 5], pixels[:, 2 * p : 3 * p, 5 * p : 6 * p].ravel())
 
@@ -61,7 +62,7 @@ def test_a_gate_learns_ten_pictures_and_finds_what_is_new(default_engine: Engine
     assert look.verdict == "pass"
     assert look.score < memory.good_scores[0], "a picture that was learnt is more usual than one that was not"
     stained = good[0].copy()
-    cv2.circle(stained, (400, 120), 22, (250, 40, 200), -1)
+    cv2.rectangle(stained, (360, 80), (440, 160), (250, 40, 200), -1)
     found = Gate(default_engine, memory).look(stained)
     assert found.score > memory.good_scores.max()
     x0, y0, x1, y1 = found.region
@@ -160,7 +161,7 @@ def test_pixels_for_the_gate_are_whole_tokens(default_engine: Engine) -> None:
     for shape in ((261, 640, 3), (3, 2000, 3), (480, 480, 3)):
         pixels = to_pixels(np.zeros(shape, np.uint8), 384, settings)
         assert pixels.shape[1] % side == pixels.shape[2] % side == 0
-        assert max(pixels.shape) == 384
+        assert abs(max(pixels.shape) - 384) <= side / 2
         assert pixels.dtype == np.float32
 
 
@@ -178,6 +179,8 @@ def good(pictures: list[Path]) -> list[Picture]:
     picture = decode_picture(pictures[0].read_bytes()).astype(np.float32)
     views = []
     for _ in range(10):
-        moved = np.roll(picture, rng.integers(-2, 3, size=2), axis=(0, 1)) * rng.uniform(0.95, 1.05)
+        shift = np.asarray([[1, 0, rng.uniform(-2, 2)], [0, 1, rng.uniform(-2, 2)]])
+        size = (picture.shape[1], picture.shape[0])
+        moved = cv2.warpAffine(picture, shift, size, borderMode=cv2.BORDER_REPLICATE) * rng.uniform(0.97, 1.03)
         views.append(np.clip(moved + rng.normal(0, 2, picture.shape), 0, 255).astype(np.uint8))
     return views
