@@ -13,7 +13,7 @@ from runtime.engine import Engine
 from runtime.errors import GrammarError
 from runtime.gate import Gate
 from runtime.gated import GatedInspector
-from runtime.inspector import MAX_ANSWER_TOKENS, Inspector, Thresholds
+from runtime.inspector import LEAST_ANSWER_TOKENS, Inspector, Thresholds
 
 log = logging.getLogger("lineside.inspectors")
 
@@ -58,7 +58,7 @@ def _open(config: Config, engine: Engine, camera: str, fitted: CameraCalibration
         inspector = Inspector(engine, task, thresholds, calibration)
     except GrammarError as error:
         raise ConfigError(str(error)) from error
-    used = len(engine.tokenizer.encode_text(task.system_text())) + MAX_ANSWER_TOKENS
+    used = len(engine.tokenizer.encode_text(task.system_text())) + LEAST_ANSWER_TOKENS
     if used > engine.capacity:
         raise ConfigError(
             f"what {camera} is inspected for takes {used} tokens with the answer, and `model.capacity` is "

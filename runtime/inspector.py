@@ -21,7 +21,8 @@ from runtime.scheduler import Priority, Request
 from runtime.sequence import Counts, Sequence
 from runtime.timings import Timings, stopwatch
 
-MAX_ANSWER_TOKENS = 640
+MAX_ANSWER_TOKENS, LEAST_ANSWER_TOKENS = 640, 400
+"""What an answer without a report may take, and what there must be room for."""
 MAX_REPORT_TOKENS = 600
 BEGIN_TOKENS = 32
 """At most so many are put behind `ANSWER_PREFIX` to begin the rest of an answer."""
@@ -105,7 +106,7 @@ class Inspector:
             prompt = self._prompt(picture, region)
         request = request or Request(Priority.FRAME)
         left = engine.capacity - BEGIN_TOKENS - len(prompt.ids)
-        room = min(self._max_tokens, max(left, MAX_ANSWER_TOKENS))
+        room = min(self._max_tokens, max(left, LEAST_ANSWER_TOKENS))
         with engine.sequence(prompt, reserve=BEGIN_TOKENS + room, request=request) as sequence:
             sequence.timings.preprocess_ms = preprocess.preprocess_ms
             probabilities = self._probabilities(sequence.logits)
