@@ -2,7 +2,8 @@
 
 Beside the answers the decoder's hidden states at image tokens learn to mark defects, below its last layers: for
 circuit boards that means to compare each place with the same place of the reference, which the answer alone would
-take far longer to teach. Commands go on in between, so that they are not forgotten.
+take far longer to teach. They also learn where in the picture they are, since an answer's boxes count from its corner.
+Commands go on in between, so that they are not forgotten.
 """
 
 from __future__ import annotations
@@ -26,7 +27,10 @@ from export.default_model.size import TOKEN_SIZE
 from runtime.inspection import InspectionTask, Region
 from runtime.tokenizer import Tokenizer
 
-SCREWS = 8
+SCREWS = 10
+PACKS_EVERY = 2
+"""Commands in every second step."""
+PLACE_WEIGHT, BOX_WEIGHT = 5.0, 5.0
 CROPS, CROP_SIDES = 5, (213, 266, 320)
 """Sides in pixels of the scan: 4, 5 and 6 image tokens."""
 BOARDS, BOARDS_EVERY = 2, 3
@@ -35,9 +39,9 @@ MARKS_WEIGHT = 0.5
 
 
 def make_heads(hidden: int) -> nn.ModuleDict:
-    """The heads of this stage."""
+    """The heads of this stage: cells of the token, edges of the box around it, and where the token is."""
     types = CELLS * len(pcb.TYPES)
-    return nn.ModuleDict({"mark": nn.Linear(hidden, CELLS + 4), "compare": nn.Linear(hidden, types + 4)})
+    return nn.ModuleDict({"mark": nn.Linear(hidden, CELLS + 6), "compare": nn.Linear(hidden, types + 6)})
 
 
 class JointStage:
@@ -75,14 +79,15 @@ class JointStage:
             screws, ballscrew.TASK, "mark", [ballscrew.region(s, rng) for s in screws]
         )
         board, board_marks = self._picture_losses(self._draw_boards(rng), pcb.TASK, "compare")
-        pack = pack_loss(self._model, self._packer.draw(rng), self._device)
-        return {
+        losses = {
             "screw": screw,
             "board": board,
             "screw_marks": screw_marks * MARKS_WEIGHT,
             "board_marks": board_marks * MARKS_WEIGHT,
-            "command": pack,
         }
+        if rng.integers(PACKS_EVERY) == 0:
+            losses["command"] = pack_loss(self._model, self._packer.draw(rng), self._device) * PACKS_EVERY
+        return losses
 
     def _draw_boards(self, rng: np.random.Generator) -> list[Example]:
         whole = rng.integers(BOARDS_EVERY) == 0
@@ -104,5 +109,19 @@ class JointStage:
         marks = self._heads[head](middle[:, -tokens:]).float()
         pairs = [dense_targets(example, (width, height), task.defect_types) for example in examples]
         maps, boxes = (torch.from_numpy(np.stack(side)).to(self._device) for side in zip(*pairs, strict=True))
+        size = torch.tensor([width, height], dtype=torch.float32, device=self._device)
+        places = self._places(width, height) / size
+        edges = places.repeat(1, 2) + boxes * (TOKEN_SIZE / size).repeat(2)
         weight = 2.0 if head == "mark" else 4.0
-        return answer, tower.marked(marks[..., :-4], maps) * weight + tower.boxed(marks[..., -4:], boxes)
+        return answer, (
+            tower.marked(marks[..., :-6], maps) * weight
+            + tower.boxed(marks[..., -6:-2], edges) * BOX_WEIGHT
+            + nn.functional.l1_loss(marks[..., -2:], places.expand(len(examples), -1, -1)) * PLACE_WEIGHT
+        )
+
+    def _places(self, width: int, height: int) -> Tensor:
+        """Centre of every image token in pixels, `(T, 2)`."""
+        rows = torch.arange(height // TOKEN_SIZE, device=self._device)
+        columns = torch.arange(width // TOKEN_SIZE, device=self._device)
+        y, x = torch.meshgrid(rows, columns, indexing="ij")
+        return (torch.stack([x.flatten(), y.flatten()], -1) + 0.5) * TOKEN_SIZE

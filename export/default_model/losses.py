@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from export.default_model.batches import IGNORE, Batch
 from export.default_model.packs import Pack
 
+READ_WEIGHT = 0.5
+"""Of what is not an answer, over what is."""
 MARK_LAYER = 7
 """The decoder's hidden states after so many layers learn to mark defects."""
 
@@ -21,16 +23,20 @@ def sight(owner: Tensor) -> Tensor:
 
 
 def pack_loss(model: Any, pack: Pack, device: torch.device) -> Tensor:
-    """Weighted cross entropy over the answers' tokens."""
-    ids, positions, labels, weights, owner = (
-        torch.from_numpy(a).to(device) for a in (pack.ids, pack.positions, pack.labels, pack.weights, pack.owner)
+    """Weighted cross entropy over the answers' tokens, and a little of it over every token.
+
+    Tool lists and commands teach the shortened decoder to read again: answers alone are a tenth of the tokens.
+    """
+    ids, positions, weights, owner = (
+        torch.from_numpy(a).to(device) for a in (pack.ids, pack.positions, pack.weights, pack.owner)
     )
     hidden = model.model.language_model(
         input_ids=ids[None], position_ids=positions[None], attention_mask=sight(owner)[None, None], use_cache=False
     ).last_hidden_state[0]
-    chosen = labels != IGNORE
-    loss = nn.functional.cross_entropy(model.lm_head(hidden[chosen]).float(), labels[chosen], reduction="none")
-    return (loss * weights[chosen]).sum() / weights[chosen].sum()
+    logits = model.lm_head(hidden[:-1]).float()
+    loss = nn.functional.cross_entropy(logits, ids[1:], reduction="none")
+    answers, within = weights[:-1], owner[1:] == owner[:-1]
+    return (loss * answers).sum() / answers.sum() + READ_WEIGHT * loss[within].mean()
 
 
 def answer_loss(model: Any, batch: Batch, embeds: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:

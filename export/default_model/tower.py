@@ -18,21 +18,27 @@ from export.default_model import ballscrew, pcb
 from export.default_model.ballscrew import Example
 from export.default_model.dense import CELLS, dense_targets, resized
 from export.default_model.network import image_embeds, patch_features
+from export.default_model.size import TOKEN_SIZE
 from export.default_model.teacher import CHANNELS, CLIP_MEAN, CLIP_STD, Teacher
 from runtime.chat import Picture
 
 SCREW_SIZES = ((576, 240), (576, 240), (576, 288))
 """Width and height that the runtime makes of the ball-screw pictures; a step draws one."""
-SCREWS, BOARDS, OTHERS = 6, 6, 2
-BOARD_CROP = 192
+SCREWS, OTHERS = 6, 2
+BOARD_SIZES = ((192, 6), (192, 6), (288, 3), (384, 2), (576, 1))
+"""Pixels along the side, and how many boards; a step draws one, so that the tower learns pictures of every size."""
+BOARD_SCALES = (0.8, 1.0)
 MARK_WEIGHT = 4.0
+RECALL_SIDE = 16
+"""Of the small grey picture of its own place that an image token must remember."""
 
 
 def make_heads(vision_hidden: int, hidden: int) -> nn.ModuleDict:
     """The heads, for patch features of `vision_hidden` and image embeddings of `hidden` channels."""
     pair = nn.Sequential(nn.Linear(2 * hidden, 384), nn.SiLU(), nn.Linear(384, CELLS * len(pcb.TYPES) + 4))
     foretell, mark = nn.Linear(vision_hidden, CHANNELS), nn.Linear(hidden, CELLS + 4)
-    return nn.ModuleDict({"foretell": foretell, "mark": mark, "compare": pair})
+    recall = nn.Linear(hidden, RECALL_SIDE**2)
+    return nn.ModuleDict({"foretell": foretell, "mark": mark, "compare": pair, "recall": recall})
 
 
 class TowerStage:
@@ -57,32 +63,42 @@ class TowerStage:
         picked = [self._screws[int(i)] for i in rng.integers(len(self._screws), size=SCREWS)]
         screws = [ballscrew.augment(example, self._donors, rng) for example in picked]
         screw_size = SCREW_SIZES[int(rng.integers(len(SCREW_SIZES)))]
-        boards = [self._board(rng) for _ in range(BOARDS)]
-        crops = [self._other(rng) for _ in range(OTHERS)]
+        side, count = BOARD_SIZES[int(rng.integers(len(BOARD_SIZES)))]
+        boards = [self._board(rng, side) for _ in range(count)]
         screw_pixels = self._pixels([s.picture for s in screws], screw_size)
-        side = (BOARD_CROP, BOARD_CROP)
-        pair_pixels = self._pixels([*(b.picture for b in boards), *(b.reference for b in boards), *crops], side)
-        features = [patch_features(self._model, pixels) for pixels in (screw_pixels, pair_pixels)]
-        targets = [self._teacher.features(pixels) for pixels in (screw_pixels, pair_pixels)]
-        foretold = [
-            nn.functional.smooth_l1_loss(self._heads["foretell"](f.movedim(1, -1)).float(), t.movedim(1, -1).float())
-            for f, t in zip(features, targets, strict=True)
-        ]
-        marks = self._heads["mark"](image_embeds(self._model, features[0])).float()
-        pair = image_embeds(self._model, features[1][: 2 * BOARDS])
-        compared = self._heads["compare"](torch.cat([pair[:BOARDS], pair[BOARDS:]], -1)).float()
+        board_pixels = self._pixels([*(b.picture for b in boards), *(b.reference for b in boards)], (side, side))
+        other_pixels = self._pixels([self._other(rng) for _ in range(OTHERS)], (192, 192))
+        batches = (screw_pixels, board_pixels, other_pixels)
+        features = [patch_features(self._model, pixels) for pixels in batches]
+        embeds = [image_embeds(self._model, feature) for feature in features]
+        marks = self._heads["mark"](embeds[0]).float()
+        compared = self._heads["compare"](torch.cat([embeds[1][:count], embeds[1][count:]], -1)).float()
         screw_maps, screw_boxes = self._targets(screws, screw_size, ballscrew.TASK.defect_types)
-        board_maps, board_boxes = self._targets(boards, side, pcb.TYPES)
+        board_maps, board_boxes = self._targets(boards, (side, side), pcb.TYPES)
         return {
-            "foretell": foretold[0] + foretold[1],
+            "foretell": self._foretold(features[0], screw_pixels) + self._foretold(features[2], other_pixels),
+            "recall": self._recalled(embeds[0], screw_pixels) + 2 * self._recalled(embeds[1], board_pixels),
             "mark": marked(marks[..., :CELLS], screw_maps) * 2,
-            "compare": marked(compared[..., :-4], board_maps) * 4,
+            "compare": marked(compared[..., :-4], board_maps) * 8,
             "box": boxed(marks[..., -4:], screw_boxes) + boxed(compared[..., -4:], board_boxes),
         }
 
-    def _board(self, rng: np.random.Generator) -> Example:
+    def _foretold(self, features: Tensor, pixels: Tensor) -> Tensor:
+        """How far the teacher's features are from what the tower says."""
+        said = self._heads["foretell"](features.movedim(1, -1)).float()
+        return nn.functional.smooth_l1_loss(said, self._teacher.features(pixels).movedim(1, -1).float())
+
+    def _recalled(self, embeds: Tensor, pixels: Tensor) -> Tensor:
+        """How far the grey picture of each token's place is from what its embedding says."""
+        grey = nn.functional.avg_pool2d(pixels.mean(1, keepdim=True), TOKEN_SIZE // RECALL_SIDE)
+        places = nn.functional.unfold(grey, RECALL_SIDE, stride=RECALL_SIDE).transpose(1, 2)
+        return nn.functional.smooth_l1_loss(self._heads["recall"](embeds).float(), places, beta=0.1)
+
+    def _board(self, rng: np.random.Generator, side: int) -> Example:
+        """A part of a board that comes out `side` pixels wide."""
         example = pcb.augment(self._boards[int(rng.integers(len(self._boards)))], rng)
-        return pcb.crop(example, int(rng.integers(180, 250)), rng)
+        size = example.picture.shape[0]
+        return pcb.crop(example, min(int(side / rng.uniform(*BOARD_SCALES)), size), rng)
 
     def _other(self, rng: np.random.Generator) -> Picture:
         """A part of a picture that has nothing to do with the tasks."""
