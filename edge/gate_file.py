@@ -29,6 +29,7 @@ def write_gate(path: Path, memory: GateMemory, bundle_sha256: str) -> None:
             )
         os.replace(partial, path)
     except OSError as error:
+        partial.unlink(missing_ok=True)
         raise ConfigError(f"{path} cannot be written ({error.strerror})") from error
 
 

@@ -92,7 +92,7 @@ def _read(folder: Path, max_pixels: int) -> tuple[list[str], list[Picture], int]
     except OSError as error:
         raise ConfigError(f"{folder} cannot be read ({error.strerror})") from error
     if not paths:
-        raise ConfigError(f"{folder} has no pictures (.jpg, .jpeg, .png): put some of good parts into it")
+        raise ConfigError(f"{folder} has no pictures (.jpg, .jpeg, .png) itself: put some of good parts into it")
     if len(paths) > MOST_PICTURES:
         raise ConfigError(f"{folder} has {len(paths)} pictures; at most {MOST_PICTURES}: 10 to 50 are enough")
     names, pictures, skipped = [], [], 0

@@ -177,7 +177,7 @@ class Pipeline:
             verdict=inspection.verdict,
             confidence=round(inspection.confidence, 4),
             fail_probability=round(inspection.fail_probability, 4),
-            calibrated=self._inspectors[frame.camera].calibration is not None,
+            calibrated=self._inspectors[frame.camera].calibration is not None and inspection.decided_by == "model",
             defects=[WireDefect(type=defect.type, box=defect.box) for defect in inspection.defects],
             complete=inspection.complete,
             finish_reason=inspection.finish_reason if not inspection.complete else None,

@@ -30,8 +30,8 @@ WORST_PATCHES = 3
 MAX_PATCHES = 6000
 SURE_PASS_SPREADS, SURE_FAIL_SPREADS = 0.0, 8.0
 """Spreads of the good pictures' scores above their mean, below which the gate passes and above which it fails."""
-MIN_SPREAD = 0.03
-"""As a share of the mean: a handful of pictures can look more alike than parts are."""
+MIN_SPREAD = 0.25
+"""As a share of the mean: a handful of pictures is more alike than the parts of a year are."""
 
 
 @dataclass(frozen=True)
@@ -103,11 +103,14 @@ def learn(engine: Engine, pictures: Sequence[Picture]) -> GateMemory:
     """Remember good pictures, and how unlike each other they are.
 
     Raises:
-        TooFewPictures: fewer than `MIN_PICTURES`.
+        TooFewPictures: fewer than `MIN_PICTURES` that differ.
         PicturesUnsupported: the model has no vision tower.
     """
-    if len(pictures) < MIN_PICTURES:
-        raise TooFewPictures(f"{len(pictures)} good pictures; at least {MIN_PICTURES} are needed, 10 are better")
+    different = len({(picture.shape, picture.tobytes()) for picture in pictures})
+    if different < MIN_PICTURES:
+        raise TooFewPictures(
+            f"{different} different good pictures; at least {MIN_PICTURES} are needed, 10 are better, of several parts"
+        )
     image = engine.bundle.manifest.image
     if image is None:
         raise PicturesUnsupported(f"the model {engine.bundle.manifest.name} takes text only")

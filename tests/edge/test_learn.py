@@ -73,7 +73,8 @@ def test_one_camera(station_file: Path, good: Path, default_engine: Engine) -> N
         ("", ["--camera", "cam7"], "there is no camera 'cam7'; the station has cam0, cam1"),
         ("empty", [], "has no pictures"),
         ("gone", [], "cannot be read"),
-        ("three", [], "3 good pictures; at least 5 are needed"),
+        ("same", [], "1 different good pictures"),
+        ("three", [], "3 different good pictures; at least 5 are needed"),
     ],
 )
 def test_what_cannot_be_learnt(
@@ -81,6 +82,9 @@ def test_what_cannot_be_learnt(
 ) -> None:
     if change == "gone":
         good = good.with_name("nowhere")
+    elif change == "same":
+        for path in good.iterdir():
+            path.write_bytes((good / "0.png").read_bytes())
     elif change:
         for path in sorted(good.iterdir())[0 if change == "empty" else 3 :]:
             path.unlink()

@@ -78,7 +78,7 @@ def test_place_counts(default_engine: Engine, good: list[Picture]) -> None:
 
 
 def test_too_few_pictures(default_engine: Engine, good: list[Picture]) -> None:
-    with pytest.raises(TooFewPictures, match="4 good pictures; at least 5"):
+    with pytest.raises(TooFewPictures, match="4 different good pictures; at least 5"):
         learn(default_engine, good[:4])
 
 
@@ -88,7 +88,8 @@ def inspector(default_engine: Engine) -> Inspector:
 
 
 def gated(inspector: Inspector, engine: Engine, good: list[Picture], *, middle: float, spread: float) -> GatedInspector:
-    """With thresholds set by hand: the gate is sure below `middle` and above `middle + 8 * spread`."""
+    """With thresholds set by hand: the gate is sure below `middle` and above `middle + 8 * spread`; a spread that is a
+    smaller share of `middle` than `MIN_SPREAD` counts as that share."""
     memory = learn(engine, good)
     scores = np.asarray([middle - spread / 2**0.5, middle + spread / 2**0.5], np.float32)
     return GatedInspector(inspector, Gate(engine, GateMemory(memory.patches, scores, memory.longest)))
