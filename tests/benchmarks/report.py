@@ -72,8 +72,9 @@ def write_report(results: Mapping[str, Any], path: Path) -> None:
 
 def _alone(results: Mapping[str, Any]) -> str:
     """The tables of Lineside alone."""
-    text = "\n## Time to verdict\n\nThe default model on the demo's pictures, picture in, result out, median ms:\n\n"
-    text += _table(("what is remembered", "ms"), [(name, f"{ms:.1f}") for name, ms in results["verdict"].items()])
+    text = "\n## Time to verdict\n\nThe default model on the demo's pictures, JPEG in, JSON out:\n\n"
+    rows = [(name, f"{median:.1f}", f"{worst:.1f}") for name, (median, worst) in results["verdict"].items()]
+    text += _table(("what is remembered", "median ms", "99th percentile ms"), rows)
     text += "\n## KV cache formats\n\nSmolLM2 over 480 tokens against its float32 cache; speeds at 2,000 tokens:\n\n"
     rows = [
         (
@@ -86,12 +87,12 @@ def _alone(results: Mapping[str, Any]) -> str:
         )
         for row in results["kv_formats"]
     ]
-    text += _table(("format", "bytes a token", "lowest correlation", "same top token", "decode/s", "prefill/s"), rows)
+    text += _table(("format", "bytes a token", "lowest correlation", "same top token", "decode/s", "prefill/s"), formats)
     text += PASSES
     text += _table(("tokens", "ms"), [(row["tokens"], f"{row['ms']:.2f}") for row in results["passes"]])
     text += "\n## Endings\n\nGreedy answers to 200 prompts that invite rambling, by why they ended:\n\n"
     reasons = ("stop", "length", "repetition")
-    rows = [
+    formats = [
         (name, *(row["reasons"].get(reason, 0) for reason in reasons), row["longest"], row["budget"])
         for name, row in results["endings"].items()
     ]
