@@ -76,7 +76,7 @@ def _alone(results: Mapping[str, Any]) -> str:
     rows = [(name, f"{median:.1f}", f"{worst:.1f}") for name, (median, worst) in results["verdict"].items()]
     text += _table(("what is remembered", "median ms", "99th percentile ms"), rows)
     text += "\n## KV cache formats\n\nSmolLM2 over 480 tokens against its float32 cache; speeds at 2,000 tokens:\n\n"
-    rows = [
+    formats = [
         (
             row["dtype"],
             row["bytes_per_token"],
@@ -87,16 +87,18 @@ def _alone(results: Mapping[str, Any]) -> str:
         )
         for row in results["kv_formats"]
     ]
-    text += _table(("format", "bytes a token", "lowest correlation", "same top token", "decode/s", "prefill/s"), formats)
+    text += _table(
+        ("format", "bytes a token", "lowest correlation", "same top token", "decode/s", "prefill/s"), formats
+    )
     text += PASSES
     text += _table(("tokens", "ms"), [(row["tokens"], f"{row['ms']:.2f}") for row in results["passes"]])
     text += "\n## Endings\n\nGreedy answers to 200 prompts that invite rambling, by why they ended:\n\n"
     reasons = ("stop", "length", "repetition")
-    formats = [
+    endings = [
         (name, *(row["reasons"].get(reason, 0) for reason in reasons), row["longest"], row["budget"])
         for name, row in results["endings"].items()
     ]
-    return text + _table(("model", *reasons, "longest answer", "budget"), rows)
+    return text + _table(("model", *reasons, "longest answer", "budget"), endings)
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
