@@ -76,7 +76,7 @@ def _alone(results: Mapping[str, Any]) -> str:
     rows = [(name, f"{median:.1f}", f"{worst:.1f}") for name, (median, worst) in results["verdict"].items()]
     text += _table(("what is remembered", "median ms", "99th percentile ms"), rows)
     text += "\n## KV cache formats\n\nSmolLM2 over 480 tokens against its float32 cache; speeds at 2,000 tokens:\n\n"
-    formats = [
+    kinds = [
         (
             row["dtype"],
             row["bytes_per_token"],
