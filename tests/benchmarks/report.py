@@ -87,9 +87,7 @@ def _alone(results: Mapping[str, Any]) -> str:
         )
         for row in results["kv_formats"]
     ]
-    text += _table(
-        ("format", "bytes a token", "lowest correlation", "same top token", "decode/s", "prefill/s"), formats
-    )
+    text += _table(("format", "bytes a token", "lowest correlation", "same top token", "decode/s", "prefill/s"), kinds)
     text += PASSES
     text += _table(("tokens", "ms"), [(row["tokens"], f"{row['ms']:.2f}") for row in results["passes"]])
     text += "\n## Endings\n\nGreedy answers to 200 prompts that invite rambling, by why they ended:\n\n"
