@@ -43,7 +43,7 @@ VIDEOS = ("car-detection.mp4", "bolt-multi-size-detection.gif")
 VIDEO_EVERY = 6
 STAGES = ("tower", "commands", "joint", "rounded")
 PACKS = 2
-TOWER_RATE, COMMANDS_RATE, JOINT_RATE, ROUNDED_RATE = 1e-3, 8e-4, 4e-4, 1e-4
+TOWER_RATE, COMMANDS_RATE, JOINT_RATE, ROUNDED_RATE = 1e-3, 6e-4, 4e-4, 1e-4
 
 
 def train_tower(model: Any, data: Path, out: Path, steps: int, seed: int, device: torch.device) -> None:
@@ -158,7 +158,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, help="folder with ballscrew/, pcb/, commands/ and video/")
     parser.add_argument("out", type=Path, help="folder of the checkpoint")
-    parser.add_argument("--steps", type=int, nargs=4, default=(4000, 2300, 1200, 200), help="of the four stages")
+    parser.add_argument("--steps", type=int, nargs=4, default=(4000, 1100, 1100, 200), help="of the four stages")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", choices=("tower", "commands", "joint"), default="")
 
