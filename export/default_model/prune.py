@@ -1,8 +1,8 @@
 """Which layers of SmolLM2 the decoder keeps: `python -m export.default_model.prune DATA`.
 
-Again and again the layer goes whose absence costs least, by the loss over whole packs of tools and commands. That is not
-what one would guess: of the first seven layers five may go, and the ten that stay lose 6.4 nats a token where the first
-seven and the last three lose 15.5, more than a uniform guess would. (The whole network loses 2.3.)
+Again and again the layer goes whose absence costs least, by the loss over whole packs of tools and commands. That is
+not what one would guess: of the first seven layers five may go, and the ten that stay lose 6.4 nats a token where the
+first seven and the last three lose 15.5, more than a uniform guess would. (The whole network loses 2.3.)
 """
 
 from __future__ import annotations
