@@ -2,7 +2,7 @@
 
 Beside the answers the decoder's hidden states at image tokens learn to mark defects, below its last layers: for
 circuit boards that means to compare each place with the same place of the reference, which the answer alone would
-take far longer to teach. They also learn where in the picture they are, since an answer's boxes count from its corner.
+take far longer to teach. They also learn where in the picture they are, and the digits of the box around a defect.
 Commands go on in between, so that they are not forgotten.
 """
 
@@ -30,18 +30,17 @@ from runtime.tokenizer import Tokenizer
 SCREWS = 10
 PACKS_EVERY = 2
 """Commands in every second step."""
-PLACE_WEIGHT, BOX_WEIGHT = 5.0, 5.0
-CROPS, CROP_SIDES = 5, (213, 266, 320)
-"""Sides in pixels of the scan: 4, 5 and 6 image tokens."""
-BOARDS, BOARDS_EVERY = 2, 3
-"""Whole boards instead of crops in every third step."""
-MARKS_WEIGHT = 0.5
+BOARDS = 2
+CROPS, CROP_SIDES, CROPS_EVERY = 5, (213, 266, 320), 4
+"""Parts of boards in every fourth step; sides in pixels of the scan: 4, 5 and 6 image tokens."""
+MARKS_WEIGHT, DIGIT_WEIGHT = 0.5, 0.6
 
 
 def make_heads(hidden: int) -> nn.ModuleDict:
-    """The heads of this stage: cells of the token, edges of the box around it, and where the token is."""
-    types = CELLS * len(pcb.TYPES)
-    return nn.ModuleDict({"mark": nn.Linear(hidden, CELLS + 6), "compare": nn.Linear(hidden, types + 6)})
+    """The heads of this stage: cells of the token, digits of the box around it, and where the token is."""
+    others = tower.DIGITS + 2 * tower.MOST_TOKENS
+    sizes = {"mark": CELLS + others, "compare": CELLS * len(pcb.TYPES) + others}
+    return nn.ModuleDict({name: nn.Linear(hidden, size) for name, size in sizes.items()})
 
 
 class JointStage:
@@ -90,11 +89,11 @@ class JointStage:
         return losses
 
     def _draw_boards(self, rng: np.random.Generator) -> list[Example]:
-        whole = rng.integers(BOARDS_EVERY) == 0
-        picked = [self._boards[int(i)] for i in rng.integers(len(self._boards), size=BOARDS if whole else CROPS)]
+        cropped = rng.integers(CROPS_EVERY) == 0
+        picked = [self._boards[int(i)] for i in rng.integers(len(self._boards), size=CROPS if cropped else BOARDS)]
         boards = [pcb.augment(example, rng) for example in picked]
         side = int(rng.choice(CROP_SIDES))
-        return boards if whole else [pcb.crop(example, side, rng) for example in boards]
+        return [pcb.crop(example, side, rng) for example in boards] if cropped else boards
 
     def _picture_losses(
         self, examples: Sequence[Example], task: InspectionTask, head: str, regions: Sequence[Region | None] = ()
@@ -109,19 +108,9 @@ class JointStage:
         marks = self._heads[head](middle[:, -tokens:]).float()
         pairs = [dense_targets(example, (width, height), task.defect_types) for example in examples]
         maps, boxes = (torch.from_numpy(np.stack(side)).to(self._device) for side in zip(*pairs, strict=True))
-        size = torch.tensor([width, height], dtype=torch.float32, device=self._device)
-        places = self._places(width, height) / size
-        edges = places.repeat(1, 2) + boxes * (TOKEN_SIZE / size).repeat(2)
-        weight = 2.0 if head == "mark" else 4.0
+        cells, digits, places = marks.split((maps.shape[-1], tower.DIGITS, 2 * tower.MOST_TOKENS), -1)
         return answer, (
-            tower.marked(marks[..., :-6], maps) * weight
-            + tower.boxed(marks[..., -6:-2], edges) * BOX_WEIGHT
-            + nn.functional.l1_loss(marks[..., -2:], places.expand(len(examples), -1, -1)) * PLACE_WEIGHT
+            tower.marked(cells, maps) * (2.0 if head == "mark" else 4.0)
+            + tower.digit_loss(digits, boxes, (width, height)) * DIGIT_WEIGHT
+            + tower.place_loss(places, (width, height)) * tower.PLACE_WEIGHT
         )
-
-    def _places(self, width: int, height: int) -> Tensor:
-        """Centre of every image token in pixels, `(T, 2)`."""
-        rows = torch.arange(height // TOKEN_SIZE, device=self._device)
-        columns = torch.arange(width // TOKEN_SIZE, device=self._device)
-        y, x = torch.meshgrid(rows, columns, indexing="ij")
-        return (torch.stack([x.flatten(), y.flatten()], -1) + 0.5) * TOKEN_SIZE

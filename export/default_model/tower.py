@@ -1,8 +1,10 @@
 """First stage: the vision tower and the projector alone, on dense targets through heads that are thrown away after.
 
-Three things at once: to foretell EfficientNet-Lite0's features of the picture (every patch), to mark pitted patches
-of ball screws, and to mark and name the faults of circuit boards from the embeddings of scan and reference. A dense
-signal teaches a tower in an hour what a single verdict token does not teach it in a day.
+Several things at once: to foretell EfficientNet-Lite0's features of the picture (every patch), to mark pitted patches
+of ball screws, to mark and name the faults of circuit boards from the embeddings of scan and reference, to know in
+which row and column a token stands, and the digits that the answer writes for the box around a defect. A dense signal
+teaches a tower in an hour what a single verdict token does not teach it in a day; and what stands in the embeddings as
+digits the decoder only has to copy.
 """
 
 from __future__ import annotations
@@ -18,27 +20,36 @@ from export.default_model import ballscrew, pcb
 from export.default_model.ballscrew import Example
 from export.default_model.dense import CELLS, dense_targets, resized
 from export.default_model.network import image_embeds, patch_features
-from export.default_model.size import TOKEN_SIZE
+from export.default_model.size import MAX_IMAGE_SIZE, TOKEN_SIZE
 from export.default_model.teacher import CHANNELS, CLIP_MEAN, CLIP_STD, Teacher
 from runtime.chat import Picture
+from runtime.inspection import GRID
 
 SCREW_SIZES = ((576, 240), (576, 240), (576, 288))
 """Width and height that the runtime makes of the ball-screw pictures; a step draws one."""
-SCREWS, OTHERS = 6, 2
+SCREWS, OTHERS = 5, 2
+TAUGHT = 3
+"""Ball screws of a step that the teacher sees, too: it takes longer than the tower."""
 BOARD_SIZES = ((192, 6), (192, 6), (288, 3), (384, 2), (576, 1))
 """Pixels along the side, and how many boards; a step draws one, so that the tower learns pictures of every size."""
 BOARD_SCALES = (0.8, 1.0)
 MARK_WEIGHT = 4.0
+DIGITS = 4 * 2 * 10
+"""Logits of the hundreds and the tens of a box's four edges."""
+DIGIT_WEIGHT, PLACE_WEIGHT = 0.3, 0.2
+MOST_TOKENS = MAX_IMAGE_SIZE // TOKEN_SIZE
+"""Image tokens along a side."""
 RECALL_SIDE = 16
 """Of the small grey picture of its own place that an image token must remember."""
 
 
 def make_heads(vision_hidden: int, hidden: int) -> nn.ModuleDict:
     """The heads, for patch features of `vision_hidden` and image embeddings of `hidden` channels."""
-    pair = nn.Sequential(nn.Linear(2 * hidden, 384), nn.SiLU(), nn.Linear(384, CELLS * len(pcb.TYPES) + 4))
-    foretell, mark = nn.Linear(vision_hidden, CHANNELS), nn.Linear(hidden, CELLS + 4)
-    recall = nn.Linear(hidden, RECALL_SIDE**2)
-    return nn.ModuleDict({"foretell": foretell, "mark": mark, "compare": pair, "recall": recall})
+    box = 4 + DIGITS
+    pair = nn.Sequential(nn.Linear(2 * hidden, 384), nn.SiLU(), nn.Linear(384, CELLS * len(pcb.TYPES) + box))
+    foretell, mark = nn.Linear(vision_hidden, CHANNELS), nn.Linear(hidden, CELLS + box)
+    recall, place = nn.Linear(hidden, RECALL_SIDE**2), nn.Linear(hidden, 2 * MOST_TOKENS)
+    return nn.ModuleDict({"foretell": foretell, "mark": mark, "compare": pair, "recall": recall, "place": place})
 
 
 class TowerStage:
@@ -59,7 +70,7 @@ class TowerStage:
         self._donors = [example for example in self._screws if example.defects]
 
     def losses(self, rng: np.random.Generator) -> dict[str, Tensor]:
-        """One step's losses: `foretell`, `mark`, `box`, `compare`."""
+        """One step's losses: `foretell`, `recall`, `mark`, `compare`, `box`, `digits`, `place`."""
         picked = [self._screws[int(i)] for i in rng.integers(len(self._screws), size=SCREWS)]
         screws = [ballscrew.augment(example, self._donors, rng) for example in picked]
         screw_size = SCREW_SIZES[int(rng.integers(len(SCREW_SIZES)))]
@@ -76,11 +87,23 @@ class TowerStage:
         screw_maps, screw_boxes = self._targets(screws, screw_size, ballscrew.TASK.defect_types)
         board_maps, board_boxes = self._targets(boards, (side, side), pcb.TYPES)
         return {
-            "foretell": self._foretold(features[0], screw_pixels) + self._foretold(features[2], other_pixels),
+            "foretell": self._foretold(features[0][:TAUGHT], screw_pixels[:TAUGHT])
+            + self._foretold(features[2], other_pixels),
             "recall": self._recalled(embeds[0], screw_pixels) + 2 * self._recalled(embeds[1], board_pixels),
             "mark": marked(marks[..., :CELLS], screw_maps) * 2,
-            "compare": marked(compared[..., :-4], board_maps) * 8,
-            "box": boxed(marks[..., -4:], screw_boxes) + boxed(compared[..., -4:], board_boxes),
+            "compare": marked(compared[..., : -4 - DIGITS], board_maps) * 8,
+            "box": boxed(marks[..., CELLS : CELLS + 4], screw_boxes)
+            + boxed(compared[..., -4 - DIGITS : -DIGITS], board_boxes),
+            "digits": DIGIT_WEIGHT
+            * (
+                digit_loss(marks[..., -DIGITS:], screw_boxes, screw_size)
+                + digit_loss(compared[..., -DIGITS:], board_boxes, (side, side))
+            ),
+            "place": PLACE_WEIGHT
+            * sum(
+                place_loss(self._heads["place"](e).float(), (p.shape[3], p.shape[2]))
+                for e, p in zip(embeds, batches, strict=True)
+            ),
         }
 
     def _foretold(self, features: Tensor, pixels: Tensor) -> Tensor:
@@ -137,3 +160,34 @@ def boxed(boxes: Tensor, target: Tensor) -> Tensor:
     if not bool(known.any()):
         return boxes.sum() * 0
     return nn.functional.l1_loss(boxes[known], target[known])
+
+
+def digit_loss(logits: Tensor, boxes: Tensor, size: tuple[int, int]) -> Tensor:
+    """Cross entropy of the hundreds and tens that the answer writes for each edge, where there is a defect.
+
+    Args:
+        logits: `(B, T, DIGITS)`.
+        boxes: `(B, T, 4)` as `dense_targets` gives them.
+        size: width and height of the pictures in pixels.
+    """
+    known = ~torch.isnan(boxes[..., 0])
+    if not bool(known.any()):
+        return logits.sum() * 0
+    scale = torch.tensor([*size, *size], device=boxes.device)
+    edges = boxes * TOKEN_SIZE + centres(size, boxes.device).repeat(1, 2)
+    grid = (edges[known] / scale * GRID).round().clamp(0, GRID - 1).long()
+    digits = torch.stack([grid // 100, grid // 10 % 10], -1)
+    return nn.functional.cross_entropy(logits[known].reshape(-1, 10), digits.flatten())
+
+
+def place_loss(logits: Tensor, size: tuple[int, int]) -> Tensor:
+    """Cross entropy of the column and the row of every image token; logits `(B, T, 2 * MOST_TOKENS)`."""
+    places = (centres(size, logits.device) // TOKEN_SIZE).long().expand(len(logits), -1, -1)
+    return nn.functional.cross_entropy(logits.reshape(-1, MOST_TOKENS), places.flatten())
+
+
+def centres(size: tuple[int, int], device: torch.device) -> Tensor:
+    """Centre of every image token of a picture of `size` in pixels, x and y, `(T, 2)`."""
+    columns, rows = (torch.arange(side // TOKEN_SIZE, device=device) for side in size)
+    y, x = torch.meshgrid(rows, columns, indexing="ij")
+    return (torch.stack([x.flatten(), y.flatten()], -1) + 0.5) * TOKEN_SIZE
