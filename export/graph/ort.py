@@ -8,7 +8,7 @@ which are meant to be bound to the same memory as `past`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
@@ -16,9 +16,10 @@ import numpy as np
 import numpy.typing as npt
 
 from export.checkpoint.source import BlockFormat, Source
+from export.graph.common import CommonOps
 from export.graph.kv import FLOAT_KV, KVFormat
 from export.graph.weights import Precision, Weight
-from export.graph.writer import MICROSOFT, GraphWriter
+from export.graph.writer import MICROSOFT
 from export.network.config import DecoderConfig, NetworkConfig, VisionConfig
 
 OPSET = 21
@@ -27,20 +28,18 @@ FLOAT, FLOAT16 = 1, 10
 
 
 @dataclass
-class OrtOps:
+class OrtOps(CommonOps):
     """Implements `export.network.ops.Ops`.
 
     `accuracy_level` is MatMulNBits' own: 0 computes with activations as they are, 4 rounds them to 8 bits.
     `source` tells which tensors of the checkpoint are rounded already: they are carried over as they are.
     """
 
-    graph: GraphWriter
     linear_precision: Precision
     embedding_precision: Precision
     accuracy_level: int
     source: Source
     kv: KVFormat = FLOAT_KV
-    _sums: dict[str, str] = field(default_factory=dict)
 
     # Inputs and outputs
 
@@ -87,8 +86,7 @@ class OrtOps:
         return self.graph.contrib("GatherBlockQuantized", inputs, {"bits": bits, **layout})
 
     def head(self, hidden: str, config: DecoderConfig) -> None:
-        first = self.graph.constant("first", [0], np.int64)
-        row = self.graph.node("Squeeze", [hidden, first])[0]  # (1, R, hidden) -> (R, hidden)
+        row = self.first_row(hidden)
         rows, columns = config.vocab_size, config.hidden_size
         embedding = next((w for w in self.graph.plan.weights if w.name == "embed"), None)
         if not config.tied_embeddings:
@@ -100,17 +98,6 @@ class OrtOps:
             logits = self._matmul(row, "lm_head", source, rows, columns, self.embedding_precision)
         self.graph.node("Identity", [logits], names=["logits"])
         self.graph.output("logits", "float32", ("R", rows))
-
-    def place_images(self, ids: str, hidden: str, image_embeds: str, image_token_id: int) -> str:
-        token = self.graph.constant("image_token", image_token_id, np.int64)
-        axis, one, zero = (self.graph.constant(f"int_{v}", v, np.int64) for v in (1, 1, 0))
-        is_image = self.graph.node("Equal", [ids, token])[0]  # (1, T)
-        count = self.graph.node("CumSum", [self.graph.node("Cast", [is_image], to=7)[0], axis])[0]
-        index = self.graph.node("Max", [self.graph.node("Sub", [count, one])[0], zero])[0]
-        picked = self.graph.node("Gather", [image_embeds, index], axis=0)[0]  # (1, T, hidden)
-        last_axis = self.graph.constant("last_axis", [-1], np.int64)
-        mask = self.graph.node("Unsqueeze", [is_image, last_axis])[0]
-        return self.graph.node("Where", [mask, picked, hidden])[0]
 
     # Layers
 
@@ -163,18 +150,8 @@ class OrtOps:
         y = self.graph.contrib("MatMulNBits", [x, packed, scales], attributes)
         if not minima:
             return y
-        correction = self.graph.node("MatMul", [self._block_sums(x, columns, weight.block_size), *minima])[0]
+        correction = self.graph.node("MatMul", [self.block_sums(x, columns, weight.block_size), *minima])[0]
         return self.add(y, correction)
-
-    def _block_sums(self, x: str, columns: int, size: int) -> str:
-        """Sums of `size` consecutive columns: `(..., K)` -> `(T, K / size)`. Made once for each `x`."""
-        key = f"{x}.sums{size}"
-        if key not in self._sums:
-            shape = self.graph.constant(f"blocks.{columns}.{size}", [-1, columns // size, size], np.int64)
-            axis = self.graph.constant("last_axis", [-1], np.int64)
-            blocks = self.graph.node("Reshape", [x, shape])[0]
-            self._sums[key] = self.graph.node("ReduceSum", [blocks, axis], keepdims=0)[0]
-        return self._sums[key]
 
     def _vector(self, source: str, size: int) -> str:
         return self.graph.external(self.graph.plan.plain(source, source, (size,)).slots[0])
@@ -264,23 +241,6 @@ class OrtOps:
         if kind == "silu":
             return self.graph.node("QuickGelu", [x], domain=MICROSOFT, alpha=1.0)[0]
         return self.graph.node("Gelu", [x])[0]
-
-    def split(self, x: str) -> tuple[str, str]:
-        first, second = self.graph.node("Split", [x], outputs=2, axis=-1, num_outputs=2)
-        return first, second
-
-    def pick_rows(self, x: str) -> str:
-        return self.graph.node("Gather", [x, "rows"], axis=1)[0]
-
-    def multiply(self, a: str, b: str) -> str:
-        return self.graph.node("Mul", [a, b])[0]
-
-    def add(self, a: str, b: str) -> str:
-        return self.graph.node("Add", [a, b])[0]
-
-    def join_patches(self, x: str, count: int, width: int) -> str:
-        shape = self.graph.constant("joined_shape", [-1, count * width], np.int64)
-        return self.graph.node("Reshape", [x, shape])[0]
 
 
 def _floats(_source: str) -> BlockFormat | None:

@@ -105,10 +105,12 @@ class WeightPlan:
         """Reserve a float32 tensor stored as it is."""
         return self._add(Weight(name, (source,), "plain", shape, (self._reserve(name, np.float32, shape),)))
 
-    def table(self, name: str, shape: tuple[int, ...], compute: Callable[[], Array]) -> Slot:
-        """Reserve a float32 table that `compute` fills."""
+    def table(
+        self, name: str, shape: tuple[int, ...], compute: Callable[[], Array], dtype: type[np.generic] = np.float32
+    ) -> Slot:
+        """Reserve a table that `compute` fills."""
         if name not in self.tables:
-            self.tables[name] = (self._reserve(name, np.float32, shape), compute)
+            self.tables[name] = (self._reserve(name, dtype, shape), compute)
         return self.tables[name][0]
 
     def _add(self, weight: Weight) -> Weight:

@@ -20,6 +20,7 @@ ELEMENT_TYPES: dict[str, int] = {
     "int64": TensorProto.INT64,
     "int32": TensorProto.INT32,
     "uint8": TensorProto.UINT8,
+    "int4": TensorProto.INT4,
 }
 PRODUCER = "lineside"
 
@@ -35,6 +36,7 @@ class GraphWriter:
         self._inputs: list[onnx.ValueInfoProto] = []
         self._outputs: list[onnx.ValueInfoProto] = []
         self._initializers: dict[str, onnx.TensorProto] = {}
+        self._made: set[str] = set()
         self._counter = 0
 
     def input(self, name: str, dtype: str, shape: tuple[int | str, ...]) -> str:
@@ -57,6 +59,7 @@ class GraphWriter:
         """Append a node and return its output names (`names`, or made ones)."""
         self._counter += 1
         out = names or [f"{op}_{self._counter}_{i}" for i in range(outputs)]
+        self._made.update(out)
         self._nodes.append(helper.make_node(op, inputs, out, name=f"{op}_{self._counter}", domain=domain, **attributes))
         return out
 
@@ -64,15 +67,19 @@ class GraphWriter:
         """Append one of ONNX Runtime's contributed operators with a single output."""
         return self.node(op, inputs, domain=MICROSOFT, **attributes)[0]
 
+    def has(self, tensor: str) -> bool:
+        """Whether some node gives `tensor`."""
+        return tensor in self._made
+
     def constant(self, name: str, value: Any, dtype: type[np.generic]) -> str:
         """A small initializer that lives in the graph file itself."""
         self._initializers[name] = numpy_helper.from_array(np.asarray(value, dtype=dtype), name)
         return name
 
-    def external(self, slot: Slot, *, name: str = "", shape: tuple[int, ...] = ()) -> str:
-        """An initializer in the weight file; another `name` and `shape` may look at the same bytes."""
+    def external(self, slot: Slot, *, name: str = "", shape: tuple[int, ...] = (), element: str = "") -> str:
+        """An initializer in the weight file; another `name`, `shape` and `element` may look at the same bytes."""
         name = name or slot.name
-        tensor = TensorProto(name=name, data_type=ELEMENT_TYPES[slot.dtype.name], dims=shape or slot.shape)
+        tensor = TensorProto(name=name, data_type=ELEMENT_TYPES[element or slot.dtype.name], dims=shape or slot.shape)
         tensor.data_location = TensorProto.EXTERNAL
         fields = {"location": self.plan.file_name, "offset": str(slot.offset), "length": str(slot.nbytes)}
         for key, value in fields.items():
@@ -85,7 +92,8 @@ class GraphWriter:
         graph = helper.make_graph(
             self._nodes, self.name, self._inputs, self._outputs, list(self._initializers.values())
         )
-        opsets = [helper.make_opsetid("", self._opset), helper.make_opsetid(MICROSOFT, 1)]
+        domains = {"": self._opset} | ({MICROSOFT: 1} if any(n.domain == MICROSOFT for n in self._nodes) else {})
+        opsets = [helper.make_opsetid(domain, version) for domain, version in domains.items()]
         model = helper.make_model(graph, opset_imports=opsets, producer_name=PRODUCER)
-        model.ir_version = 10
+        model.ir_version = helper.find_min_ir_version_for(opsets[:1])
         path.write_bytes(model.SerializeToString())

@@ -1,0 +1,61 @@
+"""What both dialects write in the same way: plain ONNX operators."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from export.graph.writer import GraphWriter
+
+BOOL, INT64 = 9, 7
+"""ONNX's numbers of these types."""
+
+
+@dataclass
+class CommonOps:
+    """A part of `export.network.ops.Ops`."""
+
+    graph: GraphWriter
+
+    def place_images(self, ids: str, hidden: str, image_embeds: str, image_token_id: int) -> str:
+        token = self.graph.constant("image_token", image_token_id, np.int64)
+        axis, one, zero = (self.graph.constant(f"int_{v}", v, np.int64) for v in (1, 1, 0))
+        is_image = self.graph.node("Equal", [ids, token])[0]  # (1, T)
+        count = self.graph.node("CumSum", [self.graph.node("Cast", [is_image], to=INT64)[0], axis])[0]
+        index = self.graph.node("Max", [self.graph.node("Sub", [count, one])[0], zero])[0]
+        picked = self.graph.node("Gather", [image_embeds, index], axis=0)[0]  # (1, T, hidden)
+        last_axis = self.graph.constant("last_axis", [-1], np.int64)
+        mask = self.graph.node("Unsqueeze", [is_image, last_axis])[0]
+        return self.graph.node("Where", [mask, picked, hidden])[0]
+
+    def split(self, x: str) -> tuple[str, str]:
+        first, second = self.graph.node("Split", [x], outputs=2, axis=-1, num_outputs=2)
+        return first, second
+
+    def pick_rows(self, x: str) -> str:
+        return self.graph.node("Gather", [x, "rows"], axis=1)[0]
+
+    def multiply(self, a: str, b: str) -> str:
+        return self.graph.node("Mul", [a, b])[0]
+
+    def add(self, a: str, b: str) -> str:
+        return self.graph.node("Add", [a, b])[0]
+
+    def join_patches(self, x: str, count: int, width: int) -> str:
+        shape = self.graph.constant("joined_shape", [-1, count * width], np.int64)
+        return self.graph.node("Reshape", [x, shape])[0]
+
+    def first_row(self, x: str) -> str:
+        """`(1, R, hidden)` -> `(R, hidden)`."""
+        return self.graph.node("Squeeze", [x, self.graph.constant("first", [0], np.int64)])[0]
+
+    def block_sums(self, x: str, columns: int, size: int) -> str:
+        """Sums of `size` consecutive columns: `(..., K)` -> `(T, K / size)`. Made once for each `x`."""
+        name = f"{x}.sums{size}"
+        if not self.graph.has(name):
+            shape = self.graph.constant(f"blocks.{columns}.{size}", [-1, columns // size, size], np.int64)
+            axis = self.graph.constant("last_axis", [-1], np.int64)
+            blocks = self.graph.node("Reshape", [x, shape])[0]
+            self.graph.node("ReduceSum", [blocks, axis], names=[name], keepdims=0)
+        return name
