@@ -1,7 +1,8 @@
 """What can go wrong at a wire.
 
 DeviceError
-└── CameraError     the camera cannot be opened or has stopped giving pictures
+├── CameraError        the camera cannot be opened or has stopped giving pictures
+└── AcceleratorError   there is no GPU driver, or it fails
 """
 
 from __future__ import annotations
@@ -12,4 +13,8 @@ class DeviceError(Exception):
 
 
 class CameraError(DeviceError):
+    pass
+
+
+class AcceleratorError(DeviceError):
     pass

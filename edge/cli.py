@@ -1,4 +1,4 @@
-"""The command line: `lineside run | check | plan | inspect | ask | learn | calibrate | export | demo`.
+"""The command line, `lineside COMMAND`; `lineside --help` lists the commands.
 
 Exit codes: 0 done; 1 what was asked for failed (a damaged bundle, a checkpoint that cannot be used, no broker); 2 the
 command line or the station file is wrong.
@@ -14,9 +14,9 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from edge import __version__
 from edge.errors import ConfigError, EdgeError
@@ -104,6 +104,16 @@ def _parser() -> argparse.ArgumentParser:
         "--kv-cache", choices=("float32", "float16", "int8"), default="float32", help="number format of keys and values"
     )
     export.set_defaults(run=_export)
+
+    engine = commands.add_parser("engine", help="build TensorRT engines of a bundle")
+    engine.add_argument("bundle", type=Path)
+    engine.add_argument("--target", default="", help="such as sm89 (`lineside devices`); this GPU where left out")
+    engine.add_argument("--cache", type=int, nargs="+", default=[], metavar="TOKENS", help="lengths of the KV cache")
+    engine.set_defaults(run=_engine)
+
+    devices = commands.add_parser("devices", help="list what this machine can run on, and what it lacks")
+    devices.add_argument("bundle", type=Path, nargs="?", help="whether this one fits, too")
+    devices.set_defaults(run=_devices)
 
     demo = commands.add_parser("demo", help="play a station and show what comes over the broker")
     demo.add_argument("-c", "--config", type=Path, default=Path("deploy/stations/ballscrew/station.toml"))
@@ -252,14 +262,43 @@ def _calibrate(options: argparse.Namespace) -> int:
 
 
 def _export(options: argparse.Namespace) -> int:
-    """`export` is not a part of the daemon, which must run without it: it is found by its entry point."""
+    command = _export_stage("export")
+    return int(command(options.checkpoint, options.bundle, options.precision, options.kv_cache))
+
+
+def _engine(options: argparse.Namespace) -> int:
+    from devices.accelerators import gpus
+    from devices.errors import AcceleratorError
+
+    try:
+        present = next((gpu.target for gpu in gpus()), "")
+    except AcceleratorError:
+        present = ""
+    target = options.target or present
+    if not target:
+        return _fail("this machine has no NVIDIA GPU: name one with --target, such as sm89", 2)
+    return int(_export_stage("engine")(options.bundle, target, options.cache, present))
+
+
+def _devices(options: argparse.Namespace) -> int:
+    from edge.devices import lines
+
+    print("\n".join(lines(options.bundle)))
+    return 0
+
+
+def _export_stage(name: str) -> Callable[..., int]:
+    """The export stage is not a part of the daemon, which must run without it: it is found by its entry points.
+
+    Raises EdgeError where it is not installed.
+    """
     from importlib.metadata import entry_points
 
     try:
-        (command,) = (entry.load() for entry in entry_points(group="lineside.commands", name="export"))
+        (command,) = (entry.load() for entry in entry_points(group="lineside.commands", name=name))
     except (ImportError, ValueError) as error:
-        return _fail(f"exporting needs the export extra ({error}): pip install 'lineside[export]'", 1)
-    return int(command(options.checkpoint, options.bundle, options.precision, options.kv_cache))
+        raise EdgeError(f"exporting needs the export extra ({error}): pip install 'lineside[export]'") from error
+    return cast("Callable[..., int]", command)
 
 
 def _demo(options: argparse.Namespace) -> int:

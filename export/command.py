@@ -8,8 +8,10 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from export.bundle_writer import PRECISIONS, export_bundle
 from export.bundle_writer import Progress as Report
@@ -24,7 +26,7 @@ LOG_EVERY_S = 10.0
 def export_command(checkpoint: Path, bundle: Path, precision: str, kv_dtype: KVDtype = "float32") -> int:
     """Returns the exit code."""
     try:
-        with _progress() as report:
+        with reporting() as report:
             export_bundle(checkpoint, bundle, precisions=PRECISIONS[precision], kv_dtype=kv_dtype, progress=report)
     except (ExportError, EngineError) as error:
         sys.stderr.write(f"lineside: {error}\n")
@@ -34,10 +36,12 @@ def export_command(checkpoint: Path, bundle: Path, precision: str, kv_dtype: KVD
 
 
 @contextmanager
-def _progress() -> Iterator[Report]:
+def reporting(unit: Literal["bytes", "steps"] = "bytes") -> Iterator[Report]:
+    """What long work calls with a name, how much is done, and of how much."""
     if sys.stderr.isatty():
-        columns = (TextColumn("{task.description:<48}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
-        with Progress(*columns) as bar:
+        amount = DownloadColumn() if unit == "bytes" else MofNCompleteColumn()
+        columns = (TextColumn("{task.description:<48}"), BarColumn(), amount, TimeRemainingColumn())
+        with Progress(*columns, console=Console(stderr=True)) as bar:
             task = bar.add_task("", total=None)
             yield lambda name, done, total: bar.update(task, description=name, completed=done, total=total)
         return
@@ -47,6 +51,7 @@ def _progress() -> Iterator[Report]:
         nonlocal last
         if time.monotonic() - last > LOG_EVERY_S or done == total:
             last = time.monotonic()
-            log.info("%s: %.0f%% of %.1f MB", name, 100 * done / total, total / 1e6)
+            size = f"{total / 1e6:.1f} MB" if unit == "bytes" else f"{total} steps"
+            log.info("%s: %.0f%% of %s", name, 100 * done / max(total, 1), size)
 
     yield report

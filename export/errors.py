@@ -6,7 +6,9 @@ ExportError
 │   └── Unsupported       an architecture, option or number format that Lineside does not export
 ├── DiskTooSmall          the bundle would not fit; found before the work starts
 ├── TargetExists          the bundle folder is there already
-└── ParityError           the finished graphs do not compute finite numbers
+├── ParityError           the finished graphs do not compute finite numbers
+├── TensorRTMissing       neither TensorRT nor TensorRT for RTX is installed
+└── EngineBuildFailed     TensorRT does not build for the target, or refuses the graph
 """
 
 from __future__ import annotations
@@ -37,4 +39,12 @@ class TargetExists(ExportError):
 
 
 class ParityError(ExportError):
+    pass
+
+
+class TensorRTMissing(ExportError):
+    pass
+
+
+class EngineBuildFailed(ExportError):
     pass

@@ -12,32 +12,28 @@ from export.network.decoder import emit_decoder
 from export.network.vision import emit_vision
 
 
-def write_decoder(exported: Exported, folder: Path, cache_length: int, dtype: Dtype = "float32") -> Path:
-    """Write `decoder.standard.onnx` for a cache of `cache_length` tokens, and its weights; returns its path.
-
-    Raises Unsupported for integers that TensorRT would compute wrong.
-    """
+def decoder_graph(exported: Exported, cache_length: int, dtype: Dtype = "float32") -> GraphWriter:
+    """The decoder for a cache of `cache_length` tokens; no weight is read before it is saved."""
     ops = _ops("decoder", exported.decoder, dtype, cache_length)
     emit_decoder(ops, exported.network)
-    return _write(ops.graph, folder)
+    return ops.graph
 
 
-def write_vision(exported: Exported, folder: Path, dtype: Dtype = "float32") -> Path | None:
-    """Write `vision.standard.onnx` and its weights; None for a model without a tower."""
+def vision_graph(exported: Exported, dtype: Dtype = "float32") -> GraphWriter | None:
+    """The tower and the projector; None for a model without them."""
     vision = exported.network.vision
     if vision is None or exported.vision is None:
         return None
     ops = _ops("vision", exported.vision, dtype, 0)
     emit_vision(ops, vision, exported.network.decoder.hidden_size)
-    return _write(ops.graph, folder)
+    return ops.graph
 
 
-def _ops(name: str, weights: ExportedGraph, dtype: Dtype, cache_length: int) -> StandardOps:
-    graph = GraphWriter(f"{name}.standard", WeightPlan(f"{name}.standard.data"), OPSET)
-    return StandardOps(graph, weights, dtype, cache_length)
+def save_graph(graph: GraphWriter, folder: Path) -> Path:
+    """Write the graph and its weights, one at a time; returns the graph's path.
 
-
-def _write(graph: GraphWriter, folder: Path) -> Path:
+    Raises Unsupported for integers that TensorRT would compute wrong.
+    """
     path = folder / f"{graph.name}.onnx"
     with (folder / graph.plan.file_name).open("wb") as file:
         for slot, compute in graph.plan.tables.values():
@@ -45,3 +41,7 @@ def _write(graph: GraphWriter, folder: Path) -> Path:
             file.write(compute().astype(slot.dtype).tobytes())
     graph.save(path)
     return path
+
+
+def _ops(name: str, weights: ExportedGraph, dtype: Dtype, cache_length: int) -> StandardOps:
+    return StandardOps(GraphWriter(name, WeightPlan(f"{name}.standard.data"), OPSET), weights, dtype, cache_length)

@@ -4,7 +4,8 @@
     ├── BundleError            the bundle on disk is not what its manifest says
     │   ├── BundleFormat       bundle.json is missing, unreadable or of another format version
     │   ├── BundleDamaged      a file is missing, has another size or another SHA-256
-    │   └── SelfTestFailed     the graphs do not reproduce the golden outputs on this machine
+    │   ├── SelfTestFailed     the graphs do not reproduce the golden outputs on this machine
+    │   └── EnginesUnusable    TensorRT engines are missing, damaged, or for another GPU, version or bundle
     ├── PictureError           the picture cannot be used
     │   ├── PictureUndecodable empty, truncated, or not a picture at all
     │   ├── PictureTooLarge    more pixels than the limit
@@ -48,6 +49,10 @@ class BundleDamaged(BundleError):
 
 class SelfTestFailed(BundleError):
     code = "self_test_failed"
+
+
+class EnginesUnusable(BundleError):
+    code = "engines_unusable"
 
 
 class PictureError(EngineError):

@@ -120,7 +120,7 @@ class StandardOps(CommonOps):
         packed = self.graph.plan.table(
             f"{name}.int4", (columns, rows // 2), lambda: pack(self._rounded(name, columns).integers), np.uint8
         )
-        scales = self._table(f"{name}.scales", (blocks, rows), lambda: self._rounded(name, columns).scales.T)
+        scales = self._table(f"{name}.scales", (blocks, rows), lambda: self._scales(name))
         weight = self.graph.external(packed, shape=(columns, rows), element="int4")
         layout = {"axis": 0, "block_size": columns // blocks}
         y = self.graph.node("MatMul", [x, self.graph.node("DequantizeLinear", [weight, scales], **layout)[0]])[0]
@@ -143,6 +143,9 @@ class StandardOps(CommonOps):
 
     def _rounded(self, name: str, columns: int) -> Rounded:
         return positive(self.weights.rounded(name, columns), name)
+
+    def _scales(self, name: str) -> npt.NDArray[np.generic]:
+        return positive_scales(np.asarray(self.weights.array(f"{name}.scales"), np.float32)).T
 
     def _minima(self, name: str, columns: int) -> npt.NDArray[np.generic]:
         minima = self._rounded(name, columns).minima
@@ -231,9 +234,13 @@ def positive(matrix: Rounded, name: str) -> Rounded:
             "export a checkpoint of floats, or another GGUF format than Q4_0"
         )
     turned = np.where(none, 0, np.where(negative, -blocks if minima is None else -1 - blocks, blocks))
-    scales = np.where(matrix.scales == 0, np.float32(1), np.abs(matrix.scales))
     integers = turned.reshape(matrix.integers.shape).astype(np.int8)
-    return replace(matrix, integers=integers, scales=scales, minima=minima)
+    return replace(matrix, integers=integers, scales=positive_scales(matrix.scales), minima=minima)
+
+
+def positive_scales(scales: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Those of `positive`: a block without a scale, whose integers are zero then, gets one."""
+    return np.where(scales == 0, np.float32(1), np.abs(scales))
 
 
 def pack(integers: npt.NDArray[np.int8]) -> npt.NDArray[np.uint8]:

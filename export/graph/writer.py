@@ -43,6 +43,13 @@ class GraphWriter:
         self._inputs.append(helper.make_tensor_value_info(name, ELEMENT_TYPES[dtype], shape))
         return name
 
+    def input_shapes(self) -> dict[str, tuple[int | str, ...]]:
+        """By name; dimensions that vary are strings."""
+        return {
+            value.name: tuple(d.dim_param or d.dim_value for d in value.type.tensor_type.shape.dim)
+            for value in self._inputs
+        }
+
     def output(self, name: str, dtype: str, shape: tuple[int | str, ...]) -> None:
         self._outputs.append(helper.make_tensor_value_info(name, ELEMENT_TYPES[dtype], shape))
 

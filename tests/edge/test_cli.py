@@ -60,6 +60,26 @@ def test_check_finds_a_flipped_byte(tmp_path: Path) -> None:
     assert_one_sentence(lineside("check", bundle), 1, "decoder.data", "damaged", "copy the bundle again")
 
 
+def test_engines_are_built_for_a_named_gpu(tmp_path: Path) -> None:
+    bundle = tmp_path / "bundle"
+    assert lineside("export", copy_checkpoint("tied", tmp_path), bundle).returncode == 0
+    built = lineside("engine", bundle, "--target", "sm89", "--cache", "64")
+    assert built.returncode == 0, built.stderr
+    assert "engines for sm89" in built.stdout
+    assert_one_sentence(lineside("engine", bundle, "--target", "sm75"), 1, "does not build for sm75")
+    assert lineside("check", bundle).returncode == 0
+
+
+def test_devices_are_listed_on_a_machine_without_a_gpu() -> None:
+    result = lineside("devices", DEFAULT_BUNDLE)
+    assert result.returncode == 0, result.stderr
+    found = dict(line.split(maxsplit=1) for line in result.stdout.splitlines())
+    assert "cores" in found["cpu"]
+    assert "tokens" in found["bundle"]
+    assert "works, onnxruntime" in result.stdout
+    assert_one_sentence(lineside("devices", "no-such-bundle"), 1, "no-such-bundle")
+
+
 def test_export_of_a_broken_checkpoint(tmp_path: Path) -> None:
     checkpoint = copy_checkpoint("grouped", tmp_path)
     (checkpoint / "model-00004-of-00005.safetensors").unlink()

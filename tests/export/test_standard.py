@@ -16,7 +16,7 @@ from export.bundle_writer import PRECISIONS, export_bundle
 from export.errors import Unsupported
 from export.exported import Exported, Rounded
 from export.graph.standard import pack, positive
-from export.standard_graphs import write_decoder, write_vision
+from export.standard_graphs import decoder_graph, save_graph, vision_graph
 from runtime.bundle import ImageSettings, Manifest, open_bundle
 from runtime.ort_session import OrtDecoder, OrtVision, session_options
 from runtime.picture import to_patches
@@ -89,7 +89,7 @@ def test_prefill_and_decode_agree_with_the_ort_dialect(
     ids = rng.integers(100, manifest.vocab_size, size=PROMPT + STEPS)
     ids[5:9] = manifest.image_token_id
     images = rng.normal(size=(4, manifest.hidden_size)).astype(np.float32)
-    standard = StandardDecoder(write_decoder(exported, tmp_path, length), manifest, length)
+    standard = StandardDecoder(save_graph(decoder_graph(exported, length), tmp_path), manifest, length)
     other = OrtDecoder(exported.bundle, 1)
     cache = other.allocate(length)
     for start in range(0, PROMPT, chunk):
@@ -107,8 +107,9 @@ def test_prefill_and_decode_agree_with_the_ort_dialect(
 def test_the_tower_agrees_with_the_ort_dialect(exported: Exported, tmp_path: Path) -> None:
     image = exported.bundle.manifest.image
     assert isinstance(image, ImageSettings)
-    path = write_vision(exported, tmp_path)
-    assert path is not None
+    graph = vision_graph(exported)
+    assert graph is not None
+    path = save_graph(graph, tmp_path)
     side = image.patch_size * image.spatial_merge_size
     pixels = np.random.default_rng(0).normal(size=(3, side * 2, side * 3)).astype(np.float32)
     patches, positions = to_patches(pixels, image)
@@ -117,8 +118,9 @@ def test_the_tower_agrees_with_the_ort_dialect(exported: Exported, tmp_path: Pat
 
 
 def test_only_standard_operators_with_int4_along_the_first_axis(exported: Exported, tmp_path: Path) -> None:
-    for path in (write_decoder(exported, tmp_path, 64, "float16"), write_vision(exported, tmp_path, "float16")):
-        assert path is not None
+    for graph in (decoder_graph(exported, 64, "float16"), vision_graph(exported, "float16")):
+        assert graph is not None
+        path = save_graph(graph, tmp_path)
         onnx.checker.check_model(str(path), full_check=True)
         model = onnx.load(str(path), load_external_data=False)
         assert [(entry.domain, entry.version) for entry in model.opset_import] == [("", 24)]
@@ -138,8 +140,8 @@ def test_half_precision_is_near(exported: Exported, tmp_path: Path) -> None:
     whole, half = tmp_path / "float32", tmp_path / "float16"
     whole.mkdir()
     half.mkdir()
-    wanted = StandardDecoder(write_decoder(exported, whole, 64), manifest, 64).run(ids, 0)
-    path = write_decoder(exported, half, 64, "float16")
+    wanted = StandardDecoder(save_graph(decoder_graph(exported, 64), whole), manifest, 64).run(ids, 0)
+    path = save_graph(decoder_graph(exported, 64, "float16"), half)
     assert relative_error(StandardDecoder(path, manifest, 64, "float16").run(ids, 0), wanted) < HALF_TOLERANCE
 
 
@@ -151,7 +153,7 @@ def test_rounded_checkpoints_keep_their_integers(kinds: dict[str, str], tmp_path
     ids = list(range(50, 70))
     other = OrtDecoder(exported.bundle, 1)
     wanted = other.prefill(other.allocate(64), np.asarray(ids), 0)
-    found = StandardDecoder(write_decoder(exported, tmp_path, 64), exported.bundle.manifest, 64).run(ids, 0)
+    found = StandardDecoder(save_graph(decoder_graph(exported, 64), tmp_path), exported.bundle.manifest, 64).run(ids, 0)
     assert relative_error(found[-1:], wanted) < TOLERANCE
 
 
@@ -159,7 +161,7 @@ def test_a_file_whose_scales_are_negative_is_refused(tmp_path: Path) -> None:
     file = write_gguf(tmp_path, dict.fromkeys(("attn_q", "attn_k", "attn_v"), "Q4_0"))
     exported = Exported(open_bundle(export_bundle(file.path, tmp_path / "b")))
     with pytest.raises(Unsupported, match="another GGUF format than Q4_0"):
-        write_decoder(exported, tmp_path, 64)
+        save_graph(decoder_graph(exported, 64), tmp_path)
 
 
 def test_negative_scales_are_turned_round_or_refused() -> None:

@@ -1,0 +1,119 @@
+"""One ONNX graph in, one serialized TensorRT engine out."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from export.engine.library import Library
+from export.errors import EngineBuildFailed
+
+log = logging.getLogger("lineside.engine")
+
+Range = tuple[int, int, int]
+"""Least, best and most of a dimension that may vary."""
+Profile = Mapping[str, Range]
+"""By the dimension's name in the graph."""
+Progress = Callable[[str, int, int], None]
+"""Called with the name of what is under way, steps done and steps in all."""
+
+
+def build_engine(
+    library: Library, graph: Path, dimensions: Mapping[str, Sequence[int | str]], profiles: Sequence[Profile],
+    target: str, progress: Progress | None = None,
+) -> memoryview:  # fmt: skip
+    """Build the engine of `graph`.
+
+    Args:
+        dimensions: shape of every input, with the names of the dimensions that vary.
+        profiles: what the engine is tuned for, in this order.
+
+    Raises:
+        EngineBuildFailed: TensorRT refuses the graph, with its own words.
+        KeyboardInterrupt: the build was broken off.
+    """
+    trt = library.module
+    logger = _make_logger(trt)
+    builder = trt.Builder(logger)
+    network = builder.create_network(_strongly_typed(trt))
+    parser = trt.OnnxParser(network, logger)
+    if not parser.parse_from_file(str(graph)):
+        errors = "; ".join(str(parser.get_error(i)) for i in range(parser.num_errors))
+        raise EngineBuildFailed(f"{library.name} {library.version} cannot read {graph.name}: {errors}")
+    config = builder.create_builder_config()
+    for profile in profiles:
+        config.add_optimization_profile(_profile(builder, network, dimensions, profile))
+    if library.targets:
+        config.num_compute_capabilities = 1
+        config.set_compute_capability(getattr(trt.ComputeCapability, target.upper()), 0)
+    monitor = _make_monitor(trt, progress)
+    config.progress_monitor = monitor
+    plan = builder.build_serialized_network(network, config)
+    if monitor.interrupted:
+        raise KeyboardInterrupt
+    if plan is None:
+        raise EngineBuildFailed(
+            f"{library.name} {library.version} cannot build {graph.name} for {target}: {'; '.join(logger.errors)}"
+        )
+    return memoryview(plan)
+
+
+def _strongly_typed(trt: Any) -> int:
+    """TensorRT 10 has a flag for what later versions and the one for RTX always do."""
+    flag = getattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED", None)
+    return 0 if flag is None else 1 << int(flag)
+
+
+def _profile(builder: Any, network: Any, dimensions: Mapping[str, Sequence[int | str]], ranges: Profile) -> Any:
+    profile = builder.create_optimization_profile()
+    for index in range(network.num_inputs):
+        name = network.get_input(index).name
+        named = dimensions[name]
+        if any(isinstance(size, str) for size in named):
+            shapes = [tuple(ranges[d][i] if isinstance(d, str) else d for d in named) for i in range(3)]
+            profile.set_shape(name, *shapes)
+    return profile
+
+
+def _make_logger(trt: Any) -> Any:
+    class Logger(trt.ILogger):  # type: ignore[misc]
+        """Keeps the errors for the message; the rest is of no use to whoever builds."""
+
+        def __init__(self) -> None:
+            trt.ILogger.__init__(self)
+            self.errors: list[str] = []
+
+        def log(self, severity: Any, message: str) -> None:
+            if severity in (trt.ILogger.ERROR, trt.ILogger.INTERNAL_ERROR):
+                self.errors.append(message)
+            log.debug("%s", message)
+
+    return Logger()
+
+
+def _make_monitor(trt: Any, progress: Progress | None) -> Any:
+    class Monitor(trt.IProgressMonitor):  # type: ignore[misc]
+        """Reports phases; TensorRT calls it often enough that Ctrl-C is heard."""
+
+        def __init__(self) -> None:
+            trt.IProgressMonitor.__init__(self)
+            self.interrupted = False
+            self._steps: dict[str, int] = {}
+
+        def phase_start(self, phase_name: str, _parent_phase: str | None, num_steps: int) -> None:
+            self._steps[phase_name] = num_steps
+
+        def phase_finish(self, phase_name: str) -> None:
+            self._steps.pop(phase_name, None)
+
+        def step_complete(self, phase_name: str, step: int) -> bool:
+            try:
+                if progress:
+                    progress(phase_name, step, self._steps.get(phase_name, step))
+            except KeyboardInterrupt:
+                self.interrupted = True
+            return not self.interrupted
+
+    return Monitor()

@@ -1,0 +1,123 @@
+"""All engines of a bundle for one target: `BUNDLE/engines/TARGET-LIBRARY-VERSION/`.
+
+Work happens in a folder that ends in `.partial`; a broken-off build keeps the engines that are complete.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from export.engine.build import Profile, Progress, build_engine
+from export.engine.library import Library, check_target, load_library
+from export.errors import DiskTooSmall, EngineBuildFailed
+from export.exported import Exported
+from export.graph.standard import Dtype
+from export.graph.writer import GraphWriter
+from export.standard_graphs import decoder_graph, save_graph, vision_graph
+from runtime.bundle import Bundle, FileEntry, file_sha256, open_bundle, verify_hashes
+from runtime.engine_files import ENGINES, EngineSet
+from runtime.session import MAX_DECODE_TOKENS
+
+log = logging.getLogger("lineside.engine")
+DTYPE: Dtype = "float16"
+PREFILL_TOKENS = 512
+"""The longest chunk of a prompt; a shorter cache takes no more than it holds."""
+DEFAULT_CACHE = 8192
+SPARE = 1.3
+"""Of an engine over its weights, and the graph's file beside it."""
+
+
+def build_engines(
+    path: Path, target: str, *, cache_lengths: Sequence[int] = (), present: str = "", progress: Progress | None = None
+) -> Path:
+    """Build the vision engine and a decoder engine for each cache length; returns their folder.
+
+    Args:
+        target: such as `sm89`.
+        cache_lengths: in tokens; the context, but no more than `DEFAULT_CACHE`, where left out.
+        present: the compute capability of this machine's GPU, where there is one.
+
+    Raises:
+        ExportError: see `export.errors`. EngineError: the bundle is damaged.
+    """
+    bundle = open_bundle(path)
+    verify_hashes(bundle)
+    lengths = tuple(cache_lengths) or (min(bundle.manifest.context_length, DEFAULT_CACHE),)
+    _check_lengths(bundle, lengths)
+    library = load_library()
+    check_target(library, target, present)
+    folder = path / ENGINES / f"{target}-{library.name}-{library.version}"
+    partial = folder.with_name(folder.name + ".partial")
+    stamp = partial / "stamp.json"
+    wanted = json.dumps([bundle.sha256, DTYPE, PREFILL_TOKENS])
+    if partial.exists() and (not stamp.exists() or stamp.read_text() != wanted):
+        shutil.rmtree(partial)
+    try:
+        partial.mkdir(parents=True, exist_ok=True)
+        stamp.write_text(wanted)
+    except OSError as error:
+        advice = "copy the bundle to a folder of yours"
+        raise EngineBuildFailed(f"{partial} cannot be written ({error.strerror}): {advice}") from error
+    exported = Exported(bundle)
+    names = []
+    for graph, profiles in engine_parts(exported, lengths):
+        name = f"{graph.name}.engine"
+        names.append(name)
+        if not (partial / name).exists():
+            _build(library, graph, profiles, target, partial, progress)
+    stamp.unlink()
+    files = {name: FileEntry((partial / name).stat().st_size, file_sha256(partial / name)) for name in names}
+    engines = EngineSet(bundle.sha256, target, library.name, library.version, DTYPE, PREFILL_TOKENS, lengths, files)
+    (partial / "engines.json").write_text(json.dumps(asdict(engines), indent=2) + "\n", encoding="utf-8")
+    shutil.rmtree(folder, ignore_errors=True)
+    partial.rename(folder)
+    return folder
+
+
+def engine_parts(exported: Exported, lengths: Sequence[int]) -> list[tuple[GraphWriter, list[Profile]]]:
+    """Every graph that becomes an engine, with what it is tuned for."""
+    parts: list[tuple[GraphWriter, list[Profile]]] = []
+    vision = vision_graph(exported, DTYPE)
+    image = exported.bundle.manifest.image
+    if vision is not None and image is not None:
+        merged = image.spatial_merge_size**2
+        most = (image.max_image_size // image.patch_size) ** 2
+        parts.append((vision, [{"N": (merged, most, most)}]))
+    decode = {"T": (1, 1, MAX_DECODE_TOKENS), "R": (1, 1, MAX_DECODE_TOKENS), "I": (1, 1, 1)}
+    for length in lengths:
+        chunk = min(PREFILL_TOKENS, length)
+        prefill = {"T": (1, chunk, chunk), "R": (1, 1, 1), "I": (1, 1, chunk)}
+        graph = decoder_graph(exported, length, DTYPE)
+        graph.name = f"decoder.{length}"
+        parts.append((graph, [decode, prefill]))
+    return parts
+
+
+def _build(
+    library: Library, graph: GraphWriter, profiles: Sequence[Profile], target: str, folder: Path,
+    progress: Progress | None,
+) -> None:  # fmt: skip
+    needed = int(graph.plan.size_bytes * (1 + SPARE))
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise DiskTooSmall(f"{folder} has {free / 1e9:.2f} GB free, {graph.name} needs {needed / 1e9:.2f} GB")
+    scratch = folder / "graph"
+    scratch.mkdir(exist_ok=True)
+    log.info("%s for %s with %s %s", graph.name, target, library.name, library.version)
+    plan = build_engine(library, save_graph(graph, scratch), graph.input_shapes(), profiles, target, progress)
+    unfinished = folder / "engine.unfinished"
+    unfinished.write_bytes(plan)
+    unfinished.rename(folder / f"{graph.name}.engine")
+    shutil.rmtree(scratch)
+
+
+def _check_lengths(bundle: Bundle, lengths: Sequence[int]) -> None:
+    most = bundle.manifest.context_length
+    for length in lengths:
+        if not MAX_DECODE_TOKENS < length <= most:
+            raise EngineBuildFailed(f"a cache of {length} tokens: the context has {MAX_DECODE_TOKENS + 1} to {most}")

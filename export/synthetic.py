@@ -1,0 +1,175 @@
+"""Bundles of any shape without a checkpoint, for benchmarks and tests: random integers, weights of a sensible size."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from export.bundle_writer import PRECISIONS, Progress, write_bundle
+from export.checkpoint.source import BlockFormat, Blocks
+from export.errors import MissingPart
+from export.network.config import DecoderConfig, NetworkConfig, VisionConfig
+from runtime.tokenizer import Tokenizer
+
+SLICE_ROWS = 4096
+TILE = 1_048_583
+"""Random integers that are made once and repeated: making billions of them would take longer than the export. A prime,
+so that no row is like the next."""
+
+MISTRAL_SMALL = NetworkConfig(
+    architecture="Mistral3ForConditionalGeneration",
+    decoder=DecoderConfig(
+        hidden_size=5120,
+        intermediate_size=32768,
+        num_hidden_layers=40,
+        num_attention_heads=32,
+        num_key_value_heads=8,
+        head_dim=128,
+        vocab_size=131072,
+        context_length=131072,
+        rms_norm_eps=1e-5,
+        rope_theta=1e9,
+        tied_embeddings=False,
+    ),
+    vision=VisionConfig(
+        hidden_size=1024,
+        intermediate_size=4096,
+        num_hidden_layers=24,
+        num_attention_heads=16,
+        patch_size=14,
+        max_image_size=1540,
+        spatial_merge_size=2,
+        rope_theta=1e4,
+        activation="silu",
+        projector_activation="gelu",
+        projector_bias=False,
+        feature_layer=24,
+        projector_norm_eps=1e-5,
+    ),
+    image_token_id=10,
+)
+"""Mistral Small 3.2 24B, from its published config.json."""
+
+
+@dataclass(frozen=True)
+class RandomSource:
+    """An `export.checkpoint.source.Source` of `network` that comes rounded: INT4 layers, INT8 tables."""
+
+    network: NetworkConfig
+
+    def __contains__(self, name: str) -> bool:
+        return self._shape(name) is not None
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        shape = self._shape(name)
+        if shape is None:
+            raise MissingPart(f"a network of this kind has no {name}")
+        return shape
+
+    def rows(self, name: str) -> Iterator[npt.NDArray[np.float32]]:
+        """Norms are one, biases zero; matrices as `blocks` rounds them."""
+        shape = self.shape(name)
+        if len(shape) == 1:
+            yield np.full(shape, 0.0 if name.endswith("bias") else 1.0, np.float32)
+            return
+        columns = int(np.prod(shape[1:]))
+        rng = _rng(name)
+        for start in range(0, shape[0], SLICE_ROWS):
+            rows = min(SLICE_ROWS, shape[0] - start)
+            yield rng.normal(0, columns**-0.5, size=(rows, *shape[1:])).astype(np.float32)
+
+    def block_format(self, name: str) -> BlockFormat | None:
+        shape = self.shape(name)
+        if len(shape) != 2 or name.startswith(("vision", "projector")):
+            return None
+        return BlockFormat(8 if "embed_tokens" in name or name.startswith("lm_head") else 4, 32, minima=False)
+
+    def blocks(self, name: str) -> Iterator[Blocks]:
+        block, (count, columns) = self.block_format(name), self.shape(name)
+        assert block is not None
+        least, most = -(2 ** (block.bits - 1)), 2 ** (block.bits - 1)
+        rng = _rng(name)
+        tile = rng.integers(least, most, size=TILE, dtype=np.int8)
+        spread = np.float32(columns**-0.5 / (most / 3**0.5))  # of uniform integers, so that products keep their size
+        for start in range(0, count, SLICE_ROWS):
+            rows = min(SLICE_ROWS, count - start)
+            integers = np.resize(tile, (rows, columns))
+            scales = rng.uniform(0.5, 1.5, size=(rows, columns // block.size)).astype(np.float32) * spread
+            yield Blocks(integers, scales, None)
+
+    def stamp(self) -> str:
+        return repr(self.network)
+
+    def _shape(self, name: str) -> tuple[int, ...] | None:
+        return _shapes(self.network).get(name)
+
+
+def write_synthetic(
+    target: Path, network: NetworkConfig, tokenizer: Path, *, layers: int = 0, progress: Progress | None = None
+) -> Path:
+    """A bundle of `network`, or of its first `layers` layers, with random weights.
+
+    Args:
+        tokenizer: a tekken.json; the vocabulary becomes as large as it.
+
+    Raises ExportError as `export_bundle` does.
+    """
+    size = Tokenizer(tokenizer).vocab_size
+    decoder = replace(network.decoder, vocab_size=size, num_hidden_layers=layers or network.decoder.num_hidden_layers)
+    network = replace(network, decoder=decoder)
+    source = RandomSource(network)
+    return write_bundle(source, network, tokenizer, "synthetic", target, PRECISIONS["int4"], "float32", progress)
+
+
+def _rng(name: str) -> np.random.Generator:
+    return np.random.default_rng(zlib.crc32(name.encode()))
+
+
+def _shapes(network: NetworkConfig) -> dict[str, tuple[int, ...]]:
+    """Of every tensor that the graphs ask for."""
+    decoder, vision = network.decoder, network.vision
+    hidden, inner = decoder.hidden_size, decoder.intermediate_size
+    heads, kv = (n * decoder.head_dim for n in (decoder.num_attention_heads, decoder.num_key_value_heads))
+    shapes: dict[str, tuple[int, ...]] = {
+        "decoder.embed_tokens.weight": (decoder.vocab_size, hidden),
+        "decoder.norm.weight": (hidden,),
+    }
+    if not decoder.tied_embeddings:
+        shapes["lm_head.weight"] = (decoder.vocab_size, hidden)
+    for layer in range(decoder.num_hidden_layers):
+        at = f"decoder.layers.{layer}"
+        for name, rows, columns in (("q", heads, hidden), ("k", kv, hidden), ("v", kv, hidden), ("o", hidden, heads)):
+            shapes[f"{at}.self_attn.{name}_proj.weight"] = (rows, columns)
+        shapes |= _mlp(f"{at}.mlp", hidden, inner)
+        shapes |= {f"{at}.{name}_layernorm.weight": (hidden,) for name in ("input", "post_attention")}
+    return shapes | (_vision_shapes(vision, hidden) if vision else {})
+
+
+def _vision_shapes(vision: VisionConfig, target: int) -> dict[str, tuple[int, ...]]:
+    size, merged = vision.hidden_size, vision.spatial_merge_size**2
+    shapes: dict[str, tuple[int, ...]] = {
+        "vision.patch_conv.weight": (size, 3, vision.patch_size, vision.patch_size),
+        "vision.ln_pre.weight": (size,),
+        "projector.norm.weight": (size,),
+        "projector.patch_merger.merging_layer.weight": (size, merged * size),
+        "projector.linear_1.weight": (target, size),
+        "projector.linear_2.weight": (target, target),
+    }
+    if vision.projector_bias:
+        shapes |= {f"projector.linear_{n}.bias": (target,) for n in (1, 2)}
+    for layer in range(vision.feature_layer):
+        at = f"vision.transformer.layers.{layer}"
+        shapes |= {f"{at}.attention.{p}_proj.weight": (size, size) for p in "qkvo"}
+        shapes |= _mlp(f"{at}.feed_forward", size, vision.intermediate_size)
+        shapes |= {f"{at}.{name}_norm.weight": (size,) for name in ("attention", "ffn")}
+    return shapes
+
+
+def _mlp(at: str, hidden: int, inner: int) -> dict[str, tuple[int, ...]]:
+    shapes = {f"{at}.{name}_proj.weight": (inner, hidden) for name in ("gate", "up")}
+    return {**shapes, f"{at}.down_proj.weight": (hidden, inner)}

@@ -1,0 +1,171 @@
+"""TensorRT engines, built by TensorRT for RTX: no GPU is needed for that, nor is one used here."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+from export.bundle_writer import export_bundle
+from export.engine.build import build_engine
+from export.engine.engines import build_engines, engine_parts
+from export.engine.library import Library, check_target, load_library
+from export.errors import EngineBuildFailed, TensorRTMissing
+from export.exported import Exported
+from export.graph.writer import GraphWriter
+from export.standard_graphs import save_graph
+from export.synthetic import MISTRAL_SMALL, write_synthetic
+from runtime.bundle import Bundle, open_bundle
+from runtime.engine_files import find_engines
+from runtime.errors import EnginesUnusable
+from tests.support.checkpoints import copy_checkpoint
+from tests.support.tokenizers import write_small_tokenizer
+
+TARGETS = ("sm80", "sm86", "sm89", "sm120", "sm121")
+SMALL_CACHE, LARGE_CACHE = 64, 1024
+
+
+@pytest.fixture(scope="module")
+def library() -> Library:
+    return load_library()
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small bundle with engines for one target."""
+    folder = tmp_path_factory.mktemp("engine")
+    bundle = export_bundle(copy_checkpoint("grouped", folder), folder / "bundle")
+    build_engines(bundle, "sm89", cache_lengths=(SMALL_CACHE, 2 * SMALL_CACHE))
+    return bundle
+
+
+@pytest.fixture
+def bundle(built: Path, tmp_path: Path) -> Bundle:
+    """A copy to damage."""
+    return open_bundle(Path(shutil.copytree(built, tmp_path / "copy")))
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> tuple[GraphWriter, Path]:
+    """One decoder layer of Mistral Small 3.2, with random weights."""
+    folder = tmp_path_factory.mktemp("large")
+    write_small_tokenizer(folder / "tekken.json")
+    network = dataclasses.replace(MISTRAL_SMALL, vision=None)
+    bundle = write_synthetic(folder / "bundle", network, folder / "tekken.json", layers=1)
+    ((graph, _),) = engine_parts(Exported(open_bundle(bundle)), (LARGE_CACHE,))
+    return graph, save_graph(graph, folder)
+
+
+def test_the_library_builds_for_every_gpu_that_the_readme_names(library: Library) -> None:
+    assert library.targets == TARGETS
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_small_bundle_for_every_target(built: Path, target: str, tmp_path: Path) -> None:
+    copy = open_bundle(Path(shutil.copytree(built, tmp_path / "copy", ignore=shutil.ignore_patterns("engines"))))
+    folder = build_engines(copy.path, target, cache_lengths=(SMALL_CACHE,))
+    name, version = folder.name.removeprefix(f"{target}-").split("-", 1)
+    found, engines = find_engines(copy, target, name, version)
+    assert found == folder
+    assert sorted(engines.files) == ["decoder.64.engine", "vision.engine"]
+    assert engines.cache_lengths == (SMALL_CACHE,)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_layer_of_the_24b_for_every_target(large: tuple[GraphWriter, Path], library: Library, target: str) -> None:
+    graph, path = large
+    token = {"T": (1, 1, 32), "R": (1, 1, 32)}
+    plan = build_engine(library, path, graph.input_shapes(), [token], target)
+    weights = graph.plan.size_bytes
+    assert 0.8 * weights < plan.nbytes < 1.2 * weights  # INT4 stays INT4 in the engine
+
+
+def test_a_broken_off_build_goes_on(built: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(built, tmp_path / "copy", ignore=shutil.ignore_patterns("engines")))
+
+    partial = copy / "engines" / f"{next((built / 'engines').iterdir()).name}.partial"
+
+    def stop(*_: object) -> None:
+        if (partial / "vision.engine").exists():
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        build_engines(copy, "sm89", cache_lengths=(SMALL_CACHE,), progress=stop)
+    finished = (partial / "vision.engine").stat().st_mtime_ns
+    folder = build_engines(copy, "sm89", cache_lengths=(SMALL_CACHE,))
+    assert (folder / "vision.engine").stat().st_mtime_ns == finished
+    assert sorted(path.name for path in folder.iterdir()) == ["decoder.64.engine", "engines.json", "vision.engine"]
+    assert not partial.exists()
+
+
+def _unusable(bundle: Bundle, target: str = "sm89", version: str = "") -> str:
+    folder = next((bundle.path / "engines").iterdir())
+    _, name, own = folder.name.split("-", 2)
+    with pytest.raises(EnginesUnusable) as caught:
+        find_engines(bundle, target, name, version or own)
+    assert f"`lineside engine {bundle.path} --target {target}`" in str(caught.value)
+    return str(caught.value)
+
+
+def test_engines_for_another_gpu_or_version_are_named(bundle: Bundle) -> None:
+    assert "there are engines for sm89-" in _unusable(bundle, target="sm120")
+    assert "there are engines for sm89-" in _unusable(bundle, version="99.0")
+    folder = next((bundle.path / "engines").iterdir())
+    folder.rename(folder.with_name(folder.name.replace("sm89", "sm120")))
+    assert "was built for sm89" in _unusable(bundle, target="sm120")
+
+
+def test_a_truncated_engine_is_found(bundle: Bundle) -> None:
+    file = next((bundle.path / "engines").glob("*/decoder.64.engine"))
+    file.write_bytes(file.read_bytes()[:-100])
+    assert "decoder.64.engine is missing, cut off or damaged" in _unusable(bundle)
+
+
+def test_an_engine_with_a_flipped_bit_is_found(bundle: Bundle) -> None:
+    file = next((bundle.path / "engines").glob("*/vision.engine"))
+    raw = bytearray(file.read_bytes())
+    raw[len(raw) // 2] ^= 1
+    file.write_bytes(raw)
+    assert "damaged" in _unusable(bundle)
+
+
+def test_engines_of_another_bundle_are_refused(bundle: Bundle) -> None:
+    assert "from another bundle" in _unusable(dataclasses.replace(bundle, sha256="0" * 64))
+
+
+def test_a_list_of_engines_that_is_no_json(bundle: Bundle) -> None:
+    listing = next((bundle.path / "engines").glob("*/engines.json"))
+    listing.write_text(json.dumps({"target": "sm89"}))
+    assert "cannot be read" in _unusable(bundle)
+
+
+@pytest.mark.parametrize("target", ["sm75", "sm90", "rtx4090"])
+def test_a_target_that_the_library_does_not_know(built: Path, target: str) -> None:
+    with pytest.raises(EngineBuildFailed, match="it builds for sm80, sm86, sm89, sm120, sm121"):
+        build_engines(built, target)
+
+
+def test_tensorrt_itself_builds_for_the_gpu_that_is_there(library: Library) -> None:
+    native = dataclasses.replace(library, name="tensorrt", targets=())
+    check_target(native, "sm89", present="sm89")
+    with pytest.raises(EngineBuildFailed, match="does not build for sm86; it builds for sm89"):
+        check_target(native, "sm86", present="sm89")
+    with pytest.raises(EngineBuildFailed, match="and there is none"):
+        check_target(native, "sm86")
+
+
+@pytest.mark.parametrize("length", [16, 100_000])
+def test_a_cache_that_the_context_does_not_allow(built: Path, length: int) -> None:
+    with pytest.raises(EngineBuildFailed, match=f"a cache of {length} tokens: the context has 33 to 1024"):
+        build_engines(built, "sm89", cache_lengths=(length,))
+
+
+def test_without_tensorrt_the_message_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("tensorrt", "tensorrt_rtx"):
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(TensorRTMissing, match=r"pip install 'lineside\[tensorrt\]'"):
+        load_library()
