@@ -36,7 +36,7 @@ BOARD_SCALES = (0.8, 1.0)
 MARK_WEIGHT = 4.0
 DIGITS = 4 * 2 * 10
 """Logits of the hundreds and the tens of a box's four edges."""
-DIGIT_WEIGHT, PLACE_WEIGHT = 0.3, 0.2
+BOX_WEIGHT, DIGIT_WEIGHT, PLACE_WEIGHT = 3.0, 0.3, 0.2
 MOST_TOKENS = MAX_IMAGE_SIZE // TOKEN_SIZE
 """Image tokens along a side."""
 RECALL_SIDE = 16
@@ -92,8 +92,11 @@ class TowerStage:
             "recall": self._recalled(embeds[0], screw_pixels) + 2 * self._recalled(embeds[1], board_pixels),
             "mark": marked(marks[..., :CELLS], screw_maps) * 2,
             "compare": marked(compared[..., : -4 - DIGITS], board_maps) * 8,
-            "box": boxed(marks[..., CELLS : CELLS + 4], screw_boxes)
-            + boxed(compared[..., -4 - DIGITS : -DIGITS], board_boxes),
+            "box": BOX_WEIGHT
+            * (
+                boxed(marks[..., CELLS : CELLS + 4], screw_boxes)
+                + boxed(compared[..., -4 - DIGITS : -DIGITS], board_boxes)
+            ),
             "digits": DIGIT_WEIGHT
             * (
                 digit_loss(marks[..., -DIGITS:], screw_boxes, screw_size)
