@@ -18,7 +18,7 @@ from torch.nn.utils import parametrize
 
 from export.default_model import ballscrew, pcb, tower
 from export.default_model.ballscrew import Example
-from export.default_model.batches import inspection_batch
+from export.default_model.batches import inspection_pack
 from export.default_model.dense import CELLS, dense_targets
 from export.default_model.losses import answer_loss, pack_loss
 from export.default_model.network import image_embeds, patch_features
@@ -27,7 +27,7 @@ from export.default_model.size import TOKEN_SIZE
 from runtime.inspection import InspectionTask, Region
 from runtime.tokenizer import Tokenizer
 
-SCREWS = 10
+SCREWS = 12
 PACKS_EVERY = 2
 """Commands in every second step."""
 BOARDS = 2
@@ -98,12 +98,12 @@ class JointStage:
     def _picture_losses(
         self, examples: Sequence[Example], task: InspectionTask, head: str, regions: Sequence[Region | None] = ()
     ) -> tuple[Tensor, Tensor]:
-        batch = inspection_batch(examples, task, self._tokenizer, regions)
+        pack, pixels = inspection_pack(examples, task, self._tokenizer, regions)
         with torch.no_grad():
-            features = [patch_features(self._model, torch.from_numpy(p).to(self._device)) for p in batch.pixels]
+            features = [patch_features(self._model, torch.from_numpy(p).to(self._device)) for p in pixels]
         embeds = torch.cat([image_embeds(self._model, f) for f in features], 1)
-        answer, middle = answer_loss(self._model, batch, embeds, self._device)
-        height, width = batch.pixels[-1].shape[2:]
+        answer, middle = answer_loss(self._model, pack, embeds, self._device)
+        height, width = pixels[-1].shape[2:]
         tokens = (height // TOKEN_SIZE) * (width // TOKEN_SIZE)
         marks = self._heads[head](middle[:, -tokens:]).float()
         pairs = [dense_targets(example, (width, height), task.defect_types) for example in examples]

@@ -9,13 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from export.default_model import commands
-from export.default_model.batches import IGNORE
 from export.default_model.offers import (
     LANGUAGE_ODDS,
     LANGUAGES,
@@ -25,6 +22,7 @@ from export.default_model.offers import (
     spoken_offer,
     utterances,
 )
+from export.default_model.pack import Pack, branch, joined, shared
 from runtime.chat import Message, Tool, ToolCall
 from runtime.tokenizer import Tokenizer
 
@@ -53,18 +51,6 @@ class Line:
     calls: tuple[ToolCall, ...]
 
 
-@dataclass(frozen=True)
-class Pack:
-    """ids, labels, positions `(T,)` int64; weights `(T,)` float32; owner `(T,)` int64: -1 in the tool list, else the
-    number of the command."""
-
-    ids: npt.NDArray[np.int64]
-    labels: npt.NDArray[np.int64]
-    positions: npt.NDArray[np.int64]
-    weights: npt.NDArray[np.float32]
-    owner: npt.NDArray[np.int64]
-
-
 class Packer:
     """Draws packs. `folder` holds the public data sets."""
 
@@ -86,25 +72,22 @@ class Packer:
         messages = [Message("system", (system,))] if system else []
         prompt = self._tokenizer.encode_chat([*messages, Message("user", (lines[0].text,))], tools).ids
         start = int(np.flatnonzero(prompt == self._inst)[-1])
-        parts = [_Part.of_list(prompt[:start])]
+        parts = [shared(prompt[:start])]
         for number, line in enumerate(lines):
             part = self._branch(line, number, start)
             if sum(len(p.ids) for p in parts) + len(part.ids) > MOST_TOKENS and number > 0:
                 break
             parts.append(part)
-        return Pack(*(np.concatenate(columns) for columns in zip(*(p.columns() for p in parts), strict=True)))
+        return joined(parts)
 
-    def _branch(self, line: Line, number: int, start: int) -> _Part:
+    def _branch(self, line: Line, number: int, start: int) -> Pack:
         tokenizer = self._tokenizer
         question = [self._inst, *tokenizer.encode_text(line.text), self._end_inst]
         body = tokenizer.encode_answer("" if line.calls else commands.NO_TOOL_TEXT, line.calls)
         answer = np.asarray([*body, tokenizer.eos_id], np.int64)
-        ids = np.concatenate([np.asarray(question, np.int64), answer])
-        labels, weights = np.full(len(ids), IGNORE, np.int64), np.zeros(len(ids), np.float32)
-        labels[len(question) - 1 : -1] = answer
-        weights[len(question) - 1 : -1] = np.where(np.isin(answer, self._digits), DIGIT_WEIGHT, 1.0)
-        weights[len(question) - 1] = FIRST_WEIGHT
-        return _Part(ids, labels, np.arange(start, start + len(ids)), weights, np.full(len(ids), number))
+        weights = np.where(np.isin(answer, self._digits), DIGIT_WEIGHT, 1.0)
+        weights[0] = FIRST_WEIGHT
+        return branch(np.asarray(question, np.int64), answer, weights, number, start)
 
     def _offers(self, rng: np.random.Generator) -> list[Offer]:
         draw = rng.random()
@@ -163,20 +146,3 @@ class Packer:
 def _same_thing(a: Offer, b: Offer) -> bool:
     """Half the time another function of a thing on offer would be close enough to be called; those are left out."""
     return bool({t.partition("/")[0] for t in a.topics} & {t.partition("/")[0] for t in b.topics})
-
-
-@dataclass(frozen=True)
-class _Part:
-    ids: npt.NDArray[np.int64]
-    labels: npt.NDArray[np.int64]
-    positions: npt.NDArray[np.int64]
-    weights: npt.NDArray[np.float32]
-    owner: npt.NDArray[np.int64]
-
-    @classmethod
-    def of_list(cls, ids: npt.NDArray[np.int64]) -> _Part:
-        size = len(ids)
-        return cls(ids, np.full(size, IGNORE), np.arange(size), np.zeros(size, np.float32), np.full(size, -1))
-
-    def columns(self) -> tuple[npt.NDArray[Any], ...]:
-        return self.ids, self.labels, self.positions, self.weights, self.owner

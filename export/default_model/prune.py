@@ -21,7 +21,8 @@ from torch import Tensor
 from export.default_model.base import SmolLM2
 from export.default_model.losses import sight
 from export.default_model.network import make_model
-from export.default_model.packs import Pack, Packer
+from export.default_model.pack import Pack
+from export.default_model.packs import Packer
 from export.default_model.size import MAX_IMAGE_SIZE, Size
 from export.default_model.vocabulary import VOCAB_SIZE, write_tokenizer
 from runtime.tokenizer import Tokenizer

@@ -12,10 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from export.default_model import ballscrew, commands, offers, pcb
-from export.default_model.batches import IGNORE, inspection_batch
+from export.default_model.batches import inspection_pack
 from export.default_model.dense import CELLS, dense_targets
 from export.default_model.evaluate import SCREW_IOU, inspect_all, score_inspections
 from export.default_model.offers import LANGUAGES, held_out_names, line_offer, machine_offer, spoken_offer
+from export.default_model.pack import IGNORE, SHARED
 from export.default_model.packs import CHATTER, Line, Packer
 from export.default_model.publish import card
 from export.default_model.scores import Matches, auroc, iou, match
@@ -160,14 +161,17 @@ def test_no_phrase_is_in_both_sets() -> None:
 def test_labels_stand_one_before_their_tokens(tokenizer: Tokenizer, examples: list[ballscrew.Example]) -> None:
     same_size = [example for example in examples if example.picture.shape == examples[0].picture.shape]
     regions = [ballscrew.region(example, np.random.default_rng(at)) for at, example in enumerate(same_size)]
-    batch = inspection_batch(same_size, ballscrew.TASK, tokenizer, regions)
-    assert len(batch.pixels) == 1
-    for row, example in enumerate(same_size):
-        at = np.flatnonzero(batch.labels[row] != IGNORE)
-        np.testing.assert_array_equal(batch.ids[row, at + 1], batch.labels[row, at])
-        answer = tokenizer.decode(batch.labels[row, at])
+    pack, pixels = inspection_pack(same_size, ballscrew.TASK, tokenizer, regions)
+    assert len(pixels) == 1
+    begun = int((pack.owner == SHARED).sum())
+    for number, example in enumerate(same_size):
+        own = np.flatnonzero(pack.owner == number)
+        np.testing.assert_array_equal(pack.positions[own], begun + np.arange(len(own)))
+        at = own[pack.labels[own] != IGNORE]
+        np.testing.assert_array_equal(pack.ids[at + 1], pack.labels[at])
+        answer = tokenizer.decode(pack.labels[at])
         assert json.loads(answer.removesuffix("</s>"))["verdict"] == example.verdict
-        heaviest = batch.ids[row, int(batch.weights[row].argmax()) + 1]
+        heaviest = pack.ids[own[int(pack.weights[own].argmax())] + 1]
         assert example.verdict.startswith(tokenizer.decode([heaviest]))
 
 
