@@ -39,7 +39,8 @@ COMMANDS_PER_PACK = 12
 OUT_OF_SCOPE = 0.22
 TWO_CALLS = 0.03
 MOST_TOKENS = 1500
-FIRST_WEIGHT, DIGIT_WEIGHT = 3.0, 2.0
+FIRST_WEIGHT, QUIET_WEIGHT, DIGIT_WEIGHT = 3.0, 15.0, 2.0
+"""Of the token that decides for a call, of the one that decides against: a wrong call costs five missed ones."""
 CHATTER = ("general_quirky", "general_praise", "general_explain", "general_repeat", "general_affirm", "general_negate")
 
 
@@ -86,7 +87,7 @@ class Packer:
         body = tokenizer.encode_answer("" if line.calls else commands.NO_TOOL_TEXT, line.calls)
         answer = np.asarray([*body, tokenizer.eos_id], np.int64)
         weights = np.where(np.isin(answer, self._digits), DIGIT_WEIGHT, 1.0)
-        weights[0] = FIRST_WEIGHT
+        weights[0] = FIRST_WEIGHT if line.calls else QUIET_WEIGHT
         return branch(np.asarray(question, np.int64), answer, weights, number, start)
 
     def _offers(self, rng: np.random.Generator) -> list[Offer]:
