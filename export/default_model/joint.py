@@ -27,12 +27,12 @@ from export.default_model.size import TOKEN_SIZE
 from runtime.inspection import InspectionTask, Region
 from runtime.tokenizer import Tokenizer
 
-SCREWS = 12
+SCREWS, SCREWS_PER_PACK = 8, 4
+"""In larger packs attention, which is quadratic, costs more than the shared instruction saves."""
 PACKS_EVERY = 2
 """Commands in every second step."""
-BOARDS = 2
-CROPS, CROP_SIDES, CROPS_EVERY = 5, (213, 266, 320), 4
-"""Parts of boards in every fourth step; sides in pixels of the scan: 4, 5 and 6 image tokens."""
+CROPS, CROP_SIDES, CROPS_EVERY = 3, (213, 266, 320), 4
+"""Parts of boards instead of a whole one in every fourth step; sides in pixels of the scan: 4, 5 and 6 image tokens."""
 MARKS_WEIGHT, DIGIT_WEIGHT = 0.5, 0.6
 
 
@@ -74,9 +74,12 @@ class JointStage:
         group = self._screws[int(rng.choice(len(shares), p=shares / shares.sum()))]
         picked = [group[int(i)] for i in rng.integers(len(group), size=SCREWS)]
         screws = [ballscrew.augment(example, self._donors, rng) for example in picked]
-        screw, screw_marks = self._picture_losses(
-            screws, ballscrew.TASK, "mark", [ballscrew.region(s, rng) for s in screws]
-        )
+        packs = [screws[at : at + SCREWS_PER_PACK] for at in range(0, SCREWS, SCREWS_PER_PACK)]
+        pairs = [
+            self._picture_losses(pack, ballscrew.TASK, "mark", [ballscrew.region(s, rng) for s in pack])
+            for pack in packs
+        ]
+        screw, screw_marks = (torch.stack(side).mean() for side in zip(*pairs, strict=True))
         board, board_marks = self._picture_losses(self._draw_boards(rng), pcb.TASK, "compare")
         losses = {
             "screw": screw,
@@ -90,7 +93,7 @@ class JointStage:
 
     def _draw_boards(self, rng: np.random.Generator) -> list[Example]:
         cropped = rng.integers(CROPS_EVERY) == 0
-        picked = [self._boards[int(i)] for i in rng.integers(len(self._boards), size=CROPS if cropped else BOARDS)]
+        picked = [self._boards[int(i)] for i in rng.integers(len(self._boards), size=CROPS if cropped else 1)]
         boards = [pcb.augment(example, rng) for example in picked]
         side = int(rng.choice(CROP_SIDES))
         return [pcb.crop(example, side, rng) for example in boards] if cropped else boards

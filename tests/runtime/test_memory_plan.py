@@ -24,7 +24,8 @@ path, tokens = Path(sys.argv[1]), int(sys.argv[2])
 engine = Engine.open(path, limits=Limits(capacity=tokens))
 rng = np.random.default_rng(0)
 image = engine.bundle.manifest.image
-side = image.max_image_size // 28 * 28
+token = image.patch_size * image.spatial_merge_size
+side = image.max_image_size // token * token
 engine.vision_cache._vision.embed(rng.normal(size=(3, side, side)).astype(np.float32))
 ids = rng.integers(100, engine.bundle.manifest.vocab_size, tokens - 40)
 with engine.sequence(Prompt(ids), reserve=40) as sequence:
@@ -61,6 +62,7 @@ def test_the_command_says_what_fits(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["plan", "default", "--memory-gb", "0.1"]) == 1
     assert "the weights alone do not fit" in capsys.readouterr().err
     assert main(["plan", "default", "--tokens", "9999"]) == 2
-    assert "the context has 1 to 2048 tokens" in capsys.readouterr().err
+    context = read_manifest(DEFAULT_BUNDLE).context_length
+    assert f"the context has 1 to {context} tokens" in capsys.readouterr().err
     assert main(["plan", "/nowhere"]) == 1
     assert "is /nowhere a bundle folder?" in capsys.readouterr().err
