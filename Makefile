@@ -31,7 +31,7 @@ bench: $(VENV)/.bench
 
 # Train the default model on DATA (see NOTICE for its parts), export it, and score it. Goes on where it was broken off.
 model: $(VENV)/.train
-	$(BIN)/python -m export.default_model.train $(DATA) $(MODEL)
+	$(BIN)/python -m export.default_model.train $(DATA) $(MODEL) $(if $(START),--start $(START))
 	rm -rf build/default build/float32
 	$(BIN)/lineside export $(MODEL) build/default
 	$(BIN)/lineside export --precision float32 $(MODEL) build/float32

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+import signal
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +53,8 @@ def build_engine(
         config.set_compute_capability(getattr(trt.ComputeCapability, target.upper()), 0)
     monitor = _make_monitor(trt, progress)
     config.progress_monitor = monitor
-    plan = builder.build_serialized_network(network, config)
+    with _on_interrupt(monitor.stop):
+        plan = builder.build_serialized_network(network, config)
     if monitor.interrupted:
         raise KeyboardInterrupt
     if plan is None:
@@ -58,6 +62,19 @@ def build_engine(
             f"{library.name} {library.version} cannot build {graph.name} for {target}: {'; '.join(logger.errors)}"
         )
     return memoryview(plan)
+
+
+@contextmanager
+def _on_interrupt(stop: Callable[[], None]) -> Iterator[None]:
+    """Ctrl-C calls `stop`: an exception must not fly through TensorRT's own code."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, lambda *_: stop())
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _strongly_typed(trt: Any) -> int:
@@ -95,12 +112,15 @@ def _make_logger(trt: Any) -> Any:
 
 def _make_monitor(trt: Any, progress: Progress | None) -> Any:
     class Monitor(trt.IProgressMonitor):  # type: ignore[misc]
-        """Reports phases; TensorRT calls it often enough that Ctrl-C is heard."""
+        """Reports phases, and tells TensorRT to stop."""
 
         def __init__(self) -> None:
             trt.IProgressMonitor.__init__(self)
             self.interrupted = False
             self._steps: dict[str, int] = {}
+
+        def stop(self) -> None:
+            self.interrupted = True
 
         def phase_start(self, phase_name: str, _parent_phase: str | None, num_steps: int) -> None:
             self._steps[phase_name] = num_steps
@@ -109,11 +129,8 @@ def _make_monitor(trt: Any, progress: Progress | None) -> Any:
             self._steps.pop(phase_name, None)
 
         def step_complete(self, phase_name: str, step: int) -> bool:
-            try:
-                if progress:
-                    progress(phase_name, step, self._steps.get(phase_name, step))
-            except KeyboardInterrupt:
-                self.interrupted = True
+            if progress and not self.interrupted:
+                progress(phase_name, step, self._steps.get(phase_name, step))
             return not self.interrupted
 
     return Monitor()

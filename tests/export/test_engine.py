@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
+import signal
 import sys
 from pathlib import Path
 
@@ -91,7 +92,7 @@ def test_a_broken_off_build_goes_on(built: Path, tmp_path: Path) -> None:
 
     def stop(*_: object) -> None:
         if (partial / "vision.engine").exists():
-            raise KeyboardInterrupt
+            signal.raise_signal(signal.SIGINT)
 
     with pytest.raises(KeyboardInterrupt):
         build_engines(copy, "sm89", cache_lengths=(SMALL_CACHE,), progress=stop)
