@@ -1,4 +1,5 @@
-"""Last stage: the decoder and the projector on whole answers, the tower as it is.
+"""Last stage: the whole network on whole answers. The tower goes on learning: left as it is, it tells the decoder where
+a defect is in terms from which the decoder does not learn to write a box.
 
 Beside the answers the decoder's hidden states at image tokens learn to mark defects, below its last layers: for
 circuit boards that means to compare each place with the same place of the reference, which the answer alone would
@@ -27,7 +28,7 @@ from export.default_model.size import TOKEN_SIZE
 from runtime.inspection import InspectionTask, Region
 from runtime.tokenizer import Tokenizer
 
-SCREWS, SCREWS_PER_PACK = 8, 4
+SCREWS, SCREWS_PER_PACK = 12, 4
 """In larger packs attention, which is quadratic, costs more than the shared instruction saves."""
 PACKS_EVERY = 2
 """Commands in every second step."""
@@ -102,8 +103,7 @@ class JointStage:
         self, examples: Sequence[Example], task: InspectionTask, head: str, regions: Sequence[Region | None] = ()
     ) -> tuple[Tensor, Tensor]:
         pack, pixels = inspection_pack(examples, task, self._tokenizer, regions)
-        with torch.no_grad():
-            features = [patch_features(self._model, torch.from_numpy(p).to(self._device)) for p in pixels]
+        features = [patch_features(self._model, torch.from_numpy(p).to(self._device)) for p in pixels]
         embeds = torch.cat([image_embeds(self._model, f) for f in features], 1)
         answer, middle = answer_loss(self._model, pack, embeds, self._device)
         height, width = pixels[-1].shape[2:]

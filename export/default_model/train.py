@@ -4,7 +4,7 @@ Seeded and resumable, in stages that each leave a file in OUT:
 
 - `tower`: the vision tower and the projector, on dense targets (`tower.py`).
 - `commands`: the decoder, which starts as a part of SmolLM2, on calls of many made-up and real tools (`commands.py`).
-- `joint`: decoder and projector on answers about pictures, and on commands (`joint.py`).
+- `joint`: all of it on answers about pictures, and on commands (`joint.py`).
 - `rounded`: the same with the decoder's matrices rounded to INT4 on the way forward (`rounding.py`).
 
 The first two know nothing of each other and may run at the same time, each with `--only`. With `--start` all
@@ -84,9 +84,9 @@ def train_commands(model: Any, data: Path, out: Path, steps: int, seed: int, dev
 
 
 def train_joint(model: Any, data: Path, out: Path, steps: Sequence[int], seed: int, device: torch.device) -> None:
-    """Train `model`'s decoder and projector in place, from what the other stages left in `out`."""
-    decoder, projector = model.model.language_model, model.model.multi_modal_projector
-    for name, modules in (("tower", vision_modules(model)), ("commands", nn.ModuleDict({"decoder": decoder}))):
+    """Train `model` in place, from what the other stages left in `out`."""
+    decoder, vision = model.model.language_model, vision_modules(model)
+    for name, modules in (("tower", vision), ("commands", nn.ModuleDict({"decoder": decoder}))):
         if (out / f"{name}.pt").exists():
             left = torch.load(out / f"{name}.pt", map_location="cpu", weights_only=True)["modules"]
             modules.load_state_dict({k: v for k, v in left.items() if not k.startswith("heads.")})
@@ -95,7 +95,7 @@ def train_joint(model: Any, data: Path, out: Path, steps: Sequence[int], seed: i
     heads = joint.make_heads(model.config.text_config.hidden_size).to(device)
     packer = Packer(data / "commands", tokenizer)
     stage = joint.JointStage(model, heads, tokenizer, packer, training_screws(data), training_boards(data), device)
-    modules = nn.ModuleDict({"decoder": decoder, "projector": projector, "heads": heads})
+    modules = nn.ModuleDict({"decoder": decoder, "vision": vision, "heads": heads})
     loop.run(loop.Stage("joint", steps[0], JOINT_RATE, stage.losses), modules, out, seed, device)
     rounding.round_matrices(decoder)
     loop.run(loop.Stage("rounded", steps[1], ROUNDED_RATE, stage.losses), modules, out, seed, device)
