@@ -12,7 +12,7 @@ from runtime.bundle import Manifest
 from runtime.sequence import Chunking
 from runtime.session import MAX_DECODE_TOKENS
 
-PROCESS_BYTES = 150_000_000
+PROCESS_BYTES = 144_000_000
 """Python, numpy, ONNX Runtime, mistral-common and llguidance, loaded and run once."""
 BYTES_PER_VOCABULARY_ENTRY = 1_200
 """Tokenizer and grammar engine keep every token several times over."""
