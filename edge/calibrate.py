@@ -15,6 +15,7 @@ from edge.errors import ConfigError
 from edge.labelled import Labelled, find_labelled
 from edge.messages import now
 from edge.progress import progress
+from edge.sessions import open_engine
 from edge.tasks import inspection_task
 from runtime.calibration import (
     MIN_PER_CLASS,
@@ -90,7 +91,8 @@ def calibrate(config: Config, folder: Path, camera: str, costs: Costs) -> Report
     pictures = find_labelled(folder)
     _check_counts(folder, np.asarray([picture.defective for picture in pictures]))  # before hours of work
     limits = Limits(config.model.capacity, config.model.kv_cache_mb * 1024 * 1024)
-    engine = Engine.open(config.bundle_path, threads=config.model.threads, limits=limits)
+    model = config.model
+    engine = open_engine(config.bundle_path, device=model.device, threads=model.threads, limits=limits).engine
     probabilities, abstained, defective = _score(engine, task, pictures, config.inspect.max_pixels)
     good, bad = _check_counts(folder, defective)
     calibration = fit(probabilities, defective)

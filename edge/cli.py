@@ -59,6 +59,7 @@ def _parser() -> argparse.ArgumentParser:
 
     check = commands.add_parser("check", help="verify a bundle's hashes and run its self-test")
     check.add_argument("bundle", type=Path, nargs="?", help="bundle folder; the default model where left out")
+    _add_device(check)
     check.set_defaults(run=_check)
 
     plan = commands.add_parser("plan", help="say how much memory a bundle needs, before it is loaded")
@@ -73,6 +74,7 @@ def _parser() -> argparse.ArgumentParser:
     ask.add_argument("--image", type=Path, action="append", default=[], help="a picture; may be repeated")
     ask.add_argument("--temperature", type=float, default=0.15)
     ask.add_argument("--max-tokens", type=int, default=256)
+    _add_device(ask)
     ask.set_defaults(run=_ask)
 
     inspect = commands.add_parser("inspect", help="inspect pictures, without MQTT")
@@ -80,6 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     inspect.add_argument("pictures", type=Path, nargs="+", metavar="picture")
     inspect.add_argument("--defects", default="pitting", help="defect types, separated by commas")
     inspect.add_argument("--reference", type=Path, help="a picture of the same view of a part without defects")
+    _add_device(inspect)
     inspect.set_defaults(run=_inspect)
 
     learn = commands.add_parser("learn", help="learn from a few good pictures what a part looks like")
@@ -123,6 +126,11 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _add_device(parser: argparse.ArgumentParser) -> None:
+    devices = ("auto", "tensorrt", "cuda", "cpu")
+    parser.add_argument("--device", choices=devices, default="auto", help="what to run on (`lineside devices`)")
+
+
 def _run(options: argparse.Namespace) -> int:
     from edge.config import load_config
     from edge.daemon import Daemon
@@ -143,14 +151,17 @@ def _bundle(path: Path | None) -> Path:
 
 
 def _check(options: argparse.Namespace) -> int:
+    from edge.sessions import choose
     from runtime.bundle import open_bundle, verify_hashes
     from runtime.selftest import self_test
 
     bundle = open_bundle(_bundle(options.bundle))
     verify_hashes(bundle)
     print(f"{bundle.path}: {len(bundle.manifest.files)} files, every SHA-256 as listed")
-    for name, error in self_test(bundle).errors.items():
+    chosen, report = choose(bundle, options.device, lambda sessions: self_test(bundle, sessions))
+    for name, error in report.errors.items():
         print(f"self-test {name}: relative error {error:.2e}")
+    print(f"ran on {chosen.device}: {chosen.reason}")
     print(f"ok: {bundle.manifest.name}, bundle {bundle.sha256[:12]}")
     return 0
 
@@ -190,14 +201,14 @@ def _read_picture(path: Path) -> Picture:
 
 
 def _ask(options: argparse.Namespace) -> int:
+    from edge.sessions import open_engine
     from runtime.assistant import stream
     from runtime.call_stream import TextDelta
     from runtime.chat import Message
-    from runtime.engine import Engine
     from runtime.sampling import Sampling
 
     messages = [Message("user", (*map(_read_picture, options.image), options.text))]
-    engine = Engine.open(_bundle(options.bundle))
+    engine = open_engine(_bundle(options.bundle), device=options.device).engine
     started = time.perf_counter()
     pieces = stream(engine, messages, max_tokens=options.max_tokens, sampling=Sampling(options.temperature))
     for piece in pieces:
@@ -211,7 +222,7 @@ def _ask(options: argparse.Namespace) -> int:
 
 
 def _inspect(options: argparse.Namespace) -> int:
-    from runtime.engine import Engine
+    from edge.sessions import open_engine
     from runtime.inspection import InspectionTask
     from runtime.inspector import Inspector
 
@@ -219,7 +230,8 @@ def _inspect(options: argparse.Namespace) -> int:
     if not kinds:
         return _fail("--defects names no defect type", 2)
     reference = _read_picture(options.reference) if options.reference else None
-    inspector = Inspector(Engine.open(_bundle(options.bundle)), InspectionTask(kinds, reference=reference))
+    engine = open_engine(_bundle(options.bundle), device=options.device).engine
+    inspector = Inspector(engine, InspectionTask(kinds, reference=reference))
     for path in options.pictures:
         inspection = inspector.inspect(_read_picture(path))
         print(f"{path.name}: {inspection.verdict} ({inspection.confidence:.1%})")

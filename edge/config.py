@@ -17,6 +17,7 @@ from pydantic import Field, SecretStr, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from edge.errors import ConfigError
+from edge.sessions import Device
 from edge.tool_config import DAY_S, STRICT, ToolConfig
 from runtime.bundle import DEFAULT_BUNDLE
 from runtime.picture import DEFAULT_MAX_PIXELS
@@ -58,11 +59,14 @@ class MqttConfig:
 class ModelConfig:
     """`bundle` is a folder; the default model where it is empty. `threads` 0 means one a core.
 
+    `device` is `tensorrt`, `cuda` or `cpu`; `auto` takes the first of these that works.
+
     `capacity` is in tokens, for a prompt and its answer; `kv_cache_mb` is for all requests together, 0 for two of
     `capacity`.
     """
 
     bundle: str = ""
+    device: Device = "auto"
     threads: Annotated[int, Field(ge=0)] = 0
     capacity: Annotated[int, Field(ge=64)] = 4096
     kv_cache_mb: Annotated[int, Field(ge=0)] = 0

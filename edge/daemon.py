@@ -17,13 +17,14 @@ from edge.config import Config
 from edge.counters import Counters
 from edge.errors import BrokerError, StoreError
 from edge.frames import FrameIntake
-from edge.messages import Health, Info, WireModel
+from edge.messages import Health, Info, WireModel, WireSession
 from edge.mqtt import Connection, Message
 from edge.outbox import Outbox
 from edge.pipeline import Pipeline
+from edge.sessions import open_engine
 from edge.store import Store
 from edge.topics import Topics
-from runtime.engine import Engine, Limits
+from runtime.engine import Limits
 
 log = logging.getLogger("lineside.daemon")
 HEALTH_EVERY_S = 10.0
@@ -40,7 +41,7 @@ class Daemon:
     """A running station: `with Daemon(config) as daemon: daemon.wait()`.
 
     Raises:
-        BundleError, ConfigError, StoreError: before anything is connected.
+        BundleError, ConfigError, DeviceError, StoreError: before anything is connected.
     """
 
     def __init__(self, config: Config) -> None:
@@ -53,7 +54,8 @@ class Daemon:
         self._online = threading.Event()
         model = config.model
         limits = Limits(model.capacity, model.kv_cache_mb * 1024 * 1024)
-        self.engine = Engine.open(config.bundle_path, threads=model.threads, limits=limits)
+        opened = open_engine(config.bundle_path, device=model.device, threads=model.threads, limits=limits)
+        self.engine, self._choice = opened.engine, opened.choice
         self.store = Store(config.resolve(config.store.path), config.store.max_messages)
         client_id = config.mqtt.client_id or f"lineside-{config.station.name}"
         self.connection = Connection(
@@ -81,6 +83,7 @@ class Daemon:
         return threads
 
     def __enter__(self) -> Self:
+        log.info("runs on %s: %s", self._choice.device, self._choice.reason)
         self.outbox.start()
         for part in self._parts():
             part.start()
@@ -180,7 +183,8 @@ class Daemon:
             commands=sorted(self.commands.handlers),
             tools=tools,
             max_payload_bytes=self.config.store.max_payload_bytes,
-            degraded=self.pipeline.degraded,
+            session=WireSession(device=self._choice.device, reason=self._choice.reason),
+            degraded=[*self._choice.degraded, *self.pipeline.degraded],
         )
 
     def _report_health(self) -> None:

@@ -1,41 +1,42 @@
-"""What `lineside devices` prints: what the machine computes with, and whether a bundle fits."""
+"""What `lineside devices` prints: what the machine computes with, which sessions would work, and why others not."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from devices.accelerators import Gpu, cpu, gpus
-from devices.errors import AcceleratorError
-from runtime.bundle import read_manifest
+from devices.accelerators import Gpu, cpu
+from edge.sessions import PACKAGES, SESSIONS, Device, installed, look, problem
+from runtime.bundle import Bundle, open_bundle
+from runtime.engine import DEFAULT_CAPACITY
 from runtime.memory_plan import plan_memory
 
-RUNTIMES = ("onnxruntime", "onnxruntime-gpu")
-TENSORRT = ("tensorrt", "tensorrt-rtx")
 GB = 1e9
 
 
-def lines(bundle: Path | None) -> Iterator[str]:
-    """One line for each thing found or missed. Raises BundleFormat where `bundle` is none."""
-    processor = cpu()
+def lines(path: Path | None) -> Iterator[str]:
+    """One line for each thing found or missed. Raises BundleError where `path` is no bundle."""
+    bundle = open_bundle(path) if path else None
+    processor, machine = cpu(), look()
     extensions = " ".join(processor.extensions) or "no extension that helps"
     yield f"cpu     {processor.name}, {processor.cores} cores, {processor.memory_bytes / GB:.1f} GB, {extensions}"
-    try:
-        found = gpus()
-        for gpu in found:
-            yield _gpu_line(gpu)
-        if not found:
-            yield "gpu     none: the driver shows no NVIDIA GPU"
-    except AcceleratorError as error:
-        yield f"gpu     none: {error}"
-    runtime = _installed(RUNTIMES)
-    yield f"session cpu: {f'works, {runtime}' if runtime else 'no onnxruntime, pip install lineside[cpu]'}"
-    yield "session cuda, tensorrt: this version of Lineside runs on the CPU only"
-    library = _installed(TENSORRT)
+    yield from map(_gpu_line, machine.gpus)
+    if machine.missing:
+        yield f"gpu     none: {machine.missing}"
+    chosen = ""
+    for device in SESSIONS:
+        reason = problem(device, machine, bundle, DEFAULT_CAPACITY)
+        chosen = chosen or ("" if reason else device)
+        yield f"session {device}: {reason or f'works, {_found(device)}'}"
+    yield f"auto    {chosen or 'none of them'}"
+    library = installed(PACKAGES["tensorrt"])
     yield f"engines {library or 'no TensorRT, pip install lineside[tensorrt]'}: for `lineside engine`"
     if bundle is not None:
         yield _fit_line(bundle, processor.memory_bytes)
+
+
+def _found(device: Device) -> str:
+    return installed(PACKAGES[device]) or installed(PACKAGES["cuda"])
 
 
 def _gpu_line(gpu: Gpu) -> str:
@@ -43,20 +44,13 @@ def _gpu_line(gpu: Gpu) -> str:
     return f"gpu {gpu.index}   {gpu.name}, {gpu.memory_bytes / GB:.1f} GB, {gpu.target}, driver for CUDA {cuda}"
 
 
-def _fit_line(path: Path, memory_bytes: int) -> str:
-    manifest = read_manifest(path)
+def _fit_line(bundle: Bundle, memory_bytes: int) -> str:
+    manifest = bundle.manifest
     plan = plan_memory(manifest, manifest.context_length)
     fits = min(plan.largest_context(memory_bytes), manifest.context_length)
     if not fits:
         needed = (plan.total_bytes - plan.kv_bytes) / GB
-        return f"bundle  {manifest.name}: does not fit, it takes {needed:.1f} GB without a single token"
-    return f"bundle  {manifest.name}: fits with {fits} of {manifest.context_length} tokens"
-
-
-def _installed(packages: tuple[str, ...]) -> str:
-    for package in packages:
-        try:
-            return f"{package} {version(package)}"
-        except PackageNotFoundError:
-            continue
-    return ""
+        return (
+            f"bundle  {manifest.name}: does not fit the CPU's memory, it takes {needed:.1f} GB without a single token"
+        )
+    return f"bundle  {manifest.name}: fits the CPU's memory with {fits} of {manifest.context_length} tokens"

@@ -17,8 +17,8 @@ from edge.gate_file import write_gate
 from edge.heat import contact_sheet
 from edge.labelled import SUFFIXES
 from edge.progress import progress
+from edge.sessions import open_engine
 from runtime.chat import Picture
-from runtime.engine import Engine
 from runtime.errors import PictureError
 from runtime.gate import Gate, GateMemory, Look, learn
 from runtime.picture import decode_picture
@@ -73,7 +73,7 @@ def learn_station(config: Config, folder: Path, camera: str) -> Learnt:
     if not cameras:
         raise ConfigError("the station has no camera: add one to the station file")
     names, pictures, skipped = _read(folder, config.inspect.max_pixels)
-    engine = Engine.open(config.bundle_path, threads=config.model.threads)
+    engine = open_engine(config.bundle_path, device=config.model.device, threads=config.model.threads).engine
     memory = learn(engine, pictures)
     paths = [config.gate_path(name) for name in cameras]
     for path in paths:

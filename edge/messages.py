@@ -214,6 +214,14 @@ class Return(BaseModel):
     result: Any = None
 
 
+class WireSession(BaseModel):
+    """What the model runs on, `tensorrt`, `cuda` or `cpu`, and why."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    device: str
+    reason: str
+
+
 class Info(Body):
     """On `info`, retained: who answers here, and with what."""
 
@@ -221,6 +229,7 @@ class Info(Body):
     version: str
     station: str
     model: WireModel
+    session: WireSession
     cameras: list[str]
     commands: list[str]
     tools: dict[str, dict[str, Any]]

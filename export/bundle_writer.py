@@ -14,6 +14,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 from mistral_common.tokens.tokenizers.image import ImageConfig
 
@@ -127,11 +128,15 @@ def write_bundle(
     manifest = _manifest(target.name, name, source_sha256, planned, tokenizer)
     for graph in planned.graphs:
         graph.save(partial / f"{graph.name}.onnx")
+    kv = KVFormat("float16")
     if kv_dtype != "float32":
         scales = kv_scales(partial, manifest, tokenizer) if kv_dtype == "int8" else {}
-        planned = plan(checkpoint, network, precisions, KVFormat(kv_dtype, scales))
+        kv = KVFormat(kv_dtype, scales)
+        planned = plan(checkpoint, network, precisions, kv)
         planned.graphs[-1].save(partial / "decoder.onnx")
         manifest = replace(manifest, kv=replace(manifest.kv, dtype=kv_dtype))
+    for graph in plan(checkpoint, network, precisions, kv, "float16").graphs:
+        graph.save(partial / f"{graph.name}.float16.onnx")
     shutil.copyfile(tokenizer_path, partial / "tekken.json")
     (partial / "model_card.md").write_text(_card(name, planned), encoding="utf-8")
     write_golden(partial, manifest)
@@ -149,17 +154,26 @@ def open_checkpoint(path: Path) -> tuple[Source, NetworkConfig]:
     return folder, read_config(path, has_head="lm_head.weight" in folder)
 
 
-def plan(checkpoint: Source, network: NetworkConfig, precisions: Precisions, kv: KVFormat = FLOAT_KV) -> Planned:
-    """Emit the graphs and lay out their weight files, without reading any weight."""
+def plan(
+    checkpoint: Source,
+    network: NetworkConfig,
+    precisions: Precisions,
+    kv: KVFormat = FLOAT_KV,
+    dtype: Literal["float32", "float16"] = "float32",
+) -> Planned:
+    """Emit the graphs and lay out their weight files, without reading any weight.
+
+    The layout is the same whatever the types of cache and activations: all graphs share the files.
+    """
     graphs = []
     if network.vision is not None:
         vision = GraphWriter("vision", WeightPlan("vision.data"), OPSET)
-        ops = OrtOps(vision, precisions.vision, precisions.embedding, 0, checkpoint)
+        ops = OrtOps(vision, precisions.vision, precisions.embedding, 0, checkpoint, dtype=dtype)
         emit_vision(ops, network.vision, network.decoder.hidden_size)
         graphs.append(vision)
     decoder = GraphWriter("decoder", WeightPlan("decoder.data"), OPSET)
-    level = precisions.accuracy_level
-    ops = OrtOps(decoder, precisions.decoder, precisions.embedding, level, checkpoint, kv)
+    level = precisions.accuracy_level if dtype == "float32" else 0  # CUDA has no 8-bit activations
+    ops = OrtOps(decoder, precisions.decoder, precisions.embedding, level, checkpoint, kv, dtype)
     emit_decoder(ops, network)
     graphs.append(decoder)
     for graph in graphs:

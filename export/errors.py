@@ -7,7 +7,6 @@ ExportError
 ├── DiskTooSmall          the bundle would not fit; found before the work starts
 ├── TargetExists          the bundle folder is there already
 ├── ParityError           the finished graphs do not compute finite numbers
-├── TensorRTMissing       neither TensorRT nor TensorRT for RTX is installed
 └── EngineBuildFailed     TensorRT does not build for the target, or refuses the graph
 """
 
@@ -39,10 +38,6 @@ class TargetExists(ExportError):
 
 
 class ParityError(ExportError):
-    pass
-
-
-class TensorRTMissing(ExportError):
     pass
 
 

@@ -40,6 +40,6 @@ def kv_scales(folder: Path, manifest: Manifest, tokenizer: Tokenizer) -> dict[st
     for start in range(0, len(ids), CHUNK):
         decoder.prefill(cache, ids[start : start + CHUNK], start, embeds if start == 0 else None)
     return {
-        name: np.maximum(np.abs(array).max(axis=(0, 2)).ravel() * (MARGIN / 127), np.finfo(np.float32).tiny)
-        for name, array in cache.arrays.items()
+        name: np.maximum(np.abs(buffer.array).max(axis=(0, 2)).ravel() * (MARGIN / 127), np.finfo(np.float32).tiny)
+        for name, buffer in cache.buffers.items()
     }

@@ -35,7 +35,11 @@ class KVLayout:
 
     @property
     def bytes_per_token(self) -> int:
-        itemsize = {"float32": 4, "float16": 2, "int8": 1}[self.dtype]
+        return self.bytes_of(self.dtype)
+
+    def bytes_of(self, dtype: str) -> int:
+        """A token's bytes in a cache of another type."""
+        itemsize = {"float32": 4, "float16": 2, "int8": 1}[dtype]
         return 2 * self.num_hidden_layers * self.num_key_value_heads * self.head_dim * itemsize
 
 

@@ -18,14 +18,14 @@ from runtime.bundle import Bundle, open_bundle
 from runtime.canonical import Canonical
 from runtime.chat import Prompt
 from runtime.decoding import Decoding, FinishReason
-from runtime.errors import NotFinite, PicturesUnsupported, PromptTooLong
+from runtime.errors import DeviceFailed, NotFinite, PicturesUnsupported, PromptTooLong
 from runtime.grammar import Constraint, Grammars
 from runtime.kv_pool import KVPool
-from runtime.ort_session import OrtDecoder, OrtVision
+from runtime.ort_session import open_cpu
 from runtime.sampling import Sampling
 from runtime.scheduler import Request, Scheduler
 from runtime.sequence import Chunking, Sequence
-from runtime.session import Decoder, Vision
+from runtime.session import Decoder, OpenSessions, Vision
 from runtime.timings import Timings, stopwatch
 from runtime.tokenizer import Tokenizer
 from runtime.vision_cache import VisionCache, image_tokens, picture_digest, prompt_keys
@@ -72,25 +72,27 @@ class Engine:
         manifest = bundle.manifest
         self.bundle, self.tokenizer = bundle, tokenizer
         self.grammars = Grammars(tokenizer)
-        self.capacity = min(limits.capacity, manifest.context_length)
-        self.pool = KVPool(decoder, manifest.kv.bytes_per_token, limits.kv_cache_bytes, self.capacity)
+        self.capacity = min(limits.capacity, max(decoder.cache_lengths, default=manifest.context_length))
+        self.pool = KVPool(decoder, limits.kv_cache_bytes, self.capacity)
         self.scheduler = Scheduler()
         self._decoder = decoder
-        self._chunking = Chunking(scored_heads=manifest.num_attention_heads if manifest.kv.dtype == "float16" else 0)
+        self._chunking = Chunking(decoder.prefill_tokens, scored_heads=decoder.scored_heads)
         self.vision_cache = VisionCache(vision, limits.vision_cache_bytes) if vision else None
 
     @classmethod
-    def open(cls, path: Path, *, threads: int = 0, limits: Limits | None = None) -> Engine:
-        """Open a bundle on the CPU; `threads` 0 means one a core.
+    def open(
+        cls, path: Path, *, threads: int = 0, limits: Limits | None = None, sessions: OpenSessions | None = None
+    ) -> Engine:
+        """Open a bundle, on the CPU unless `sessions` opens it elsewhere; `threads` 0 means one a core.
 
         Raises:
             BundleError: the bundle is missing, damaged or of another format.
+            DeviceError: from `sessions`.
         """
         bundle = open_bundle(path)
         tokenizer = Tokenizer(bundle.file("tekken.json"))
-        image = bundle.manifest.image
-        vision = OrtVision(bundle, image, threads) if image else None
-        return cls(bundle, tokenizer, vision, OrtDecoder(bundle, threads), limits)
+        vision, decoder = sessions(bundle) if sessions else open_cpu(bundle, threads)
+        return cls(bundle, tokenizer, vision, decoder, limits)
 
     @contextmanager
     def sequence(self, prompt: Prompt, *, reserve: int, request: Request | None = None) -> Iterator[Sequence]:
@@ -119,8 +121,8 @@ class Engine:
         try:
             self._prefill(sequence, prompt, digests, reused)
             yield sequence
-        except NotFinite:
-            kept = 0  # what is in the cache may not be finite either
+        except (NotFinite, DeviceFailed):
+            kept = 0  # what is in the cache may not be finite, or not there
             raise
         finally:
             sequence.close()

@@ -39,6 +39,11 @@ class EngineSet:
     files: Mapping[str, FileEntry]
 
 
+def built_engines(bundle: Bundle) -> list[str]:
+    """Names of the folders with engines, `TARGET-LIBRARY-VERSION`, unchecked."""
+    return sorted(path.parent.name for path in (bundle.path / ENGINES).glob("*/engines.json"))
+
+
 def find_engines(bundle: Bundle, target: str, library: str, version: str) -> tuple[Path, EngineSet]:
     """The folder of the engines for this GPU and this TensorRT, checked byte for byte.
 
@@ -47,7 +52,7 @@ def find_engines(bundle: Bundle, target: str, library: str, version: str) -> tup
     command = f"`lineside engine {bundle.path} --target {target}`"
     folder = bundle.path / ENGINES / f"{target}-{library}-{version}"
     if not (folder / "engines.json").is_file():
-        found = sorted(p.parent.name for p in (bundle.path / ENGINES).glob("*/engines.json"))
+        found = built_engines(bundle)
         there = f"there are engines for {', '.join(found)}" if found else "there are none"
         raise EnginesUnusable(f"no engines for {target} and {library} {version} ({there}): build them with {command}")
     engines = _read(folder / "engines.json", command)

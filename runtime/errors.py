@@ -15,6 +15,10 @@
     ├── KVBudgetExceeded       prompt and token budget need more KV cache than the engine may use
     ├── DeadlineExceeded       the request's time was over before its first token
     ├── RequestCancelled       the request was taken back before its first token
+    ├── DeviceError            something about the device that the model runs on
+    │   ├── DeviceUnusable     a session cannot be opened on it: no driver, library or engine, or too little memory
+    │   └── DeviceFailed       a pass failed there; the next one may work
+    │       └── DeviceOutOfMemory
     ├── NotFinite              the logits hold NaN or infinity: damaged weights
     ├── GrammarError           a schema or a tool set that cannot be turned into a grammar
     │   ├── UnsupportedKeyword a keyword that cannot be enforced; `path` points to it (`runtime.json_schema`)
@@ -97,6 +101,22 @@ class DeadlineExceeded(EngineError):
 
 class RequestCancelled(EngineError):
     code = "cancelled"
+
+
+class DeviceError(EngineError):
+    code = "device_error"
+
+
+class DeviceUnusable(DeviceError):
+    code = "device_unusable"
+
+
+class DeviceFailed(DeviceError):
+    code = "device_failed"
+
+
+class DeviceOutOfMemory(DeviceFailed):
+    code = "device_out_of_memory"
 
 
 class NotFinite(EngineError):

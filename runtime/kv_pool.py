@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from runtime.errors import KVBudgetExceeded
+from runtime.errors import DeviceOutOfMemory, KVBudgetExceeded
 from runtime.scheduler import Queue, Request
 from runtime.session import Decoder
 
@@ -54,15 +54,13 @@ class KVPool:
     (Where a prefix outgrows its cache and nothing else can go, the old cache is counted as gone while it is copied.)
 
     Args:
-        bytes_per_token: of keys and values of all layers.
         budget_bytes: what all caches together may take; 0 for two of `context_length` tokens.
     """
 
-    def __init__(self, decoder: Decoder, bytes_per_token: int, budget_bytes: int, context_length: int) -> None:
+    def __init__(self, decoder: Decoder, budget_bytes: int, context_length: int) -> None:
         self._decoder = decoder
-        self._bytes_per_token = bytes_per_token
         self._context_length = context_length
-        self.budget_bytes = budget_bytes or 2 * self.cost(context_length)
+        self.budget_bytes = budget_bytes or 2 * self.cost(self._fixed(context_length) or context_length)
         self._entries: list[Entry] = []
         self._queue = Queue()
         self._clock = self._reused = self._evictions = 0
@@ -81,9 +79,7 @@ class KVPool:
             KVBudgetExceeded: it would not fit if it were alone.
             DeadlineExceeded, RequestCancelled: while waiting.
         """
-        capacity = min(-(-tokens // GRAIN) * GRAIN, max(self._context_length, tokens))
-        if self.cost(capacity) > self.budget_bytes:
-            capacity = tokens
+        capacity = self._capacity(tokens)
         if self.cost(capacity) > self.budget_bytes:
             needed, budget = self.cost(capacity) / 1e6, self.budget_bytes / 1e6
             raise KVBudgetExceeded(
@@ -107,9 +103,20 @@ class KVPool:
                 if not entry.busy:
                     entry.keys, entry.proven = entry.keys[:0], 0
 
+    def _capacity(self, tokens: int) -> int:
+        """Of a cache for `tokens` tokens, with room to spare where there is any."""
+        if fixed := self._fixed(tokens):
+            return fixed
+        capacity = min(-(-tokens // GRAIN) * GRAIN, max(self._context_length, tokens))
+        return capacity if self.cost(capacity) <= self.budget_bytes else tokens
+
+    def _fixed(self, tokens: int) -> int:
+        """The shortest of the lengths that the decoder has, where it has not all; 0 where it has."""
+        return min((n for n in self._decoder.cache_lengths if n >= tokens), default=0)
+
     def cost(self, capacity: int) -> int:
         """Bytes of a cache for `capacity` tokens: keys, values, and what a session needs besides for each cache."""
-        return capacity * self._bytes_per_token + self._decoder.bytes_per_cache
+        return capacity * self._decoder.bytes_per_token + self._decoder.bytes_per_cache
 
     def _bytes(self) -> int:
         return sum(self.cost(entry.capacity) for entry in self._entries)
@@ -163,7 +170,16 @@ class KVPool:
             self._evictions += 1
             if victim is not keep:
                 victim.cache = None  # its memory is gone before the new cache is allocated
-        entry = Entry(self._decoder.allocate(capacity), capacity, keys[:0])
+        try:
+            cache = self._decoder.allocate(capacity)
+        except DeviceOutOfMemory:  # others use the device too: give up what is idle, and try once more
+            for victim in idle:
+                if victim is not keep:
+                    self._entries.remove(victim)
+                    self._evictions += 1
+                    victim.cache = None
+            cache = self._decoder.allocate(capacity)
+        entry = Entry(cache, capacity, keys[:0])
         self._entries.append(entry)
         return entry
 

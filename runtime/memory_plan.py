@@ -20,6 +20,8 @@ RESIDENT_FACTOR = 1.14
 """Matrices over their file: ONNX Runtime packs them anew, with a sum for each block."""
 EMBEDDING_BYTES = {"int4": 0.625, "int8": 1.125, "float32": 4.0}
 """A weight of the embedding table, which is read from the mapped file, with its share of a scale."""
+HALF_SCALES = 0.9
+"""INT4 in blocks of 32 with float16 scales over those with float32 scales: 0.5625 bytes to 0.625."""
 TOWER_FACTOR = 2
 """The tower's allocator grows in powers of two."""
 
@@ -63,6 +65,12 @@ def plan_memory(manifest: Manifest, tokens: int) -> MemoryPlan:
         tower = TOWER_FACTOR * patches * _activations(image.hidden_size, image.intermediate_size)
         parts["vision, the largest picture"] = tower + 3 * image.max_image_size**2 * 4
     return MemoryPlan(parts, tokens * per_token, per_token)
+
+
+def least_device_bytes(manifest: Manifest, tokens: int) -> int:
+    """What a GPU must have at the least: the weights, their scales in float16, and a float16 cache of `tokens`."""
+    data = sum(entry.bytes for name, entry in manifest.files.items() if name.endswith(".data"))
+    return int(HALF_SCALES * data) + tokens * manifest.kv.bytes_of("float16")
 
 
 def machine_bytes() -> int:

@@ -1,4 +1,4 @@
-"""Sessions on ONNX Runtime: the vision tower, and the decoder with its KV caches.
+"""Sessions on ONNX Runtime: the vision tower, and the decoder with its KV caches, in the memory of any device.
 
 The decoder writes each layer's keys and values in place: `past` and `present` are bound to the same memory for the
 life of a cache, and a decode step binds nothing and allocates nothing.
@@ -6,10 +6,11 @@ life of a cache, and a decode step binds nothing and allocates nothing.
 
 from __future__ import annotations
 
+import itertools
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,10 +20,17 @@ try:
 except ImportError as error:
     raise ImportError("no onnxruntime: pip install 'lineside[cpu]', or 'lineside[cuda]' on an NVIDIA GPU") from error
 
-from runtime.bundle import Bundle, ImageSettings, Manifest
-from runtime.errors import BundleDamaged, FeaturesMissing
+from runtime.bundle import Bundle, ImageSettings
+from runtime.device_cache import DeviceCache
+from runtime.device_memory import Buffer, DeviceMemory, HostMemory
+from runtime.errors import BundleDamaged, DeviceFailed, DeviceOutOfMemory, DeviceUnusable, FeaturesMissing
 from runtime.picture import to_grid, to_patches
 from runtime.session import MAX_DECODE_TOKENS
+
+PREFILL_TOKENS = 256
+"""On a CPU larger chunks are no faster."""
+GRAPH_ID, NO_GRAPH = "gpu_graph_id", "-1"
+"""ONNX Runtime's run option that names a captured CUDA graph, and its value for a pass that is not captured."""
 
 
 def session_options(threads: int) -> ort.SessionOptions:
@@ -34,20 +42,47 @@ def session_options(threads: int) -> ort.SessionOptions:
     return options
 
 
-def load_graph(path: Path, threads: int) -> ort.InferenceSession:
-    """Raises BundleDamaged where ONNX Runtime cannot load the graph or its weights."""
+def load_graph(path: Path, threads: int, providers: Sequence[Any] = ("CPUExecutionProvider",)) -> ort.InferenceSession:
+    """Raises BundleDamaged where the graph or its weights cannot be loaded; DeviceOutOfMemory, DeviceUnusable."""
     try:
-        return ort.InferenceSession(str(path), session_options(threads), providers=["CPUExecutionProvider"])
+        session = ort.InferenceSession(str(path), session_options(threads), providers=list(providers))
     except Exception as error:  # ONNX Runtime raises a dozen unrelated types here
+        if is_out_of_memory(error):
+            raise DeviceOutOfMemory(f"{path} does not fit into the device's memory: {error}") from error
         raise BundleDamaged(f"{path} cannot be loaded: {error}") from error
+    wanted = providers[0] if isinstance(providers[0], str) else providers[0][0]
+    if session.get_providers()[0] != wanted:  # it goes on without, with a line on stderr
+        raise DeviceUnusable(f"ONNX Runtime could not load its {wanted}: are CUDA's and cuDNN's libraries installed?")
+    return session
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """ONNX Runtime says so in words only."""
+    text = str(error).lower()
+    return "out of memory" in text or "failed to allocate memory" in text or "bad allocation" in text
+
+
+def failed(error: Exception) -> DeviceFailed:
+    """What a pass raises for an error of ONNX Runtime's."""
+    if is_out_of_memory(error):
+        return DeviceOutOfMemory(f"the device's memory is full: {error}")
+    return DeviceFailed(f"the device failed: {error}")
 
 
 class OrtVision:
-    """The vision tower on ONNX Runtime's CPU kernels."""
+    """The vision tower. Its graph takes and gives float32 whatever it computes in."""
 
-    def __init__(self, bundle: Bundle, image: ImageSettings, threads: int = 0) -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        image: ImageSettings,
+        threads: int = 0,
+        *,
+        graph: str = "vision.onnx",
+        providers: Sequence[Any] = ("CPUExecutionProvider",),
+    ) -> None:
         self._settings = image
-        self._session = load_graph(bundle.file("vision.onnx"), threads)
+        self._session = load_graph(bundle.file(graph), threads, providers)
 
     def embed(self, pixels: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         return self._run("image_embeds", pixels)
@@ -59,113 +94,157 @@ class OrtVision:
 
     def _run(self, output: str, pixels: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         patches, positions = to_patches(pixels, self._settings)
-        result: npt.NDArray[np.float32] = self._session.run([output], {"patches": patches, "positions": positions})[0]
+        try:
+            result: npt.NDArray[np.float32] = self._session.run([output], {"patches": patches, "positions": positions})[
+                0
+            ]
+        except Exception as error:  # as in `load_graph`
+            raise failed(error) from error
         return result
 
 
-@dataclass(frozen=True)
-class SharedBuffers:
-    """What every call reads or writes, allocated once. `no_image` is None for a model without vision."""
-
-    ids: npt.NDArray[np.int64]
-    rows: npt.NDArray[np.int64]
-    seqlens: npt.NDArray[np.int32]
-    total: npt.NDArray[np.int32]
-    no_image: npt.NDArray[np.float32] | None
-
-
-class OrtCache:
-    """Keys and values `(1, kv, capacity, head_dim)` of every layer, the logits of the last pass, and their bindings."""
-
-    def __init__(self, session: ort.InferenceSession, manifest: Manifest, capacity: int, shared: SharedBuffers) -> None:
-        self.capacity = capacity
-        kv = manifest.kv
-        shape = (1, kv.num_key_value_heads, capacity, kv.head_dim)
-        names = [f"{layer}.{part}" for layer in range(kv.num_hidden_layers) for part in ("key", "value")]
-        # The arrays must outlive the OrtValues, which only point at them. Untouched pages take no memory.
-        self.arrays = {name: np.zeros(shape, kv.dtype) for name in names}
-        self._values = {name: ort.OrtValue.ortvalue_from_numpy(array) for name, array in self.arrays.items()}
-        self._session, self._shared = session, shared
-        self.logits = np.empty((MAX_DECODE_TOKENS, manifest.vocab_size), np.float32)
-        self._decode: dict[int, ort.IOBinding] = {}
-
-    def decode_binding(self, length: int) -> ort.IOBinding:
-        """The pass that appends `length` tokens and gives the logits of all of them; bound once."""
-        binding = self._decode.get(length)
-        if binding is None:
-            shared = self._shared
-            binding = self.bind(shared.ids[:length].reshape(1, -1), None, shared.rows[:length], self.logits[:length])
-            self._decode[length] = binding
-        return binding
-
-    def bind(
-        self,
-        ids: npt.NDArray[np.int64],
-        image_embeds: npt.NDArray[np.float32] | None,
-        rows: npt.NDArray[np.int64],
-        logits: npt.NDArray[np.float32],
-    ) -> ort.IOBinding:
-        """The arrays must stay where they are for as long as the binding is used."""
-        shared = self._shared
-        binding = self._session.io_binding()
-        arrays = {"ids": ids, "rows": rows, "seqlens": shared.seqlens, "total": shared.total}
-        if shared.no_image is not None:
-            arrays["image_embeds"] = shared.no_image if image_embeds is None else image_embeds
-        for name, array in arrays.items():
-            binding.bind_ortvalue_input(name, ort.OrtValue.ortvalue_from_numpy(array))
-        binding.bind_ortvalue_output("logits", ort.OrtValue.ortvalue_from_numpy(logits))
-        for name, value in self._values.items():
-            binding.bind_ortvalue_input(f"past.{name}", value)
-            binding.bind_ortvalue_output(f"present.{name}", value)
-        return binding
-
-
 class OrtDecoder:
-    """The decoder on ONNX Runtime's CPU kernels."""
+    """The decoder on ONNX Runtime.
 
-    def __init__(self, bundle: Bundle, threads: int = 0) -> None:
-        manifest = bundle.manifest
-        self._manifest = manifest
-        self.bytes_per_cache = MAX_DECODE_TOKENS * manifest.vocab_size * 4  # logits, which wait for their request
-        self._session = load_graph(bundle.file("decoder.onnx"), threads)
-        self._shared = SharedBuffers(
-            ids=np.zeros(MAX_DECODE_TOKENS, np.int64),
-            rows=np.arange(MAX_DECODE_TOKENS, dtype=np.int64),
-            seqlens=np.zeros(1, np.int32),
-            total=np.zeros((), np.int32),
-            no_image=np.zeros((1, manifest.hidden_size), np.float32) if manifest.image else None,
-        )
+    Args:
+        graph, providers: what to run it on; left out, the CPU.
+        kv_dtype: of the caches; the manifest's where left out.
+        capture: record each decode pass of one token as a CUDA graph and replay it.
+    """
 
-    def allocate(self, capacity: int) -> OrtCache:
-        return OrtCache(self._session, self._manifest, capacity, self._shared)
+    cache_lengths: tuple[int, ...] = ()
 
-    def copy_prefix(self, source: OrtCache, target: OrtCache, length: int) -> None:
-        for name, array in source.arrays.items():
-            target.arrays[name][:, :, :length] = array[:, :, :length]
+    def __init__(
+        self,
+        bundle: Bundle,
+        threads: int = 0,
+        *,
+        graph: str = "decoder.onnx",
+        providers: Sequence[Any] = ("CPUExecutionProvider",),
+        memory: DeviceMemory | None = None,
+        kv_dtype: str = "",
+        prefill_tokens: int = PREFILL_TOKENS,
+        capture: bool = False,
+    ) -> None:
+        self._manifest = manifest = bundle.manifest
+        self._memory = memory or HostMemory()
+        self._dtype, self._capture = kv_dtype or manifest.kv.dtype, capture
+        self._graph_ids = itertools.count(1)
+        self.prefill_tokens = prefill_tokens
+        self.bytes_per_token = manifest.kv.bytes_of(self._dtype)
+        self.bytes_per_cache = DeviceCache.bytes_besides(manifest)
+        on_cpu = self._memory.device == "cpu"
+        self.scored_heads = manifest.num_attention_heads if on_cpu and self._dtype == "float16" else 0
+        self._session = load_graph(bundle.file(graph), threads, providers)
+        allocate = self._memory.allocate
+        self._ids = allocate((1, MAX_DECODE_TOKENS), np.int64, twin=True)
+        self._rows = allocate((MAX_DECODE_TOKENS,), np.int64, twin=True)
+        self._rows.array[:] = np.arange(MAX_DECODE_TOKENS)
+        self._memory.push(self._rows, 0, MAX_DECODE_TOKENS)
+        self._last = allocate((1,), np.int64, twin=True)
+        self._seqlens = allocate((1,), np.int32, twin=True)
+        self._total = HostMemory().allocate((), np.int32)
+        self._chunk = self._allocate_chunk(MAX_DECODE_TOKENS)
+        self._no_image = self._allocate_chunk(1)[1]
+
+    def allocate(self, capacity: int) -> DeviceCache:
+        return DeviceCache(self._memory, self._manifest, self._dtype, capacity)
+
+    def copy_prefix(self, source: DeviceCache, target: DeviceCache, length: int) -> None:
+        target.copy_prefix(source, length)
 
     def prefill(
         self,
-        cache: OrtCache,
+        cache: DeviceCache,
         ids: npt.NDArray[np.int64],
         past: int,
         image_embeds: npt.NDArray[np.float32] | None = None,
         *,
         logits: bool = True,
     ) -> npt.NDArray[np.float32]:
-        tokens = np.ascontiguousarray(ids, dtype=np.int64).reshape(1, -1)
-        embeds = None if image_embeds is None or not len(image_embeds) else np.ascontiguousarray(image_embeds)
-        rows = np.asarray([len(ids) - 1] if logits else [], np.int64)
-        out = cache.logits[: len(rows)]
-        self._run(cache.bind(tokens, embeds, rows, out), past, len(ids))
-        return out
+        length, rows = len(ids), int(logits)
+        if length > self._chunk[0].shape[1]:
+            self._chunk = self._allocate_chunk(max(length, self.prefill_tokens))
+        tokens, images = self._chunk
+        tokens.array[0, :length] = ids
+        self._memory.push(tokens, 0, length)
+        shown = 0 if image_embeds is None else len(image_embeds)
+        if images is not None and image_embeds is not None and shown:
+            images.array[:shown] = image_embeds
+            self._memory.push(images, 0, image_embeds.size)
+        self._last.array[0] = length - 1
+        self._memory.push(self._last, 0, 1)
+        binding = self._bind(cache, (tokens, (1, length)), (self._last, (rows,)), images, max(shown, 1))
+        self._run(binding, _options(NO_GRAPH), past + length - 1, past + length)
+        return cache.read_logits(rows)
 
-    def decode(self, cache: OrtCache, ids: Sequence[int], past: int) -> npt.NDArray[np.float32]:
+    def decode(self, cache: DeviceCache, ids: Sequence[int], past: int) -> npt.NDArray[np.float32]:
         length = len(ids)
-        self._shared.ids[:length] = ids
-        self._run(cache.decode_binding(length), past, length)
-        return cache.logits[:length]
+        bound = cache.passes.get(length)
+        if bound is None:
+            tokens, rows = (self._ids, (1, length)), (self._rows, (length,))
+            captured = self._capture and length == 1
+            options = _options(str(next(self._graph_ids)) if captured else NO_GRAPH)
+            bound = cache.passes[length] = (self._bind(cache, tokens, rows, self._no_image, 1), options)
+        self._ids.array[0, :length] = ids
+        self._memory.push(self._ids, 0, length)
+        # A replayed graph keeps the total that it was recorded with: it must hold for every later pass.
+        total = cache.capacity if self._capture and length == 1 else past + length
+        self._run(bound[0], bound[1], past + length - 1, total)
+        return cache.read_logits(length)
 
-    def _run(self, binding: ort.IOBinding, past: int, length: int) -> None:
-        self._shared.seqlens[0] = past + length - 1
-        self._shared.total[()] = past + length
-        self._session.run_with_iobinding(binding)
+    def _run(self, binding: ort.IOBinding, options: ort.RunOptions, last: int, total: int) -> None:
+        """`last` is the index of the last token."""
+        self._seqlens.array[0] = last
+        self._memory.push(self._seqlens, 0, 1)
+        self._total.array[()] = total
+        self._memory.synchronize()
+        try:
+            self._session.run_with_iobinding(binding, options)
+        except Exception as error:  # as in `load_graph`
+            raise failed(error) from error
+
+    def _allocate_chunk(self, tokens: int) -> tuple[Buffer, Buffer | None]:
+        """Ids `(1, tokens)` and image embeddings `(tokens, hidden)` of the prompt's next chunk."""
+        ids = self._memory.allocate((1, tokens), np.int64, twin=True)
+        if self._manifest.image is None:
+            return ids, None
+        return ids, self._memory.allocate((tokens, self._manifest.hidden_size), np.float32, twin=True)
+
+    def _bind(
+        self,
+        cache: DeviceCache,
+        ids: tuple[Buffer, tuple[int, ...]],
+        rows: tuple[Buffer, tuple[int, ...]],
+        images: Buffer | None,
+        shown: int,
+    ) -> ort.IOBinding:
+        """Buffers come with the shape of what is used of them, from their start."""
+        device, vocab_size = self._memory.device, self._manifest.vocab_size
+        binding = self._session.io_binding()
+        inputs: Mapping[str, tuple[Buffer, tuple[int, ...]]] = {
+            "ids": ids,
+            "rows": rows,
+            "seqlens": (self._seqlens, (1,)),
+            **({} if images is None else {"image_embeds": (images, (shown, self._manifest.hidden_size))}),
+            **{f"past.{name}": (buffer, buffer.shape) for name, buffer in cache.buffers.items()},
+        }
+        for name, (buffer, shape) in inputs.items():
+            binding.bind_input(name, device, 0, buffer.dtype, shape, buffer.pointer)
+        binding.bind_input("total", "cpu", 0, self._total.dtype, (), self._total.pointer)
+        binding.bind_output("logits", device, 0, np.float32, (*rows[1], vocab_size), cache.logits.pointer)
+        for name, buffer in cache.buffers.items():
+            binding.bind_output(f"present.{name}", device, 0, buffer.dtype, buffer.shape, buffer.pointer)
+        return binding
+
+
+def _options(graph_id: str) -> ort.RunOptions:
+    options = ort.RunOptions()
+    options.add_run_config_entry(GRAPH_ID, graph_id)
+    return options
+
+
+def open_cpu(bundle: Bundle, threads: int = 0) -> tuple[OrtVision | None, OrtDecoder]:
+    """The sessions of a bundle on the CPU. Raises BundleDamaged."""
+    image = bundle.manifest.image
+    return OrtVision(bundle, image, threads) if image else None, OrtDecoder(bundle, threads)

@@ -10,7 +10,8 @@ import numpy.typing as npt
 
 from runtime.bundle import Bundle
 from runtime.errors import SelfTestFailed
-from runtime.ort_session import OrtDecoder, OrtVision
+from runtime.ort_session import open_cpu
+from runtime.session import OpenSessions
 
 GOLDEN_FILE = "golden.npz"
 STEPS = 4
@@ -26,13 +27,16 @@ class SelfTestReport:
 
 
 def run_selftest_inputs(
-    bundle: Bundle, pixels: npt.NDArray[np.float32], ids: npt.NDArray[np.int64], steps: npt.NDArray[np.int64]
+    bundle: Bundle,
+    pixels: npt.NDArray[np.float32],
+    ids: npt.NDArray[np.int64],
+    steps: npt.NDArray[np.int64],
+    sessions: OpenSessions = open_cpu,
 ) -> dict[str, npt.NDArray[np.float32]]:
     """One picture (where the model takes any), one prefill in two chunks, a few decode steps."""
-    image = bundle.manifest.image
-    embeds = OrtVision(bundle, image).embed(pixels) if image else None
-    decoder = OrtDecoder(bundle)
-    cache = decoder.allocate(len(ids) + len(steps))
+    vision, decoder = sessions(bundle)
+    embeds = vision.embed(pixels) if vision else None
+    cache = decoder.allocate(min(decoder.cache_lengths, default=len(ids) + len(steps)))
     cut = len(ids) // 2
     before = int((ids[:cut] == bundle.manifest.image_token_id).sum())
     decoder.prefill(cache, ids[:cut], 0, embeds[:before] if embeds is not None else None)
@@ -42,8 +46,8 @@ def run_selftest_inputs(
     return outputs if embeds is None else {"image_embeds": embeds, **outputs}
 
 
-def self_test(bundle: Bundle) -> SelfTestReport:
-    """Reproduce `golden.npz`.
+def self_test(bundle: Bundle, sessions: OpenSessions = open_cpu) -> SelfTestReport:
+    """Reproduce `golden.npz` with the sessions that `sessions` opens.
 
     Raises:
         SelfTestFailed: an output is not finite or further than `TOLERANCE` from the stored one.
@@ -52,7 +56,7 @@ def self_test(bundle: Bundle) -> SelfTestReport:
     try:
         with np.load(path, allow_pickle=False) as golden:
             stored = {name: golden[name] for name in golden.files}
-        outputs = run_selftest_inputs(bundle, stored["pixels"], stored["ids"], stored["steps"])
+        outputs = run_selftest_inputs(bundle, stored["pixels"], stored["ids"], stored["steps"], sessions)
     except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
         raise SelfTestFailed(f"{path} cannot be used ({error}): copy the bundle again") from error
     errors = {name: relative_error(array, stored[name]) for name, array in outputs.items()}

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
+
+from runtime.bundle import Bundle
 
 MAX_DECODE_TOKENS = 32
 """The longest run of tokens that one `Decoder.decode` takes."""
@@ -22,13 +24,25 @@ class KVCache(Protocol):
 class Decoder(Protocol):
     """A decoder session. Its caches are its own: they may lie in a device's memory.
 
-    Besides `manifest.kv.bytes_per_token` for each token a cache takes `bytes_per_cache`.
+    Attributes:
+        bytes_per_token: of keys and values of all layers.
+        bytes_per_cache: what a cache takes besides.
+        prefill_tokens: the longest chunk of a prompt that it takes at once.
+        scored_heads: see `runtime.sequence.Chunking`.
+        cache_lengths: those that it can run with, in tokens; empty where any length will do.
     """
 
+    bytes_per_token: int
     bytes_per_cache: int
+    prefill_tokens: int
+    scored_heads: int
+    cache_lengths: tuple[int, ...]
 
     def allocate(self, capacity: int) -> Any:
-        """A `KVCache` for `capacity` tokens."""
+        """A `KVCache` for `capacity` tokens, one of `cache_lengths` where there are any.
+
+        Raises DeviceOutOfMemory.
+        """
 
     def copy_prefix(self, source: Any, target: Any, length: int) -> None:
         """Copy the first `length` tokens of one cache to another."""
@@ -45,17 +59,26 @@ class Decoder(Protocol):
         """Append ids `(T,)` behind `past` cached tokens; `image_embeds` `(I, hidden)` are those of their [IMG] tokens.
 
         Returns:
-            Logits `(1, vocab)` of the last position, `(0, vocab)` where none are wanted: a view that the next call may
-            overwrite.
+            Logits `(1, vocab)` of the last position, `(0, vocab)` where none are wanted: a view that the cache's next
+            pass may overwrite.
+
+        Raises DeviceFailed: what the cache holds is lost then.
         """
 
     def decode(self, cache: Any, ids: Sequence[int], past: int) -> npt.NDArray[np.float32]:
-        """Append at most `MAX_DECODE_TOKENS` ids; logits `(T, vocab)` of every position, a view as above."""
+        """Append at most `MAX_DECODE_TOKENS` ids; logits `(T, vocab)` of every position, a view as above.
+
+        Raises DeviceFailed, as above.
+        """
 
 
 class Vision(Protocol):
     def embed(self, pixels: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Normalized pixels `(3, H, W)` to image embeddings `(I, hidden)`."""
+        """Normalized pixels `(3, H, W)` to image embeddings `(I, hidden)`. Raises DeviceFailed."""
 
     def features(self, pixels: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Normalized pixels `(3, H, W)` to the tower's features of every patch, `(H/p, W/p, D)`."""
+
+
+OpenSessions = Callable[[Bundle], tuple[Vision | None, Decoder]]
+"""What opens a bundle's sessions on some device. Raises DeviceError, BundleError."""

@@ -32,8 +32,8 @@ SCREWS, SCREWS_PER_PACK = 12, 4
 """In larger packs attention, which is quadratic, costs more than the shared instruction saves."""
 PACKS_EVERY = 2
 """Commands in every second step."""
-CROPS, CROP_SIDES, CROPS_EVERY = 3, (213, 266, 320), 4
-"""Parts of boards instead of a whole one in every fourth step; sides in pixels of the scan: 4, 5 and 6 image tokens."""
+BOARDS_EVERY = 2
+"""A whole board, which is two pictures of 144 tokens, in every second step."""
 MARKS_WEIGHT, DIGIT_WEIGHT = 0.5, 0.6
 
 
@@ -81,23 +81,15 @@ class JointStage:
             for pack in packs
         ]
         screw, screw_marks = (torch.stack(side).mean() for side in zip(*pairs, strict=True))
-        board, board_marks = self._picture_losses(self._draw_boards(rng), pcb.TASK, "compare")
-        losses = {
-            "screw": screw,
-            "board": board,
-            "screw_marks": screw_marks * MARKS_WEIGHT,
-            "board_marks": board_marks * MARKS_WEIGHT,
-        }
+        losses = {"screw": screw, "screw_marks": screw_marks * MARKS_WEIGHT}
+        if rng.integers(BOARDS_EVERY) == 0:
+            example = pcb.augment(self._boards[int(rng.integers(len(self._boards)))], rng)
+            board, board_marks = self._picture_losses([example], pcb.TASK, "compare")
+            losses["board"] = board * BOARDS_EVERY
+            losses["board_marks"] = board_marks * MARKS_WEIGHT * BOARDS_EVERY
         if rng.integers(PACKS_EVERY) == 0:
             losses["command"] = pack_loss(self._model, self._packer.draw(rng), self._device) * PACKS_EVERY
         return losses
-
-    def _draw_boards(self, rng: np.random.Generator) -> list[Example]:
-        cropped = rng.integers(CROPS_EVERY) == 0
-        picked = [self._boards[int(i)] for i in rng.integers(len(self._boards), size=CROPS if cropped else 1)]
-        boards = [pcb.augment(example, rng) for example in picked]
-        side = int(rng.choice(CROP_SIDES))
-        return [pcb.crop(example, side, rng) for example in boards] if cropped else boards
 
     def _picture_losses(
         self, examples: Sequence[Example], task: InspectionTask, head: str, regions: Sequence[Region | None] = ()

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
 from dataclasses import dataclass
 from typing import Any
 
-from export.errors import EngineBuildFailed, TensorRTMissing
+from export.errors import EngineBuildFailed
+from runtime.tensorrt_library import import_tensorrt
 
-MODULES = ("tensorrt", "tensorrt_rtx")
-"""In the order in which they are tried."""
 LEAST_CAPABILITY = 80
 """TensorRT has no INT4 weights for older GPUs."""
 
@@ -25,20 +23,12 @@ class Library:
 
 
 def load_library() -> Library:
-    """Import whichever is installed. Raises TensorRTMissing, with what was tried."""
-    failures = []
-    for name in MODULES:
-        try:
-            module = importlib.import_module(name)
-        except ImportError as error:  # tensorrt's package imports its libraries, which may be missing
-            failures.append(f"{name}: {error}")
-            continue
-        capabilities = getattr(module, "ComputeCapability", None)
-        names = [c.name.lower() for c in capabilities.__members__.values()] if capabilities else []
-        able = [n for n in names if n.startswith("sm") and int(n[2:]) >= LEAST_CAPABILITY]
-        targets = sorted(able, key=lambda n: int(n[2:]))
-        return Library(module, name, str(module.__version__), tuple(targets))
-    raise TensorRTMissing(f"no TensorRT ({'; '.join(failures)}): pip install 'lineside[tensorrt]'")
+    """Whichever is installed. Raises DeviceUnusable, with what was tried."""
+    module, name, version = import_tensorrt()
+    capabilities = getattr(module, "ComputeCapability", None)
+    names = [c.name.lower() for c in capabilities.__members__.values()] if capabilities else []
+    able = [n for n in names if n.startswith("sm") and int(n[2:]) >= LEAST_CAPABILITY]
+    return Library(module, name, version, tuple(sorted(able, key=lambda n: int(n[2:]))))
 
 
 def check_target(library: Library, target: str, present: str = "") -> None:

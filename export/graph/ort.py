@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +18,7 @@ import numpy.typing as npt
 from export.checkpoint.source import BlockFormat, Source
 from export.graph.common import CommonOps
 from export.graph.kv import FLOAT_KV, KVFormat
-from export.graph.weights import Precision, Weight
+from export.graph.weights import Precision, Slot, Weight
 from export.graph.writer import MICROSOFT
 from export.network.config import DecoderConfig, NetworkConfig, VisionConfig
 
@@ -31,6 +31,8 @@ FLOAT, FLOAT16 = 1, 10
 class OrtOps(CommonOps):
     """Implements `export.network.ops.Ops`.
 
+    `dtype` is that of activations: float32 for a CPU, float16 for CUDA. Weight files are the same for both: float32
+    scales, vectors and tables are turned into float16 in the graph, which ONNX Runtime does once when it loads.
     `accuracy_level` is MatMulNBits' own: 0 computes with activations as they are, 4 rounds them to 8 bits.
     `source` tells which tensors of the checkpoint are rounded already: they are carried over as they are.
     """
@@ -40,6 +42,23 @@ class OrtOps(CommonOps):
     accuracy_level: int
     source: Source
     kv: KVFormat = FLOAT_KV
+    dtype: Literal["float32", "float16"] = "float32"
+
+    def _to_own(self, x: str) -> str:
+        """A float32 tensor in the type of the activations."""
+        return x if self.dtype == "float32" else self.graph.node("Cast", [x], to=FLOAT16)[0]
+
+    def _from_own(self, x: str) -> str:
+        return x if self.dtype == "float32" else self.graph.node("Cast", [x], to=FLOAT)[0]
+
+    def _floats(self, slot: Slot) -> str:
+        """A float32 initializer in the type of the activations. Cast once, however often it is used."""
+        name = f"{slot.name}.float16"
+        if self.dtype == "float32":
+            return self.graph.external(slot)
+        if not self.graph.has(name):
+            self.graph.node("Cast", [self.graph.external(slot)], names=[name], to=FLOAT16)
+        return name
 
     # Inputs and outputs
 
@@ -47,7 +66,7 @@ class OrtOps(CommonOps):
         ids = self.graph.input("ids", "int64", (1, "T"))
         image_embeds = ""
         if config.vision is not None:
-            image_embeds = self.graph.input("image_embeds", "float32", ("I", config.decoder.hidden_size))
+            image_embeds = self._to_own(self.graph.input("image_embeds", "float32", ("I", config.decoder.hidden_size)))
         self.graph.input("rows", "int64", ("R",))
         self.graph.input("seqlens", "int32", (1,))
         self.graph.input("total", "int32", ())
@@ -55,14 +74,14 @@ class OrtOps(CommonOps):
 
     def vision_inputs(self, config: VisionConfig) -> tuple[str, str]:
         patches = self.graph.input("patches", "float32", (1, "N", 3 * config.patch_size**2))
-        return patches, self.graph.input("positions", "int64", (1, "N"))
+        return self._to_own(patches), self.graph.input("positions", "int64", (1, "N"))
 
     def feature_output(self, x: str, size: int) -> None:
-        self.graph.node("Identity", [x], names=["patch_features"])
+        self.graph.node("Identity", [self._from_own(x)], names=["patch_features"])
         self.graph.output("patch_features", "float32", (1, "N", size))
 
     def image_output(self, x: str, hidden_size: int) -> None:
-        self.graph.node("Identity", [x], names=["image_embeds"])
+        self.graph.node("Identity", [self._from_own(x)], names=["image_embeds"])
         self.graph.output("image_embeds", "float32", ("I", hidden_size))
 
     # Embedding and head, which share their bytes where the model ties them
@@ -71,7 +90,7 @@ class OrtOps(CommonOps):
         source = "decoder.embed_tokens.weight"
         if self.embedding_precision == "float32":
             table = self.graph.plan.plain("embed", source, (config.vocab_size, config.hidden_size))
-            return self.graph.node("Gather", [self.graph.external(table.slots[0]), ids], axis=0)[0]
+            return self._to_own(self.graph.node("Gather", [self.graph.external(table.slots[0]), ids], axis=0)[0])
         shape = (config.vocab_size, config.hidden_size)
         block = self.source.block_format(source)
         if block is not None and not block.minima:
@@ -81,7 +100,7 @@ class OrtOps(CommonOps):
         packed, scales = weight.slots
         bits = 4 if weight.form == "int4" else 8
         flat = self.graph.external(packed, name="embed.table", shape=(shape[0], shape[1] * bits // 8))
-        inputs = [flat, ids, self.graph.external(scales)]
+        inputs = [flat, ids, self._floats(scales)]
         layout = {"block_size": weight.block_size, "gather_axis": 0, "quantize_axis": 1}
         return self.graph.contrib("GatherBlockQuantized", inputs, {"bits": bits, **layout})
 
@@ -96,7 +115,7 @@ class OrtOps(CommonOps):
         else:
             source = ("decoder.embed_tokens.weight",)
             logits = self._matmul(row, "lm_head", source, rows, columns, self.embedding_precision)
-        self.graph.node("Identity", [logits], names=["logits"])
+        self.graph.node("Identity", [self._from_own(logits)], names=["logits"])
         self.graph.output("logits", "float32", ("R", rows))
 
     # Layers
@@ -125,7 +144,7 @@ class OrtOps(CommonOps):
         precision: Precision,
         column_order: npt.NDArray[np.int64] | None = None,
     ) -> str:
-        block_format = self.source.block_format if precision != "float32" else _floats
+        block_format = self.source.block_format if precision != "float32" else _no_blocks
         groups = [(block, tuple(names)) for block, names in groupby(sources, block_format)]
         if len(groups) > 1:  # stacked matrices that are rounded differently
             sizes = [sum(self.source.shape(source)[0] for source in names) for _, names in groups]
@@ -139,11 +158,11 @@ class OrtOps(CommonOps):
             return self._matmul_nbits(x, self.graph.plan.carried(name, sources, rows, columns, block))
         weight = self.graph.plan.matrix(name, sources, rows, columns, precision, column_order)
         if weight.form == "transposed":
-            return self.graph.node("MatMul", [x, self.graph.external(weight.slots[0])])[0]
+            return self.graph.node("MatMul", [x, self._floats(weight.slots[0])])[0]
         return self._matmul_nbits(x, weight)
 
     def _matmul_nbits(self, x: str, weight: Weight) -> str:
-        packed, scales, *minima = (self.graph.external(slot) for slot in weight.slots)
+        packed, (scales, *minima) = self.graph.external(weight.slots[0]), map(self._floats, weight.slots[1:])
         rows, columns = weight.shape
         shape = {"K": columns, "N": rows, "bits": 4 if weight.form == "int4" else 8, "block_size": weight.block_size}
         attributes = {**shape, "accuracy_level": self.accuracy_level}
@@ -154,7 +173,7 @@ class OrtOps(CommonOps):
         return self.add(y, correction)
 
     def _vector(self, source: str, size: int) -> str:
-        return self.graph.external(self.graph.plan.plain(source, source, (size,)).slots[0])
+        return self._floats(self.graph.plan.plain(source, source, (size,)).slots[0])
 
     def rms_norm(self, x: str, weight: str, size: int, eps: float) -> str:
         gamma = self._vector(weight, size)
@@ -177,7 +196,8 @@ class OrtOps(CommonOps):
         rotary = [self._rotary(config, part) for part in ("cos", "sin")]
         quantization: dict[str, Any] = {}
         scales: list[str] = []
-        if self.kv.dtype == "float16":  # the operator computes in the type of its cache
+        cast = self.kv.dtype == "float16" and self.dtype == "float32"
+        if cast:  # the operator computes in the type of its cache
             qkv, *rotary = (self.graph.node("Cast", [x], to=FLOAT16)[0] for x in (qkv, *rotary))
         elif self.kv.dtype == "int8":
             kinds = {"k_quant_type": "PER_CHANNEL", "v_quant_type": "PER_CHANNEL", "kv_cache_bit_width": 8}
@@ -199,9 +219,7 @@ class OrtOps(CommonOps):
             rotary_interleaved=0,
             **quantization,
         )
-        if self.kv.dtype == "float16":
-            return self.graph.node("Cast", [attended], to=FLOAT)[0]
-        return attended
+        return self.graph.node("Cast", [attended], to=FLOAT)[0] if cast else attended
 
     def _rotary(self, config: DecoderConfig, part: str) -> str:
         shape = (config.context_length, config.head_dim // 2)
@@ -211,7 +229,7 @@ class OrtOps(CommonOps):
             angles = np.outer(np.arange(config.context_length), inverse)
             return np.asarray(np.cos(angles) if part == "cos" else np.sin(angles), dtype=np.float32)
 
-        return self.graph.external(self.graph.plan.table(f"rotary.{part}", shape, table))
+        return self._floats(self.graph.plan.table(f"rotary.{part}", shape, table))
 
     def full_attention(self, q: str, k: str, v: str, positions: str, config: VisionConfig) -> str:
         tables = [self._axial_rotary(config, part) for part in ("cos", "sin")]
@@ -235,7 +253,7 @@ class OrtOps(CommonOps):
             angles = np.concatenate([np.outer(rows, inverse[0::2]), np.outer(columns, inverse[1::2])], axis=1)
             return np.asarray(np.cos(angles) if part == "cos" else np.sin(angles), dtype=np.float32)
 
-        return self.graph.external(self.graph.plan.table(f"axial.{part}", (grid * grid, dim // 2), table))
+        return self._floats(self.graph.plan.table(f"axial.{part}", (grid * grid, dim // 2), table))
 
     def activation(self, x: str, kind: str) -> str:
         if kind == "silu":
@@ -243,6 +261,6 @@ class OrtOps(CommonOps):
         return self.graph.node("Gelu", [x])[0]
 
 
-def _floats(_source: str) -> BlockFormat | None:
+def _no_blocks(_source: str) -> BlockFormat | None:
     """A `block_format` for those who want float32 whatever the checkpoint holds."""
     return None

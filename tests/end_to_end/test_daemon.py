@@ -59,6 +59,7 @@ def test_announces_itself(daemon: Daemon, client: Client) -> None:
     assert client.on(TOPICS.status)[0].payload == b"online"
     info = client.on(TOPICS.info)[0].json()
     assert info["model"]["sha256"] == daemon.engine.bundle.sha256
+    assert info["session"]["device"] == "cpu"
     assert info["tools"]["set_belt_speed"]["parameters"] == SPEED
     assert info["cameras"] == ["cam0"]
 

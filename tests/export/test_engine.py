@@ -15,14 +15,14 @@ from export.bundle_writer import export_bundle
 from export.engine.build import build_engine
 from export.engine.engines import build_engines, engine_parts
 from export.engine.library import Library, check_target, load_library
-from export.errors import EngineBuildFailed, TensorRTMissing
+from export.errors import EngineBuildFailed
 from export.exported import Exported
 from export.graph.writer import GraphWriter
 from export.standard_graphs import save_graph
 from export.synthetic import MISTRAL_SMALL, write_synthetic
 from runtime.bundle import Bundle, open_bundle
 from runtime.engine_files import find_engines
-from runtime.errors import EnginesUnusable
+from runtime.errors import DeviceUnusable, EnginesUnusable
 from tests.support.checkpoints import copy_checkpoint
 from tests.support.tokenizers import write_small_tokenizer
 
@@ -168,5 +168,5 @@ def test_a_cache_that_the_context_does_not_allow(built: Path, length: int) -> No
 def test_without_tensorrt_the_message_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("tensorrt", "tensorrt_rtx"):
         monkeypatch.setitem(sys.modules, name, None)
-    with pytest.raises(TensorRTMissing, match=r"pip install 'lineside\[tensorrt\]'"):
+    with pytest.raises(DeviceUnusable, match=r"pip install 'lineside\[tensorrt\]'"):
         load_library()

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import onnx
-import onnxruntime as ort
 import pytest
 
 from export.bundle_writer import PRECISIONS, export_bundle
@@ -18,24 +17,18 @@ from export.exported import Exported, Rounded
 from export.graph.standard import pack, positive
 from export.standard_graphs import decoder_graph, save_graph, vision_graph
 from runtime.bundle import ImageSettings, Manifest, open_bundle
-from runtime.ort_session import OrtDecoder, OrtVision, session_options
+from runtime.ort_session import OrtDecoder, OrtVision
 from runtime.picture import to_patches
 from runtime.selftest import relative_error
 from tests.support.checkpoints import CASES, copy_checkpoint
 from tests.support.gguf_files import write_gguf
+from tests.support.standard import exact_session
 
 EXACT = dataclasses.replace(PRECISIONS["int4"], accuracy_level=0)
 TOLERANCE, HALF_TOLERANCE = 1e-4, 1e-2
 BUCKETS = (64, 96, 256)
 PROMPT, STEPS = 30, 32
 HIDDEN = {"float32": -1e9, "float16": -6e4}
-
-
-def exact_session(path: Path) -> ort.InferenceSession:
-    """Left to itself ONNX Runtime rounds the activations of INT4 products to 8 bits."""
-    options = session_options(1)
-    options.add_session_config_entry("session.qdq_matmulnbits_accuracy_level", "0")
-    return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
 class StandardDecoder:

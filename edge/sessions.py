@@ -1,0 +1,196 @@
+"""Which session runs the model: TensorRT, CUDA or the CPU. Says what was chosen and why, and why not another.
+
+What can be told without loading a library is told without; the rest shows when a session is opened.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Literal, TypeVar
+
+from devices.accelerators import Gpu, gpus
+from devices.errors import AcceleratorError
+from runtime.bundle import Bundle, open_bundle
+from runtime.engine import Engine, Limits
+from runtime.engine_files import built_engines
+from runtime.errors import DeviceError, DeviceUnusable, EnginesUnusable
+from runtime.memory_plan import least_device_bytes
+from runtime.ort_session import open_cpu
+from runtime.session import Decoder, OpenSessions, Vision
+
+log = logging.getLogger("lineside.sessions")
+
+Started = TypeVar("Started")
+Device = Literal["auto", "tensorrt", "cuda", "cpu"]
+SESSIONS: tuple[Device, ...] = ("tensorrt", "cuda", "cpu")
+"""In the order in which `auto` tries them."""
+CUDA_NEEDED = (13, 0)
+"""By onnxruntime-gpu 1.31 and TensorRT for RTX 1.7."""
+CAPABILITY_NEEDED = {"tensorrt": (8, 0), "cuda": (7, 5)}
+"""TensorRT has no INT4 weights for older GPUs, CUDA 13 no code."""
+PACKAGES = {"tensorrt": ("tensorrt", "tensorrt-rtx"), "cuda": ("onnxruntime-gpu",), "cpu": ("onnxruntime",)}
+"""Any of which a session needs; the CPU's works with that for CUDA, too."""
+BINDINGS = "cuda-bindings"
+GB = 1e9
+
+
+@dataclass(frozen=True)
+class Machine:
+    """The GPUs that the driver shows; `missing` says why where there is none."""
+
+    gpus: tuple[Gpu, ...]
+    missing: str = ""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What the model runs on and why; `degraded` says what is not as the user would expect."""
+
+    device: Device
+    reason: str
+    degraded: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Opened:
+    engine: Engine
+    choice: Choice
+
+
+def look() -> Machine:
+    """This machine."""
+    try:
+        found = tuple(gpus())
+    except AcceleratorError as error:
+        return Machine((), str(error))
+    return Machine(found, "" if found else "the driver shows no NVIDIA GPU")
+
+
+def problem(device: Device, machine: Machine, bundle: Bundle | None = None, tokens: int = 0) -> str:
+    """Why `device` would not run `bundle` with a cache of `tokens`; nothing where nothing speaks against it."""
+    packages = PACKAGES[device]
+    if device == "cpu":
+        return "" if installed(packages) or installed(PACKAGES["cuda"]) else _missing("onnxruntime", "cpu")
+    if not machine.gpus:
+        return machine.missing
+    gpu, needed = machine.gpus[0], CAPABILITY_NEEDED[device]
+    if gpu.capability < needed:
+        return f"{gpu.name} is {gpu.target}, too old: sm{needed[0]}{needed[1]} or later is needed"
+    if gpu.driver < CUDA_NEEDED:
+        runs, wanted = (".".join(map(str, pair)) for pair in (gpu.driver, CUDA_NEEDED))
+        return f"the NVIDIA driver is too old: it runs CUDA {runs}, and {wanted} is needed: update the driver"
+    if not installed(packages):
+        return _missing(" or ".join(packages), device)
+    if not installed((BINDINGS,)):
+        return _missing(BINDINGS, device)
+    return _bundle_problem(device, gpu, bundle, tokens) if bundle is not None else ""
+
+
+def choose(
+    bundle: Bundle,
+    device: Device,
+    start: Callable[[OpenSessions], Started],
+    *,
+    threads: int = 0,
+    tokens: int = 0,
+    machine: Machine | None = None,
+) -> tuple[Choice, Started]:
+    """Call `start` with what opens the sessions on `device`; `auto` takes the first of `SESSIONS` with which it works.
+
+    Args:
+        tokens: of the cache that must fit.
+        machine: this one, where left out.
+
+    Raises:
+        BundleError: the bundle itself cannot be used.
+        DeviceError: the device that was named cannot be used.
+    """
+    machine = machine or look()
+    refused: dict[Device, str] = {}
+    for candidate in SESSIONS if device == "auto" else (device,):
+        reason = problem(candidate, machine, bundle, tokens)
+        if not reason:
+            try:
+                started = start(_opener(candidate, machine, threads))
+            except (DeviceError, EnginesUnusable) as error:
+                reason = str(error)
+            else:
+                return _choice(candidate, machine, refused, named=device != "auto"), started
+        refused[candidate] = reason
+    raise DeviceUnusable("; ".join(f"{name}: {reason}" for name, reason in refused.items()))
+
+
+def open_engine(path: Path, *, device: Device = "auto", threads: int = 0, limits: Limits | None = None) -> Opened:
+    """An engine for the bundle at `path`, as `choose` chooses. Raises BundleError, DeviceError."""
+    limits = limits or Limits()
+    choice, engine = choose(
+        open_bundle(path),
+        device,
+        lambda sessions: Engine.open(path, limits=limits, sessions=sessions),
+        threads=threads,
+        tokens=limits.capacity,
+    )
+    return Opened(engine, choice)
+
+
+def installed(packages: tuple[str, ...]) -> str:
+    """The first of them that is there, with its version."""
+    for package in packages:
+        try:
+            return f"{package} {version(package)}"
+        except PackageNotFoundError:
+            continue
+    return ""
+
+
+def _missing(package: str, extra: str) -> str:
+    return f"{package} is not installed: pip install 'lineside[{extra}]'"
+
+
+def _bundle_problem(device: Device, gpu: Gpu, bundle: Bundle, tokens: int) -> str:
+    needed = least_device_bytes(bundle.manifest, min(tokens, bundle.manifest.context_length))
+    if needed > gpu.memory_bytes:
+        has = f"{gpu.name} has {gpu.memory_bytes / GB:.1f} GB"
+        return f"{has}, the model needs {needed / GB:.1f} GB with {tokens} tokens: lower `model.capacity`"
+    if device == "tensorrt" and not any(name.startswith(f"{gpu.target}-") for name in built_engines(bundle)):
+        return f"no engines for {gpu.target}: build them with `lineside engine {bundle.path} --target {gpu.target}`"
+    return ""
+
+
+def _opener(device: Device, machine: Machine, threads: int) -> OpenSessions:
+    """What opens the sessions: only the libraries of the one that is wanted are loaded."""
+
+    def on_tensorrt(bundle: Bundle) -> tuple[Vision | None, Decoder]:
+        from runtime.tensorrt_session import open_tensorrt
+
+        return open_tensorrt(bundle, machine.gpus[0].target)
+
+    def on_cuda(bundle: Bundle) -> tuple[Vision | None, Decoder]:
+        from runtime.cuda_session import open_cuda
+
+        return open_cuda(bundle)
+
+    def on_cpu(bundle: Bundle) -> tuple[Vision | None, Decoder]:
+        return open_cpu(bundle, threads)
+
+    return {"tensorrt": on_tensorrt, "cuda": on_cuda}.get(device, on_cpu)
+
+
+def _choice(device: Device, machine: Machine, refused: dict[Device, str], *, named: bool) -> Choice:
+    others = "; ".join(f"not {name}: {reason}" for name, reason in refused.items())
+    degraded: tuple[str, ...] = ()
+    if named:
+        reason = "it was named"
+    elif machine.gpus:
+        reason = others or "the first choice"
+        if device == "cpu":
+            degraded = (f"runs on the CPU, {machine.gpus[0].name} is not used: {others}",)
+    else:
+        reason = machine.missing
+    for line in degraded:
+        log.warning("%s", line)
+    return Choice(device, reason, degraded)

@@ -1,0 +1,215 @@
+"""The sessions for GPUs without one: the same code, on ONNX Runtime's CPU kernels, in memory apart from the host's."""
+
+from __future__ import annotations
+
+import dataclasses
+import gc
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from export.bundle_writer import PRECISIONS, export_bundle
+from export.exported import Exported
+from export.graph.standard import Dtype
+from export.standard_graphs import decoder_graph, save_graph, vision_graph
+from runtime.bundle import Bundle, open_bundle
+from runtime.chat import Prompt
+from runtime.engine import Engine, Limits
+from runtime.engine_files import EngineSet
+from runtime.errors import DeviceOutOfMemory, PromptTooLong
+from runtime.ort_session import OrtDecoder, OrtVision
+from runtime.selftest import relative_error
+from runtime.session import Decoder, Vision
+from runtime.tensorrt_session import DECODE, PREFILL, TensorRTDecoder, TensorRTVision
+from runtime.tokenizer import Tokenizer
+from tests.support.checkpoints import CASES, copy_checkpoint
+from tests.support.cuda import EmulatedCuda, EmulatedMemory
+from tests.support.standard import OrtProgram
+
+EXACT = dataclasses.replace(PRECISIONS["int4"], accuracy_level=0)
+TOLERANCE, HALF_TOLERANCE = 1e-4, 1e-2
+LENGTHS = (64, 128)
+CHUNK = 48
+
+
+@pytest.fixture(scope="module", params=CASES)
+def bundle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    folder = tmp_path_factory.mktemp("device")
+    return open_bundle(export_bundle(copy_checkpoint(request.param, folder), folder / "bundle", precisions=EXACT))
+
+
+def tensorrt(
+    bundle: Bundle, folder: Path, memory: EmulatedMemory, dtype: Dtype = "float32"
+) -> tuple[TensorRTVision, TensorRTDecoder, dict[int, OrtProgram]]:
+    exported, manifest = Exported(bundle), bundle.manifest
+    programs = {}
+    for length in LENGTHS:
+        path = folder / str(length)
+        path.mkdir()
+        programs[length] = OrtProgram(save_graph(decoder_graph(exported, length, dtype), path))
+    engines = EngineSet(bundle.sha256, "sm89", "tensorrt", "1", dtype, CHUNK, LENGTHS, {})
+    tower, image = vision_graph(exported, dtype), manifest.image
+    assert tower is not None
+    assert image is not None
+    vision = TensorRTVision(image, manifest.hidden_size, dtype, memory, OrtProgram(save_graph(tower, folder)))
+    return vision, TensorRTDecoder(manifest, engines, memory, programs), programs
+
+
+def pixels(bundle: Bundle, rows: int, columns: int) -> npt.NDArray[np.float32]:
+    image = bundle.manifest.image
+    assert image is not None
+    side = image.patch_size * image.spatial_merge_size
+    return np.random.default_rng(rows).normal(size=(3, side * rows, side * columns)).astype(np.float32)
+
+
+def run(decoder: Decoder, bundle: Bundle, images: npt.NDArray[np.float32]) -> list[npt.NDArray[np.float32]]:
+    """Logits of every pass: a prompt with a picture in two chunks, then one token, several, one again; and the same
+    behind a prefix that was copied to a longer cache.
+    """
+    manifest = bundle.manifest
+    ids = np.random.default_rng(3).integers(100, manifest.vocab_size, size=60)
+    ids[5 : 5 + len(images)] = manifest.image_token_id
+    cache, found = decoder.allocate(LENGTHS[0]), []
+    decoder.prefill(cache, ids[:8], 0, images[:3], logits=False)
+    found.append(decoder.prefill(cache, ids[8:30], 8, images[3:]).copy())
+    for start, stop in ((30, 31), (31, 32), (32, 36), (36, 37), (37, 38)):
+        found.append(decoder.decode(cache, ids[start:stop].tolist(), start).copy())
+    other = decoder.allocate(LENGTHS[1])
+    decoder.copy_prefix(cache, other, 33)
+    found.append(decoder.prefill(other, ids[33:60], 33).copy())
+    found.append(decoder.decode(other, [int(ids[0])], 60).copy())
+    found.append(decoder.decode(cache, [int(ids[38])], 38).copy())
+    return found
+
+
+def worst(found: list[npt.NDArray[np.float32]], wanted: list[npt.NDArray[np.float32]]) -> float:
+    assert [rows.shape for rows in found] == [rows.shape for rows in wanted]
+    return max(relative_error(*pair) for pair in zip(found, wanted, strict=True))
+
+
+def images_of(vision: Vision, bundle: Bundle) -> npt.NDArray[np.float32]:
+    return vision.embed(pixels(bundle, 2, 3))
+
+
+def reference(bundle: Bundle) -> tuple[OrtVision, OrtDecoder]:
+    assert bundle.manifest.image is not None
+    return OrtVision(bundle, bundle.manifest.image, 1), OrtDecoder(bundle, 1)
+
+
+def test_the_float16_graphs_in_device_memory(bundle: Bundle) -> None:
+    """What runs on CUDA, but for CUDA itself: its graphs, its cache type, its memory, captured passes."""
+    vision, decoder = reference(bundle)
+    assert bundle.manifest.image is not None
+    half = OrtVision(bundle, bundle.manifest.image, 1, graph="vision.float16.onnx")
+    for side in (1, 2):
+        seen, wanted = (v.embed(pixels(bundle, side, 3)) for v in (half, vision))
+        assert seen.dtype == np.float32
+        assert relative_error(seen, wanted) < HALF_TOLERANCE
+    assert relative_error(half.features(pixels(bundle, 2, 3)), vision.features(pixels(bundle, 2, 3))) < HALF_TOLERANCE
+    options: dict[str, Any] = {"graph": "decoder.float16.onnx", "kv_dtype": "float16", "capture": True}
+    other = OrtDecoder(bundle, 1, memory=EmulatedMemory(), **options)
+    images = images_of(vision, bundle)
+    assert worst(run(other, bundle, images), run(decoder, bundle, images)) < HALF_TOLERANCE
+    assert 2 * other.bytes_per_token == decoder.bytes_per_token
+
+
+def test_tensorrt_sessions_agree_with_the_ort_dialect(bundle: Bundle, tmp_path: Path) -> None:
+    vision, decoder = reference(bundle)
+    tower, other, programs = tensorrt(bundle, tmp_path, EmulatedMemory())
+    for side in (2, 1):
+        picture = pixels(bundle, side, 3)
+        assert relative_error(tower.embed(picture), vision.embed(picture)) < TOLERANCE
+        assert relative_error(tower.features(picture), vision.features(picture)) < TOLERANCE
+    images = images_of(vision, bundle)
+    assert worst(run(other, bundle, images), run(decoder, bundle, images)) < TOLERANCE
+    assert programs[64].runs == [PREFILL, PREFILL, *[DECODE] * 6]
+    assert programs[128].runs == [PREFILL, DECODE]
+
+
+def test_tensorrt_sessions_in_float16(bundle: Bundle, tmp_path: Path) -> None:
+    vision, decoder = reference(bundle)
+    tower, other, _ = tensorrt(bundle, tmp_path, EmulatedMemory(), "float16")
+    picture = pixels(bundle, 2, 3)
+    assert relative_error(tower.embed(picture), vision.embed(picture)) < HALF_TOLERANCE
+    images = images_of(vision, bundle)
+    assert worst(run(other, bundle, images), run(decoder, bundle, images)) < HALF_TOLERANCE
+
+
+Open = Callable[[Bundle, Path, EmulatedMemory], tuple[Vision, Decoder]]
+
+
+def _on_cuda(bundle: Bundle, _folder: Path, memory: EmulatedMemory) -> tuple[Vision, Decoder]:
+    assert bundle.manifest.image is not None
+    return OrtVision(bundle, bundle.manifest.image, 1), OrtDecoder(bundle, 1, memory=memory, capture=True)
+
+
+def _on_tensorrt(bundle: Bundle, folder: Path, memory: EmulatedMemory) -> tuple[Vision, Decoder]:
+    return tensorrt(bundle, folder, memory)[:2]
+
+
+@pytest.mark.parametrize("open_sessions", [_on_cuda, _on_tensorrt])
+def test_the_engine_says_the_same_on_any_session(bundle: Bundle, tmp_path: Path, open_sessions: Open) -> None:
+    """Long prompts in chunks, a reused prefix, and more caches than the budget holds."""
+    tokenizer = Tokenizer(bundle.file("tekken.json"))
+    limits = Limits(capacity=120)
+    wanted = Engine(bundle, tokenizer, *reference(bundle), limits)
+    found = Engine(bundle, tokenizer, *open_sessions(bundle, tmp_path, EmulatedMemory()), limits)
+    rng = np.random.default_rng(5)
+    begin = rng.integers(100, bundle.manifest.vocab_size, size=40)
+    for length in (2, 50, 10, 70):
+        ids = np.concatenate([begin, rng.integers(100, bundle.manifest.vocab_size, size=length)])
+        answers = []
+        for engine in (wanted, found):
+            with engine.sequence(Prompt(ids), reserve=10) as sequence:
+                answers.append(engine.generate(sequence, max_tokens=10))
+        assert answers[0] == answers[1]
+    assert found.pool.statistics().reused_tokens > 0
+    with pytest.raises(PromptTooLong), found.sequence(Prompt(np.tile(begin, 4)), reserve=1):
+        pass
+
+
+def test_full_device_memory_is_survived(bundle: Bundle, tmp_path: Path) -> None:
+    """Idle caches go first; a request that still finds no room fails alone, and the next one works."""
+    cuda = EmulatedCuda()
+    engine = Engine(
+        bundle, Tokenizer(bundle.file("tekken.json")), *_on_tensorrt(bundle, tmp_path, EmulatedMemory(cuda)),
+        Limits(capacity=128, kv_cache_bytes=1 << 30),
+    )  # fmt: skip
+    rng = np.random.default_rng(6)
+
+    def ask() -> None:
+        prompt = Prompt(rng.integers(100, bundle.manifest.vocab_size, size=20))
+        with engine.sequence(prompt, reserve=2) as sequence:
+            engine.generate(sequence, max_tokens=2)
+
+    empty = cuda.allocated_bytes
+    ask()
+    cuda.capacity_bytes = cuda.allocated_bytes  # not a byte more
+    ask()
+    assert engine.pool.statistics().evictions == 1
+    gc.collect()
+    cuda.capacity_bytes = empty
+    engine.pool._entries.clear()
+    with pytest.raises(DeviceOutOfMemory, match="the GPU's memory is full"):
+        ask()
+    cuda.capacity_bytes = 1 << 40
+    ask()
+
+
+def test_memory_is_freed_with_its_last_buffer() -> None:
+    cuda = EmulatedCuda()
+    memory = EmulatedMemory(cuda)
+    buffer = memory.allocate((1, 2, 8, 4), np.float16, twin=True)
+    assert not buffer.array.any()
+    assert (cuda.allocated_bytes, len(cuda._pinned)) == (128, 1)
+    array = buffer.array
+    del buffer
+    assert cuda.allocated_bytes == 0
+    assert len(cuda._pinned) == 1, "a view of the host's side is still held"
+    del array
+    gc.collect()
+    assert not cuda._pinned
