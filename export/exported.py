@@ -59,6 +59,11 @@ class ExportedGraph:
     def __contains__(self, name: str) -> bool:
         return name in self._tensors
 
+    def names(self) -> list[str]:
+        """Of everything in the weight file."""
+        external = onnx.TensorProto.EXTERNAL
+        return [name for name, tensor in self._tensors.items() if tensor.data_location == external]
+
     def array(self, name: str) -> Array:
         """An initializer by its name."""
         tensor = self._tensors[name]

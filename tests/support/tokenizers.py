@@ -13,8 +13,10 @@ from export.default_model.vocabulary import NUM_SPECIAL_TOKENS, special_tokens
 VOCAB_SIZE = 640
 
 
-def write_small_tokenizer(path: Path, version: str = "v13", vocab_size: int = VOCAB_SIZE) -> None:
-    """A `tekken.json` of `vocab_size` tokens for pictures up to 224 pixels."""
+def write_small_tokenizer(
+    path: Path, version: str = "v13", vocab_size: int = VOCAB_SIZE, max_image_size: int = 224
+) -> None:
+    """A `tekken.json` of `vocab_size` tokens for pictures up to `max_image_size` pixels."""
     source = Path(mistral_common.__file__).parent / "data" / "tekken_240911.json"
     tekken: dict[str, Any] = json.loads(source.read_text(encoding="utf-8"))
     kept = vocab_size - NUM_SPECIAL_TOKENS
@@ -26,5 +28,5 @@ def write_small_tokenizer(path: Path, version: str = "v13", vocab_size: int = VO
         "default_num_special_tokens": NUM_SPECIAL_TOKENS,
         "version": version,
     }
-    tekken["image"] = {"image_patch_size": 14, "max_image_size": 224, "spatial_merge_size": 2}
+    tekken["image"] = {"image_patch_size": 14, "max_image_size": max_image_size, "spatial_merge_size": 2}
     path.write_text(json.dumps(tekken), encoding="utf-8")

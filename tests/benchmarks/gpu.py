@@ -1,0 +1,287 @@
+"""`make bench-gpu`: a model of Mistral Small 3.2's shapes, made on the spot, on whatever session works best here.
+
+Weights are random: speed and memory depend on shapes alone. One layer is checked against float64 first. With
+`--reduced` the same measurements on small shapes, which a CPU does in seconds. Writes `build/bench-gpu/DEVICE.md`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import logging
+import resource
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+
+from devices.accelerators import cpu
+from edge.sessions import Choice, Device, choose, look
+from export import float64
+from export.command import reporting
+from export.engine.engines import build_engines
+from export.exported import Exported
+from export.network.config import NetworkConfig
+from export.synthetic import MISTRAL_SMALL, write_synthetic
+from runtime.bundle import Bundle, open_bundle
+from runtime.engine_files import built_engines
+from runtime.selftest import relative_error
+from runtime.session import Decoder, OpenSessions, Vision
+from tests.benchmarks.measure import bandwidth_bytes_s
+from tests.support.tokenizers import write_small_tokenizer
+
+FOLDER = Path("build/bench-gpu")
+CHECKED_TOKENS = 8
+CHECK_TOLERANCE = 0.05
+"""Relative error (L2) of one layer's logits: activations in float16, or of 8 bits on a CPU."""
+DECODED, ROUNDS = 32, 5
+COPIES, COPY_BYTES = 20, 1 << 30
+ROOM = 512
+"""Tokens of a cache beyond the longest context, so that decoding has room."""
+console = Console(stderr=True)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is measured, on which shapes. `layers` 0 means all of them."""
+
+    network: NetworkConfig
+    layers: int
+    vocab_size: int
+    prefills: tuple[int, ...]
+    contexts: tuple[int, ...]
+    pixels: tuple[int, ...]
+
+
+FULL = Plan(MISTRAL_SMALL, 0, 131072, (512, 4096), (128, 4096, 32768), (448, 1024, 1540))
+
+
+def reduced() -> Plan:
+    """The same kinds of layers, small."""
+    assert MISTRAL_SMALL.vision is not None
+    decoder = dataclasses.replace(
+        MISTRAL_SMALL.decoder, hidden_size=256, intermediate_size=512, num_attention_heads=4, num_key_value_heads=2,
+        head_dim=64, context_length=2048,
+    )  # fmt: skip
+    vision = dataclasses.replace(
+        MISTRAL_SMALL.vision, hidden_size=128, intermediate_size=256, num_hidden_layers=2, num_attention_heads=2,
+        max_image_size=224, feature_layer=2,
+    )  # fmt: skip
+    network = dataclasses.replace(MISTRAL_SMALL, decoder=decoder, vision=vision)
+    return Plan(network, 2, 640, (64, 256), (32, 128, 512), (112, 224))
+
+
+@dataclass(frozen=True)
+class Row:
+    name: str
+    value: float
+    unit: str
+    roofline: float = 0.0
+    """Share of what the memory's bandwidth allows; 0 where that is not the bound."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--device", choices=("auto", "tensorrt", "cuda", "cpu"), default="auto")
+    parser.add_argument("--reduced", action="store_true", help="small shapes")
+    parser.add_argument("--folder", type=Path, default=FOLDER)
+    options = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    print_path = bench(options.folder, options.device, reduced() if options.reduced else FULL)
+    console.print(print_path.read_text())
+
+
+def bench(folder: Path, device: Device, plan: Plan) -> Path:
+    """Make the bundles that are not there yet, check one layer, measure, and write the report; returns its path."""
+    layer, whole = (_bundle(folder, name, plan, layers) for name, layers in (("layer", 1), ("whole", plan.layers)))
+    tokens = max(*plan.contexts, *plan.prefills) + ROOM
+    if device in ("auto", "tensorrt"):
+        for bundle in (layer, whole):
+            _build_engines(bundle, plan)
+    _, error = choose(layer, device, lambda sessions: check_layer(layer, sessions), tokens=tokens)
+    choice, rows = choose(whole, device, lambda sessions: list(measure(whole, sessions, plan)), tokens=tokens)
+    path = folder / f"{choice.device}.md"
+    path.write_text(_report(choice, plan, error, rows), encoding="utf-8")
+    return path
+
+
+def check_layer(bundle: Bundle, sessions: OpenSessions) -> float:
+    """Relative error of a layer's logits against float64. Raises ValueError where it is too large."""
+    _, decoder = sessions(bundle)
+    ids = np.random.default_rng(0).integers(100, bundle.manifest.vocab_size, size=CHECKED_TOKENS)
+    cache = decoder.allocate(min(decoder.cache_lengths, default=ROOM))
+    found = decoder.decode(cache, ids.tolist(), 0)
+    error = relative_error(found, float64.logits(Exported(bundle), ids).astype(np.float32))
+    if not error < CHECK_TOLERANCE:
+        raise ValueError(f"one layer is off by {error:.3g}, which is more than {CHECK_TOLERANCE}")
+    return error
+
+
+def measure(bundle: Bundle, sessions: OpenSessions, plan: Plan) -> Iterator[Row]:
+    """Every figure of the report; times are the best of `ROUNDS`."""
+    memory = Memory()
+    vision, decoder = sessions(bundle)
+    bandwidth = memory.bandwidth_bytes_s()
+    yield Row("memory bandwidth, measured", bandwidth / 1e9, "GB/s")
+    rng = np.random.default_rng(1)
+    tokens = rng.integers(100, bundle.manifest.vocab_size, size=max(plan.prefills))
+    for count in plan.prefills:
+        cache = decoder.allocate(_capacity(decoder, count))
+        seconds = best(partial(_prefill, decoder, cache, tokens[:count]))
+        yield Row(f"prefill, {count} tokens", count / seconds, "tokens/s")
+    weights = weight_bytes(bundle, half_scales=memory.on_gpu)
+    for context in plan.contexts:
+        cache = decoder.allocate(_capacity(decoder, context + DECODED))
+        rate = DECODED / best(partial(_decode, decoder, cache, context))
+        read = weights + context * decoder.bytes_per_token
+        yield Row(f"decode at context {context}", rate, "tokens/s", roofline=rate * read / bandwidth)
+    for side in plan.pixels if vision is not None else ():
+        yield Row(f"vision, {side} pixels square", 1e3 * best(partial(_embed, vision, bundle, side)), "ms")
+    yield Row("peak memory", memory.used_bytes() / 1e9, "GB")
+
+
+def best(work: Callable[[], None]) -> float:
+    """Seconds of the fastest of several runs, behind one that warms up."""
+    work()
+    times = []
+    for _ in range(ROUNDS):
+        started = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - started)
+    return min(times)
+
+
+def weight_bytes(bundle: Bundle, *, half_scales: bool) -> int:
+    """What a decode step reads of the weights: every matrix once, and of an embedding table of its own only a row."""
+    graph = Exported(bundle).decoder
+    unread = ("rotary.", "embed.table") if bundle.manifest.tied_embeddings else ("rotary.", "embed.")
+    total = 0
+    for name in graph.names():
+        if not name.startswith(unread):
+            share = 2 if half_scales and name.endswith(".scales") else 1
+            total += graph.array(name).nbytes // share
+    return total
+
+
+class Memory:
+    """The memory that the session computes in: the GPU's where one is used, else the machine's."""
+
+    def __init__(self) -> None:
+        self._cuda: Any = None
+        if look().gpus:
+            from runtime.cuda_memory import CudaMemory
+
+            self._cuda = CudaMemory()
+        self._used_before = self._in_use()
+
+    @property
+    def on_gpu(self) -> bool:
+        return self._cuda is not None
+
+    def bandwidth_bytes_s(self) -> float:
+        """Bytes read and written in a second by copying within the GPU; on the host, read."""
+        if self._cuda is None:
+            return bandwidth_bytes_s(cpu().cores)
+        source, target = (self._cuda.allocate((COPY_BYTES,), np.int8) for _ in range(2))
+        kind = self._cuda.runtime.cudaMemcpyKind.cudaMemcpyDeviceToDevice
+
+        def copy() -> None:
+            for _ in range(COPIES):
+                self._cuda.call("cudaMemcpyAsync", target.pointer, source.pointer, COPY_BYTES, kind, self._cuda.stream)
+            self._cuda.synchronize()
+
+        return 2 * COPIES * COPY_BYTES / best(copy)
+
+    def used_bytes(self) -> int:
+        """At its highest; a GPU's allocators keep what they once took."""
+        return self._in_use() - (self._used_before if self._cuda is not None else 0)
+
+    def _in_use(self) -> int:
+        if self._cuda is None:
+            return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        free, total = self._cuda.free_bytes()
+        return int(total - free)
+
+
+def _bundle(folder: Path, name: str, plan: Plan, layers: int) -> Bundle:
+    path = folder / name
+    if not path.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        tokenizer = folder / "tekken.json"
+        assert plan.network.vision is not None
+        write_small_tokenizer(tokenizer, vocab_size=plan.vocab_size, max_image_size=plan.network.vision.max_image_size)
+        with reporting() as report:
+            write_synthetic(path, plan.network, tokenizer, layers=layers, progress=report)
+    return open_bundle(path)
+
+
+def _build_engines(bundle: Bundle, plan: Plan) -> None:
+    """For the GPU that is there, unless they are there already; two lengths of the cache, each with its own weights."""
+    gpus = look().gpus
+    if not gpus or any(name.startswith(f"{gpus[0].target}-") for name in built_engines(bundle)):
+        return
+    short = max(plan.prefills) + ROOM
+    lengths = sorted({short, max(plan.contexts) + ROOM})
+    try:
+        with reporting(unit="steps") as report:
+            build_engines(bundle.path, gpus[0].target, cache_lengths=lengths, present=gpus[0].target, progress=report)
+    except Exception as error:  # noqa: BLE001  # the other sessions can be measured without
+        console.log(f"no engines: {error}")
+        shutil.rmtree(bundle.path / "engines", ignore_errors=True)
+
+
+def _capacity(decoder: Decoder, tokens: int) -> int:
+    return min((n for n in decoder.cache_lengths if n >= tokens), default=tokens)
+
+
+def _prefill(decoder: Decoder, cache: Any, ids: Any) -> None:
+    for start in range(0, len(ids), decoder.prefill_tokens):
+        chunk = ids[start : start + decoder.prefill_tokens]
+        decoder.prefill(cache, chunk, start, logits=start + len(chunk) == len(ids))
+
+
+def _decode(decoder: Decoder, cache: Any, context: int) -> None:
+    """Greedy, as an answer is made: each token needs the logits of the last."""
+    token = 100
+    for past in range(context, context + DECODED):
+        token = int(decoder.decode(cache, [token], past)[0].argmax())
+
+
+def _embed(vision: Vision | None, bundle: Bundle, side: int) -> None:
+    image = bundle.manifest.image
+    assert image is not None
+    assert vision is not None
+    step = image.patch_size * image.spatial_merge_size
+    pixels = np.zeros((3, side // step * step, side // step * step), np.float32)
+    vision.embed(pixels)
+
+
+def _report(choice: Choice, plan: Plan, error: float, rows: list[Row]) -> str:
+    gpus, decoder = look().gpus, plan.network.decoder
+    name = gpus[0].name if gpus and choice.device != "cpu" else cpu().name
+    layers = plan.layers or decoder.num_hidden_layers
+    lines = [
+        f"## {name}, {choice.device}",
+        "",
+        f"{layers} layers of {decoder.hidden_size}, vocabulary {plan.vocab_size}; random weights, INT4 in blocks "
+        f"of 32. One layer against float64: relative error {error:.1e}. Batch 1; times are the best of {ROUNDS} runs; "
+        "decoding takes the likeliest token each time. Roofline: the share of the measured bandwidth that reading "
+        "weights and cache once a token takes.",
+        "",
+        "| | | roofline |",
+        "|---|---|---|",
+    ]
+    for row in rows:
+        share = f"{row.roofline:.0%}" if row.roofline else ""
+        lines.append(f"| {row.name} | {row.value:.4g} {row.unit} | {share} |")
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    main()
