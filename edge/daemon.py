@@ -29,6 +29,7 @@ from runtime.engine import Limits
 log = logging.getLogger("lineside.daemon")
 HEALTH_EVERY_S = 10.0
 HEALTH_EXPIRY_S = 60
+DEVICE_FAILURES = 3
 
 
 class Part(Protocol):
@@ -119,9 +120,14 @@ class Daemon:
         self._stop.set()
 
     def wait(self) -> None:
-        """Until `stop` is called."""
+        """Until `stop` is called, or the device that the model runs on has failed for good: a process that has lost
+        its GPU does not get it back, but its successor may, or chooses the CPU.
+        """
         while not self._stop.wait(0.5):
-            pass
+            if self.engine.device_failures >= DEVICE_FAILURES:
+                log.critical("%s has failed %d times in a row", self._choice.device, DEVICE_FAILURES)
+                self.failed = True
+                self._stop.set()
 
     def wait_online(self, timeout_s: float) -> bool:
         return self._online.wait(timeout_s)

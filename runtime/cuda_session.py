@@ -5,15 +5,17 @@ The graphs are the bundle's own `*.float16.onnx`, over the same weights as those
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import onnxruntime as ort
 
 from runtime.bundle import Bundle
 from runtime.cuda_memory import CudaMemory
-from runtime.errors import DeviceUnusable
+from runtime.errors import BundleDamaged, DeviceUnusable
 from runtime.ort_session import OrtDecoder, OrtVision
 
+log = logging.getLogger("lineside.cuda")
 PROVIDER = "CUDAExecutionProvider"
 PREFILL_TOKENS = 1024
 """Large enough to keep a GPU busy, and small enough that nobody waits long for a chunk."""
@@ -34,19 +36,29 @@ def open_cuda(bundle: Bundle, memory: CudaMemory | None = None) -> tuple[OrtVisi
     if hasattr(ort, "preload_dlls"):
         ort.preload_dlls()  # CUDA's libraries from PyPI, where they are installed
     memory = memory or CudaMemory()
-    decoder = OrtDecoder(
-        bundle,
-        graph="decoder.float16.onnx",
-        providers=[_provider(capture=True)],
-        memory=memory,
-        kv_dtype=CACHE_DTYPES.get(bundle.manifest.kv.dtype, bundle.manifest.kv.dtype),
-        prefill_tokens=PREFILL_TOKENS,
-        capture=True,
-    )
+    try:
+        decoder = _decoder(bundle, memory, capture=True)
+    except BundleDamaged as error:
+        if "CUDA Graph" not in str(error):
+            raise
+        log.warning("decoding without CUDA graphs: %s", error)
+        decoder = _decoder(bundle, memory, capture=False)
     image = bundle.manifest.image
     if image is None:
         return None, decoder
     return OrtVision(bundle, image, graph="vision.float16.onnx", providers=[_provider(capture=False)]), decoder
+
+
+def _decoder(bundle: Bundle, memory: CudaMemory, *, capture: bool) -> OrtDecoder:
+    return OrtDecoder(
+        bundle,
+        graph="decoder.float16.onnx",
+        providers=[_provider(capture=capture)],
+        memory=memory,
+        kv_dtype=CACHE_DTYPES.get(bundle.manifest.kv.dtype, bundle.manifest.kv.dtype),
+        prefill_tokens=PREFILL_TOKENS,
+        capture=capture,
+    )
 
 
 def _provider(*, capture: bool) -> tuple[str, dict[str, Any]]:

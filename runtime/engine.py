@@ -18,7 +18,7 @@ from runtime.bundle import Bundle, open_bundle
 from runtime.canonical import Canonical
 from runtime.chat import Prompt
 from runtime.decoding import Decoding, FinishReason
-from runtime.errors import DeviceFailed, NotFinite, PicturesUnsupported, PromptTooLong
+from runtime.errors import DeviceFailed, DeviceOutOfMemory, NotFinite, PicturesUnsupported, PromptTooLong
 from runtime.grammar import Constraint, Grammars
 from runtime.kv_pool import KVPool
 from runtime.ort_session import open_cpu
@@ -58,7 +58,11 @@ class Generation:
 
 
 class Engine:
-    """Runs one bundle. Make one with `Engine.open`; hand in other sessions to run on other hardware."""
+    """Runs one bundle. Make one with `Engine.open`; hand in other sessions to run on other hardware.
+
+    Attributes:
+        device_failures: requests since the last that worked which failed with the device, its memory not being full.
+    """
 
     def __init__(
         self,
@@ -76,6 +80,7 @@ class Engine:
         self.pool = KVPool(decoder, limits.kv_cache_bytes, self.capacity)
         self.scheduler = Scheduler()
         self._decoder = decoder
+        self.device_failures = 0
         self._chunking = Chunking(decoder.prefill_tokens, scored_heads=decoder.scored_heads)
         self.vision_cache = VisionCache(vision, limits.vision_cache_bytes) if vision else None
 
@@ -121,8 +126,11 @@ class Engine:
         try:
             self._prefill(sequence, prompt, digests, reused)
             yield sequence
-        except (NotFinite, DeviceFailed):
+            self.device_failures = 0
+        except (NotFinite, DeviceFailed) as error:
             kept = 0  # what is in the cache may not be finite, or not there
+            if isinstance(error, DeviceFailed) and not isinstance(error, DeviceOutOfMemory):
+                self.device_failures += 1
             raise
         finally:
             sequence.close()

@@ -32,8 +32,11 @@ SCREWS, SCREWS_PER_PACK = 12, 4
 """In larger packs attention, which is quadratic, costs more than the shared instruction saves."""
 PACKS_EVERY = 2
 """Commands in every second step."""
-BOARDS_EVERY = 2
-"""A whole board, which is two pictures of 144 tokens, in every second step."""
+BOARDS_EVERY, BOARD_WEIGHT = 6, 0.3
+"""A whole board is two pictures of 144 tokens. Until the marks say where its faults are, its answer cannot be known and
+teaches to write boxes without looking, so it counts little.
+"""
+SCREW_WEIGHT = 2.0
 MARKS_WEIGHT, DIGIT_WEIGHT = 0.5, 0.6
 
 
@@ -81,14 +84,14 @@ class JointStage:
             for pack in packs
         ]
         screw, screw_marks = (torch.stack(side).mean() for side in zip(*pairs, strict=True))
-        losses = {"screw": screw, "screw_marks": screw_marks * MARKS_WEIGHT}
+        losses = {"screw": screw * SCREW_WEIGHT, "screw_marks": screw_marks * MARKS_WEIGHT}
         if rng.integers(BOARDS_EVERY) == 0:
             example = pcb.augment(self._boards[int(rng.integers(len(self._boards)))], rng)
             board, board_marks = self._picture_losses([example], pcb.TASK, "compare")
-            losses["board"] = board * BOARDS_EVERY
-            losses["board_marks"] = board_marks * MARKS_WEIGHT * BOARDS_EVERY
+            losses["board"] = board * BOARD_WEIGHT
+            losses["board_marks"] = board_marks * MARKS_WEIGHT
         if rng.integers(PACKS_EVERY) == 0:
-            losses["command"] = pack_loss(self._model, self._packer.draw(rng), self._device) * PACKS_EVERY
+            losses["command"] = pack_loss(self._model, self._packer.draw(rng), self._device)
         return losses
 
     def _picture_losses(

@@ -25,6 +25,7 @@ from edge.store import Outgoing, Store, StoredCommand
 from edge.tool_config import ToolConfig
 from runtime.assistant import Answer
 from runtime.chat import ToolCall
+from runtime.errors import DeviceFailed
 from runtime.inspection import InspectionTask
 from runtime.picture import decode_picture
 from runtime.scheduler import Priority, Request
@@ -563,3 +564,23 @@ def test_a_frame_whose_time_is_over_is_rejected_and_the_next_is_looked_at(
         assert (event["part_id"], event["error"]["code"]) == ("late", "deadline")
         client.publish(TOPICS.frame("cam0"), pictures[1].read_bytes(), user={"part_id": "next"})
         assert client.on(TOPICS.result("cam0"))[0].json()["part_id"] == "next"
+
+
+def test_a_device_that_is_gone_ends_the_daemon_for_a_new_one(
+    daemon: Daemon, client: Client, pictures: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each frame is answered meanwhile; then the service manager's restart chooses a device anew."""
+
+    def fail(*_arguments: object, **_options: object) -> None:
+        raise DeviceFailed("CUDA gives cudaErrorLaunchFailure in cudaStreamSynchronize")
+
+    monkeypatch.setattr(daemon.engine._decoder, "prefill", fail)
+    waiting = threading.Thread(target=daemon.wait)
+    waiting.start()
+    for _ in range(3):
+        client.publish(TOPICS.frame("cam0"), pictures[0].read_bytes(), qos=1)
+    events = [message.json() for message in client.on(TOPICS.event("cam0"), count=3)]
+    assert {event["error"]["code"] for event in events} == {"device_failed"}
+    waiting.join(10)
+    assert not waiting.is_alive()
+    assert daemon.failed

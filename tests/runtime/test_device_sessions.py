@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
+from cuda.bindings import runtime as cuda_runtime
 
 from export.bundle_writer import PRECISIONS, export_bundle
 from export.exported import Exported
@@ -18,13 +19,16 @@ from export.graph.standard import Dtype
 from export.standard_graphs import decoder_graph, save_graph, vision_graph
 from runtime.bundle import Bundle, open_bundle
 from runtime.chat import Prompt
+from runtime.cuda_session import open_cuda
 from runtime.engine import Engine, Limits
 from runtime.engine_files import EngineSet
-from runtime.errors import DeviceOutOfMemory, PromptTooLong
+from runtime.errors import DeviceFailed, DeviceOutOfMemory, DeviceUnusable, EnginesUnusable, PromptTooLong
 from runtime.ort_session import OrtDecoder, OrtVision
 from runtime.selftest import relative_error
 from runtime.session import Decoder, Vision
-from runtime.tensorrt_session import DECODE, PREFILL, TensorRTDecoder, TensorRTVision
+from runtime.tensorrt_library import import_tensorrt
+from runtime.tensorrt_program import TensorRTProgram
+from runtime.tensorrt_session import DECODE, PREFILL, TensorRTDecoder, TensorRTVision, open_tensorrt
 from runtime.tokenizer import Tokenizer
 from tests.support.checkpoints import CASES, copy_checkpoint
 from tests.support.cuda import EmulatedCuda, EmulatedMemory
@@ -213,3 +217,72 @@ def test_memory_is_freed_with_its_last_buffer() -> None:
     del array
     gc.collect()
     assert not cuda._pinned
+
+
+class Failing:
+    """A decoder whose device fails as often as told."""
+
+    def __init__(self, decoder: Decoder, error: DeviceFailed) -> None:
+        self._decoder, self._error, self.failures = decoder, error, 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._decoder, name)
+
+    def decode(self, cache: Any, ids: Any, past: int) -> npt.NDArray[np.float32]:
+        if self.failures:
+            self.failures -= 1
+            raise self._error
+        return self._decoder.decode(cache, ids, past)
+
+
+@pytest.mark.parametrize(("error", "counted"), [(DeviceFailed("gone"), 2), (DeviceOutOfMemory("full"), 0)])
+def test_failures_of_the_device_are_counted_until_one_works(bundle: Bundle, error: DeviceFailed, counted: int) -> None:
+    vision, decoder = reference(bundle)
+    failing = Failing(decoder, error)
+    engine = Engine(bundle, Tokenizer(bundle.file("tekken.json")), vision, failing)
+    prompt = Prompt(np.arange(100, 130))
+
+    def ask() -> tuple[int, ...]:
+        with engine.sequence(prompt, reserve=4) as sequence:
+            return engine.generate(sequence, max_tokens=4).ids
+
+    wanted = ask()
+    failing.failures = 2
+    for _ in range(2):
+        with pytest.raises(DeviceFailed):
+            ask()
+    assert engine.device_failures == counted
+    assert ask() == wanted, "what the cache held when the device failed was not used again"
+    assert engine.device_failures == 0
+
+
+def test_sessions_that_cannot_be_opened_say_why(bundle: Bundle, tmp_path: Path) -> None:
+    with pytest.raises(DeviceUnusable, match=r"build for CPUs: pip install 'lineside\[cuda\]'"):
+        open_cuda(bundle)
+    files = {name: entry for name, entry in bundle.manifest.files.items() if "float16" not in name}
+    old = dataclasses.replace(bundle, manifest=dataclasses.replace(bundle.manifest, files=files))
+    with pytest.raises(DeviceUnusable, match="without graphs for CUDA: export it again"):
+        open_cuda(old)
+    with pytest.raises(EnginesUnusable, match="no engines for sm89"):
+        open_tensorrt(bundle, "sm89")
+    module, _, _ = import_tensorrt()
+    broken = tmp_path / "decoder.64.engine"
+    broken.write_bytes(b"not an engine" * 100)
+    with pytest.raises(EnginesUnusable, match=r"decoder.64.engine cannot be loaded \(.*magicTag.*build it anew"):
+        TensorRTProgram(module, broken, EmulatedMemory())
+
+
+def test_tensorrt_has_what_a_program_calls() -> None:
+    """Without a GPU no engine can be loaded, but a renamed function is found."""
+    module, _, _ = import_tensorrt()
+    for kind, names in (
+        (module.ICudaEngine, ("get_tensor_name", "get_tensor_mode", "num_io_tensors", "num_optimization_profiles")),
+        (module.IExecutionContext, ("set_input_shape", "set_tensor_address", "execute_async_v3")),
+        (module.IExecutionContext, ("set_optimization_profile_async",)),
+    ):
+        for name in names:
+            assert hasattr(kind, name)
+    for name in vars(EmulatedCuda):
+        assert not name.startswith("cuda") or hasattr(cuda_runtime, name)
+    for name in ("cudaStreamBeginCapture", "cudaStreamEndCapture", "cudaGraphInstantiate", "cudaGraphLaunch"):
+        assert hasattr(cuda_runtime, name)

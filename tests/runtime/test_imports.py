@@ -19,6 +19,22 @@ def test_nothing_heavy_is_imported(module: str) -> None:
     assert found.stdout.strip() == "[]"
 
 
+def test_a_gpu_s_libraries_are_loaded_by_its_own_session_only() -> None:
+    """Choosing a session looks at the driver and at what is installed; on a machine without a GPU nothing is loaded."""
+    program = """
+import sys
+import edge.daemon
+from edge.sessions import SESSIONS, look, open_engine, problem
+from runtime.bundle import DEFAULT_BUNDLE, open_bundle
+open_engine(DEFAULT_BUNDLE)
+for device in SESSIONS:
+    problem(device, look(), open_bundle(DEFAULT_BUNDLE))
+print(sorted(name for name in sys.modules if name.split(".")[0] in ("cuda", "tensorrt", "tensorrt_rtx")))
+"""
+    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"
+
+
 def test_a_plain_export_needs_no_torch() -> None:
     program = "import sys, export.command; print('torch' in sys.modules or 'transformers' in sys.modules)"
     found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
