@@ -11,7 +11,7 @@ import platform
 from dataclasses import dataclass
 from pathlib import Path
 
-from devices.errors import AcceleratorError
+from devices.errors import AcceleratorError, DriverMissing
 
 LIBRARY = "libcuda.so.1"
 CUDA_SUCCESS, CUDA_ERROR_NO_DEVICE = 0, 100
@@ -49,12 +49,12 @@ class Cpu:
 def gpus(library: str = LIBRARY) -> list[Gpu]:
     """Those that the driver shows, none where the machine has none.
 
-    Raises AcceleratorError where there is no driver, or one that fails; its message says which.
+    Raises DriverMissing where there is no driver, AcceleratorError where it fails.
     """
     try:
         cuda = ctypes.CDLL(library)
     except OSError:
-        raise AcceleratorError(f"no NVIDIA driver ({library} is not there)") from None
+        raise DriverMissing(f"no NVIDIA driver ({library} is not there)") from None
     code = cuda.cuInit(0)
     if code == CUDA_ERROR_NO_DEVICE:
         return []

@@ -2,7 +2,8 @@
 
 DeviceError
 ├── CameraError        the camera cannot be opened or has stopped giving pictures
-└── AcceleratorError   there is no GPU driver, or it fails
+└── AcceleratorError   the GPU's driver fails
+    └── DriverMissing  there is none
 """
 
 from __future__ import annotations
@@ -17,4 +18,8 @@ class CameraError(DeviceError):
 
 
 class AcceleratorError(DeviceError):
+    pass
+
+
+class DriverMissing(AcceleratorError):
     pass

@@ -13,14 +13,15 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 from devices.accelerators import Gpu, gpus
-from devices.errors import AcceleratorError
+from devices.errors import AcceleratorError, DriverMissing
 from runtime.bundle import Bundle, open_bundle
-from runtime.engine import Engine, Limits
+from runtime.engine import DEFAULT_CAPACITY, Engine, Limits
 from runtime.engine_files import built_engines
 from runtime.errors import DeviceError, DeviceUnusable, EnginesUnusable
 from runtime.memory_plan import least_device_bytes
 from runtime.ort_session import open_cpu
 from runtime.session import Decoder, OpenSessions, Vision
+from runtime.try_out import try_out
 
 log = logging.getLogger("lineside.sessions")
 
@@ -40,10 +41,11 @@ GB = 1e9
 
 @dataclass(frozen=True)
 class Machine:
-    """The GPUs that the driver shows; `missing` says why where there is none."""
+    """The GPUs that the driver shows; `missing` says why where there is none, `broken` that the driver is to blame."""
 
     gpus: tuple[Gpu, ...]
     missing: str = ""
+    broken: bool = False
 
 
 @dataclass(frozen=True)
@@ -65,8 +67,10 @@ def look() -> Machine:
     """This machine."""
     try:
         found = tuple(gpus())
-    except AcceleratorError as error:
+    except DriverMissing as error:
         return Machine((), str(error))
+    except AcceleratorError as error:
+        return Machine((), str(error), broken=True)
     return Machine(found, "" if found else "the driver shows no NVIDIA GPU")
 
 
@@ -115,7 +119,7 @@ def choose(
         reason = problem(candidate, machine, bundle, tokens)
         if not reason:
             try:
-                started = start(_opener(candidate, machine, threads))
+                started = start(_opener(candidate, machine, threads, tokens or DEFAULT_CAPACITY))
             except (DeviceError, EnginesUnusable) as error:
                 reason = str(error)
             else:
@@ -161,23 +165,28 @@ def _bundle_problem(device: Device, gpu: Gpu, bundle: Bundle, tokens: int) -> st
     return ""
 
 
-def _opener(device: Device, machine: Machine, threads: int) -> OpenSessions:
+def _opener(device: Device, machine: Machine, threads: int, tokens: int) -> OpenSessions:
     """What opens the sessions: only the libraries of the one that is wanted are loaded."""
 
-    def on_tensorrt(bundle: Bundle) -> tuple[Vision | None, Decoder]:
-        from runtime.tensorrt_session import open_tensorrt
-
-        return open_tensorrt(bundle, machine.gpus[0].target)
-
-    def on_cuda(bundle: Bundle) -> tuple[Vision | None, Decoder]:
-        from runtime.cuda_session import open_cuda
-
-        return open_cuda(bundle)
+    def on_gpu(bundle: Bundle) -> tuple[Vision | None, Decoder]:
+        vision, decoder = _open_on_gpu(device, bundle, machine.gpus[0], tokens)
+        try_out(bundle, vision, decoder)
+        return vision, decoder
 
     def on_cpu(bundle: Bundle) -> tuple[Vision | None, Decoder]:
         return open_cpu(bundle, threads)
 
-    return {"tensorrt": on_tensorrt, "cuda": on_cuda}.get(device, on_cpu)
+    return on_cpu if device == "cpu" else on_gpu
+
+
+def _open_on_gpu(device: Device, bundle: Bundle, gpu: Gpu, tokens: int) -> tuple[Vision | None, Decoder]:
+    if device == "tensorrt":
+        from runtime.tensorrt_session import open_tensorrt
+
+        return open_tensorrt(bundle, gpu.target)
+    from runtime.cuda_session import open_cuda
+
+    return open_cuda(bundle, tokens)
 
 
 def _choice(device: Device, machine: Machine, refused: dict[Device, str], *, named: bool) -> Choice:
@@ -191,6 +200,8 @@ def _choice(device: Device, machine: Machine, refused: dict[Device, str], *, nam
             degraded = (f"runs on the CPU, {machine.gpus[0].name} is not used: {others}",)
     else:
         reason = machine.missing
+        if machine.broken:
+            degraded = (f"runs on the CPU: {reason}",)
     for line in degraded:
         log.warning("%s", line)
     return Choice(device, reason, degraded)

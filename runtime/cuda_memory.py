@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import ctypes
+import threading
 import weakref
+from collections import deque
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
@@ -22,6 +25,9 @@ except ImportError as missing:
 class CudaMemory:
     """Memory of the first GPU that the process may use (`CUDA_VISIBLE_DEVICES` picks another).
 
+    What is no longer used is freed at the next allocation: a finalizer may run in any thread at any time, also while a
+    graph is recorded, when CUDA frees nothing.
+
     Attributes:
         stream: handle of the stream for copies and, with TensorRT, for engines.
 
@@ -32,6 +38,8 @@ class CudaMemory:
 
     def __init__(self, runtime: Any = cuda_runtime) -> None:
         self.runtime = runtime
+        self.lock: AbstractContextManager[object] = threading.RLock()
+        self._unused: deque[tuple[str, Any]] = deque()
         try:
             self._call(runtime.cudaSetDevice, 0)
             self.stream = self._call(runtime.cudaStreamCreateWithFlags, runtime.cudaStreamNonBlocking)
@@ -42,12 +50,25 @@ class CudaMemory:
         self._within = kinds.cudaMemcpyDeviceToDevice
 
     def allocate(self, shape: Sequence[int], dtype: npt.DTypeLike, *, twin: bool = False) -> Buffer:
-        count = max(size_bytes(shape, dtype), 1)
-        pointer = int(self._call(self.runtime.cudaMalloc, count))
-        owner = _Owner(self.runtime.cudaFree, pointer)
-        self._call(self.runtime.cudaMemsetAsync, pointer, 0, count, self.stream)
-        self.synchronize()
-        return Buffer(pointer, tuple(shape), np.dtype(dtype), self._pinned(shape, dtype) if twin else None, owner)
+        with self.lock:
+            self.free_unused()
+            count = max(size_bytes(shape, dtype), 1)
+            pointer = int(self._call(self.runtime.cudaMalloc, count))
+            owner = self.owner("cudaFree", pointer)
+            self._call(self.runtime.cudaMemsetAsync, pointer, 0, count, self.stream)
+            self.synchronize()
+            return Buffer(pointer, tuple(shape), np.dtype(dtype), self._pinned(shape, dtype) if twin else None, owner)
+
+    def owner(self, free: str, handle: Any) -> object:
+        """When it is gone, `handle` goes by the CUDA function `free`."""
+        owner = _Owner()
+        weakref.finalize(owner, self._unused.append, (free, handle)).atexit = False
+        return owner
+
+    def free_unused(self) -> None:
+        with self.lock:
+            while self._unused:
+                self.call(*self._unused.popleft())
 
     def push(self, buffer: Buffer, start: int, count: int) -> None:
         size = buffer.dtype.itemsize
@@ -74,6 +95,10 @@ class CudaMemory:
             self.stream,
         )
 
+    def clear(self, buffer: Buffer) -> None:
+        count = size_bytes(buffer.shape, buffer.dtype)
+        self._call(self.runtime.cudaMemsetAsync, buffer.pointer, 0, count, self.stream)
+
     def synchronize(self) -> None:
         self._call(self.runtime.cudaStreamSynchronize, self.stream)
 
@@ -87,7 +112,7 @@ class CudaMemory:
         count = max(size_bytes(shape, dtype), 1)
         pointer = int(self._call(self.runtime.cudaHostAlloc, count, 0))
         raw = (ctypes.c_char * count).from_address(pointer)
-        weakref.finalize(raw, self.runtime.cudaFreeHost, pointer)
+        weakref.finalize(raw, self._unused.append, ("cudaFreeHost", pointer)).atexit = False
         flat: npt.NDArray[Any] = np.frombuffer(memoryview(raw), np.dtype(dtype), count=size_bytes(shape, np.int8))
         flat[...] = 0
         return flat.reshape(shape)
@@ -109,7 +134,4 @@ class CudaMemory:
 
 
 class _Owner:
-    """Frees device memory when the last buffer that lies in it is gone."""
-
-    def __init__(self, free: Any, pointer: int) -> None:
-        weakref.finalize(self, free, pointer)
+    """Lives as long as something that lies in the GPU's memory is used."""

@@ -12,7 +12,7 @@ import onnxruntime as ort
 
 from runtime.bundle import Bundle
 from runtime.cuda_memory import CudaMemory
-from runtime.errors import BundleDamaged, DeviceUnusable
+from runtime.errors import DeviceUnusable
 from runtime.ort_session import OrtDecoder, OrtVision
 
 log = logging.getLogger("lineside.cuda")
@@ -23,8 +23,11 @@ CACHE_DTYPES = {"float32": "float16"}
 """What becomes of a bundle's cache type; others are kept."""
 
 
-def open_cuda(bundle: Bundle, memory: CudaMemory | None = None) -> tuple[OrtVision | None, OrtDecoder]:
-    """The sessions of a bundle on the first GPU.
+def open_cuda(bundle: Bundle, tokens: int) -> tuple[OrtVision | None, OrtDecoder]:
+    """The sessions of a bundle on the first GPU, with caches of `tokens` tokens.
+
+    All caches have one length: a CUDA graph belongs to its cache and ONNX Runtime never forgets one, so caches are
+    used again rather than made anew.
 
     Raises DeviceUnusable, DeviceOutOfMemory, BundleDamaged.
     """
@@ -35,21 +38,20 @@ def open_cuda(bundle: Bundle, memory: CudaMemory | None = None) -> tuple[OrtVisi
         raise DeviceUnusable("onnxruntime is the build for CPUs: pip install 'lineside[cuda]' in its place")
     if hasattr(ort, "preload_dlls"):
         ort.preload_dlls()  # CUDA's libraries from PyPI, where they are installed
-    memory = memory or CudaMemory()
+    memory, image, vision = CudaMemory(), bundle.manifest.image, None
+    if image is not None:  # first, since it is small: what keeps the provider from loading shows here
+        providers = [_provider(capture=False)]
+        vision = OrtVision(bundle, image, graph="vision.float16.onnx", providers=providers, memory=memory)
     try:
-        decoder = _decoder(bundle, memory, capture=True)
-    except BundleDamaged as error:
-        if "CUDA Graph" not in str(error):
+        return vision, _decoder(bundle, memory, tokens, capture=True)
+    except DeviceUnusable as error:
+        if "graph capture" not in str(error).lower():
             raise
         log.warning("decoding without CUDA graphs: %s", error)
-        decoder = _decoder(bundle, memory, capture=False)
-    image = bundle.manifest.image
-    if image is None:
-        return None, decoder
-    return OrtVision(bundle, image, graph="vision.float16.onnx", providers=[_provider(capture=False)]), decoder
+    return vision, _decoder(bundle, memory, tokens, capture=False)
 
 
-def _decoder(bundle: Bundle, memory: CudaMemory, *, capture: bool) -> OrtDecoder:
+def _decoder(bundle: Bundle, memory: CudaMemory, tokens: int, *, capture: bool) -> OrtDecoder:
     return OrtDecoder(
         bundle,
         graph="decoder.float16.onnx",
@@ -58,6 +60,7 @@ def _decoder(bundle: Bundle, memory: CudaMemory, *, capture: bool) -> OrtDecoder
         kv_dtype=CACHE_DTYPES.get(bundle.manifest.kv.dtype, bundle.manifest.kv.dtype),
         prefill_tokens=PREFILL_TOKENS,
         capture=capture,
+        cache_lengths=(min(tokens, bundle.manifest.context_length),),
     )
 
 

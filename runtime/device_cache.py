@@ -17,7 +17,7 @@ class DeviceCache:
 
     Attributes:
         buffers: by layer and part, such as `0.key`.
-        passes: the decode passes that have been bound to these buffers, by their length in tokens.
+        passes: the decode passes that have been bound to these buffers, by their length in tokens and how they run.
     """
 
     def __init__(self, memory: DeviceMemory, manifest: Manifest, dtype: str, capacity: int) -> None:
@@ -27,7 +27,7 @@ class DeviceCache:
         names = [f"{layer}.{part}" for layer in range(kv.num_hidden_layers) for part in ("key", "value")]
         self.buffers = {name: memory.allocate(shape, dtype) for name in names}
         self.logits = memory.allocate((MAX_DECODE_TOKENS, manifest.vocab_size), np.float32, twin=True)
-        self.passes: dict[int, Any] = {}
+        self.passes: dict[Any, Any] = {}
 
     @staticmethod
     def bytes_besides(manifest: Manifest) -> int:
@@ -38,6 +38,12 @@ class DeviceCache:
         """Take over the first `length` tokens of another cache."""
         for name, buffer in source.buffers.items():
             self._memory.copy_prefix(buffer, self.buffers[name], length)
+        self._memory.synchronize()
+
+    def clear(self) -> None:
+        """As good as new: a value that is not finite would spoil what is masked, too."""
+        for buffer in self.buffers.values():
+            self._memory.clear(buffer)
         self._memory.synchronize()
 
     def read_logits(self, rows: int) -> npt.NDArray[np.float32]:

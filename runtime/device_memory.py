@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -39,9 +40,12 @@ class Buffer:
 
 
 class DeviceMemory(Protocol):
-    """`device` is its name for ONNX Runtime."""
+    """`device` is its name for ONNX Runtime. Whoever uses a GPU or its memory holds `lock`: its work is ordered on one
+    stream, of which a part may be under recording.
+    """
 
     device: str
+    lock: AbstractContextManager[object]
 
     def allocate(self, shape: Sequence[int], dtype: npt.DTypeLike, *, twin: bool = False) -> Buffer:
         """Zeros; with a twin on the host where asked for. Raises DeviceOutOfMemory."""
@@ -55,6 +59,9 @@ class DeviceMemory(Protocol):
     def copy_prefix(self, source: Buffer, target: Buffer, length: int) -> None:
         """Copy `[..., :length, :]` from one buffer `(1, heads, tokens, head_dim)` to another; as `push`."""
 
+    def clear(self, buffer: Buffer) -> None:
+        """Zeros again; as `push`."""
+
     def synchronize(self) -> None: ...
 
 
@@ -62,6 +69,7 @@ class HostMemory:
     """Arrays of numpy's. Untouched pages take no memory."""
 
     device = "cpu"
+    lock: AbstractContextManager[object] = nullcontext()
 
     def allocate(self, shape: Sequence[int], dtype: npt.DTypeLike, *, twin: bool = False) -> Buffer:  # noqa: ARG002
         array = np.zeros(shape, dtype)
@@ -75,6 +83,9 @@ class HostMemory:
 
     def copy_prefix(self, source: Buffer, target: Buffer, length: int) -> None:
         target.array[:, :, :length] = source.array[:, :, :length]
+
+    def clear(self, buffer: Buffer) -> None:
+        buffer.array[...] = 0
 
     def synchronize(self) -> None:
         """Nothing to do."""

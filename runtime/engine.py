@@ -119,22 +119,31 @@ class Engine:
         timings = Timings()
         digests = [picture_digest(pixels) for pixels in prompt.pixels]
         keys = self._keys(prompt, digests)
-        with stopwatch(timings, "queue"):
+        with stopwatch(timings, "queue"), self.watched():
             entry, reused = self.pool.acquire(keys, limit, request)
         sequence = Sequence(self._decoder, self.scheduler, self._chunking, entry, keys, limit, request, timings)
         kept = len(keys) + reserve
         try:
-            self._prefill(sequence, prompt, digests, reused)
-            yield sequence
+            with self.watched():
+                self._prefill(sequence, prompt, digests, reused)
+                yield sequence
             self.device_failures = 0
-        except (NotFinite, DeviceFailed) as error:
+        except (NotFinite, DeviceFailed):
             kept = 0  # what is in the cache may not be finite, or not there
-            if isinstance(error, DeviceFailed) and not isinstance(error, DeviceOutOfMemory):
-                self.device_failures += 1
             raise
         finally:
             sequence.close()
             self.pool.release(entry, sequence.keys[:kept])
+
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """Counts the failures of the device in what is done within."""
+        try:
+            yield
+        except DeviceFailed as error:
+            if not isinstance(error, DeviceOutOfMemory):
+                self.device_failures += 1
+            raise
 
     def _longer_context(self) -> str:
         model = self.bundle.manifest.context_length

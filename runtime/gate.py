@@ -131,7 +131,8 @@ def describe(engine: Engine, picture: Picture, longest: int) -> Floats:
     image = engine.bundle.manifest.image
     if image is None or engine.vision_cache is None:
         raise PicturesUnsupported(f"the model {engine.bundle.manifest.name} takes text only")
-    features = _smooth(engine.vision_cache.features(to_pixels(picture, longest, image)))
+    with engine.watched():
+        features = _smooth(engine.vision_cache.features(to_pixels(picture, longest, image)))
     features /= np.maximum(np.linalg.norm(features, axis=-1, keepdims=True), 1e-6)
     rows, columns = features.shape[:2]
     longer = max(rows, columns)

@@ -163,25 +163,37 @@ class KVPool:
         free = self.budget_bytes - self._bytes()
         if free + sum(self.cost(entry.capacity) for entry in idle) < self.cost(capacity):
             return None
+        cache = None
         while free < self.cost(capacity):
             victim = idle.pop(0)
             free += self.cost(victim.capacity)
-            self._entries.remove(victim)
-            self._evictions += 1
-            if victim is not keep:
-                victim.cache = None  # its memory is gone before the new cache is allocated
-        try:
-            cache = self._decoder.allocate(capacity)
-        except DeviceOutOfMemory:  # others use the device too: give up what is idle, and try once more
-            for victim in idle:
-                if victim is not keep:
-                    self._entries.remove(victim)
-                    self._evictions += 1
-                    victim.cache = None
-            cache = self._decoder.allocate(capacity)
+            self._evict(victim)
+            if victim is keep:
+                continue
+            if cache is None and victim.capacity == capacity and self._decoder.recycle(victim.cache):
+                cache = victim.cache
+            victim.cache = None  # its memory is gone before the new cache is allocated
+        if cache is None:
+            cache = self._allocate(capacity, [entry for entry in idle if entry is not keep])
         entry = Entry(cache, capacity, keys[:0])
         self._entries.append(entry)
         return entry
+
+    def _allocate(self, capacity: int, idle: list[Entry]) -> Any:
+        """A new cache. Others use the device too: where it is full, the idle ones go, and it is tried once more."""
+        try:
+            return self._decoder.allocate(capacity)
+        except DeviceOutOfMemory:
+            if not idle:
+                raise
+        for victim in idle:
+            self._evict(victim)
+            victim.cache = None
+        return self._decoder.allocate(capacity)
+
+    def _evict(self, victim: Entry) -> None:
+        self._entries.remove(victim)
+        self._evictions += 1
 
 
 def common_prefix(a: Keys, b: Keys) -> int:

@@ -7,6 +7,7 @@ life of a cache, and a decode step binds nothing and allocates nothing.
 from __future__ import annotations
 
 import itertools
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -27,8 +28,10 @@ from runtime.errors import BundleDamaged, DeviceFailed, DeviceOutOfMemory, Devic
 from runtime.picture import to_grid, to_patches
 from runtime.session import MAX_DECODE_TOKENS
 
+log = logging.getLogger("lineside.session")
 PREFILL_TOKENS = 256
 """On a CPU larger chunks are no faster."""
+CPU = "CPUExecutionProvider"
 GRAPH_ID, NO_GRAPH = "gpu_graph_id", "-1"
 """ONNX Runtime's run option that names a captured CUDA graph, and its value for a pass that is not captured."""
 
@@ -42,15 +45,18 @@ def session_options(threads: int) -> ort.SessionOptions:
     return options
 
 
-def load_graph(path: Path, threads: int, providers: Sequence[Any] = ("CPUExecutionProvider",)) -> ort.InferenceSession:
+def load_graph(path: Path, threads: int, providers: Sequence[Any] = (CPU,)) -> ort.InferenceSession:
     """Raises BundleDamaged where the graph or its weights cannot be loaded; DeviceOutOfMemory, DeviceUnusable."""
+    wanted = providers[0] if isinstance(providers[0], str) else providers[0][0]
+    options = session_options(threads)
     try:
-        session = ort.InferenceSession(str(path), session_options(threads), providers=list(providers))
+        session = ort.InferenceSession(str(path), options, providers=list(providers), enable_fallback=False)
     except Exception as error:  # ONNX Runtime raises a dozen unrelated types here
         if is_out_of_memory(error):
             raise DeviceOutOfMemory(f"{path} does not fit into the device's memory: {error}") from error
+        if wanted != CPU:
+            raise DeviceUnusable(f"{path} cannot be loaded on {wanted}: {error}") from error
         raise BundleDamaged(f"{path} cannot be loaded: {error}") from error
-    wanted = providers[0] if isinstance(providers[0], str) else providers[0][0]
     if session.get_providers()[0] != wanted:  # it goes on without, with a line on stderr
         raise DeviceUnusable(f"ONNX Runtime could not load its {wanted}: are CUDA's and cuDNN's libraries installed?")
     return session
@@ -59,7 +65,7 @@ def load_graph(path: Path, threads: int, providers: Sequence[Any] = ("CPUExecuti
 def is_out_of_memory(error: Exception) -> bool:
     """ONNX Runtime says so in words only."""
     text = str(error).lower()
-    return "out of memory" in text or "failed to allocate memory" in text or "bad allocation" in text
+    return any(words in text for words in ("out of memory", "failed to allocate memory", "alloc_failed", "bad alloc"))
 
 
 def failed(error: Exception) -> DeviceFailed:
@@ -79,9 +85,10 @@ class OrtVision:
         threads: int = 0,
         *,
         graph: str = "vision.onnx",
-        providers: Sequence[Any] = ("CPUExecutionProvider",),
+        providers: Sequence[Any] = (CPU,),
+        memory: DeviceMemory | None = None,
     ) -> None:
-        self._settings = image
+        self._settings, self._memory = image, memory or HostMemory()
         self._session = load_graph(bundle.file(graph), threads, providers)
 
     def embed(self, pixels: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
@@ -94,13 +101,12 @@ class OrtVision:
 
     def _run(self, output: str, pixels: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         patches, positions = to_patches(pixels, self._settings)
-        try:
-            result: npt.NDArray[np.float32] = self._session.run([output], {"patches": patches, "positions": positions})[
-                0
-            ]
-        except Exception as error:  # as in `load_graph`
-            raise failed(error) from error
-        return result
+        with self._memory.lock:
+            try:
+                found = self._session.run([output], {"patches": patches, "positions": positions})
+            except Exception as error:  # as in `load_graph`
+                raise failed(error) from error
+        return np.asarray(found[0], np.float32)
 
 
 class OrtDecoder:
@@ -110,9 +116,8 @@ class OrtDecoder:
         graph, providers: what to run it on; left out, the CPU.
         kv_dtype: of the caches; the manifest's where left out.
         capture: record each decode pass of one token as a CUDA graph and replay it.
+        cache_lengths: see `runtime.session.Decoder`.
     """
-
-    cache_lengths: tuple[int, ...] = ()
 
     def __init__(
         self,
@@ -120,21 +125,21 @@ class OrtDecoder:
         threads: int = 0,
         *,
         graph: str = "decoder.onnx",
-        providers: Sequence[Any] = ("CPUExecutionProvider",),
+        providers: Sequence[Any] = (CPU,),
         memory: DeviceMemory | None = None,
         kv_dtype: str = "",
         prefill_tokens: int = PREFILL_TOKENS,
         capture: bool = False,
+        cache_lengths: tuple[int, ...] = (),
     ) -> None:
         self._manifest = manifest = bundle.manifest
         self._memory = memory or HostMemory()
         self._dtype, self._capture = kv_dtype or manifest.kv.dtype, capture
         self._graph_ids = itertools.count(1)
-        self.prefill_tokens = prefill_tokens
+        self.prefill_tokens, self.cache_lengths, self.device = prefill_tokens, cache_lengths, self._memory.device
         self.bytes_per_token = manifest.kv.bytes_of(self._dtype)
         self.bytes_per_cache = DeviceCache.bytes_besides(manifest)
-        on_cpu = self._memory.device == "cpu"
-        self.scored_heads = manifest.num_attention_heads if on_cpu and self._dtype == "float16" else 0
+        self.scored_heads = manifest.num_attention_heads if self.device == "cpu" and self._dtype == "float16" else 0
         self._session = load_graph(bundle.file(graph), threads, providers)
         allocate = self._memory.allocate
         self._ids = allocate((1, MAX_DECODE_TOKENS), np.int64, twin=True)
@@ -148,10 +153,19 @@ class OrtDecoder:
         self._no_image = self._allocate_chunk(1)[1]
 
     def allocate(self, capacity: int) -> DeviceCache:
-        return DeviceCache(self._memory, self._manifest, self._dtype, capacity)
+        with self._memory.lock:
+            return DeviceCache(self._memory, self._manifest, self._dtype, capacity)
+
+    def recycle(self, cache: DeviceCache) -> bool:
+        if self.device == "cpu":
+            return False
+        with self._memory.lock:
+            cache.clear()
+        return True
 
     def copy_prefix(self, source: DeviceCache, target: DeviceCache, length: int) -> None:
-        target.copy_prefix(source, length)
+        with self._memory.lock:
+            target.copy_prefix(source, length)
 
     def prefill(
         self,
@@ -162,7 +176,30 @@ class OrtDecoder:
         *,
         logits: bool = True,
     ) -> npt.NDArray[np.float32]:
-        length, rows = len(ids), int(logits)
+        with self._memory.lock:
+            return self._prefill(cache, ids, past, image_embeds, int(logits))
+
+    def decode(self, cache: DeviceCache, ids: Sequence[int], past: int) -> npt.NDArray[np.float32]:
+        with self._memory.lock:
+            captured = self._capture and len(ids) == 1
+            try:
+                return self._decode(cache, ids, past, captured)
+            except DeviceFailed as error:
+                if not captured or isinstance(error, DeviceOutOfMemory):
+                    raise
+                log.warning("decoding goes on without CUDA graphs: %s", error)
+                self._capture = False
+            return self._decode(cache, ids, past, captured=False)
+
+    def _prefill(
+        self,
+        cache: DeviceCache,
+        ids: npt.NDArray[np.int64],
+        past: int,
+        image_embeds: npt.NDArray[np.float32] | None,
+        rows: int,
+    ) -> npt.NDArray[np.float32]:
+        length = len(ids)
         if length > self._chunk[0].shape[1]:
             self._chunk = self._allocate_chunk(max(length, self.prefill_tokens))
         tokens, images = self._chunk
@@ -178,18 +215,17 @@ class OrtDecoder:
         self._run(binding, _options(NO_GRAPH), past + length - 1, past + length)
         return cache.read_logits(rows)
 
-    def decode(self, cache: DeviceCache, ids: Sequence[int], past: int) -> npt.NDArray[np.float32]:
+    def _decode(self, cache: DeviceCache, ids: Sequence[int], past: int, captured: bool) -> npt.NDArray[np.float32]:
         length = len(ids)
-        bound = cache.passes.get(length)
+        bound = cache.passes.get((length, captured))
         if bound is None:
             tokens, rows = (self._ids, (1, length)), (self._rows, (length,))
-            captured = self._capture and length == 1
             options = _options(str(next(self._graph_ids)) if captured else NO_GRAPH)
-            bound = cache.passes[length] = (self._bind(cache, tokens, rows, self._no_image, 1), options)
+            bound = cache.passes[length, captured] = (self._bind(cache, tokens, rows, self._no_image, 1), options)
         self._ids.array[0, :length] = ids
         self._memory.push(self._ids, 0, length)
         # A replayed graph keeps the total that it was recorded with: it must hold for every later pass.
-        total = cache.capacity if self._capture and length == 1 else past + length
+        total = cache.capacity if captured else past + length
         self._run(bound[0], bound[1], past + length - 1, total)
         return cache.read_logits(length)
 

@@ -28,6 +28,7 @@ class Decoder(Protocol):
         bytes_per_token: of keys and values of all layers.
         bytes_per_cache: what a cache takes besides.
         prefill_tokens: the longest chunk of a prompt that it takes at once.
+        device: what it runs on: `cpu` or `cuda`.
         scored_heads: see `runtime.sequence.Chunking`.
         cache_lengths: those that it can run with, in tokens; empty where any length will do.
     """
@@ -36,12 +37,18 @@ class Decoder(Protocol):
     bytes_per_cache: int
     prefill_tokens: int
     scored_heads: int
+    device: str
     cache_lengths: tuple[int, ...]
 
     def allocate(self, capacity: int) -> Any:
         """A `KVCache` for `capacity` tokens, one of `cache_lengths` where there are any.
 
         Raises DeviceOutOfMemory.
+        """
+
+    def recycle(self, cache: Any) -> bool:
+        """Make a cache that nobody needs as good as new, so that the graphs recorded for it serve the next request;
+        False where a new one costs less.
         """
 
     def copy_prefix(self, source: Any, target: Any, length: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Sequence
 from typing import Any
 
 from runtime.errors import DeviceUnusable
@@ -11,13 +12,16 @@ MODULES = ("tensorrt", "tensorrt_rtx")
 """In the order in which they are tried."""
 
 
-def import_tensorrt() -> tuple[Any, str, str]:
-    """The module, its name and its version. Raises DeviceUnusable, with what was tried."""
+def import_tensorrt(names: Sequence[str] = MODULES) -> tuple[Any, str, str]:
+    """The first of `names` that is there: the module, its name and its version.
+
+    Raises DeviceUnusable, with what was tried.
+    """
     failures = []
-    for name in MODULES:
+    for name in names:
         try:
             module = importlib.import_module(name)
-        except ImportError as error:  # tensorrt's package imports its libraries, which may be missing
+        except (ImportError, OSError, RuntimeError) as error:  # the packages load libraries, which may be missing
             failures.append(f"{name}: {error}")
             continue
         return module, name, str(module.__version__)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from runtime.cuda_memory import CudaMemory
-from runtime.errors import DeviceFailed, DeviceOutOfMemory, EnginesUnusable
+from runtime.errors import DeviceFailed, DeviceOutOfMemory, DeviceUnusable, EnginesUnusable
 from runtime.tensorrt_session import Tensors
 
 log = logging.getLogger("lineside.tensorrt")
@@ -22,9 +22,12 @@ class TensorRTProgram:
     """
 
     def __init__(self, module: Any, path: Path, memory: CudaMemory) -> None:
-        self._memory, self._path = memory, path
+        self.memory, self._path, self._module = memory, path, module
         self._logger = _make_logger(module)
-        runtime = module.Runtime(self._logger)
+        try:
+            runtime = module.Runtime(self._logger)
+        except TypeError as error:  # what the bindings raise where there is no GPU
+            raise DeviceUnusable(f"TensorRT does not start ({'; '.join(self._logger.errors) or error})") from error
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as plan:
             engine = runtime.deserialize_cuda_engine(plan)
         if engine is None:
@@ -43,58 +46,80 @@ class TensorRTProgram:
     def bind(self, profile: int, tensors: Tensors, *, capture: bool = False) -> Callable[[], None]:
         """What runs the engine on these buffers, in the order of the memory's stream.
 
-        With `capture` the second run is recorded as a CUDA graph, which later runs replay: one call instead of one for
-        each kernel.
+        With `capture` the run is recorded as a CUDA graph when it is first needed, and replayed from then on: one call
+        instead of one for each kernel.
         """
-        context, call = self._contexts[profile], self._memory.call
 
         def launch() -> None:
-            for name, (buffer, shape) in tensors.items():
-                if name not in self._outputs:
-                    context.set_input_shape(name, shape)
-                context.set_tensor_address(name, buffer.pointer)
-            if not context.execute_async_v3(int(self._memory.stream)):
-                reasons = "; ".join(self._logger.errors)
-                raise DeviceFailed(f"{self._path.name} failed: {reasons}")
+            self._launch(self._contexts[profile], tensors)
 
-        if not capture:
-            return launch
-        return _Captured(launch, self._memory, call)
+        return _Captured(self, launch) if capture else launch
+
+    def _launch(self, context: Any, tensors: Tensors) -> None:
+        done = all(context.set_tensor_address(name, buffer.pointer) for name, (buffer, _) in tensors.items())
+        inputs = ((name, shape) for name, (_, shape) in tensors.items() if name not in self._outputs)
+        done = done and all(context.set_input_shape(name, shape) for name, shape in inputs)
+        if not (done and context.execute_async_v3(int(self.memory.stream))):
+            raise DeviceFailed(f"{self._path.name} failed: {'; '.join(self._logger.errors)}")
 
     def _context(self, profile: int) -> Any:
-        context = self._engine.create_execution_context()
-        if context is None:
+        """With memory for this profile's activations only, and with TensorRT for RTX, kernels for its own shapes."""
+        module, engine = self._module, self._engine
+        strategy = module.ExecutionContextAllocationStrategy.ON_PROFILE_CHANGE
+        if hasattr(engine, "create_runtime_config"):
+            config = engine.create_runtime_config()
+            config.set_execution_context_allocation_strategy(strategy)
+            kinds = getattr(module, "DynamicShapesKernelSpecializationStrategy", None)
+            if kinds is not None:  # else they are compiled in the background, and a graph keeps those of before
+                config.dynamic_shapes_kernel_specialization_strategy = kinds.EAGER
+            context = engine.create_execution_context(config)
+        else:
+            context = engine.create_execution_context(strategy)
+        if context is None or not context.set_optimization_profile_async(profile, int(self.memory.stream)):
             raise DeviceOutOfMemory(f"no memory for the activations of {self._path.name}")
-        context.set_optimization_profile_async(profile, int(self._memory.stream))
-        self._memory.synchronize()
+        self.memory.synchronize()
         return context
 
 
 class _Captured:
-    """The first run is plain, since TensorRT may allocate in it; the second is recorded."""
+    """The first run is plain. Its kernels for these shapes are there then, and it is recorded for those to come."""
 
-    def __init__(self, launch: Callable[[], None], memory: CudaMemory, call: Callable[..., Any]) -> None:
-        self._launch, self._memory, self._call = launch, memory, call
-        self._ran = False
+    def __init__(self, program: TensorRTProgram, launch: Callable[[], None]) -> None:
+        self._memory, self._program, self._launch = program.memory, program, launch
         self._graph: Any = None
+        self._owner: object = None
+        self._plain = False
 
     def __call__(self) -> None:
-        if self._graph is None and self._ran:
-            self._graph = self._record()
         if self._graph is not None:
-            self._call("cudaGraphLaunch", self._graph, self._memory.stream)
+            self._memory.call("cudaGraphLaunch", self._graph, self._memory.stream)
             return
         self._launch()
-        self._ran = True
+        if not self._plain:
+            self._memory.synchronize()
+            self._record()
 
-    def _record(self) -> Any:
-        mode = self._memory.runtime.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal
-        self._call("cudaStreamBeginCapture", self._memory.stream, mode)
+    def _record(self) -> None:
+        """Where it cannot be recorded every run stays plain."""
+        memory = self._memory
+        mode = memory.runtime.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal
+        memory.call("cudaStreamBeginCapture", memory.stream, mode)
+        problem: DeviceFailed | None = None
         try:
             self._launch()
-        finally:
-            graph = self._call("cudaStreamEndCapture", self._memory.stream)
-        return self._call("cudaGraphInstantiate", graph, 0)
+        except DeviceFailed as error:
+            problem = error
+        try:
+            graph = memory.call("cudaStreamEndCapture", memory.stream)
+            if problem is None:
+                self._graph = memory.call("cudaGraphInstantiate", graph, 0)
+                self._owner = memory.owner("cudaGraphExecDestroy", self._graph)
+            memory.call("cudaGraphDestroy", graph)
+        except DeviceFailed as error:
+            problem = problem or error
+        if problem is not None:
+            self._graph, self._plain = None, True
+            log.warning("decoding without CUDA graphs: %s", problem)
 
 
 def _make_logger(module: Any) -> Any:

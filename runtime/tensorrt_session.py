@@ -7,7 +7,8 @@ An engine has a fixed length of the cache, and a mask says what of it a token se
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +17,7 @@ from runtime.bundle import Bundle, ImageSettings, Manifest
 from runtime.device_cache import DeviceCache
 from runtime.device_memory import Buffer, DeviceMemory
 from runtime.engine_files import EngineSet, find_engines
-from runtime.errors import EnginesUnusable
+from runtime.errors import DeviceUnusable, EnginesUnusable
 from runtime.picture import to_grid, to_patches
 from runtime.session import MAX_DECODE_TOKENS
 
@@ -47,12 +48,14 @@ class TensorRTVision:
         self._embeds = memory.allocate((most // image.spatial_merge_size**2, hidden_size), dtype, twin=True)
 
     def embed(self, pixels: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        count = self._run(pixels) // self._settings.spatial_merge_size**2
-        return self._read(self._embeds, count * self._hidden_size).reshape(count, -1)
+        with self._memory.lock:
+            count = self._run(pixels) // self._settings.spatial_merge_size**2
+            return self._read(self._embeds, count * self._hidden_size).reshape(count, -1)
 
     def features(self, pixels: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        count = self._run(pixels)
-        found = self._read(self._features, count * self._settings.hidden_size).reshape(count, -1)
+        with self._memory.lock:
+            count = self._run(pixels)
+            found = self._read(self._features, count * self._settings.hidden_size).reshape(count, -1)
         return to_grid(found, pixels.shape, self._settings)
 
     def _run(self, pixels: npt.NDArray[np.float32]) -> int:
@@ -86,7 +89,7 @@ class TensorRTDecoder:
         programs: by the length of the cache; each has the profiles `DECODE` and `PREFILL`.
     """
 
-    scored_heads = 0
+    scored_heads, device = 0, "cuda"
 
     def __init__(
         self, manifest: Manifest, engines: EngineSet, memory: DeviceMemory, programs: Mapping[int, Program]
@@ -111,10 +114,17 @@ class TensorRTDecoder:
     def allocate(self, capacity: int) -> DeviceCache:
         if capacity not in self._programs:
             raise ValueError(f"a cache of {capacity} tokens: the engines have {self.cache_lengths}")
-        return DeviceCache(self._memory, self._manifest, self._dtype, capacity)
+        with self._memory.lock:
+            return DeviceCache(self._memory, self._manifest, self._dtype, capacity)
+
+    def recycle(self, cache: DeviceCache) -> bool:
+        with self._memory.lock:
+            cache.clear()
+        return True
 
     def copy_prefix(self, source: DeviceCache, target: DeviceCache, length: int) -> None:
-        target.copy_prefix(source, length)
+        with self._memory.lock:
+            target.copy_prefix(source, length)
 
     def prefill(
         self,
@@ -127,23 +137,25 @@ class TensorRTDecoder:
     ) -> npt.NDArray[np.float32]:
         length = len(ids)
         shown = 0 if image_embeds is None else len(image_embeds)
-        if self._images is not None and image_embeds is not None and shown:
-            self._images.array[:shown] = image_embeds
-            self._memory.push(self._images, 0, image_embeds.size)
-        self._last.array[0] = length - 1
-        self._memory.push(self._last, 0, 1)
-        self._place(cache, ids, past)
-        self._bind(cache, PREFILL, length, (self._last, (1,)), max(shown, 1))()
-        return cache.read_logits(int(logits))
+        with self._memory.lock:
+            if self._images is not None and image_embeds is not None and shown:
+                self._images.array[:shown] = image_embeds
+                self._memory.push(self._images, 0, image_embeds.size)
+            self._last.array[0] = length - 1
+            self._memory.push(self._last, 0, 1)
+            self._place(cache, ids, past)
+            self._bind(cache, PREFILL, length, (self._last, (1,)), max(shown, 1))()
+            return cache.read_logits(int(logits))
 
     def decode(self, cache: DeviceCache, ids: Sequence[int], past: int) -> npt.NDArray[np.float32]:
         length = len(ids)
-        bound = cache.passes.get(length)
-        if bound is None:
-            bound = cache.passes[length] = self._bind(cache, DECODE, length, (self._rows, (length,)), 1)
-        self._place(cache, ids, past)
-        bound()
-        return cache.read_logits(length)
+        with self._memory.lock:
+            bound = cache.passes.get(length)
+            if bound is None:
+                bound = cache.passes[length] = self._bind(cache, DECODE, length, (self._rows, (length,)), 1)
+            self._place(cache, ids, past)
+            bound()
+            return cache.read_logits(length)
 
     def _place(self, cache: DeviceCache, ids: npt.ArrayLike, past: int) -> None:
         """Send the tokens, where they stand, and what each of them sees."""
@@ -189,11 +201,9 @@ def open_tensorrt(bundle: Bundle, target: str) -> tuple[TensorRTVision | None, T
     Raises DeviceUnusable, DeviceOutOfMemory, EnginesUnusable.
     """
     from runtime.cuda_memory import CudaMemory
-    from runtime.tensorrt_library import import_tensorrt
     from runtime.tensorrt_program import TensorRTProgram
 
-    module, library, version = import_tensorrt()
-    folder, engines = find_engines(bundle, target, library, version)
+    module, folder, engines = _find(bundle, target)
     memory = CudaMemory()
     manifest = bundle.manifest
     lengths = {n: TensorRTProgram(module, folder / f"decoder.{n}.engine", memory) for n in engines.cache_lengths}
@@ -204,3 +214,17 @@ def open_tensorrt(bundle: Bundle, target: str) -> tuple[TensorRTVision | None, T
         return None, decoder
     tower = TensorRTProgram(module, folder / "vision.engine", memory)
     return TensorRTVision(manifest.image, manifest.hidden_size, engines.dtype, memory, tower), decoder
+
+
+def _find(bundle: Bundle, target: str) -> tuple[Any, Path, EngineSet]:
+    """TensorRT and the engines that it can load. Raises DeviceUnusable, EnginesUnusable."""
+    from runtime.tensorrt_library import MODULES, import_tensorrt
+
+    refused: list[DeviceUnusable | EnginesUnusable] = []
+    for name in MODULES:
+        try:
+            module, library, version = import_tensorrt([name])
+            return module, *find_engines(bundle, target, library, version)
+        except (DeviceUnusable, EnginesUnusable) as error:
+            refused.append(error)
+    raise max(refused, key=lambda error: isinstance(error, EnginesUnusable))

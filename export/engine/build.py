@@ -51,6 +51,8 @@ def build_engine(
     if library.targets:
         config.num_compute_capabilities = 1
         config.set_compute_capability(getattr(trt.ComputeCapability, target.upper()), 0)
+    if hasattr(trt.BuilderFlag, "REQUIRE_USER_ALLOCATION"):
+        config.set_flag(trt.BuilderFlag.REQUIRE_USER_ALLOCATION)  # or the engine could not run in a CUDA graph
     monitor = _make_monitor(trt, progress)
     config.progress_monitor = monitor
     with _on_interrupt(monitor.stop):

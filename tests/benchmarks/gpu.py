@@ -112,12 +112,22 @@ def bench(folder: Path, device: Device, plan: Plan) -> Path:
 
 
 def check_layer(bundle: Bundle, sessions: OpenSessions) -> float:
-    """Relative error of a layer's logits against float64. Raises ValueError where it is too large."""
+    """The largest relative error of a layer's logits against float64, in one pass, in a prefill and token by token.
+
+    Raises ValueError where it is too large.
+    """
     _, decoder = sessions(bundle)
     ids = np.random.default_rng(0).integers(100, bundle.manifest.vocab_size, size=CHECKED_TOKENS)
+    wanted = float64.logits(Exported(bundle), ids).astype(np.float32)
     cache = decoder.allocate(min(decoder.cache_lengths, default=ROOM))
-    found = decoder.decode(cache, ids.tolist(), 0)
-    error = relative_error(found, float64.logits(Exported(bundle), ids).astype(np.float32))
+    half = CHECKED_TOKENS // 2
+    found = [
+        decoder.decode(cache, ids.tolist(), 0).copy(),
+        decoder.prefill(cache, ids[:half], 0).copy(),
+        *(decoder.decode(cache, [int(ids[i])], i).copy() for i in range(half, CHECKED_TOKENS)),
+    ]
+    parts = [wanted, wanted[half - 1 : half], *(wanted[i : i + 1] for i in range(half, CHECKED_TOKENS))]
+    error = max(relative_error(*pair) for pair in zip(found, parts, strict=True))
     if not error < CHECK_TOLERANCE:
         raise ValueError(f"one layer is off by {error:.3g}, which is more than {CHECK_TOLERANCE}")
     return error
@@ -125,8 +135,8 @@ def check_layer(bundle: Bundle, sessions: OpenSessions) -> float:
 
 def measure(bundle: Bundle, sessions: OpenSessions, plan: Plan) -> Iterator[Row]:
     """Every figure of the report; times are the best of `ROUNDS`."""
-    memory = Memory()
     vision, decoder = sessions(bundle)
+    memory = Memory(on_gpu=decoder.device != "cpu")
     bandwidth = memory.bandwidth_bytes_s()
     yield Row("memory bandwidth, measured", bandwidth / 1e9, "GB/s")
     rng = np.random.default_rng(1)
@@ -172,17 +182,13 @@ def weight_bytes(bundle: Bundle, *, half_scales: bool) -> int:
 class Memory:
     """The memory that the session computes in: the GPU's where one is used, else the machine's."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, on_gpu: bool) -> None:
+        self.on_gpu = on_gpu
         self._cuda: Any = None
-        if look().gpus:
+        if on_gpu:
             from runtime.cuda_memory import CudaMemory
 
             self._cuda = CudaMemory()
-        self._used_before = self._in_use()
-
-    @property
-    def on_gpu(self) -> bool:
-        return self._cuda is not None
 
     def bandwidth_bytes_s(self) -> float:
         """Bytes read and written in a second by copying within the GPU; on the host, read."""
@@ -199,10 +205,7 @@ class Memory:
         return 2 * COPIES * COPY_BYTES / best(copy)
 
     def used_bytes(self) -> int:
-        """At its highest; a GPU's allocators keep what they once took."""
-        return self._in_use() - (self._used_before if self._cuda is not None else 0)
-
-    def _in_use(self) -> int:
+        """Of this process at its highest; of a GPU all that is in use, whose allocators keep what they once took."""
         if self._cuda is None:
             return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         free, total = self._cuda.free_bytes()

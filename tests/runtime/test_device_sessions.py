@@ -30,6 +30,7 @@ from runtime.tensorrt_library import import_tensorrt
 from runtime.tensorrt_program import TensorRTProgram
 from runtime.tensorrt_session import DECODE, PREFILL, TensorRTDecoder, TensorRTVision, open_tensorrt
 from runtime.tokenizer import Tokenizer
+from runtime.try_out import try_out
 from tests.support.checkpoints import CASES, copy_checkpoint
 from tests.support.cuda import EmulatedCuda, EmulatedMemory
 from tests.support.standard import OrtProgram
@@ -204,7 +205,8 @@ def test_full_device_memory_is_survived(bundle: Bundle, tmp_path: Path) -> None:
     ask()
 
 
-def test_memory_is_freed_with_its_last_buffer() -> None:
+def test_memory_is_freed_behind_its_last_buffer() -> None:
+    """By whoever next uses the device: a finalizer may run while a graph is recorded."""
     cuda = EmulatedCuda()
     memory = EmulatedMemory(cuda)
     buffer = memory.allocate((1, 2, 8, 4), np.float16, twin=True)
@@ -212,10 +214,13 @@ def test_memory_is_freed_with_its_last_buffer() -> None:
     assert (cuda.allocated_bytes, len(cuda._pinned)) == (128, 1)
     array = buffer.array
     del buffer
+    assert cuda.allocated_bytes == 128
+    memory.free_unused()
     assert cuda.allocated_bytes == 0
     assert len(cuda._pinned) == 1, "a view of the host's side is still held"
     del array
     gc.collect()
+    memory.free_unused()
     assert not cuda._pinned
 
 
@@ -258,11 +263,11 @@ def test_failures_of_the_device_are_counted_until_one_works(bundle: Bundle, erro
 
 def test_sessions_that_cannot_be_opened_say_why(bundle: Bundle, tmp_path: Path) -> None:
     with pytest.raises(DeviceUnusable, match=r"build for CPUs: pip install 'lineside\[cuda\]'"):
-        open_cuda(bundle)
+        open_cuda(bundle, 64)
     files = {name: entry for name, entry in bundle.manifest.files.items() if "float16" not in name}
     old = dataclasses.replace(bundle, manifest=dataclasses.replace(bundle.manifest, files=files))
     with pytest.raises(DeviceUnusable, match="without graphs for CUDA: export it again"):
-        open_cuda(old)
+        open_cuda(old, 64)
     with pytest.raises(EnginesUnusable, match="no engines for sm89"):
         open_tensorrt(bundle, "sm89")
     module, _, _ = import_tensorrt()
@@ -286,3 +291,24 @@ def test_tensorrt_has_what_a_program_calls() -> None:
         assert not name.startswith("cuda") or hasattr(cuda_runtime, name)
     for name in ("cudaStreamBeginCapture", "cudaStreamEndCapture", "cudaGraphInstantiate", "cudaGraphLaunch"):
         assert hasattr(cuda_runtime, name)
+
+
+def test_a_device_is_tried_out_before_it_is_relied_upon(bundle: Bundle, tmp_path: Path) -> None:
+    try_out(bundle, *_on_tensorrt(bundle, tmp_path, EmulatedMemory()))
+    vision, decoder = _on_cuda(bundle, tmp_path, EmulatedMemory())
+    try_out(bundle, vision, decoder)
+    for wrong, said in ((np.nan, "not finite"), (2.0, "in two ways")):
+        with pytest.raises(DeviceUnusable, match=said):
+            try_out(bundle, vision, Scaled(decoder, wrong))
+
+
+class Scaled(Failing):
+    """A decoder whose passes of a single token are off by a factor."""
+
+    def __init__(self, decoder: Decoder, factor: float) -> None:
+        super().__init__(decoder, DeviceFailed(""))
+        self._factor = factor
+
+    def decode(self, cache: Any, ids: Any, past: int) -> npt.NDArray[np.float32]:
+        rows = self._decoder.decode(cache, ids, past)
+        return np.asarray(rows * self._factor, np.float32) if len(ids) == 1 else rows

@@ -1,0 +1,40 @@
+"""A few passes on a device before it is relied upon: that it opens does not mean that it runs."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from runtime.bundle import Bundle
+from runtime.errors import DeviceUnusable
+from runtime.session import Decoder, Vision
+
+STEPS, DRAFT = 4, 4
+TOLERANCE = 0.05
+"""Relative error (L2) between a token's logits alone and in a longer pass, whose kernels round differently."""
+
+
+def try_out(bundle: Bundle, vision: Vision | None, decoder: Decoder) -> None:
+    """The largest picture, a whole chunk of a prompt, single tokens until they are replayed, and a draft behind them.
+
+    Raises DeviceUnusable where a number is not finite or a token's logits depend on how it was computed; DeviceFailed.
+    """
+    image = bundle.manifest.image
+    if vision is not None and image is not None:
+        step = image.patch_size * image.spatial_merge_size
+        side = image.max_image_size // step * step
+        if not np.isfinite(vision.embed(np.zeros((3, side, side), np.float32))).all():
+            raise DeviceUnusable("the vision tower computes numbers there that are not finite")
+    room = STEPS + DRAFT
+    capacity = max(decoder.cache_lengths, default=decoder.prefill_tokens + room)
+    cache = decoder.allocate(capacity)
+    past = min(decoder.prefill_tokens, capacity - room)
+    ids = np.random.default_rng(0).integers(0, bundle.manifest.vocab_size, size=past + room)
+    ids[ids == bundle.manifest.image_token_id] = 0
+    alone = [decoder.prefill(cache, ids[:past], 0)[0].copy()]
+    alone += [decoder.decode(cache, [int(ids[past + i])], past + i)[0].copy() for i in range(STEPS)]
+    together = decoder.decode(cache, ids[past : past + DRAFT].tolist(), past)
+    if not all(np.isfinite(row).all() for row in (*alone, *together)):
+        raise DeviceUnusable("the decoder computes numbers there that are not finite")
+    difference = np.linalg.norm(together - np.stack(alone[1 : DRAFT + 1])) / np.linalg.norm(together)
+    if difference > TOLERANCE:
+        raise DeviceUnusable(f"the decoder computes the same token there in two ways that differ by {difference:.2g}")
