@@ -63,7 +63,7 @@ def load_examples(folder: Path) -> list[Example]:
 
 
 def augment(example: Example, donors: list[Example], rng: np.random.Generator) -> Example:
-    """A varied copy: with even odds defects of other pictures are pasted in, then flips, a crop, and light.
+    """A varied copy: with even odds defects of other pictures are pasted in, then flips, a warp, and light.
 
     `donors` are examples that have defects. Half of the pasted defects stand on the flank of the thread where some
     picture of the same camera really has one, the others anywhere.
@@ -71,7 +71,7 @@ def augment(example: Example, donors: list[Example], rng: np.random.Generator) -
     while rng.random() < 0.5:
         donor, place = (donors[int(i)] for i in rng.integers(len(donors), size=2))
         example = paste_defect(example, donor, rng, place if rng.random() < 0.6 else None)
-    example = random_crop(example, rng)
+    example = warp(example, rng)
     picture, defects = example.picture, example.defects
     height, width = picture.shape[:2]
     if rng.random() < 0.5:
@@ -88,20 +88,33 @@ def augment(example: Example, donors: list[Example], rng: np.random.Generator) -
     return Example(example.name, example.position, np.clip(light, 0, 255).astype(np.uint8), defects)
 
 
-def random_crop(example: Example, rng: np.random.Generator) -> Example:
-    """Cut up to a quarter off each axis and scale back; a picture whose defect would be cut is left alone."""
+def warp(example: Example, rng: np.random.Generator) -> Example:
+    """Turned, sheared and scaled a little, unlike in both directions; one whose defect would be cut is left alone.
+
+    Another camera position shows the thread larger or smaller, and at another slope.
+    """
     height, width = example.picture.shape[:2]
-    w, h = int(width * rng.uniform(0.75, 1.0)), int(height * rng.uniform(0.75, 1.0))
-    x, y = int(rng.integers(width - w + 1)), int(rng.integers(height - h + 1))
-    if any(d.box[0] < x or d.box[1] < y or d.box[2] > x + w or d.box[3] > y + h for d in example.defects):
-        return example
-    picture = cv2.resize(example.picture[y : y + h, x : x + w], (width, height), interpolation=cv2.INTER_LINEAR)
-    sx, sy = width / w, height / h
-    defects = tuple(
-        Defect(d.type, ((d.box[0] - x) * sx, (d.box[1] - y) * sy, (d.box[2] - x) * sx, (d.box[3] - y) * sy))
-        for d in example.defects
+    angle, shear = rng.normal(0, 0.07), rng.normal(0, 0.08)
+    zoom = np.exp(rng.uniform(-0.15, 0.35)) * np.exp(np.asarray([1, -1]) * rng.normal(0, 0.1))
+    turn = np.asarray([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    linear = turn @ np.asarray([[1.0, shear], [0.0, 1.0]]) @ np.diag(zoom)
+    centre = np.asarray([width, height]) / 2
+    slack = np.abs(zoom - 1) / 2 * (width, height)
+    offset = centre - linear @ centre + rng.uniform(-slack, slack)
+    defects = []
+    for defect in example.defects:
+        x0, y0, x1, y1 = defect.box
+        middle = linear @ np.asarray([(x0 + x1) / 2, (y0 + y1) / 2]) + offset
+        half = np.abs(linear) @ np.asarray([(x1 - x0) / 2, (y1 - y0) / 2])
+        low, high = middle - half, middle + half
+        if (low < 0).any() or (high > (width, height)).any():
+            return example
+        defects.append(Defect(defect.type, (float(low[0]), float(low[1]), float(high[0]), float(high[1]))))
+    matrix = np.column_stack([linear, offset])
+    picture = cv2.warpAffine(
+        np.ascontiguousarray(example.picture), matrix, (width, height), borderMode=cv2.BORDER_REFLECT_101
     )
-    return Example(example.name, example.position, np.asarray(picture, dtype=np.uint8), defects)
+    return Example(example.name, example.position, np.asarray(picture, np.uint8), tuple(defects))
 
 
 def paste_defect(example: Example, donor: Example, rng: np.random.Generator, place: Example | None = None) -> Example:

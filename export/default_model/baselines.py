@@ -21,9 +21,9 @@ from export.default_model import pcb
 from export.default_model.ballscrew import Example
 from export.default_model.dense import resized
 from export.default_model.evaluate import BOARD_IOU, held_out_boards, held_out_screws
+from export.default_model.network import normalized
 from export.default_model.scores import Matches, auroc, balanced_accuracy, match
 from export.default_model.teacher import Teacher
-from export.default_model.tower import normalized
 from export.default_model.train import training_screws
 from runtime.inspection import Defect
 

@@ -22,16 +22,23 @@ VARIANCE_FLOOR = 2e-3
 
 def initialize(model: Any, pixels: Sequence[npt.NDArray[np.float32]]) -> None:
     """Fan-in scaled random matrices, and whitened components of the given pictures `(3, H, W)` as patch filters."""
+    for part in (model.model.vision_tower, model.model.multi_modal_projector):
+        fresh_matrices(part)
     with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            if parameter.ndim < 2 or "embed_tokens" in name:
+        filters = model.model.vision_tower.patch_conv.weight  # (D, 3, p, p)
+        components = whitened_components(pixels, filters.shape[-1], filters.shape[0])
+        filters.copy_(torch.from_numpy(components.reshape(tuple(filters.shape))))
+
+
+def fresh_matrices(modules: torch.nn.Module) -> None:
+    """Fan-in scaled random matrices."""
+    with torch.no_grad():
+        for name, parameter in modules.named_parameters():
+            if parameter.ndim < 2:
                 continue
             fan_in = parameter[0].numel()
             gain = RESIDUAL_GAIN if name.endswith(("o_proj.weight", "down_proj.weight")) else 1.0
             torch.nn.init.normal_(parameter, 0.0, gain * fan_in**-0.5)
-        filters = model.model.vision_tower.patch_conv.weight  # (D, 3, p, p)
-        components = whitened_components(pixels, filters.shape[-1], filters.shape[0])
-        filters.copy_(torch.from_numpy(components.reshape(tuple(filters.shape))))
 
 
 def whitened_components(

@@ -6,8 +6,8 @@ import logging
 import math
 import shutil
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +29,14 @@ class Stage:
 
     Attributes:
         losses: draws a batch with the generator it is given, and returns named losses, which are summed.
+        factors: of the learning rate, for some of the modules.
     """
 
     name: str
     steps: int
     learning_rate: float
     losses: Callable[[np.random.Generator], dict[str, Tensor]]
+    factors: Mapping[str, float] = field(default_factory=dict)
 
 
 def run(stage: Stage, modules: nn.ModuleDict, folder: Path, seed: int, device: torch.device) -> None:
@@ -44,14 +46,18 @@ def run(stage: Stage, modules: nn.ModuleDict, folder: Path, seed: int, device: t
     """
     path = folder / f"{stage.name}.pt"
     parameters = [parameter for parameter in modules.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.AdamW(parameters, betas=(0.9, 0.98), weight_decay=0.05, fused=True)
+    groups = [
+        {"params": [p for p in module.parameters() if p.requires_grad], "factor": stage.factors.get(name, 1.0)}
+        for name, module in modules.items()
+    ]
+    optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.98), weight_decay=0.05, fused=True)
     first, spent_s = _resume(path, modules, optimizer)
     mixed = device.type == "cuda" or torch.cpu._is_avx512_bf16_supported()
     started, seen = time.monotonic(), dict[str, float]()
     for step in track(range(first, stage.steps), description=stage.name):
         rng = np.random.default_rng([seed, step, *stage.name.encode()])
         for group in optimizer.param_groups:
-            group["lr"] = stage.learning_rate * schedule(step, stage.steps)
+            group["lr"] = stage.learning_rate * group["factor"] * schedule(step, stage.steps)
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=mixed):
             losses = stage.losses(rng)
         optimizer.zero_grad(set_to_none=True)

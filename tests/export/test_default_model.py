@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from export.default_model import ballscrew, commands, offers, pcb
 from export.default_model.batches import inspection_pack
-from export.default_model.dense import CELLS, dense_targets
+from export.default_model.dense import CELLS, by_token, cell_map, token_boxes
 from export.default_model.evaluate import SCREW_IOU, inspect_all, score_inspections
 from export.default_model.offers import LANGUAGES, held_out_names, line_offer, machine_offer, spoken_offer
 from export.default_model.pack import IGNORE, SHARED
@@ -205,7 +205,8 @@ def test_boards_are_turned_and_cut_with_their_labels(seed: int) -> None:
 def test_each_token_knows_its_defects() -> None:
     picture = np.zeros((192, 192, 3), np.uint8)
     example = ballscrew.Example("x", "p", picture, (Defect("short", (52.0, 4.0, 76.0, 28.0)),))
-    maps, boxes = dense_targets(example, (192, 192), pcb.TYPES)
+    maps = by_token(cell_map(example, (192, 192), pcb.TYPES))
+    boxes = token_boxes(example, (192, 192))
     assert maps.shape == (16, CELLS * 6)
     short = maps.reshape(16, CELLS, 6)[..., pcb.TYPES.index("short")]
     assert set(np.flatnonzero(short.any(1))) == {1}, "the second token of the first row"

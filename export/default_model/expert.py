@@ -1,0 +1,71 @@
+"""A convolutional network that knows ball screws, from which the tower learns: EfficientNet-Lite0, fine-tuned.
+
+From a few hundred pictures a vision transformer does not learn what carries over to a camera position that it has not
+seen; a network that saw a million photographs before does. It cannot be the tower, but it can mark any varied picture
+for it, and lend it its features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from export.default_model import ballscrew
+from export.default_model.ballscrew import Example
+from export.default_model.dense import cell_map, resized
+from export.default_model.losses import marked
+from export.default_model.network import CLIP_MEAN, CLIP_STD, normalized
+from export.default_model.size import SCREW_SIZES
+from export.default_model.teacher import CHANNELS, COARSE_BLOCK, FINE_BLOCK, MEAN, SCALE, efficientnet
+
+BATCH = 8
+WIDTH = 128
+LOSS_WEIGHT = 4.0
+HEAD_RATE = 4.0
+"""Learning rate of what is new, in those of the rest."""
+
+
+class Expert(nn.Module):  # type: ignore[misc]
+    """Marks for each patch, and what they come from. The statistics of its normalizations stay as they are."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = efficientnet()
+        self.mix = nn.Conv2d(CHANNELS, WIDTH, 3, padding=1)
+        self.out = nn.Conv2d(WIDTH, 1, 1)
+        self.eval()
+
+    def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """Pictures `(B, 3, H, W)`, normalized as Pixtral's, to logits `(B, h, w)` and features `(B, WIDTH, h, w)`."""
+        device = pixels.device
+        x = pixels * (CLIP_STD / SCALE).to(device) + ((CLIP_MEAN - MEAN) / SCALE).to(device)
+        x = self.net._swish(self.net._bn0(self.net._conv_stem(x)))
+        fine = x
+        for index, block in enumerate(self.net._blocks[: COARSE_BLOCK + 1]):
+            x = block(x)
+            if index == FINE_BLOCK:
+                fine = x
+        fine = nn.functional.adaptive_max_pool2d(fine, x.shape[2:])
+        features = self.mix(torch.cat([x, fine], 1))
+        return self.out(nn.functional.silu(features))[:, 0], features
+
+
+class ExpertStage:
+    """Draws batches and computes the loss."""
+
+    def __init__(self, expert: Expert, screws: Sequence[Example], device: torch.device) -> None:
+        self._expert, self._screws, self._device = expert, list(screws), device
+        self._donors = [example for example in screws if example.defects]
+
+    def losses(self, rng: np.random.Generator) -> dict[str, Tensor]:
+        """One step's loss."""
+        picked = [self._screws[int(i)] for i in rng.integers(len(self._screws), size=BATCH)]
+        screws = [ballscrew.augment(example, self._donors, rng) for example in picked]
+        size = SCREW_SIZES[int(rng.integers(len(SCREW_SIZES)))]
+        pixels = normalized(torch.from_numpy(np.stack([resized(s.picture, size) for s in screws])).to(self._device))
+        targets = np.stack([cell_map(s, size, ballscrew.TASK.defect_types)[..., 0] for s in screws])
+        marks, _ = self._expert(pixels)
+        return {"mark": marked(marks.float(), torch.from_numpy(targets).to(self._device)) * LOSS_WEIGHT}
