@@ -36,13 +36,8 @@ SILENCE_EVERY = 3
 
 
 def make_heads(hidden: int) -> nn.ModuleDict:
-    """For image embeddings of `hidden` channels: patches, the box around the token, the box in the picture.
-
-    `told` is for hidden states where the answer is written: the box that it is about.
-    """
-    return nn.ModuleDict(
-        {"mark": nn.Linear(hidden, CELLS + 4), "edge": nn.Linear(hidden, 4), "told": nn.Linear(hidden, 4)}
-    )
+    """For image embeddings of `hidden` channels: patches, the box around the token, the box in the picture."""
+    return nn.ModuleDict({"mark": nn.Linear(hidden, CELLS + 4), "edge": nn.Linear(hidden, 4)})
 
 
 class ReadingStage:
@@ -82,11 +77,9 @@ class ReadingStage:
             pixels.append(torch.from_numpy(np.ascontiguousarray(views)).to(self._device))
         embeds = image_embeds(self._model, patch_features(self._model, torch.cat(pixels)))
         answers = [
-            self._answer_losses(pack, part, screws[at * SCREWS_PER_PACK :])
-            for at, (pack, part) in enumerate(zip(packs, embeds.split(SCREWS_PER_PACK), strict=True))
+            self._answer_loss(pack, part) for pack, part in zip(packs, embeds.split(SCREWS_PER_PACK), strict=True)
         ]
-        answer, told = (torch.stack(side).mean() for side in zip(*answers, strict=True))
-        losses = {"answer": answer, "told": told * EDGE_WEIGHT}
+        losses = {"answer": torch.stack(answers).mean()}
         height, width = pixels[0].shape[2:]
         losses |= self._embedded(screws, embeds, (int(width), int(height)))
         if rng.integers(SILENCE_EVERY) == 0:
@@ -104,22 +97,20 @@ class ReadingStage:
             "edge": boxed(self._heads["edge"](embeds).float(), edges) * EDGE_WEIGHT,
         }
 
-    def _answer_losses(self, pack: Pack, embeds: Tensor, screws: Sequence[Example]) -> tuple[Tensor, Tensor]:
-        """Of the answers' tokens, and of the box in the hidden states from which they come."""
+    def _answer_loss(self, pack: Pack, embeds: Tensor) -> Tensor:
+        """Weighted cross entropy over the answers' tokens."""
         language: Any = self._model.model.language_model
-        ids, _, weights, owner = pack_tensors(pack, self._device)
+        ids, _, weights, _ = pack_tensors(pack, self._device)
         hidden = language.embed_tokens(ids)
         pictured = (ids == self._model.config.image_token_index).unsqueeze(-1)
         hidden = self._read(pack, hidden.masked_scatter(pictured, embeds.to(hidden.dtype)), self._layers)
         chosen = torch.from_numpy(pack.labels != IGNORE).to(self._device)
         said = hidden[chosen].float()
-        edges = torch.tensor([known_edges(screw) for screw in screws[: len(embeds)]], device=self._device)
-        told = boxed(self._heads["told"](language.norm(said)).float(), edges[owner[chosen]])
         if not self._whole:
             said = said + torch.randn_like(said) * (NOISE * said.detach().std(-1, keepdim=True))
         labels = torch.from_numpy(pack.labels).to(self._device)[chosen]
         loss = nn.functional.cross_entropy(self._model.lm_head(language.norm(said)).float(), labels, reduction="none")
-        return (loss * weights[chosen]).sum() / weights[chosen].sum(), told
+        return (loss * weights[chosen]).sum() / weights[chosen].sum()
 
     def _said_to(self, pack: Pack) -> Tensor:
         """How much the layers say where there is no picture, against the word embeddings."""
@@ -142,14 +133,6 @@ class ReadingStage:
                 position_embeddings=rotary,
             )
         return torch.as_tensor(state[0])
-
-
-def known_edges(example: Example) -> tuple[float, ...]:
-    """The box of the only defect, in shares of the picture; NaN where there is none, or more."""
-    if len(example.defects) != 1:
-        return (np.nan,) * 4
-    height, width = example.picture.shape[:2]
-    return tuple(edge / side for edge, side in zip(example.defects[0].box, (width, height) * 2, strict=True))
 
 
 def centres(size: tuple[int, int], device: torch.device) -> Tensor:
