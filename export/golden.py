@@ -13,7 +13,7 @@ from runtime.bundle import Bundle, ImageSettings, Manifest
 from runtime.selftest import GOLDEN_FILE, STEPS, run_selftest_inputs
 
 SEED = 20260601
-PICTURE_PATCHES = (4, 6)
+PICTURE_PATCHES = (2, 3)
 PROMPT_LENGTH = 24
 
 

@@ -9,11 +9,12 @@ import numpy as np
 import numpy.typing as npt
 
 from export.default_model.ballscrew import Example
-from export.default_model.pack import Pack, branch, joined, shared
+from export.default_model.pack import IGNORE, Pack, branch, joined, shared
 from runtime.inspection import ANSWER_PREFIX, InspectionTask, Region, format_answer
 from runtime.tokenizer import Tokenizer
 
-VERDICT_WEIGHT = 6.0
+VERDICT_WEIGHT, SYNTAX_WEIGHT = 6.0, 0.3
+"""The grammar writes most of what is neither verdict nor number."""
 COORDINATE_WEIGHTS = (3.0, 2.0, 0.5)
 """Of the hundreds, tens and ones of a coordinate: the ones are hardly a pixel."""
 
@@ -21,7 +22,7 @@ COORDINATE_WEIGHTS = (3.0, 2.0, 0.5)
 def inspection_pack(
     examples: Sequence[Example], task: InspectionTask, tokenizer: Tokenizer, regions: Sequence[Region | None] = ()
 ) -> tuple[Pack, tuple[npt.NDArray[np.float32], ...]]:
-    """Pictures of one size in, answers with verdict and boxes out; examples with a reference show it first.
+    """Pictures of one size in, answers with verdict and boxes out, from left to right; a reference is shown first.
 
     `regions` are where a gate would have the model look, one or None for each example.
 
@@ -37,7 +38,7 @@ def inspection_pack(
         height, width = example.picture.shape[:2]
         prompt = tokenizer.encode_chat(replace(task, reference=example.reference).messages(example.picture, region))
         start = int(np.flatnonzero(prompt.ids == image)[0])
-        answer = format_answer(example.verdict, example.defects, width, height)
+        answer = format_answer(example.verdict, in_order(example).defects, width, height)
         target = np.asarray([*tokenizer.encode_text(answer), tokenizer.eos_id], np.int64)
         weights = _coordinate_weights(np.isin(target, digits))
         weights[verdict_at] = VERDICT_WEIGHT
@@ -48,9 +49,30 @@ def inspection_pack(
     return joined(parts), tuple(np.stack(pictures) for pictures in zip(*pixels, strict=True))
 
 
+def in_order(example: Example) -> Example:
+    """With its defects from left to right, as answers tell them."""
+    return replace(example, defects=tuple(sorted(example.defects, key=lambda defect: defect.box[0])))
+
+
+def boxes_written(pack: Pack, tokenizer: Tokenizer) -> npt.NDArray[np.int64]:
+    """In which of its answer's boxes each label stands, `(T,)`; -1 where in none."""
+    opening, closing = (int(tokenizer.encode_text(mark)[-1]) for mark in "[]")
+    boxes = np.full(len(pack.labels), -1, np.int64)
+    for owner in np.unique(pack.owner[pack.labels != IGNORE]):
+        box, inside = -2, False
+        for at in np.flatnonzero((pack.owner == owner) & (pack.labels != IGNORE)):
+            if inside:
+                boxes[at] = box
+            if pack.labels[at] == opening:
+                box, inside = box + 1, box >= -1
+            elif pack.labels[at] == closing:
+                inside = False
+    return boxes
+
+
 def _coordinate_weights(is_digit: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:
     """By the place of each digit in its number, counted from the right."""
-    weights = np.ones(len(is_digit), np.float32)
+    weights = np.full(len(is_digit), SYNTAX_WEIGHT, np.float32)
     place = 0
     for at in range(len(is_digit) - 1, -1, -1):
         if is_digit[at]:

@@ -39,20 +39,39 @@ def by_token(cells: Floats) -> Floats:
 
 def token_boxes(example: Example, size: tuple[int, int]) -> Floats:
     """Edges of the defect that covers most of a token, from its centre, in tokens; NaN for none; `(T, 4)`."""
-    sx, sy = scale(example, size)
-    boxes = np.full((size[1] // TOKEN_SIZE, size[0] // TOKEN_SIZE, 4), np.nan, np.float32)
-    best = np.zeros(boxes.shape[:2])
-    for defect in example.defects:
-        x0, y0, x1, y1 = (v * s for v, s in zip(defect.box, (sx, sy, sx, sy), strict=True))
-        for row in range(int(y0 // TOKEN_SIZE), min(int(y1 // TOKEN_SIZE) + 1, boxes.shape[0])):
-            for column in range(int(x0 // TOKEN_SIZE), min(int(x1 // TOKEN_SIZE) + 1, boxes.shape[1])):
-                tx, ty = column * TOKEN_SIZE, row * TOKEN_SIZE
-                covered = (min(x1, tx + TOKEN_SIZE) - max(x0, tx)) * (min(y1, ty + TOKEN_SIZE) - max(y0, ty))
-                if covered > best[row, column]:
-                    best[row, column] = covered
-                    centre = np.asarray([tx, ty, tx, ty]) + TOKEN_SIZE / 2
-                    boxes[row, column] = (np.asarray([x0, y0, x1, y1]) - centre) / TOKEN_SIZE
-    return boxes.reshape(-1, 4)
+    covered = coverage(example, size)
+    if not len(covered):
+        return np.full((covered.shape[1], 4), np.nan, np.float32)
+    edges = np.asarray([d.box for d in example.defects], np.float32) * np.tile(scale(example, size), 2) / TOKEN_SIZE
+    boxes = edges[covered.argmax(0)] - np.tile(token_centres(size), 2)
+    return np.where(covered.max(0)[:, None] > 0, boxes, np.nan).astype(np.float32)
+
+
+def token_shares(example: Example, size: tuple[int, int]) -> Floats:
+    """In which tokens to look for each defect: those of which it covers most, by how much of them; `(defects, T)`."""
+    covered = coverage(example, size)
+    own = np.where(covered == covered.max(0, initial=0.0), covered, 0.0)
+    own = np.where(own.sum(1, keepdims=True) > 0, own, covered)
+    return np.asarray(own / own.sum(1, keepdims=True), np.float32)
+
+
+def coverage(example: Example, size: tuple[int, int]) -> Floats:
+    """How much of each token each defect covers, `(defects, T)`."""
+    sides = []
+    for axis, factor in enumerate(scale(example, size)):
+        edges = np.asarray([(d.box[axis], d.box[axis + 2]) for d in example.defects]).reshape(-1, 2, 1)
+        low, high = edges[:, 0] * factor / TOKEN_SIZE, edges[:, 1] * factor / TOKEN_SIZE
+        places = np.arange(size[axis] // TOKEN_SIZE)
+        sides.append(np.clip(np.minimum(high, places + 1) - np.maximum(low, places), 0, None))
+    columns, rows = sides
+    covered = rows[:, :, None] * columns[:, None, :]
+    return np.asarray(covered, np.float32).reshape(len(rows), rows.shape[1] * columns.shape[1])
+
+
+def token_centres(size: tuple[int, int]) -> Floats:
+    """Of every image token of a picture of `size`, x and y in tokens, `(T, 2)`."""
+    x, y = np.meshgrid(np.arange(size[0] // TOKEN_SIZE), np.arange(size[1] // TOKEN_SIZE))
+    return np.asarray(np.stack([x.ravel(), y.ravel()], -1) + 0.5, np.float32)
 
 
 def scale(example: Example, size: tuple[int, int]) -> tuple[float, float]:

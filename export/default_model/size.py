@@ -29,6 +29,6 @@ class Size:
     decoder_layers: tuple[int, ...]
 
 
-SMALL = Size(256, 704, 5, (0, 1, 8, 11, 15, 19, 20, 24, 27, 29))
+SMALL = Size(256, 704, 5, (0, 1, 8, 11, 19, 20, 24, 27, 29))
 LARGE = Size(384, 1024, 6, (0, 1, 8, 9, 11, 15, 16, 18, 19, 20, 24, 27, 29))
 """The layers are those that `prune.py` leaves."""

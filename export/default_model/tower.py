@@ -1,7 +1,7 @@
 """Second stage: the vision tower and the projector alone, on dense targets through heads that are thrown away after.
 
 Several things at once: to mark what the expert marks (`expert.py`), in any varied picture, to foretell its features,
-to mark the pits that people labelled with the edges of their boxes, to mark and name the faults of circuit boards from
+to mark the pits that people labelled with the edges of their boxes (from the token and from the picture), to mark and name the faults of circuit boards from
 the embeddings of scan and reference, and to know in which row and column a token stands. A dense signal teaches a tower
 in an hour what a single verdict token does not teach it in a day.
 """
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from export.default_model import ballscrew, pcb
 from export.default_model.ballscrew import Example
-from export.default_model.dense import CELLS, by_token, cell_map, resized, token_boxes
+from export.default_model.dense import CELLS, by_token, cell_map, resized, token_boxes, token_centres
 from export.default_model.expert import WIDTH, Expert
 from export.default_model.losses import boxed, marked
 from export.default_model.network import image_embeds, normalized, patch_features
@@ -29,7 +29,7 @@ BOARDS_EVERY = 4
 BOARD_SIZES = ((192, 6), (192, 6), (288, 3), (384, 2))
 """Pixels along the side, and how many boards; a step draws one, so that the tower learns pictures of every size."""
 BOARD_SCALES = (0.8, 1.0)
-BOX_WEIGHT, PLACE_WEIGHT = 3.0, 0.2
+BOX_WEIGHT, EDGE_WEIGHT, PLACE_WEIGHT = 3.0, 10.0, 0.2
 MOST_TOKENS = MAX_IMAGE_SIZE // TOKEN_SIZE
 """Image tokens along a side."""
 RECALL_SIDE = 16
@@ -40,8 +40,10 @@ def make_heads(vision_hidden: int, hidden: int) -> nn.ModuleDict:
     """The heads, for patch features of `vision_hidden` and image embeddings of `hidden` channels."""
     pair = nn.Sequential(nn.Linear(2 * hidden, 384), nn.SiLU(), nn.Linear(384, CELLS * len(pcb.TYPES) + 4))
     foretell, mark = nn.Linear(vision_hidden, WIDTH), nn.Linear(hidden, CELLS + 4)
-    recall, place = nn.Linear(hidden, RECALL_SIDE**2), nn.Linear(hidden, 2 * MOST_TOKENS)
-    return nn.ModuleDict({"foretell": foretell, "mark": mark, "compare": pair, "recall": recall, "place": place})
+    recall, place, edge = nn.Linear(hidden, RECALL_SIDE**2), nn.Linear(hidden, 2 * MOST_TOKENS), nn.Linear(hidden, 4)
+    return nn.ModuleDict(
+        {"foretell": foretell, "mark": mark, "edge": edge, "compare": pair, "recall": recall, "place": place}
+    )
 
 
 class TowerStage:
@@ -78,13 +80,16 @@ class TowerStage:
         embeds = image_embeds(self._model, patches)
         said = self._heads["mark"](embeds).float()
         maps = [cell_map(s, size, ballscrew.TASK.defect_types) for s in screws]
+        boxes = self._stacked([token_boxes(s, size) for s in screws])
+        edges = (boxes + self._stacked(np.tile(token_centres(size), 2))) * TOKEN_SIZE / self._stacked([*size, *size])
         expected = [by_token(cells[..., None]) for cells in torch.sigmoid(taught.float()).cpu().numpy()]
         foretold = self._heads["foretell"](patches.movedim(1, -1)).float()
         return {
             "foretell": nn.functional.smooth_l1_loss(foretold, features.float().movedim(1, -1)),
             "taught": marked(said[..., :CELLS], self._stacked(expected)) * 2,
             "mark": marked(said[..., :CELLS], self._stacked([by_token(cells) for cells in maps])) * 2,
-            "box": boxed(said[..., CELLS:], self._stacked([token_boxes(s, size) for s in screws])) * BOX_WEIGHT,
+            "box": boxed(said[..., CELLS:], boxes) * BOX_WEIGHT,
+            "edge": boxed(self._heads["edge"](embeds).float(), edges.float()) * EDGE_WEIGHT,
             "place": place_loss(self._heads["place"](embeds).float(), size) * PLACE_WEIGHT,
         }
 

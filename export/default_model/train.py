@@ -4,13 +4,11 @@ Seeded and resumable, in stages that each leave a file in OUT:
 
 - `expert`: a convolutional network that the tower learns from (`expert.py`).
 - `tower`: the vision tower and the projector, on dense targets (`tower.py`).
-- `commands`: the decoder's layers from SmolLM2, on calls of many made-up and real tools (`packs.py`).
-- `reading`: the layers in front of them, with the tower, on answers about pictures (`reading.py`).
-- `joint`: the same with all other layers behind them, which stay as they are.
-- `rounded`: the same with the decoder's matrices rounded to INT4 on the way forward (`rounding.py`).
+- `reading`: new layers in front of the decoder's, with the tower, on answers about pictures (`reading.py`).
+- `commands`: the layers behind them, from SmolLM2, on calls of many made-up and real tools (`packs.py`). What the stages
+  before have trained stays as it is.
 
-Commands need nothing of the stages before; both may run at the same time, each with `--only`. With `--start` all
-begin with the weights of a bundle; a stage of 0 steps is left out then.
+With `--start` all begin with the weights of a bundle; a stage of 0 steps is left out then.
 """
 
 from __future__ import annotations
@@ -27,13 +25,13 @@ from torch import Tensor, nn
 
 from export.checkpoint.from_bundle import read_bundle
 from export.checkpoint.tensors import canonical_name
-from export.default_model import ballscrew, loop, pcb, reading, rounding, tower
+from export.default_model import ballscrew, loop, pcb, reading, tower
 from export.default_model.base import SmolLM2
 from export.default_model.dense import resized
 from export.default_model.expert import HEAD_RATE, Expert, ExpertStage
 from export.default_model.initialize import fresh_matrices, initialize
 from export.default_model.losses import pack_loss
-from export.default_model.network import make_model, normalized, without_reading
+from export.default_model.network import image_embeds, make_model, normalized, without_reading
 from export.default_model.packs import Packer
 from export.default_model.size import LARGE, MAX_IMAGE_SIZE, READING_LAYERS, SMALL, Size
 from export.default_model.vocabulary import VOCAB_SIZE, write_tokenizer
@@ -41,10 +39,9 @@ from runtime.tokenizer import Tokenizer
 
 log = logging.getLogger("lineside.train")
 INIT_PICTURES = 120
-STAGES = ("expert", "tower", "commands", "reading", "joint", "rounded")
+STAGES = ("expert", "tower", "reading", "commands")
 PACKS = 2
-EXPERT_RATE, TOWER_RATE, COMMANDS_RATE = 5e-4, 1e-3, 6e-4
-READING_RATE, JOINT_RATE, ROUNDED_RATE = 1e-3, 3e-4, 5e-5
+EXPERT_RATE, TOWER_RATE, READING_RATE, COMMANDS_RATE = 5e-4, 1e-3, 1e-3, 6e-4
 
 
 def train_expert(data: Path, out: Path, steps: int, seed: int, device: torch.device) -> None:
@@ -76,44 +73,30 @@ def train_tower(model: Any, data: Path, out: Path, steps: int, seed: int, device
 
 
 def train_commands(model: Any, data: Path, out: Path, steps: int, seed: int, device: torch.device) -> None:
-    """Train `model`'s decoder in place, but for its reading layers."""
-    decoder = model.model.language_model
+    """Train the layers of `model`'s decoder that came from SmolLM2 in place, behind its reading layers."""
+    model.to(device)
+    layers = model.requires_grad_(False).model.language_model.layers[READING_LAYERS:].requires_grad_(True)
     packer = Packer(data / "commands", Tokenizer(out / "tekken.json"))
 
     def losses(rng: np.random.Generator) -> dict[str, Tensor]:
         packs = [packer.draw(rng) for _ in range(PACKS)]
         return {"command": torch.stack([pack_loss(model, pack, device) for pack in packs]).mean()}
 
-    with without_reading(decoder):
-        modules = nn.ModuleDict({"decoder": decoder}).to(device)
-        loop.run(loop.Stage("commands", steps, COMMANDS_RATE, losses), modules, out, seed, device)
+    modules = nn.ModuleDict({"layers": layers})
+    loop.run(loop.Stage("commands", steps, COMMANDS_RATE, losses), modules, out, seed, device)
 
 
-def train_reading(model: Any, data: Path, out: Path, steps: Sequence[int], seed: int, device: torch.device) -> None:
-    """Train `model`'s reading layers, tower and projector in place, from what the other stages left in `out`.
-
-    First alone, then in front of the other layers, then all rounded.
-    """
-    decoder, vision = model.model.language_model, vision_modules(model)
-    if (out / "tower.pt").exists():
-        vision.load_state_dict(_left(out, "tower"))
-    if (out / "commands.pt").exists():
-        with without_reading(decoder):
-            nn.ModuleDict({"decoder": decoder}).load_state_dict(_left(out, "commands"))
+def train_reading(model: Any, data: Path, out: Path, steps: int, seed: int, device: torch.device) -> None:
+    """Train `model`'s reading layers, tower and projector in place."""
     model.to(device)
-    front = decoder.requires_grad_(False).layers[:READING_LAYERS].requires_grad_(True)
+    front = model.model.language_model.requires_grad_(False).layers[:READING_LAYERS].requires_grad_(True)
     tokenizer = Tokenizer(out / "tekken.json")
     heads = reading.make_heads(model.config.text_config.hidden_size).to(device)
-    packer, screws = Packer(data / "commands", tokenizer), training_screws(data)
-    modules = nn.ModuleDict({"reading": front, "vision": vision, "heads": heads})
-    for name, count, rate in zip(STAGES[3:], steps, (READING_RATE, JOINT_RATE, ROUNDED_RATE), strict=True):
-        if name == "rounded":
-            rounding.round_matrices(decoder)
-        depth = READING_LAYERS if name == "reading" else len(decoder.layers)
-        stage = reading.ReadingStage(model, heads, tokenizer, packer, screws, depth, device)
-        factors = {"vision": reading.TOWER_RATE}
-        loop.run(loop.Stage(name, count, rate, stage.losses, factors), modules, out, seed, device)
-    rounding.keep_rounded(decoder)
+    stage = reading.ReadingStage(
+        model, heads, tokenizer, Packer(data / "commands", tokenizer), training_screws(data), device
+    )
+    modules = nn.ModuleDict({"reading": front, "heads": heads})
+    loop.run(loop.Stage("reading", steps, READING_RATE, stage.losses), modules, out, seed, device)
 
 
 def expert_modules(expert: Expert) -> nn.ModuleDict:
@@ -159,8 +142,8 @@ def _left(out: Path, name: str) -> dict[str, Tensor]:
     return {k: v for k, v in left.items() if not k.startswith("heads.")}
 
 
-def train(data: Path, out: Path, steps: Sequence[int], seed: int, only: str = "", start: Path | None = None) -> None:
-    """Run the stages that are not finished, or `only` one of them."""
+def train(data: Path, out: Path, steps: Sequence[int], seed: int, start: Path | None = None) -> None:
+    """Run the stages that are not finished."""
     out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(seed)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -170,29 +153,28 @@ def train(data: Path, out: Path, steps: Sequence[int], seed: int, only: str = ""
     model: Any = make_model(VOCAB_SIZE, size)
     begin(model, base, start, size)
     log.info("%s: %.1f million parameters", device, sum(p.numel() for p in model.parameters()) / 1e6)
-    if only in ("", "tower") and steps[1]:
+    if steps[1]:
         train_expert(data, out, steps[0], seed, device)
         train_tower(model, data, out, steps[1], seed, device, fresh=start is None)
-    if only in ("", "commands") and steps[2]:
-        train_commands(model, data, out, steps[2], seed, device)
-    if only in ("", "reading"):
-        train_reading(model, data, out, steps[3:], seed, device)
-        model.save_pretrained(out)
-        minutes = sum(loop.seconds_spent(out, name) for name in STAGES if (out / f"{name}.pt").exists()) / 60
-        (out / "minutes.txt").write_text(f"{minutes:.0f}\n")
+    if steps[2]:
+        train_reading(model, data, out, steps[2], seed, device)
+    if steps[3]:
+        train_commands(model, data, out, steps[3], seed, device)
+    model.save_pretrained(out)
+    minutes = sum(loop.seconds_spent(out, name) for name in STAGES if (out / f"{name}.pt").exists()) / 60
+    (out / "minutes.txt").write_text(f"{minutes:.0f}\n")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, help="folder with ballscrew/, pcb/, commands/ and video/")
     parser.add_argument("out", type=Path, help="folder of the checkpoint")
-    parser.add_argument("--steps", type=int, nargs=6, default=(600, 1700, 950, 560, 200, 50), help="of the six stages")
+    parser.add_argument("--steps", type=int, nargs=4, default=(600, 1700, 1200, 900), help="of the four stages")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only", choices=("tower", "commands", "reading"), default="")
     parser.add_argument("--start", type=Path, help="bundle of an earlier run to go on from")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    train(arguments.data, arguments.out, arguments.steps, arguments.seed, arguments.only, arguments.start)
+    train(arguments.data, arguments.out, arguments.steps, arguments.seed, arguments.start)
 
 
 if __name__ == "__main__":

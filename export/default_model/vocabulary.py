@@ -16,7 +16,7 @@ from mistral_common.tokens.tokenizers.tekken import Tekkenizer
 from export.default_model.base import SmolLM2
 from export.default_model.size import MERGE, PATCH_SIZE
 
-VOCAB_SIZE = 12288
+VOCAB_SIZE = 10240
 NUM_SPECIAL_TOKENS = 64
 PUBLISHED_IDS = {32: "[ARGS]", 33: "[CALL_ID]"}
 """Special tokens beyond the first twenty, at the ids of Mistral's own v13 tokenizers."""

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from export.default_model import ballscrew, commands, offers, pcb
-from export.default_model.batches import inspection_pack
-from export.default_model.dense import CELLS, by_token, cell_map, token_boxes
+from export.default_model.batches import boxes_written, in_order, inspection_pack
+from export.default_model.dense import CELLS, by_token, cell_map, token_boxes, token_shares
 from export.default_model.evaluate import SCREW_IOU, inspect_all, score_inspections
 from export.default_model.offers import LANGUAGES, held_out_names, line_offer, machine_offer, spoken_offer
 from export.default_model.pack import IGNORE, SHARED
@@ -26,7 +26,7 @@ from export.evaluation.scoring import Outcome
 from runtime.bundle import DEFAULT_BUNDLE
 from runtime.chat import ToolCall
 from runtime.engine import Engine
-from runtime.inspection import Defect
+from runtime.inspection import Defect, grid_box
 from runtime.picture import decode_picture
 from runtime.tokenizer import Tokenizer
 from runtime.tool_calls import parse_tool_calls
@@ -213,6 +213,31 @@ def test_each_token_knows_its_defects() -> None:
     np.testing.assert_array_equal(short[1].reshape(3, 3), [[1, 1, 0], [1, 1, 0], [0, 0, 0]])
     np.testing.assert_allclose(boxes[1] * 48 + 24, [4, 4, 28, 28])
     assert np.isnan(np.delete(boxes, 1, 0)).all()
+
+
+def test_each_defect_is_looked_for_where_it_is() -> None:
+    picture = np.zeros((96, 192, 3), np.uint8)
+    large, small, inside = (40.0, 10.0, 100.0, 40.0), (100.0, 60.0, 110.0, 80.0), (60.0, 20.0, 66.0, 24.0)
+    defects = tuple(Defect("pitting", box) for box in (large, small, inside))
+    shares = token_shares(ballscrew.Example("x", "p", picture, defects), (192, 96))
+    np.testing.assert_allclose(shares[0], np.asarray([8, 48, 4, 0, 0, 0, 0, 0]) / 60, rtol=1e-6)
+    np.testing.assert_allclose(shares[1], [0, 0, 0, 0, 0, 0, 1, 0])
+    np.testing.assert_allclose(shares[2], [0, 1, 0, 0, 0, 0, 0, 0], err_msg="though the large one covers more of it")
+    assert token_shares(ballscrew.Example("x", "p", picture, ()), (192, 96)).shape == (0, 8)
+
+
+def test_each_number_knows_its_box(tokenizer: Tokenizer) -> None:
+    picture = np.zeros((240, 576, 3), np.uint8)
+    right, left = Defect("pitting", (300.0, 0.0, 380.0, 60.0)), Defect("pitting", (10.0, 20.0, 18.0, 239.0))
+    screws = [ballscrew.Example("x", "p", picture, defects) for defects in ((), (right, left), (right,))]
+    pack, _ = inspection_pack(screws, ballscrew.TASK, tokenizer)
+    boxes = boxes_written(pack, tokenizer)
+    for number, screw in enumerate(screws):
+        for at, defect in enumerate(in_order(screw).defects):
+            text = tokenizer.decode([int(i) for i in pack.labels[(pack.owner == number) & (boxes == at)]])
+            assert json.loads(f"[{text}") == grid_box(defect.box, 576, 240)
+    assert in_order(screws[1]).defects == (left, right)
+    assert boxes.max() == 1
 
 
 @settings(max_examples=40, deadline=None)
