@@ -3,7 +3,8 @@
 They are new, in front of the layers that come from SmolLM2, and at first write through the word embeddings as if they
 were all there is: two layers learn in minutes what twelve do not learn in hours. Beside a picture they must be loud,
 since the layers behind them add to what they say (`NOISE` stands for those); without one they should be silent, so
-that commands hardly notice them. Then the others are put back behind them.
+that commands hardly notice them. Then the others are put back behind them, as they are, and the new ones learn to be
+heard through them.
 
 Where a box stands, a layer does not find out from the digits alone: it would write the mean of all boxes for a long
 time. So one attention head of each is shown where to look while a box is written, and what to see there.
@@ -81,7 +82,10 @@ class ReadingStage:
         packer: Packer,
         screws: Sequence[Example],
         device: torch.device,
+        layers: int = READING_LAYERS,
     ) -> None:
+        """`layers` is how many of the decoder's there are for now."""
+        self._layers = layers
         self._model, self._heads, self._tokenizer, self._packer, self._device = model, heads, tokenizer, packer, device
         self._donors = [example for example in screws if example.defects]
         by_size: dict[tuple[int, ...], list[Example]] = {}
@@ -124,10 +128,11 @@ class ReadingStage:
         ids, _, weights, _ = pack_tensors(pack, self._device)
         hidden = language.embed_tokens(ids)
         pictured = (ids == self._model.config.image_token_index).unsqueeze(-1)
-        states, hidden = self._read(pack, hidden.masked_scatter(pictured, embeds.to(hidden.dtype)))
+        states, hidden = self._read(pack, hidden.masked_scatter(pictured, embeds.to(hidden.dtype)), self._layers)
         chosen = torch.from_numpy(pack.labels != IGNORE).to(self._device)
         said = hidden[chosen].float()
-        said = said + torch.randn_like(said) * (NOISE * said.detach().std(-1, keepdim=True))
+        if self._layers == READING_LAYERS:
+            said = said + torch.randn_like(said) * (NOISE * said.detach().std(-1, keepdim=True))
         labels = torch.from_numpy(pack.labels).to(self._device)[chosen]
         loss = nn.functional.cross_entropy(self._model.lm_head(language.norm(said)).float(), labels, reduction="none")
         answer = (loss * weights[chosen]).sum() / weights[chosen].sum()
@@ -177,17 +182,17 @@ class ReadingStage:
         """How much the layers say where there is no picture, against the word embeddings."""
         ids, _, _, _ = pack_tensors(pack, self._device)
         hidden = self._model.model.language_model.embed_tokens(ids)
-        change = self._read(pack, hidden)[1].float() - hidden.float()
+        change = self._read(pack, hidden, READING_LAYERS)[1].float() - hidden.float()
         return (change.norm(dim=-1) / hidden.float().norm(dim=-1)).log1p().mean()
 
-    def _read(self, pack: Pack, hidden: Tensor) -> tuple[list[Tensor], Tensor]:
-        """Through the reading layers: the input of each, and the last one's output, `(T, hidden)`."""
+    def _read(self, pack: Pack, hidden: Tensor, layers: int) -> tuple[list[Tensor], Tensor]:
+        """Through the first `layers`: the input of each, and the last one's output, `(T, hidden)`."""
         language: Any = self._model.model.language_model
         _, positions, _, owner = pack_tensors(pack, self._device)
         state = hidden[None]
         rotary = language.rotary_emb(state, positions[None])
         inputs = []
-        for layer in language.layers[:READING_LAYERS]:
+        for layer in language.layers[:layers]:
             inputs.append(state[0])
             state = layer(
                 state,

@@ -1,9 +1,9 @@
 """Second stage: the vision tower and the projector alone, on dense targets through heads that are thrown away after.
 
 Several things at once: to mark what the expert marks (`expert.py`), in any varied picture, to foretell its features,
-to mark the pits that people labelled with the edges of their boxes (from the token and from the picture), to mark and name the faults of circuit boards from
-the embeddings of scan and reference, and to know in which row and column a token stands. A dense signal teaches a tower
-in an hour what a single verdict token does not teach it in a day.
+to mark the pits that people labelled with the edges of their boxes (from the token and from the picture), to mark and
+name the faults of circuit boards from the embeddings of scan and reference, and to know in which row and column a token
+stands. A dense signal teaches a tower in an hour what a single verdict token does not teach it in a day.
 """
 
 from __future__ import annotations
@@ -81,7 +81,9 @@ class TowerStage:
         said = self._heads["mark"](embeds).float()
         maps = [cell_map(s, size, ballscrew.TASK.defect_types) for s in screws]
         boxes = self._stacked([token_boxes(s, size) for s in screws])
-        edges = (boxes + self._stacked(np.tile(token_centres(size), 2))) * TOKEN_SIZE / self._stacked([*size, *size])
+        edges = (
+            (boxes + self._stacked(list(np.tile(token_centres(size), 2)))) * TOKEN_SIZE / self._stacked([*size, *size])
+        )
         expected = [by_token(cells[..., None]) for cells in torch.sigmoid(taught.float()).cpu().numpy()]
         foretold = self._heads["foretell"](patches.movedim(1, -1)).float()
         return {

@@ -4,11 +4,12 @@ Seeded and resumable, in stages that each leave a file in OUT:
 
 - `expert`: a convolutional network that the tower learns from (`expert.py`).
 - `tower`: the vision tower and the projector, on dense targets (`tower.py`).
-- `reading`: new layers in front of the decoder's, with the tower, on answers about pictures (`reading.py`).
-- `commands`: the layers behind them, from SmolLM2, on calls of many made-up and real tools (`packs.py`). What the stages
-  before have trained stays as it is.
+- `reading`: new layers in front of the decoder's, on answers about pictures (`reading.py`).
+- `commands`: the layers behind them, from SmolLM2, on calls of many made-up and real tools (`packs.py`).
+- `joint`: the new layers again, with those behind them, which stay as they are.
 
-With `--start` all begin with the weights of a bundle; a stage of 0 steps is left out then.
+What the stages before have trained stays as it is. With `--start` all begin with the weights of a bundle; a stage of 0
+steps is left out then.
 """
 
 from __future__ import annotations
@@ -31,17 +32,18 @@ from export.default_model.dense import resized
 from export.default_model.expert import HEAD_RATE, Expert, ExpertStage
 from export.default_model.initialize import fresh_matrices, initialize
 from export.default_model.losses import pack_loss
-from export.default_model.network import image_embeds, make_model, normalized, without_reading
+from export.default_model.network import image_embeds, make_model, normalized, patch_features, without_reading
 from export.default_model.packs import Packer
-from export.default_model.size import LARGE, MAX_IMAGE_SIZE, READING_LAYERS, SMALL, Size
+from export.default_model.size import LARGE, MAX_IMAGE_SIZE, READING_LAYERS, SCREW_SIZES, SMALL, Size
 from export.default_model.vocabulary import VOCAB_SIZE, write_tokenizer
 from runtime.tokenizer import Tokenizer
 
 log = logging.getLogger("lineside.train")
-INIT_PICTURES = 120
-STAGES = ("expert", "tower", "reading", "commands")
+INIT_PICTURES, FEW = 120, 10
+STAGES = ("expert", "tower", "reading", "commands", "joint")
 PACKS = 2
-EXPERT_RATE, TOWER_RATE, READING_RATE, COMMANDS_RATE = 5e-4, 1e-3, 1e-3, 6e-4
+EXPERT_RATE, TOWER_RATE, COMMANDS_RATE = 5e-4, 1e-3, 6e-4
+READING_RATES = {"reading": 1e-3, "joint": 1e-3}
 
 
 def train_expert(data: Path, out: Path, steps: int, seed: int, device: torch.device) -> None:
@@ -86,17 +88,27 @@ def train_commands(model: Any, data: Path, out: Path, steps: int, seed: int, dev
     loop.run(loop.Stage("commands", steps, COMMANDS_RATE, losses), modules, out, seed, device)
 
 
-def train_reading(model: Any, data: Path, out: Path, steps: int, seed: int, device: torch.device) -> None:
-    """Train `model`'s reading layers, tower and projector in place."""
-    model.to(device)
-    front = model.model.language_model.requires_grad_(False).layers[:READING_LAYERS].requires_grad_(True)
-    tokenizer = Tokenizer(out / "tekken.json")
+def train_reading(model: Any, data: Path, out: Path, name: str, steps: int, seed: int, device: torch.device) -> None:
+    """Train `model`'s reading layers in place: in the stage `reading` alone, in `joint` with those behind them."""
+    model.to(device).requires_grad_(False)
+    decoder = model.model.language_model
+    front = decoder.layers[:READING_LAYERS]
+    tokenizer, screws = Tokenizer(out / "tekken.json"), training_screws(data)
     heads = reading.make_heads(model.config.text_config.hidden_size).to(device)
-    stage = reading.ReadingStage(
-        model, heads, tokenizer, Packer(data / "commands", tokenizer), training_screws(data), device
-    )
-    modules = nn.ModuleDict({"reading": front, "heads": heads})
-    loop.run(loop.Stage("reading", steps, READING_RATE, stage.losses), modules, out, seed, device)
+    if name == "reading" and (out / "tower.pt").exists():
+        edge = nn.Linear(model.config.text_config.hidden_size, 4)
+        edge.load_state_dict(_left(out, "tower", "heads.edge."))
+        pictures = np.stack([resized(s.picture, SCREW_SIZES[0]) for s in screws[:: max(1, len(screws) // FEW)]])
+        pixels = normalized(torch.from_numpy(pictures).to(device))
+        with torch.no_grad():
+            embeds = image_embeds(model, patch_features(model, pixels)).flatten(0, 1)
+        reading.show_edges(front[0], edge.to(device), embeds, decoder.embed_tokens.weight, heads["told"])
+    elif (out / "reading.pt").exists():
+        heads["told"].load_state_dict(_left(out, "reading", "heads.told."))
+    depth = READING_LAYERS if name == "reading" else len(decoder.layers)
+    stage = reading.ReadingStage(model, heads, tokenizer, Packer(data / "commands", tokenizer), screws, device, depth)
+    modules = nn.ModuleDict({"reading": front.requires_grad_(True), "heads": heads})
+    loop.run(loop.Stage(name, steps, READING_RATES[name], stage.losses), modules, out, seed, device)
 
 
 def expert_modules(expert: Expert) -> nn.ModuleDict:
@@ -136,10 +148,10 @@ def begin(model: Any, base: SmolLM2, start: Path | None, size: Size) -> None:
         state[name].copy_(torch.from_numpy(found))
 
 
-def _left(out: Path, name: str) -> dict[str, Tensor]:
-    """The weights that a stage left, without those of its heads."""
+def _left(out: Path, name: str, prefix: str = "") -> dict[str, Tensor]:
+    """The weights that a stage left, of what begins with `prefix`."""
     left: dict[str, Tensor] = torch.load(out / f"{name}.pt", map_location="cpu", weights_only=True)["modules"]
-    return {k: v for k, v in left.items() if not k.startswith("heads.")}
+    return {k.removeprefix(prefix): v for k, v in left.items() if k.startswith(prefix)}
 
 
 def train(data: Path, out: Path, steps: Sequence[int], seed: int, start: Path | None = None) -> None:
@@ -157,9 +169,11 @@ def train(data: Path, out: Path, steps: Sequence[int], seed: int, start: Path | 
         train_expert(data, out, steps[0], seed, device)
         train_tower(model, data, out, steps[1], seed, device, fresh=start is None)
     if steps[2]:
-        train_reading(model, data, out, steps[2], seed, device)
+        train_reading(model, data, out, "reading", steps[2], seed, device)
     if steps[3]:
         train_commands(model, data, out, steps[3], seed, device)
+    if steps[4]:
+        train_reading(model, data, out, "joint", steps[4], seed, device)
     model.save_pretrained(out)
     minutes = sum(loop.seconds_spent(out, name) for name in STAGES if (out / f"{name}.pt").exists()) / 60
     (out / "minutes.txt").write_text(f"{minutes:.0f}\n")
@@ -169,7 +183,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, help="folder with ballscrew/, pcb/, commands/ and video/")
     parser.add_argument("out", type=Path, help="folder of the checkpoint")
-    parser.add_argument("--steps", type=int, nargs=4, default=(600, 1700, 1200, 900), help="of the four stages")
+    parser.add_argument("--steps", type=int, nargs=5, default=(600, 1700, 1200, 900, 400), help="of the five stages")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--start", type=Path, help="bundle of an earlier run to go on from")
     arguments = parser.parse_args()

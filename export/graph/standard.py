@@ -145,7 +145,8 @@ class StandardOps(CommonOps):
         return positive(self.weights.rounded(name, columns), name)
 
     def _scales(self, name: str) -> npt.NDArray[np.generic]:
-        return positive_scales(np.asarray(self.weights.array(f"{name}.scales"), np.float32)).T
+        scales = positive_scales(np.asarray(self.weights.array(f"{name}.scales"), np.float32)).T
+        return np.maximum(scales, np.finfo(self.dtype).smallest_subnormal)  # in float16 a smaller one would be zero
 
     def _minima(self, name: str, columns: int) -> npt.NDArray[np.generic]:
         minima = self._rounded(name, columns).minima

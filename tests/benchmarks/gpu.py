@@ -194,15 +194,19 @@ class Memory:
         """Bytes read and written in a second by copying within the GPU; on the host, read."""
         if self._cuda is None:
             return bandwidth_bytes_s(cpu().cores)
-        source, target = (self._cuda.allocate((COPY_BYTES,), np.int8) for _ in range(2))
+        buffers = [self._cuda.allocate((COPY_BYTES,), np.int8) for _ in range(2)]
         kind = self._cuda.runtime.cudaMemcpyKind.cudaMemcpyDeviceToDevice
 
         def copy() -> None:
+            source, target = buffers
             for _ in range(COPIES):
                 self._cuda.call("cudaMemcpyAsync", target.pointer, source.pointer, COPY_BYTES, kind, self._cuda.stream)
             self._cuda.synchronize()
 
-        return 2 * COPIES * COPY_BYTES / best(copy)
+        seconds = best(copy)
+        buffers.clear()
+        self._cuda.free_unused()  # they would count as the model's
+        return 2 * COPIES * COPY_BYTES / seconds
 
     def used_bytes(self) -> int:
         """Of this process at its highest; of a GPU all that is in use, whose allocators keep what they once took."""
