@@ -145,8 +145,7 @@ class StandardOps(CommonOps):
         return positive(self.weights.rounded(name, columns), name)
 
     def _scales(self, name: str) -> npt.NDArray[np.generic]:
-        scales = positive_scales(np.asarray(self.weights.array(f"{name}.scales"), np.float32)).T
-        return np.maximum(scales, np.finfo(self.dtype).smallest_subnormal)  # in float16 a smaller one would be zero
+        return positive_scales(np.asarray(self.weights.array(f"{name}.scales"), np.float32), self.dtype).T
 
     def _minima(self, name: str, columns: int) -> npt.NDArray[np.generic]:
         minima = self._rounded(name, columns).minima
@@ -239,9 +238,10 @@ def positive(matrix: Rounded, name: str) -> Rounded:
     return replace(matrix, integers=integers, scales=positive_scales(matrix.scales), minima=minima)
 
 
-def positive_scales(scales: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Those of `positive`: a block without a scale, whose integers are zero then, gets one."""
-    return np.where(scales == 0, np.float32(1), np.abs(scales))
+def positive_scales(scales: npt.NDArray[np.float32], dtype: Dtype = "float32") -> npt.NDArray[np.float32]:
+    """Those of `positive`, above zero in `dtype` too: a block without a scale, whose integers are zero, gets one."""
+    least = np.float32(np.finfo(dtype).smallest_subnormal)
+    return np.where(scales == 0, np.float32(1), np.maximum(np.abs(scales), least))
 
 
 def pack(integers: npt.NDArray[np.int8]) -> npt.NDArray[np.uint8]:

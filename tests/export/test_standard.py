@@ -14,7 +14,7 @@ import pytest
 from export.bundle_writer import PRECISIONS, export_bundle
 from export.errors import Unsupported
 from export.exported import Exported, Rounded
-from export.graph.standard import pack, positive
+from export.graph.standard import pack, positive, positive_scales
 from export.standard_graphs import decoder_graph, save_graph, vision_graph
 from runtime.bundle import ImageSettings, Manifest, open_bundle
 from runtime.ort_session import OrtDecoder, OrtVision
@@ -168,6 +168,12 @@ def test_negative_scales_are_turned_round_or_refused() -> None:
     least = dataclasses.replace(matrix, integers=np.asarray([[1, 1, -8, 1, 0, 0, 0, 0]], np.int8))
     with pytest.raises(Unsupported, match="TensorRT computes wrong"):
         positive(least, "w")
+
+
+def test_no_scale_is_zero_in_half_precision() -> None:
+    scales = np.asarray([[0.0, 2e-8, -2e-8, 6e-8, -0.25]], np.float32)
+    assert (positive_scales(scales, "float16").astype(np.float16) > 0).all()
+    np.testing.assert_array_equal(positive_scales(scales, "float32"), np.where(scales == 0, 1, np.abs(scales)))
 
 
 def test_packing_is_onnx_own() -> None:
