@@ -122,18 +122,21 @@ class Engine:
         with stopwatch(timings, "queue"), self.watched():
             entry, reused = self.pool.acquire(keys, limit, request)
         sequence = Sequence(self._decoder, self.scheduler, self._chunking, entry, keys, limit, request, timings)
-        kept = len(keys) + reserve
+        kept, full = len(keys) + reserve, False
         try:
             with self.watched():
                 self._prefill(sequence, prompt, digests, reused)
                 yield sequence
             self.device_failures = 0
-        except (NotFinite, DeviceFailed):
+        except (NotFinite, DeviceFailed) as error:
             kept = 0  # what is in the cache may not be finite, or not there
+            full = isinstance(error, DeviceOutOfMemory)
             raise
         finally:
             sequence.close()
             self.pool.release(entry, sequence.keys[:kept])
+            if full:
+                self.pool.drop_idle()  # or the next request would find no room either
 
     @contextmanager
     def watched(self) -> Iterator[None]:

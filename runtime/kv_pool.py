@@ -103,6 +103,13 @@ class KVPool:
                 if not entry.busy:
                     entry.keys, entry.proven = entry.keys[:0], 0
 
+    def drop_idle(self) -> None:
+        """Give the memory of the idle caches back."""
+        with self._queue.condition:
+            for entry in [entry for entry in self._entries if not entry.busy]:
+                self._evict(entry)
+                entry.cache = None
+
     def _capacity(self, tokens: int) -> int:
         """Of a cache for `tokens` tokens, with room to spare where there is any."""
         if fixed := self._fixed(tokens):

@@ -205,6 +205,32 @@ def test_full_device_memory_is_survived(bundle: Bundle, tmp_path: Path) -> None:
     ask()
 
 
+def test_a_pass_without_memory_gives_the_idle_caches_up(
+    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Passes need memory besides the caches: where they find none, the next request must find some."""
+    engine = Engine(bundle, Tokenizer(bundle.file("tekken.json")), *_on_tensorrt(bundle, tmp_path, EmulatedMemory()))
+    rng = np.random.default_rng(7)
+
+    def ask() -> None:
+        prompt = Prompt(rng.integers(100, bundle.manifest.vocab_size, size=20))
+        with engine.sequence(prompt, reserve=2) as sequence:
+            engine.generate(sequence, max_tokens=2)
+
+    ask()
+    assert engine.pool._bytes() > 0
+
+    def full(*_: object, **_named: object) -> None:
+        raise DeviceOutOfMemory("no memory for the activations")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(engine._decoder, "prefill", full)
+        with pytest.raises(DeviceOutOfMemory):
+            ask()
+    assert engine.pool._bytes() == 0
+    ask()
+
+
 def test_memory_is_freed_behind_its_last_buffer() -> None:
     """By whoever next uses the device: a finalizer may run while a graph is recorded."""
     cuda = EmulatedCuda()
