@@ -22,6 +22,10 @@ except ImportError as missing:
     raise DeviceUnusable(f"no cuda-bindings ({missing}): pip install 'lineside[cuda]'") from missing
 
 
+_UNUSED: weakref.WeakKeyDictionary[Any, deque[tuple[str, Any]]] = weakref.WeakKeyDictionary()
+"""What is to be freed, for each CUDA runtime: also what a `CudaMemory` leaves behind that is itself gone."""
+
+
 class CudaMemory:
     """Memory of the first GPU that the process may use (`CUDA_VISIBLE_DEVICES` picks another).
 
@@ -39,12 +43,13 @@ class CudaMemory:
     def __init__(self, runtime: Any = cuda_runtime) -> None:
         self.runtime = runtime
         self.lock: AbstractContextManager[object] = threading.RLock()
-        self._unused: deque[tuple[str, Any]] = deque()
+        self._unused = _UNUSED.setdefault(runtime, deque())
         try:
             self._call(runtime.cudaSetDevice, 0)
             self.stream = self._call(runtime.cudaStreamCreateWithFlags, runtime.cudaStreamNonBlocking)
         except DeviceFailed as error:
             raise DeviceUnusable(f"{error}: is the NVIDIA driver loaded and new enough?") from error
+        self.free_unused()
         kinds = runtime.cudaMemcpyKind
         self._in, self._out = kinds.cudaMemcpyHostToDevice, kinds.cudaMemcpyDeviceToHost
         self._within = kinds.cudaMemcpyDeviceToDevice

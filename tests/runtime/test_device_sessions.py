@@ -250,6 +250,18 @@ def test_memory_is_freed_behind_its_last_buffer() -> None:
     assert not cuda._pinned
 
 
+def test_memory_of_a_session_that_is_gone_is_freed_by_the_next() -> None:
+    """As where TensorRT's try-out fails and CUDA is tried behind it."""
+    cuda = EmulatedCuda()
+    memory = EmulatedMemory(cuda)
+    buffer = memory.allocate((1, 2, 8, 4), np.float16)
+    del buffer, memory
+    gc.collect()
+    assert cuda.allocated_bytes == 128
+    EmulatedMemory(cuda)
+    assert cuda.allocated_bytes == 0
+
+
 class Failing:
     """A decoder whose device fails as often as told."""
 
