@@ -43,7 +43,7 @@ INIT_PICTURES, FEW = 120, 10
 STAGES = ("expert", "tower", "reading", "commands", "joint")
 PACKS = 2
 EXPERT_RATE, TOWER_RATE, COMMANDS_RATE = 5e-4, 1e-3, 6e-4
-READING_RATES = {"reading": 1e-3, "joint": 1e-3}
+READING_RATES = {"reading": 8e-4, "joint": 4e-4}
 
 
 def train_expert(data: Path, out: Path, steps: int, seed: int, device: torch.device) -> None:
