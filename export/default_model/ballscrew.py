@@ -62,13 +62,13 @@ def load_examples(folder: Path) -> list[Example]:
     return examples
 
 
-def augment(example: Example, donors: list[Example], rng: np.random.Generator) -> Example:
-    """A varied copy: with even odds defects of other pictures are pasted in, then flips, a warp, and light.
+def augment(example: Example, donors: list[Example], rng: np.random.Generator, paste: float = 0.5) -> Example:
+    """A varied copy: defects of other pictures pasted in, each with odds of `paste`, then flips, a warp, and light.
 
     `donors` are examples that have defects. Half of the pasted defects stand on the flank of the thread where some
     picture of the same camera really has one, the others anywhere.
     """
-    while rng.random() < 0.5:
+    while rng.random() < paste:
         donor, place = (donors[int(i)] for i in rng.integers(len(donors), size=2))
         example = paste_defect(example, donor, rng, place if rng.random() < 0.6 else None)
     example = warp(example, rng)

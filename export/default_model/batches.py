@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from export.default_model.ballscrew import Example
 from export.default_model.pack import IGNORE, Pack, branch, joined, shared
-from runtime.inspection import ANSWER_PREFIX, InspectionTask, Region, format_answer
+from runtime.inspection import ANSWER_PREFIX, Defect, InspectionTask, Region, format_answer
 from runtime.tokenizer import Tokenizer
 
 VERDICT_WEIGHT, SYNTAX_WEIGHT = 6.0, 0.3
@@ -22,7 +22,7 @@ COORDINATE_WEIGHTS = (3.0, 2.0, 0.5)
 def inspection_pack(
     examples: Sequence[Example], task: InspectionTask, tokenizer: Tokenizer, regions: Sequence[Region | None] = ()
 ) -> tuple[Pack, tuple[npt.NDArray[np.float32], ...]]:
-    """Pictures of one size in, answers with verdict and boxes out, from left to right; a reference is shown first.
+    """Pictures of one size in, answers with verdict and boxes out, the largest first; a reference is shown first.
 
     `regions` are where a gate would have the model look, one or None for each example.
 
@@ -50,8 +50,13 @@ def inspection_pack(
 
 
 def in_order(example: Example) -> Example:
-    """With its defects from left to right, as answers tell them."""
-    return replace(example, defects=tuple(sorted(example.defects, key=lambda defect: defect.box[0])))
+    """With its largest defect first, as answers tell them: it is the most marked, too."""
+
+    def area(defect: Defect) -> float:
+        x0, y0, x1, y1 = defect.box
+        return (x1 - x0) * (y1 - y0)
+
+    return replace(example, defects=tuple(sorted(example.defects, key=area, reverse=True)))
 
 
 def boxes_written(pack: Pack, tokenizer: Tokenizer) -> npt.NDArray[np.int64]:

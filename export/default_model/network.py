@@ -50,9 +50,9 @@ def make_model(vocab_size: int, size: Size = SMALL) -> Mistral3ForConditionalGen
 
 @contextmanager
 def without_reading(decoder: Any) -> Iterator[None]:
-    """Leave the reading layers out for a while: the decoder is then what came from SmolLM2."""
+    """Leave the reading layer out for a while: the decoder is then what came from SmolLM2."""
     layers = decoder.layers
-    decoder.layers = layers[READING_LAYERS:]
+    decoder.layers = layers[:-READING_LAYERS]
     try:
         yield
     finally:

@@ -94,7 +94,7 @@ def main() -> None:
     packs = [packer.draw(np.random.default_rng(SEED + number), COMMANDS) for number in range(PACKS)]
     decoder = make_model(VOCAB_SIZE, Size(256, 704, 1, ALL_LAYERS)).model.language_model
     weights = base.weights(ALL_LAYERS, VOCAB_SIZE)
-    decoder.layers = decoder.layers[READING_LAYERS:]
+    decoder.layers = decoder.layers[:-READING_LAYERS]
     decoder.load_state_dict({name: torch.from_numpy(weight.copy()) for name, weight in weights.items()})
     layers = list(ALL_LAYERS)
     with torch.no_grad():

@@ -1,13 +1,11 @@
-"""Third stage: the decoder's first layers learn to read the tower's embeddings and to write the answer.
+"""Fourth stage: the decoder's last layer learns to read the pictures and to write the answer.
 
-They are new, in front of the layers that come from SmolLM2, and at first write through the word embeddings as if they
-were all there is: two layers learn in minutes what twelve do not learn in hours. Beside a picture they must be loud,
-since the layers behind them add to what they say (`NOISE` stands for those); without one they should be silent, so
-that commands hardly notice them. Then the others are put back behind them, as they are, and the new ones learn to be
-heard through them.
+It is new, behind the layers that come from SmolLM2 and stay as they are: what it says is not garbled by others, nothing
+has to be propagated back through them, and commands keep their answers as long as it says nothing there (`quiet`).
 
-Where a box stands, a layer does not find out from the digits alone: it would write the mean of all boxes for a long
-time. So one attention head of each is shown where to look while a box is written, and what to see there.
+Where a box stands it would not find out from the digits alone: for a long time it would write the mean of all boxes. So
+its first head begins as a pointer (`point`): it looks at the tokens of a defect and passes the defect's edges on,
+which are nearly linear in the tokens' states. What is left to learn is to write them down, digit by digit.
 """
 
 from __future__ import annotations
@@ -20,184 +18,205 @@ import torch
 from torch import Tensor, nn
 from transformers.models.mistral.modeling_mistral import apply_rotary_pos_emb
 
-from export.default_model import ballscrew
-from export.default_model.ballscrew import Example
-from export.default_model.batches import boxes_written, in_order, inspection_pack
-from export.default_model.dense import scale, token_shares
-from export.default_model.losses import pack_tensors, sight
-from export.default_model.network import image_embeds, patch_features
-from export.default_model.pack import IGNORE, Pack
-from export.default_model.packs import Packer
-from export.default_model.size import READING_LAYERS
-from runtime.tokenizer import Tokenizer
+from export.default_model.losses import sight
+from export.default_model.rounding import stored4
+from export.default_model.states import Sample
 
-SCREWS, SCREWS_PER_PACK = 12, 4
-"""In larger packs attention, which is quadratic, costs more than the shared instruction saves."""
-NOISE = 0.5
-"""In standard deviations of what is there."""
-LOOK_WEIGHT, TOLD_WEIGHT, SILENCE_WEIGHT = 0.5, 5.0, 3.0
-SILENT_COMMANDS = 4
-EDGE_GAIN = 30.0
-"""How loud the first layer says an edge at first: in deviations of a word embedding, for the picture's whole side."""
+SCREW_PACKS = 3
+"""Of a step, beside one pack of commands."""
+LOOK_WEIGHT, TOLD_WEIGHT, QUIET_WEIGHT = 0.5, 5.0, 2.0
+COPIES, KEY_COPIES = 8, 4
+"""A row of four-bit weights errs by seven percent; several that make up for each other's errors, by one."""
+SHARPNESS = 1.5
+"""Of the pointer at first, over the log odds that a token shows a defect."""
+LOUDNESS = 0.7
+"""Of an edge or a mark at first, in lengths of a state."""
+FRESH_GAIN, SHOWN_GAIN = 0.3, 0.1
+"""Of random weights that stay beside the pointer's, in the output matrix and in its own head."""
+LEAST_SPREAD = 0.05
+EDGE_RIDGE, QUERY_RIDGE, MARK_DECAY = 1e-2, 1e-3, 1e-4
+FAINT, PLAIN = 0.2, 0.5
+"""Of a token: how much a defect covers where its edges can be told, and where it is sure to be seen."""
 MIDDLE = 0.5
+FEW = 40
+"""Samples by which sizes are judged."""
 
 
 def make_heads(hidden: int) -> nn.ModuleDict:
-    """`told`: the box that is being written, from a state of `hidden` channels."""
-    return nn.ModuleDict({"told": nn.Linear(hidden, 4)})
+    """`told`: reads the box that is being written from what the attention adds to a state of `hidden` channels."""
+    return nn.ModuleDict({"told": nn.Linear(hidden, 4).requires_grad_(False)})
 
 
-def show_edges(layer: Any, edge: nn.Linear, embeds: Tensor, words: Tensor, told: nn.Linear) -> None:
-    """Let the first head of a fresh `layer` pass on the box around the image token at which it looks.
+def point(layer: Any, told: nn.Linear, samples: Sequence[Sample]) -> None:
+    """Make the first head of a fresh `layer` a pointer to defects, as samples with pictures show them.
 
-    Args:
-        edge: reads the box from an image embedding; `told` is made to read it from what the layer says.
-        embeds: some image embeddings, `(N, hidden)`.
-        words: the word embeddings, `(V, hidden)`.
+    It looks at the tokens that a logistic regression marks, and says the box around what it looks at, which a ridge
+    regression reads, and how marked it is. `told` is made to hear it.
     """
-    attention, scales = layer.self_attn, layer.input_layernorm.weight
+    attention = layer.self_attn
     with torch.no_grad():
-        size = embeds.square().mean(-1).sqrt().mean()
-        normed = layer.input_layernorm(embeds)
-        spread = normed.T @ normed / len(normed)
-        ridge = torch.eye(len(spread), device=spread.device) * spread.trace() / len(spread) * 1e-3
-        one = torch.linalg.solve(spread + ridge, normed.mean(0))  # what is 1 for every image token
-        directions, _ = torch.linalg.qr(torch.randn(scales.shape[0], 4, device=scales.device))
-        attention.v_proj.weight[:4] = edge.weight * size / scales + (edge.bias - MIDDLE)[:, None] * one
-        attention.o_proj.weight[:, : attention.head_dim] = 0
-        gain = EDGE_GAIN * words.std() * scales.shape[0] ** 0.5 / 4
-        attention.o_proj.weight[:, :4] = directions * gain
-        told.weight.copy_(directions.T / gain)
+        spread = _even_channels(layer, samples)
+        seen, text, asking = _normed(layer, samples)
+        covered = torch.cat([sample.covered for sample in samples]).to(seen.device)
+        around = torch.cat([sample.around for sample in samples]).to(seen.device)
+    marks = _mark(seen, text, covered)
+    with torch.no_grad():
+        plain = covered > FAINT
+        edges = _ridge(seen[plain], around[plain] - MIDDLE, EDGE_RIDGE)
+        query = _ridge(asking, torch.ones(len(asking), 1, device=asking.device), QUERY_RIDGE)[:, 0]
+        width, half = attention.head_dim, attention.head_dim // 2
+        for matrix in (attention.q_proj, attention.k_proj, attention.v_proj):
+            matrix.weight[:width] *= SHOWN_GAIN
+        slow = slice(width - KEY_COPIES, width)  # the channels that rotary embedding hardly turns
+        still = slice(half - KEY_COPIES, half)  # and those that it would turn them into
+        attention.k_proj.weight[slow] = copies(marks, KEY_COPIES)
+        attention.q_proj.weight[slow] = query * SHARPNESS * width**0.5 / KEY_COPIES
+        attention.k_proj.weight[still], attention.q_proj.weight[still] = 0, 0
+        directions, _ = torch.linalg.qr(torch.randn(len(spread), 5, device=spread.device))
+        size = torch.cat([s.states[s.rows].float() for s in samples[:FEW]]).square().mean().sqrt()
+        directions *= spread[:, None] * size * len(spread) ** 0.5 * LOUDNESS
+        attention.o_proj.weight *= FRESH_GAIN
+        attention.o_proj.weight[:, :width] = 0
+        for number, row in enumerate([*edges.T, marks / 10]):
+            place = slice(number * COPIES, (number + 1) * COPIES)
+            attention.v_proj.weight[place] = copies(row, COPIES)
+            attention.o_proj.weight[:, place] = directions[:, number, None] / COPIES
+        told.weight.copy_(torch.linalg.pinv(directions)[:4])
         told.bias.fill_(MIDDLE)
 
 
+def copies(row: Tensor, count: int) -> Tensor:
+    """`count` rows whose mean, when they are rounded, is `row`: each makes up for the errors of those before it."""
+    rows, stored = [], torch.zeros_like(row)
+    for number in range(1, count + 1):
+        rows.append(row * number - stored)
+        stored = stored + stored4(rows[-1][None])[0]
+    return torch.stack(rows)
+
+
 class ReadingStage:
-    """Draws batches and computes the losses. Only what the caller trains gets gradients."""
+    """Draws samples and computes the losses. `samples` are with pictures, `commands` without."""
 
     def __init__(
         self,
         model: Any,
         heads: nn.ModuleDict,
-        tokenizer: Tokenizer,
-        packer: Packer,
-        screws: Sequence[Example],
+        samples: Sequence[Sample],
+        commands: Sequence[Sample],
         device: torch.device,
-        layers: int = READING_LAYERS,
     ) -> None:
-        """`layers` is how many of the decoder's there are for now."""
-        self._layers = layers
-        self._model, self._heads, self._tokenizer, self._packer, self._device = model, heads, tokenizer, packer, device
-        self._donors = [example for example in screws if example.defects]
-        by_size: dict[tuple[int, ...], list[Example]] = {}
-        for example in screws:
-            by_size.setdefault(example.picture.shape, []).append(example)
-        self._screws = list(by_size.values())
+        self._language, self._head, self._told = model.model.language_model, model.lm_head, heads["told"]
+        self._samples, self._commands, self._device = samples, commands, device
 
     def losses(self, rng: np.random.Generator) -> dict[str, Tensor]:
-        """One step's losses: the answers, what the embeddings must hold, and silence beside commands."""
-        shares = np.asarray([len(group) for group in self._screws], float)
-        group = self._screws[int(rng.choice(len(shares), p=shares / shares.sum()))]
-        picked = [group[int(i)] for i in rng.integers(len(group), size=SCREWS)]
-        screws = [ballscrew.augment(example, self._donors, rng) for example in picked]
-        packs, pixels = [], []
-        for at in range(0, SCREWS, SCREWS_PER_PACK):
-            part = screws[at : at + SCREWS_PER_PACK]
-            regions = [ballscrew.region(s, rng) for s in part]
-            pack, (views,) = inspection_pack(part, ballscrew.TASK, self._tokenizer, regions)
-            packs.append(pack)
-            pixels.append(torch.from_numpy(np.ascontiguousarray(views)).to(self._device))
-        height, width = pixels[0].shape[2:]
-        size = (int(width), int(height))
-        with torch.no_grad():
-            embeds = image_embeds(self._model, patch_features(self._model, torch.cat(pixels)))
-        answers = []
-        for number, (pack, part) in enumerate(zip(packs, embeds.split(SCREWS_PER_PACK), strict=True)):
-            answers.append(self._answer_losses(pack, part, screws[number * SCREWS_PER_PACK :], size))
-        losses = {name: torch.stack([answer[name] for answer in answers]).mean() for name in answers[0]}
-        losses["silence"] = self._said_to(self._packer.draw(rng, SILENT_COMMANDS)) * SILENCE_WEIGHT
+        """One step's losses: the answers, where and what the pointer points at, and silence beside commands."""
+        picked = [self._samples[int(i)] for i in rng.integers(len(self._samples), size=SCREW_PACKS)]
+        with nn.utils.parametrize.cached():
+            answers = [self._answer_losses(sample) for sample in picked]
+            losses = {name: torch.stack([answer[name] for answer in answers]).mean() for name in answers[0]}
+            losses["quiet"] = self._changed(self._commands[int(rng.integers(len(self._commands)))]) * QUIET_WEIGHT
         return losses
 
-    def _answer_losses(
-        self, pack: Pack, embeds: Tensor, screws: Sequence[Example], size: tuple[int, int]
-    ) -> dict[str, Tensor]:
-        """Weighted cross entropy over the answers' tokens, and where the reading layers look for the boxes.
-
-        `screws` begin with those of the pack, and come in pictures of `size`.
-        """
-        language: Any = self._model.model.language_model
-        ids, _, weights, _ = pack_tensors(pack, self._device)
-        hidden = language.embed_tokens(ids)
-        pictured = (ids == self._model.config.image_token_index).unsqueeze(-1)
-        states, hidden = self._read(pack, hidden.masked_scatter(pictured, embeds.to(hidden.dtype)), self._layers)
-        chosen = torch.from_numpy(pack.labels != IGNORE).to(self._device)
-        said = hidden[chosen].float()
-        if self._layers == READING_LAYERS:
-            said = said + torch.randn_like(said) * (NOISE * said.detach().std(-1, keepdim=True))
-        labels = torch.from_numpy(pack.labels).to(self._device)[chosen]
-        loss = nn.functional.cross_entropy(self._model.lm_head(language.norm(said)).float(), labels, reduction="none")
-        answer = (loss * weights[chosen]).sum() / weights[chosen].sum()
-        return {"answer": answer} | self._box_losses(pack, states, screws, size)
-
-    def _box_losses(
-        self, pack: Pack, states: Sequence[Tensor], screws: Sequence[Example], size: tuple[int, int]
-    ) -> dict[str, Tensor]:
-        """How far one head of each reading layer looks elsewhere than at the defect whose box is being written, and
-        how far what the first layer made of that is from its edges."""
-        written = boxes_written(pack, self._tokenizer)
-        rows = np.flatnonzero(written >= 0)
-        if not len(rows):
-            return {"look": states[0].sum() * 0, "told": states[0].sum() * 0}
-        image = pack.ids == self._model.config.image_token_index
-        targets = np.zeros((len(rows), len(pack.ids)), np.float32)
-        edges = np.zeros((len(rows), 4), np.float32)
-        for at, row in enumerate(rows):
-            owner = int(pack.owner[row])
-            screw = in_order(screws[owner])
-            targets[at, image & (pack.owner == owner)] = token_shares(screw, size)[written[row]]
-            edges[at] = np.asarray(screw.defects[written[row]].box) * np.tile(scale(screw, size), 2) / (*size, *size)
-        looks = torch.stack([self._looked(pack, states[at], at, rows) for at in range(READING_LAYERS)])
-        look = -(looks * torch.from_numpy(targets).to(self._device)).sum(-1).mean()
-        told = self._heads["told"](states[1][torch.from_numpy(rows).to(self._device)]).float()
+    def _answer_losses(self, sample: Sample) -> dict[str, Tensor]:
+        """Weighted cross entropy of the answers' tokens; where the pointer looks; and what it says of the edges."""
+        logits, looked, told = self._answer(sample)
+        labels, weights = sample.labels.to(self._device), sample.weights.to(self._device)
+        loss = nn.functional.cross_entropy(logits, labels, reduction="none")
+        answer = (loss * weights).sum() / weights.sum()
+        if not len(sample.boxes):
+            return {"answer": answer, "look": looked.sum() * 0, "told": told.sum() * 0}
+        boxes, shares = sample.boxes.to(self._device), sample.shares.to(self._device).float()
         return {
-            "look": look * LOOK_WEIGHT,
-            "told": nn.functional.l1_loss(told, torch.from_numpy(edges).to(self._device)) * TOLD_WEIGHT,
+            "answer": answer,
+            "look": -(looked[boxes] * shares).sum(-1).mean() * LOOK_WEIGHT,
+            "told": nn.functional.l1_loss(told[boxes], sample.edges.to(self._device)) * TOLD_WEIGHT,
         }
 
-    def _looked(self, pack: Pack, state: Tensor, number: int, rows: np.ndarray[Any, Any]) -> Tensor:
-        """Log of how the first head of a layer, whose input is `state`, shares its attention in `rows`, `(R, T)`."""
-        language: Any = self._model.model.language_model
-        _, positions, _, owner = pack_tensors(pack, self._device)
-        layer, at = language.layers[number], torch.from_numpy(rows).to(self._device)
-        attention, normed = layer.self_attn, layer.input_layernorm(state)
-        width = attention.head_dim
-        query = nn.functional.linear(normed[at], attention.q_proj.weight[:width])
-        key = nn.functional.linear(normed, attention.k_proj.weight[:width])
-        cosine, sine = language.rotary_emb(state[None], positions[None])
-        query, _ = apply_rotary_pos_emb(query[None, None], query[None, None], cosine[:, at], sine[:, at])
-        key, _ = apply_rotary_pos_emb(key[None, None], key[None, None], cosine, sine)
-        logits = (query[0, 0] @ key[0, 0].T).float() * width**-0.5
-        return logits.masked_fill(~sight(owner)[at], -1e4).log_softmax(-1)
+    def _changed(self, sample: Sample) -> Tensor:
+        """How far what the decoder says there is from what it would say without the last layer, in nats a token."""
+        with torch.no_grad():
+            states = sample.states[sample.rows].to(self._device).float()
+            before = self._head(self._language.norm(states)).float().log_softmax(-1)
+        after = self._answer(sample)[0].log_softmax(-1)
+        return (before.exp() * (before - after)).sum(-1).mean()
 
-    def _said_to(self, pack: Pack) -> Tensor:
-        """How much the layers say where there is no picture, against the word embeddings."""
-        ids, _, _, _ = pack_tensors(pack, self._device)
-        hidden = self._model.model.language_model.embed_tokens(ids)
-        change = self._read(pack, hidden, READING_LAYERS)[1].float() - hidden.float()
-        return (change.norm(dim=-1) / hidden.float().norm(dim=-1)).log1p().mean()
+    def _answer(self, sample: Sample) -> tuple[Tensor, Tensor, Tensor]:
+        """Logits `(R, V)`, log of how the pointer shares its attention `(R, T)`, and the edges that it tells `(R, 4)`.
 
-    def _read(self, pack: Pack, hidden: Tensor, layers: int) -> tuple[list[Tensor], Tensor]:
-        """Through the first `layers`: the input of each, and the last one's output, `(T, hidden)`."""
-        language: Any = self._model.model.language_model
-        _, positions, _, owner = pack_tensors(pack, self._device)
-        state = hidden[None]
-        rotary = language.rotary_emb(state, positions[None])
-        inputs = []
-        for layer in language.layers[:layers]:
-            inputs.append(state[0])
-            state = layer(
-                state,
-                attention_mask=sight(owner)[None, None],
-                position_ids=positions[None],
-                position_embeddings=rotary,
+        Only the rows are computed: no layer comes behind that would look at the others.
+        """
+        layer = self._language.layers[-1]
+        attention, rows = layer.self_attn, sample.rows.to(self._device)
+        states, positions = sample.states.to(self._device).float(), sample.positions.to(self._device)[None]
+        normed = layer.input_layernorm(states)
+        query, key, value = (
+            matrix(given).unflatten(-1, (-1, attention.head_dim)).transpose(0, 1)[None]
+            for matrix, given in (
+                (attention.q_proj, normed[rows]), (attention.k_proj, normed), (attention.v_proj, normed)
             )
-        return inputs, torch.as_tensor(state[0])
+        )  # fmt: skip
+        cosine, sine = self._language.rotary_emb(states[None], positions)
+        query, _ = apply_rotary_pos_emb(query, query, cosine[:, rows], sine[:, rows])
+        key, _ = apply_rotary_pos_emb(key, key, cosine, sine)
+        group = attention.num_key_value_groups
+        key, value = key.repeat_interleave(group, 1), value.repeat_interleave(group, 1)
+        scores = (query @ key.transpose(-1, -2)).float() * attention.scaling
+        seen = sight(sample.owner.to(self._device))[rows]
+        looked = scores.masked_fill(~seen, -1e4).log_softmax(-1)  # (1, heads, R, T)
+        mixed = (looked.exp().to(value.dtype) @ value).transpose(1, 2).flatten(2)[0]
+        added = attention.o_proj(mixed)
+        state = states[rows] + added
+        state = state + layer.mlp(layer.post_attention_layernorm(state))
+        return self._head(self._language.norm(state)).float(), looked[0, 0], self._told(added).float()
+
+
+def _even_channels(layer: Any, samples: Sequence[Sample]) -> Tensor:
+    """Let both norms of `layer` make all channels equally large; how large they are, `(hidden,)`.
+
+    A few channels of SmolLM2's states are a hundred times as large as the others, which would drown in the rounding of
+    the blocks they share.
+    """
+    states = torch.cat([s.states[torch.cat([s.rows, s.tokens[::3]])].float() for s in samples[:FEW]])
+    sizes = states.square().mean(-1, keepdim=True).sqrt()
+    spread = (states / sizes).square().mean(0).sqrt().to(layer.input_layernorm.weight.device)
+    for norm in (layer.input_layernorm, layer.post_attention_layernorm):
+        norm.weight.copy_(1 / spread.clamp_min(LEAST_SPREAD))
+    return spread
+
+
+def _normed(layer: Any, samples: Sequence[Sample]) -> tuple[Tensor, Tensor, Tensor]:
+    """States as the attention is given them: of all image tokens; of some other tokens; of some that answer."""
+    device = layer.input_layernorm.weight.device
+    seen, text, asking = [], [], []
+    for number, sample in enumerate(samples):
+        seen.append(layer.input_layernorm(sample.states[sample.tokens].float().to(device)))
+        if number < FEW:
+            other = torch.ones(len(sample.states), dtype=torch.bool)
+            other[sample.tokens] = False
+            text.append(layer.input_layernorm(sample.states[other].float().to(device)))
+            asking.append(layer.input_layernorm(sample.states[sample.rows].float().to(device)))
+    return torch.cat(seen), torch.cat(text), torch.cat(asking)
+
+
+def _mark(seen: Tensor, text: Tensor, covered: Tensor) -> Tensor:
+    """Logistic regression: `(hidden,)`, by which a token with a defect differs from one without and from text."""
+    given = torch.cat([seen, text])
+    target = torch.cat([(covered / PLAIN).clamp(0, 1), torch.zeros(len(text), device=seen.device)])
+    marks, bias = (torch.zeros(n, device=seen.device, requires_grad=True) for n in (given.shape[1], 1))
+    optimizer = torch.optim.LBFGS([marks, bias], max_iter=100, line_search_fn="strong_wolfe")
+
+    def loss() -> Tensor:
+        optimizer.zero_grad()
+        value = nn.functional.binary_cross_entropy_with_logits(given @ marks + bias, target)
+        value = value + MARK_DECAY * marks.square().sum()
+        value.backward()
+        return value
+
+    optimizer.step(loss)
+    return marks.detach()
+
+
+def _ridge(given: Tensor, wanted: Tensor, ridge: float) -> Tensor:
+    """Ridge regression without intercept, `(hidden, wanted)`."""
+    penalty = ridge * given.square().mean() * len(given) * torch.eye(given.shape[1], device=given.device)
+    return torch.linalg.solve(given.T @ given + penalty, given.T @ wanted)

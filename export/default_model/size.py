@@ -8,8 +8,8 @@ PATCH_SIZE = 16
 MERGE = 3
 TOKEN_SIZE = PATCH_SIZE * MERGE
 """Pixels along the side of what becomes one image token."""
-READING_LAYERS = 2
-"""New layers of the decoder in front of those from SmolLM2."""
+READING_LAYERS = 1
+"""New layers of the decoder behind those from SmolLM2."""
 MAX_IMAGE_SIZE = 576
 CONTEXT_LENGTH = 4096
 SCREW_SIZES = ((576, 240), (576, 240), (576, 288))
@@ -29,6 +29,6 @@ class Size:
     decoder_layers: tuple[int, ...]
 
 
-SMALL = Size(256, 704, 5, (0, 1, 8, 11, 19, 20, 24, 27, 29))
+SMALL = Size(256, 704, 5, (0, 1, 8, 11, 15, 19, 20, 24, 27, 29))
 LARGE = Size(384, 1024, 6, (0, 1, 8, 9, 11, 15, 16, 18, 19, 20, 24, 27, 29))
 """The layers are those that `prune.py` leaves."""

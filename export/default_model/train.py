@@ -4,12 +4,11 @@ Seeded and resumable, in stages that each leave a file in OUT:
 
 - `expert`: a convolutional network that the tower learns from (`expert.py`).
 - `tower`: the vision tower and the projector, on dense targets (`tower.py`).
-- `reading`: new layers in front of the decoder's, on answers about pictures (`reading.py`).
-- `commands`: the layers behind them, from SmolLM2, on calls of many made-up and real tools (`packs.py`).
-- `joint`: the new layers again, with those behind them, which stay as they are.
+- `commands`: the layers that come from SmolLM2, on calls of many made-up and real tools (`packs.py`).
+- `reading`: a new layer behind them, on answers about pictures (`reading.py`).
 
-What the stages before have trained stays as it is. With `--start` all begin with the weights of a bundle; a stage of 0
-steps is left out then.
+What the stages before have trained stays as it is, and before the last is rounded as the export will round it. With
+`--start` all begin with the weights of a bundle; a stage of 0 steps is left out then.
 """
 
 from __future__ import annotations
@@ -26,24 +25,27 @@ from torch import Tensor, nn
 
 from export.checkpoint.from_bundle import read_bundle
 from export.checkpoint.tensors import canonical_name
-from export.default_model import ballscrew, loop, pcb, reading, tower
+from export.default_model import ballscrew, loop, pcb, reading, rounding, tower
 from export.default_model.base import SmolLM2
 from export.default_model.dense import resized
 from export.default_model.expert import HEAD_RATE, Expert, ExpertStage
 from export.default_model.initialize import fresh_matrices, initialize
 from export.default_model.losses import pack_loss
-from export.default_model.network import image_embeds, make_model, normalized, patch_features, without_reading
+from export.default_model.network import make_model, normalized, without_reading
 from export.default_model.packs import Packer
-from export.default_model.size import LARGE, MAX_IMAGE_SIZE, READING_LAYERS, SCREW_SIZES, SMALL, Size
+from export.default_model.size import LARGE, MAX_IMAGE_SIZE, SMALL, Size
+from export.default_model.states import Sampler, collect
 from export.default_model.vocabulary import VOCAB_SIZE, write_tokenizer
 from runtime.tokenizer import Tokenizer
 
 log = logging.getLogger("lineside.train")
-INIT_PICTURES, FEW = 120, 10
-STAGES = ("expert", "tower", "reading", "commands", "joint")
+INIT_PICTURES = 120
+STAGES = ("expert", "tower", "commands", "reading")
 PACKS = 2
-EXPERT_RATE, TOWER_RATE, COMMANDS_RATE = 5e-4, 1e-3, 6e-4
-READING_RATES = {"reading": 8e-4, "joint": 4e-4}
+SCREW_SAMPLES, COMMAND_SAMPLES = 1600, 100
+EXPERT_RATE, TOWER_RATE, COMMANDS_RATE, READING_RATE = 5e-4, 1e-3, 6e-4, 1e-3
+WRITING_FACTOR = 5.0
+"""Of the rate, for the matrices that write to the states, which are large."""
 
 
 def train_expert(data: Path, out: Path, steps: int, seed: int, device: torch.device) -> None:
@@ -75,40 +77,48 @@ def train_tower(model: Any, data: Path, out: Path, steps: int, seed: int, device
 
 
 def train_commands(model: Any, data: Path, out: Path, steps: int, seed: int, device: torch.device) -> None:
-    """Train the layers of `model`'s decoder that came from SmolLM2 in place, behind its reading layers."""
-    model.to(device)
-    layers = model.requires_grad_(False).model.language_model.layers[READING_LAYERS:].requires_grad_(True)
+    """Train the layers of `model`'s decoder that came from SmolLM2 in place."""
+    model.to(device).requires_grad_(False)
     packer = Packer(data / "commands", Tokenizer(out / "tekken.json"))
+    decoder = model.model.language_model
 
     def losses(rng: np.random.Generator) -> dict[str, Tensor]:
         packs = [packer.draw(rng) for _ in range(PACKS)]
-        return {"command": torch.stack([pack_loss(model, pack, device) for pack in packs]).mean()}
+        with nn.utils.parametrize.cached():
+            return {"command": torch.stack([pack_loss(model, pack, device) for pack in packs]).mean()}
 
-    modules = nn.ModuleDict({"layers": layers})
-    loop.run(loop.Stage("commands", steps, COMMANDS_RATE, losses), modules, out, seed, device)
+    with without_reading(decoder):
+        layers = decoder.layers.requires_grad_(True)
+        rounding.feel(layers)
+        modules = nn.ModuleDict({"layers": layers})
+        loop.run(loop.Stage("commands", steps, COMMANDS_RATE, losses), modules, out, seed, device)
+        rounding.settle(layers)
 
 
-def train_reading(model: Any, data: Path, out: Path, name: str, steps: int, seed: int, device: torch.device) -> None:
-    """Train `model`'s reading layers in place: in the stage `reading` alone, in `joint` with those behind them."""
+def train_reading(model: Any, data: Path, out: Path, steps: int, seed: int, device: torch.device) -> None:
+    """Train `model`'s last layer in place, from the beginning, behind the others as the export will round them."""
     model.to(device).requires_grad_(False)
     decoder = model.model.language_model
-    front = decoder.layers[:READING_LAYERS]
-    tokenizer, screws = Tokenizer(out / "tekken.json"), training_screws(data)
+    last = decoder.layers[-1]
+    fresh_matrices(last)
+    rounding.round_in_place(model, len(decoder.layers) - 1)
+    tokenizer = Tokenizer(out / "tekken.json")
+    sampler = Sampler(model, tokenizer, Packer(data / "commands", tokenizer), training_screws(data), device)
+    screws = collect(out / "states", "screws", SCREW_SAMPLES, seed, sampler.screws)
+    commands = collect(out / "states", "commands", COMMAND_SAMPLES, seed, sampler.commands)
     heads = reading.make_heads(model.config.text_config.hidden_size).to(device)
-    if name == "reading" and (out / "tower.pt").exists():
-        edge = nn.Linear(model.config.text_config.hidden_size, 4)
-        edge.load_state_dict(_left(out, "tower", "heads.edge."))
-        pictures = np.stack([resized(s.picture, SCREW_SIZES[0]) for s in screws[:: max(1, len(screws) // FEW)]])
-        pixels = normalized(torch.from_numpy(pictures).to(device))
-        with torch.no_grad():
-            embeds = image_embeds(model, patch_features(model, pixels)).flatten(0, 1)
-        reading.show_edges(front[0], edge.to(device), embeds, decoder.embed_tokens.weight, heads["told"])
-    elif (out / "reading.pt").exists():
-        heads["told"].load_state_dict(_left(out, "reading", "heads.told."))
-    depth = READING_LAYERS if name == "reading" else len(decoder.layers)
-    stage = reading.ReadingStage(model, heads, tokenizer, Packer(data / "commands", tokenizer), screws, device, depth)
-    modules = nn.ModuleDict({"reading": front.requires_grad_(True), "heads": heads})
-    loop.run(loop.Stage(name, steps, READING_RATES[name], stage.losses), modules, out, seed, device)
+    reading.point(last, heads["told"], screws)
+    last.requires_grad_(True)
+    rounding.feel(last)
+    attention, mlp = last.self_attn, last.mlp
+    norms = [last.input_layernorm, last.post_attention_layernorm]
+    taking = [attention.q_proj, attention.k_proj, attention.v_proj, mlp.gate_proj, mlp.up_proj, *norms]
+    parts = {"taking": nn.ModuleList(taking), "writing": nn.ModuleList([attention.o_proj, mlp.down_proj])}
+    modules = nn.ModuleDict({**parts, "heads": heads})
+    stage = reading.ReadingStage(model, heads, screws, commands, device)
+    factors = {"writing": WRITING_FACTOR}
+    loop.run(loop.Stage("reading", steps, READING_RATE, stage.losses, factors), modules, out, seed, device)
+    rounding.settle(last)
 
 
 def expert_modules(expert: Expert) -> nn.ModuleDict:
@@ -140,7 +150,6 @@ def begin(model: Any, base: SmolLM2, start: Path | None, size: Size) -> None:
         decoder = model.model.language_model
         with without_reading(decoder):
             decoder.load_state_dict({n: torch.from_numpy(w.copy()) for n, w in weights.items()})
-        fresh_matrices(decoder.layers[:READING_LAYERS])
         return
     state = {canonical_name(name): value for name, value in model.state_dict().items()}
     state.pop("lm_head.weight", None)  # tied to the embeddings
@@ -169,11 +178,9 @@ def train(data: Path, out: Path, steps: Sequence[int], seed: int, start: Path | 
         train_expert(data, out, steps[0], seed, device)
         train_tower(model, data, out, steps[1], seed, device, fresh=start is None)
     if steps[2]:
-        train_reading(model, data, out, "reading", steps[2], seed, device)
+        train_commands(model, data, out, steps[2], seed, device)
     if steps[3]:
-        train_commands(model, data, out, steps[3], seed, device)
-    if steps[4]:
-        train_reading(model, data, out, "joint", steps[4], seed, device)
+        train_reading(model, data, out, steps[3], seed, device)
     model.save_pretrained(out)
     minutes = sum(loop.seconds_spent(out, name) for name in STAGES if (out / f"{name}.pt").exists()) / 60
     (out / "minutes.txt").write_text(f"{minutes:.0f}\n")
@@ -183,7 +190,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, help="folder with ballscrew/, pcb/, commands/ and video/")
     parser.add_argument("out", type=Path, help="folder of the checkpoint")
-    parser.add_argument("--steps", type=int, nargs=5, default=(600, 1700, 1200, 900, 400), help="of the five stages")
+    parser.add_argument("--steps", type=int, nargs=4, default=(600, 1700, 1500, 4000), help="of the four stages")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--start", type=Path, help="bundle of an earlier run to go on from")
     arguments = parser.parse_args()

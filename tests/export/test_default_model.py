@@ -228,15 +228,15 @@ def test_each_defect_is_looked_for_where_it_is() -> None:
 
 def test_each_number_knows_its_box(tokenizer: Tokenizer) -> None:
     picture = np.zeros((240, 576, 3), np.uint8)
-    right, left = Defect("pitting", (300.0, 0.0, 380.0, 60.0)), Defect("pitting", (10.0, 20.0, 18.0, 239.0))
-    screws = [ballscrew.Example("x", "p", picture, defects) for defects in ((), (right, left), (right,))]
+    small, large = Defect("pitting", (300.0, 0.0, 380.0, 60.0)), Defect("pitting", (10.0, 20.0, 58.0, 239.0))
+    screws = [ballscrew.Example("x", "p", picture, defects) for defects in ((), (small, large), (small,))]
     pack, _ = inspection_pack(screws, ballscrew.TASK, tokenizer)
     boxes = boxes_written(pack, tokenizer)
     for number, screw in enumerate(screws):
         for at, defect in enumerate(in_order(screw).defects):
             text = tokenizer.decode([int(i) for i in pack.labels[(pack.owner == number) & (boxes == at)]])
             assert json.loads(f"[{text}") == grid_box(defect.box, 576, 240)
-    assert in_order(screws[1]).defects == (left, right)
+    assert in_order(screws[1]).defects == (large, small)
     assert boxes.max() == 1
 
 

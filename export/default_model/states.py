@@ -1,0 +1,198 @@
+"""Fourth stage's data: states behind the layers that stay as they are, computed once and kept in a folder.
+
+A step of the last layer costs a tenth of the pass through the tower and the layers before it; thousands of steps over
+the same few thousand pictures are affordable that way.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.progress import track
+from torch import Tensor
+
+from export.default_model import ballscrew
+from export.default_model.ballscrew import Example
+from export.default_model.batches import SYNTAX_WEIGHT, boxes_written, in_order, inspection_pack
+from export.default_model.dense import coverage, scale, token_shares
+from export.default_model.losses import pack_tensors, sight
+from export.default_model.network import image_embeds, patch_features
+from export.default_model.pack import IGNORE, Pack
+from export.default_model.packs import Packer
+from runtime.tokenizer import Tokenizer
+
+SCREWS, COMMANDS = 4, 8
+"""In a pack. Attention over larger ones, which is quadratic, costs more than the shared instruction saves."""
+PASTE_ODDS = 0.35
+"""Lower than for the tower: most bad parts have one defect, and two are hard to tell apart."""
+SYNTAX_SHARE = 0.25
+"""Of the tokens that the grammar writes, those that are learnt nevertheless."""
+PER_FILE = 50
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A pack as the last layer is given it, and what it should make of it.
+
+    Attributes:
+        states: `(T, hidden)` bfloat16, with positions and owner `(T,)`.
+        rows: where it answers, `(R,)`; labels and weights `(R,)`.
+        boxes: which of the rows write a box, `(B,)`.
+        shares: where to look for it, `(B, T)` bfloat16.
+        edges: of the box, in sides of the picture, `(B, 4)`.
+        tokens: which are of a picture, `(I,)`.
+        covered: how much of each one defect covers, `(I,)`.
+        around: that one's edges, `(I, 4)`; NaN for none.
+    """
+
+    states: Tensor
+    positions: Tensor
+    owner: Tensor
+    rows: Tensor
+    labels: Tensor
+    weights: Tensor
+    boxes: Tensor
+    shares: Tensor
+    edges: Tensor
+    tokens: Tensor
+    covered: Tensor
+    around: Tensor
+
+
+class Sampler:
+    """Draws samples from a model, of which the layers before the last are run."""
+
+    def __init__(
+        self, model: Any, tokenizer: Tokenizer, packer: Packer, screws: Sequence[Example], device: torch.device
+    ) -> None:
+        self._model, self._tokenizer, self._packer, self._device = model, tokenizer, packer, device
+        self._donors = [example for example in screws if example.defects]
+        by_size: dict[tuple[int, ...], list[Example]] = {}
+        for example in screws:
+            by_size.setdefault(example.picture.shape, []).append(example)
+        self._screws = list(by_size.values())
+        self._choices = np.asarray([int(tokenizer.encode_text(mark)[-1]) for mark in ("]", "],", ",")])
+
+    def screws(self, rng: np.random.Generator) -> Sample:
+        """Varied pictures with the right answers."""
+        sizes = np.asarray([len(group) for group in self._screws], float)
+        group = self._screws[int(rng.choice(len(sizes), p=sizes / sizes.sum()))]
+        picked = [group[int(i)] for i in rng.integers(len(group), size=SCREWS)]
+        screws = [ballscrew.augment(example, self._donors, rng, PASTE_ODDS) for example in picked]
+        regions = [ballscrew.region(screw, rng) for screw in screws]
+        pack, (views,) = inspection_pack(screws, ballscrew.TASK, self._tokenizer, regions)
+        pixels = torch.from_numpy(np.ascontiguousarray(views)).to(self._device)
+        height, width = pixels.shape[2:]
+        return self._sample(pack, rng, pixels, screws, (int(width), int(height)))
+
+    def commands(self, rng: np.random.Generator) -> Sample:
+        """Commands with the right answers."""
+        return self._sample(self._packer.draw(rng, COMMANDS), rng)
+
+    def _sample(
+        self,
+        pack: Pack,
+        rng: np.random.Generator,
+        pixels: Tensor | None = None,
+        screws: Sequence[Example] = (),
+        size: tuple[int, int] = (0, 0),
+    ) -> Sample:
+        learnt = pack.labels != IGNORE
+        if screws:
+            forced = (pack.weights <= SYNTAX_WEIGHT) & ~np.isin(pack.labels, self._choices)
+            learnt &= ~forced | (rng.random(len(learnt)) < SYNTAX_SHARE)
+        rows = np.flatnonzero(learnt)
+        image = pack.ids == self._model.config.image_token_index
+        targets = _box_targets(pack, boxes_written(pack, self._tokenizer)[rows], rows, image, screws, size)
+        covered, around = _token_targets(screws, size)
+        return Sample(
+            states=self._states(pack, pixels).cpu(),
+            positions=torch.from_numpy(pack.positions),
+            owner=torch.from_numpy(pack.owner),
+            rows=torch.from_numpy(rows),
+            labels=torch.from_numpy(pack.labels[rows]),
+            weights=torch.from_numpy(pack.weights[rows]),
+            boxes=torch.from_numpy(targets[0]),
+            shares=torch.from_numpy(targets[1]).to(torch.bfloat16),
+            edges=torch.from_numpy(targets[2]),
+            tokens=torch.from_numpy(np.flatnonzero(image)),
+            covered=torch.from_numpy(covered),
+            around=torch.from_numpy(around),
+        )
+
+    def _states(self, pack: Pack, pixels: Tensor | None) -> Tensor:
+        language: Any = self._model.model.language_model
+        ids, positions, _, owner = pack_tensors(pack, self._device)
+        mixed = self._device.type == "cuda" or torch.cpu._is_avx512_bf16_supported()
+        with torch.no_grad(), torch.autocast(self._device.type, dtype=torch.bfloat16, enabled=mixed):
+            hidden = language.embed_tokens(ids)
+            if pixels is not None:
+                embeds = image_embeds(self._model, patch_features(self._model, pixels))
+                pictured = (ids == self._model.config.image_token_index).unsqueeze(-1)
+                hidden = hidden.masked_scatter(pictured, embeds.to(hidden.dtype))
+            state = hidden[None]
+            rotary = language.rotary_emb(state, positions[None])
+            for layer in language.layers[:-1]:
+                state = layer(
+                    state,
+                    attention_mask=sight(owner)[None, None],
+                    position_ids=positions[None],
+                    position_embeddings=rotary,
+                )
+        return torch.as_tensor(state[0].to(torch.bfloat16))
+
+
+def collect(
+    folder: Path, name: str, count: int, seed: int, draw: Callable[[np.random.Generator], Sample]
+) -> list[Sample]:
+    """`count` samples, rounded up to whole files; those of `folder` that an interrupted run left are kept."""
+    folder.mkdir(parents=True, exist_ok=True)
+    samples = []
+    for number in track(range(-(-count // PER_FILE)), description=f"states of {name}"):
+        path = folder / f"{name}-{number:03}.pt"
+        if not path.exists():
+            drawn = [draw(np.random.default_rng([seed, number, at, *name.encode()])) for at in range(PER_FILE)]
+            partial = path.with_suffix(".partial")
+            torch.save([asdict(sample) for sample in drawn], partial)
+            shutil.move(partial, path)
+        samples += [Sample(**fields) for fields in torch.load(path, weights_only=True, mmap=True)]
+    return samples
+
+
+def _box_targets(
+    pack: Pack, written: Any, rows: Any, image: Any, screws: Sequence[Example], size: tuple[int, int]
+) -> tuple[Any, Any, Any]:
+    """Which rows write a box, where in the pack to look for it, and its edges."""
+    boxes = np.flatnonzero(written >= 0) if screws else np.zeros(0, np.int64)
+    shares = np.zeros((len(boxes), len(pack.ids)), np.float32)
+    edges = np.zeros((len(boxes), 4), np.float32)
+    for at, box in enumerate(boxes):
+        owner = int(pack.owner[rows[box]])
+        screw = in_order(screws[owner])
+        shares[at, image & (pack.owner == owner)] = token_shares(screw, size)[written[box]]
+        edges[at] = _edges(screw, size)[written[box]]
+    return boxes, shares, edges
+
+
+def _token_targets(screws: Sequence[Example], size: tuple[int, int]) -> tuple[Any, Any]:
+    """Of all image tokens of a pack: how much of each a defect covers, and the edges of the one that covers most."""
+    covered, around = [np.zeros(0, np.float32)], [np.zeros((0, 4), np.float32)]
+    for screw in screws:
+        share = coverage(screw, size)
+        most = share.max(0, initial=0.0)
+        boxes = _edges(screw, size)[share.argmax(0)] if len(share) else np.full((len(most), 4), np.nan)
+        covered.append(most.astype(np.float32))
+        around.append(np.where(most[:, None] > 0, boxes, np.nan).astype(np.float32))
+    return np.concatenate(covered), np.concatenate(around)
+
+
+def _edges(screw: Example, size: tuple[int, int]) -> Any:
+    """Of all defects, in sides of the picture, `(defects, 4)`."""
+    boxes = np.asarray([defect.box for defect in screw.defects], np.float32).reshape(-1, 4)
+    return boxes * np.tile(scale(screw, size), 2) / (*size, *size)
