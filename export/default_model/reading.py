@@ -5,7 +5,8 @@ has to be propagated back through them, and commands keep their answers as long 
 
 Where a box stands it would not find out from the digits alone: for a long time it would write the mean of all boxes. So
 its first head begins as a pointer (`point`): it looks at the tokens of a defect and passes the defect's edges on,
-which are nearly linear in the tokens' states. What is left to learn is to write them down, digit by digit.
+which are nearly linear in the tokens' states. What is left to learn is to write them down, digit by digit; part of the
+time from the true edges, so that it does not wait for the pointer to become steady.
 """
 
 from __future__ import annotations
@@ -29,8 +30,10 @@ COPIES, KEY_COPIES = 8, 4
 """A row of four-bit weights errs by seven percent; several that make up for each other's errors, by one."""
 SHARPNESS = 1.5
 """Of the pointer at first, over the log odds that a token shows a defect."""
-LOUDNESS = 0.7
+LOUDNESS = 1.5
 """Of an edge or a mark at first, in lengths of a state."""
+TRUE_ODDS, TRUE_NOISE = 0.6, 0.006
+"""Of writing from the true edges, and how far from the truth those are, in sides of the picture."""
 FRESH_GAIN, SHOWN_GAIN = 0.3, 0.1
 """Of random weights that stay beside the pointer's, in the output matrix and in its own head."""
 LEAST_SPREAD = 0.05
@@ -43,15 +46,18 @@ FEW = 40
 
 
 def make_heads(hidden: int) -> nn.ModuleDict:
-    """`told`: reads the box that is being written from what the attention adds to a state of `hidden` channels."""
-    return nn.ModuleDict({"told": nn.Linear(hidden, 4).requires_grad_(False)})
+    """`told` reads the box that is being written from what attention adds to a state of `hidden` channels; `tell` says
+    one there."""
+    heads = {"told": nn.Linear(hidden, 4), "tell": nn.Linear(4, hidden, bias=False)}
+    return nn.ModuleDict(heads).requires_grad_(False)
 
 
-def point(layer: Any, told: nn.Linear, samples: Sequence[Sample]) -> None:
+def point(layer: Any, heads: nn.ModuleDict, samples: Sequence[Sample]) -> None:
     """Make the first head of a fresh `layer` a pointer to defects, as samples with pictures show them.
 
     It looks at the tokens that a logistic regression marks, and says the box around what it looks at, which a ridge
-    regression reads, and how marked it is. `told` is made to hear it.
+    regression reads, how marked it is, and that it is looking at a picture: a one, by which the size of the others can
+    be told behind a norm. `heads` are made to hear it.
     """
     attention = layer.self_attn
     with torch.no_grad():
@@ -72,17 +78,20 @@ def point(layer: Any, told: nn.Linear, samples: Sequence[Sample]) -> None:
         attention.k_proj.weight[slow] = copies(marks, KEY_COPIES)
         attention.q_proj.weight[slow] = query * SHARPNESS * width**0.5 / KEY_COPIES
         attention.k_proj.weight[still], attention.q_proj.weight[still] = 0, 0
-        directions, _ = torch.linalg.qr(torch.randn(len(spread), 5, device=spread.device))
+        one = torch.cat([torch.ones(len(seen), 1), torch.zeros(len(text), 1)]).to(seen.device)
+        pictured = _ridge(torch.cat([seen, text]), one, EDGE_RIDGE)[:, 0]
+        directions, _ = torch.linalg.qr(torch.randn(len(spread), 6, device=spread.device))
         size = torch.cat([s.states[s.rows].float() for s in samples[:FEW]]).square().mean().sqrt()
         directions *= spread[:, None] * size * len(spread) ** 0.5 * LOUDNESS
         attention.o_proj.weight *= FRESH_GAIN
         attention.o_proj.weight[:, :width] = 0
-        for number, row in enumerate([*edges.T, marks / 10]):
+        for number, row in enumerate([*edges.T, marks / 10, pictured]):
             place = slice(number * COPIES, (number + 1) * COPIES)
             attention.v_proj.weight[place] = copies(row, COPIES)
             attention.o_proj.weight[:, place] = directions[:, number, None] / COPIES
-        told.weight.copy_(torch.linalg.pinv(directions)[:4])
-        told.bias.fill_(MIDDLE)
+        heads["tell"].weight.copy_(directions[:, :4])
+        heads["told"].weight.copy_(torch.linalg.pinv(directions)[:4])
+        heads["told"].bias.fill_(MIDDLE)
 
 
 def copies(row: Tensor, count: int) -> Tensor:
@@ -105,21 +114,21 @@ class ReadingStage:
         commands: Sequence[Sample],
         device: torch.device,
     ) -> None:
-        self._language, self._head, self._told = model.model.language_model, model.lm_head, heads["told"]
+        self._language, self._head, self._heads = model.model.language_model, model.lm_head, heads
         self._samples, self._commands, self._device = samples, commands, device
 
     def losses(self, rng: np.random.Generator) -> dict[str, Tensor]:
         """One step's losses: the answers, where and what the pointer points at, and silence beside commands."""
         picked = [self._samples[int(i)] for i in rng.integers(len(self._samples), size=SCREW_PACKS)]
         with nn.utils.parametrize.cached():
-            answers = [self._answer_losses(sample) for sample in picked]
+            answers = [self._answer_losses(sample, rng.random() < TRUE_ODDS) for sample in picked]
             losses = {name: torch.stack([answer[name] for answer in answers]).mean() for name in answers[0]}
             losses["quiet"] = self._changed(self._commands[int(rng.integers(len(self._commands)))]) * QUIET_WEIGHT
         return losses
 
-    def _answer_losses(self, sample: Sample) -> dict[str, Tensor]:
+    def _answer_losses(self, sample: Sample, from_truth: bool) -> dict[str, Tensor]:
         """Weighted cross entropy of the answers' tokens; where the pointer looks; and what it says of the edges."""
-        logits, looked, told = self._answer(sample)
+        logits, looked, told = self._answer(sample, from_truth)
         labels, weights = sample.labels.to(self._device), sample.weights.to(self._device)
         loss = nn.functional.cross_entropy(logits, labels, reduction="none")
         answer = (loss * weights).sum() / weights.sum()
@@ -140,10 +149,11 @@ class ReadingStage:
         after = self._answer(sample)[0].log_softmax(-1)
         return (before.exp() * (before - after)).sum(-1).mean()
 
-    def _answer(self, sample: Sample) -> tuple[Tensor, Tensor, Tensor]:
+    def _answer(self, sample: Sample, from_truth: bool = False) -> tuple[Tensor, Tensor, Tensor]:
         """Logits `(R, V)`, log of how the pointer shares its attention `(R, T)`, and the edges that it tells `(R, 4)`.
 
-        Only the rows are computed: no layer comes behind that would look at the others.
+        Only the rows are computed: no layer comes behind that would look at the others. With `from_truth` the answer is
+        written from the true edges instead of those that the pointer tells.
         """
         layer = self._language.layers[-1]
         attention, rows = layer.self_attn, sample.rows.to(self._device)
@@ -165,9 +175,14 @@ class ReadingStage:
         looked = scores.masked_fill(~seen, -1e4).log_softmax(-1)  # (1, heads, R, T)
         mixed = (looked.exp().to(value.dtype) @ value).transpose(1, 2).flatten(2)[0]
         added = attention.o_proj(mixed)
+        told = self._heads["told"](added).float()
         state = states[rows] + added
+        if from_truth and len(sample.boxes):
+            boxes, edges = sample.boxes.to(self._device), sample.edges.to(self._device)
+            missing = edges + torch.randn_like(edges) * TRUE_NOISE - told[boxes]
+            state = state.index_add(0, boxes, self._heads["tell"](missing).to(state.dtype))
         state = state + layer.mlp(layer.post_attention_layernorm(state))
-        return self._head(self._language.norm(state)).float(), looked[0, 0], self._told(added).float()
+        return self._head(self._language.norm(state)).float(), looked[0, 0], told
 
 
 def _even_channels(layer: Any, samples: Sequence[Sample]) -> Tensor:

@@ -29,7 +29,7 @@ from runtime.tokenizer import Tokenizer
 
 SCREWS, COMMANDS = 4, 8
 """In a pack. Attention over larger ones, which is quadratic, costs more than the shared instruction saves."""
-PASTE_ODDS = 0.35
+PASTE_ODDS = 0.2
 """Lower than for the tower: most bad parts have one defect, and two are hard to tell apart."""
 SYNTAX_SHARE = 0.25
 """Of the tokens that the grammar writes, those that are learnt nevertheless."""

@@ -107,7 +107,7 @@ def train_reading(model: Any, data: Path, out: Path, steps: int, seed: int, devi
     screws = collect(out / "states", "screws", SCREW_SAMPLES, seed, sampler.screws)
     commands = collect(out / "states", "commands", COMMAND_SAMPLES, seed, sampler.commands)
     heads = reading.make_heads(model.config.text_config.hidden_size).to(device)
-    reading.point(last, heads["told"], screws)
+    reading.point(last, heads, screws)
     last.requires_grad_(True)
     rounding.feel(last)
     attention, mlp = last.self_attn, last.mlp
