@@ -23,7 +23,7 @@ from export.default_model.losses import sight
 from export.default_model.rounding import stored4
 from export.default_model.states import Sample
 
-SCREW_PACKS = 3
+SCREW_PACKS, DICTATIONS = 2, 2
 """Of a step, beside one pack of commands."""
 LOOK_WEIGHT, TOLD_WEIGHT, QUIET_WEIGHT = 0.5, 5.0, 2.0
 COPIES, KEY_COPIES = 8, 4
@@ -104,26 +104,30 @@ def copies(row: Tensor, count: int) -> Tensor:
 
 
 class ReadingStage:
-    """Draws samples and computes the losses. `samples` are with pictures, `commands` without."""
+    """Draws samples and computes the losses. `samples` are with pictures and their boxes, `dictations` with
+    made-up boxes, `commands` without pictures."""
 
     def __init__(
         self,
         model: Any,
         heads: nn.ModuleDict,
         samples: Sequence[Sample],
+        dictations: Sequence[Sample],
         commands: Sequence[Sample],
         device: torch.device,
     ) -> None:
         self._language, self._head, self._heads = model.model.language_model, model.lm_head, heads
-        self._samples, self._commands, self._device = samples, commands, device
+        self._samples, self._dictations, self._commands, self._device = samples, dictations, commands, device
 
     def losses(self, rng: np.random.Generator) -> dict[str, Tensor]:
         """One step's losses: the answers, where and what the pointer points at, and silence beside commands."""
-        picked = [self._samples[int(i)] for i in rng.integers(len(self._samples), size=SCREW_PACKS)]
+        picked = [_any(self._samples, rng) for _ in range(SCREW_PACKS)]
         with nn.utils.parametrize.cached():
             answers = [self._answer_losses(sample, rng.random() < TRUE_ODDS) for sample in picked]
             losses = {name: torch.stack([answer[name] for answer in answers]).mean() for name in answers[0]}
-            losses["quiet"] = self._changed(self._commands[int(rng.integers(len(self._commands)))]) * QUIET_WEIGHT
+            dictated = [self._dictated(_any(self._dictations, rng)) for _ in range(DICTATIONS)]
+            losses["dictated"] = torch.stack(dictated).mean()
+            losses["quiet"] = self._changed(_any(self._commands, rng)) * QUIET_WEIGHT
         return losses
 
     def _answer_losses(self, sample: Sample, from_truth: bool) -> dict[str, Tensor]:
@@ -140,6 +144,12 @@ class ReadingStage:
             "look": -(looked[boxes] * shares).sum(-1).mean() * LOOK_WEIGHT,
             "told": nn.functional.l1_loss(told[boxes], sample.edges.to(self._device)) * TOLD_WEIGHT,
         }
+
+    def _dictated(self, sample: Sample) -> Tensor:
+        """Weighted cross entropy of the boxes' tokens, written from the true edges."""
+        logits, boxes = self._answer(sample, from_truth=True)[0], sample.boxes.to(self._device)
+        labels, weights = sample.labels.to(self._device)[boxes], sample.weights.to(self._device)[boxes]
+        return (nn.functional.cross_entropy(logits[boxes], labels, reduction="none") * weights).sum() / weights.sum()
 
     def _changed(self, sample: Sample) -> Tensor:
         """How far what the decoder says there is from what it would say without the last layer, in nats a token."""
@@ -183,6 +193,10 @@ class ReadingStage:
             state = state.index_add(0, boxes, self._heads["tell"](missing).to(state.dtype))
         state = state + layer.mlp(layer.post_attention_layernorm(state))
         return self._head(self._language.norm(state)).float(), looked[0, 0], told
+
+
+def _any(samples: Sequence[Sample], rng: np.random.Generator) -> Sample:
+    return samples[int(rng.integers(len(samples)))]
 
 
 def _even_channels(layer: Any, samples: Sequence[Sample]) -> Tensor:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +25,15 @@ from export.default_model.losses import pack_tensors, sight
 from export.default_model.network import image_embeds, patch_features
 from export.default_model.pack import IGNORE, Pack
 from export.default_model.packs import Packer
+from runtime.inspection import Defect
 from runtime.tokenizer import Tokenizer
 
 SCREWS, COMMANDS = 4, 8
 """In a pack. Attention over larger ones, which is quadratic, costs more than the shared instruction saves."""
 PASTE_ODDS = 0.2
 """Lower than for the tower: most bad parts have one defect, and two are hard to tell apart."""
+DICTATED = 6
+"""Made-up boxes in an answer."""
 SYNTAX_SHARE = 0.25
 """Of the tokens that the grammar writes, those that are learnt nevertheless."""
 PER_FILE = 50
@@ -91,6 +94,16 @@ class Sampler:
         height, width = pixels.shape[2:]
         return self._sample(pack, rng, pixels, screws, (int(width), int(height)))
 
+    def dictation(self, rng: np.random.Generator) -> Sample:
+        """Pictures with made-up boxes in the answers, anywhere: the real ones teach only a few of all numbers."""
+        group = self._screws[int(rng.integers(len(self._screws)))]
+        picked = [group[int(i)] for i in rng.integers(len(group), size=SCREWS)]
+        told = [replace(example, defects=tuple(made_up(example, rng) for _ in range(DICTATED))) for example in picked]
+        pack, (views,) = inspection_pack(told, ballscrew.TASK, self._tokenizer)
+        pixels = torch.from_numpy(np.ascontiguousarray(views)).to(self._device)
+        height, width = pixels.shape[2:]
+        return self._sample(pack, rng, pixels, told, (int(width), int(height)))
+
     def commands(self, rng: np.random.Generator) -> Sample:
         """Commands with the right answers."""
         return self._sample(self._packer.draw(rng, COMMANDS), rng)
@@ -146,6 +159,14 @@ class Sampler:
                     position_embeddings=rotary,
                 )
         return torch.as_tensor(state[0].to(torch.bfloat16))
+
+
+def made_up(example: Example, rng: np.random.Generator) -> Defect:
+    """A defect of any size anywhere in the picture."""
+    height, width = example.picture.shape[:2]
+    sides = np.asarray([width, height]) * np.exp(rng.uniform(np.log(0.02), np.log(0.5), size=2))
+    x, y = rng.uniform(0, np.asarray([width, height]) - sides)
+    return Defect(ballscrew.TASK.defect_types[0], (float(x), float(y), float(x + sides[0]), float(y + sides[1])))
 
 
 def collect(

@@ -42,7 +42,7 @@ log = logging.getLogger("lineside.train")
 INIT_PICTURES = 120
 STAGES = ("expert", "tower", "commands", "reading")
 PACKS = 2
-SCREW_SAMPLES, COMMAND_SAMPLES = 1600, 100
+SCREW_SAMPLES, DICTATION_SAMPLES, COMMAND_SAMPLES = 1600, 300, 100
 EXPERT_RATE, TOWER_RATE, COMMANDS_RATE, READING_RATE = 5e-4, 1e-3, 6e-4, 1e-3
 WRITING_FACTOR = 5.0
 """Of the rate, for the matrices that write to the states, which are large."""
@@ -105,6 +105,7 @@ def train_reading(model: Any, data: Path, out: Path, steps: int, seed: int, devi
     tokenizer = Tokenizer(out / "tekken.json")
     sampler = Sampler(model, tokenizer, Packer(data / "commands", tokenizer), training_screws(data), device)
     screws = collect(out / "states", "screws", SCREW_SAMPLES, seed, sampler.screws)
+    dictations = collect(out / "states", "dictations", DICTATION_SAMPLES, seed, sampler.dictation)
     commands = collect(out / "states", "commands", COMMAND_SAMPLES, seed, sampler.commands)
     heads = reading.make_heads(model.config.text_config.hidden_size).to(device)
     reading.point(last, heads, screws)
@@ -115,7 +116,7 @@ def train_reading(model: Any, data: Path, out: Path, steps: int, seed: int, devi
     taking = [attention.q_proj, attention.k_proj, attention.v_proj, mlp.gate_proj, mlp.up_proj, *norms]
     parts = {"taking": nn.ModuleList(taking), "writing": nn.ModuleList([attention.o_proj, mlp.down_proj])}
     modules = nn.ModuleDict({**parts, "heads": heads})
-    stage = reading.ReadingStage(model, heads, screws, commands, device)
+    stage = reading.ReadingStage(model, heads, screws, dictations, commands, device)
     factors = {"writing": WRITING_FACTOR}
     loop.run(loop.Stage("reading", steps, READING_RATE, stage.losses, factors), modules, out, seed, device)
     rounding.settle(last)
