@@ -128,7 +128,7 @@ def score_commands(engine: Engine, scope_free: Sequence[str]) -> CommandScore:
 
 
 def held_out_screws(data: Path) -> dict[str, list[Example]]:
-    """Ball screws that training did not see: two positions of `train`, and `dev`, by which nothing was chosen."""
+    """Ball screws that training did not see: two positions of `train`, and `dev`. Both served to choose a recipe."""
     train = ballscrew.load_examples(data / "ballscrew" / "train")
     own = [example for example in train if example.position in ballscrew.HELD_OUT]
     return {"held_out": own, "dev": ballscrew.load_examples(data / "ballscrew" / "dev")}

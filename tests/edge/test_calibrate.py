@@ -76,8 +76,9 @@ def test_pictures_in_probabilities_and_a_plot_out(
     picture = decode_picture(pictures[0].read_bytes())
     raw = fail_probability(inspector.probabilities(picture))
     inspection = inspector.inspect(picture)
-    assert inspection.fail_probability == pytest.approx(entry.calibration(raw), abs=1e-4)
-    assert inspection.fail_probability != pytest.approx(raw, abs=1e-4)
+    several_tokens_a_pass = 5e-3
+    assert inspection.fail_probability == pytest.approx(entry.calibration(raw), abs=several_tokens_a_pass)
+    assert inspection.fail_probability != pytest.approx(raw, abs=several_tokens_a_pass)
 
 
 def test_one_camera_keeps_what_the_other_has(station_file: Path, labelled: Path) -> None:

@@ -295,9 +295,14 @@ def test_the_card_tells_what_was_scored() -> None:
     near = {"held_out": {"auroc": 0.94, "balanced_accuracy": 0.92}}
     baselines = {"nearest_neighbours": near, "difference": {"box_f1": 0.16, "box_f1_whatever_the_type": 0.49}}
     case = next(case for case in load_cases() if case.expected is None)
-    text = card(scores, report([Outcome(case, (), False, "", 7.4)]), baselines, (47.8, 39.9), 120, "It says nothing.")
+    public = next(case for case in load_cases() if case.source == "hwu64" and case.expected is not None)
+    assert public.expected is not None
+    right = ToolCall("1", public.expected.name, {})
+    outcomes = [Outcome(case, (), False, "", 7.4), Outcome(public, (right,), False, "", 7.4)]
+    text = card(scores, report(outcomes), baselines, (47.8, 39.9), 120, "It says nothing.")
     assert "| AUROC | 0.91 | 0.92 | 0.91 | 0.91 | - | - |" in text
     assert "| F1 of the boxes, circuit boards | at least 0.95 | 0.31 |" in text
+    assert "| right tool, public sets | at least 90 % | 100% |" in text
     assert "(held out: 0.94 and 0.92)" in text
     assert "| bottles | 24 | 0.97 | 0.97 | 0.6 | 0.0 | 0.0 | 20.0 |" in text
     assert "| own en | 0 | - | - | - | 1 | 0 [0-79] | 100 [21-100] | 100 |" in text
