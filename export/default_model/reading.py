@@ -6,7 +6,8 @@ has to be propagated back through them, and commands keep their answers as long 
 Where a box stands it would not find out from the digits alone: for a long time it would write the mean of all boxes. So
 its first head begins as a pointer (`point`): it looks at the tokens of a defect and passes the defect's edges on,
 which are nearly linear in the tokens' states. What is left to learn is to write them down, digit by digit; part of the
-time from the true edges, so that it does not wait for the pointer to become steady.
+time from the true edges, so that it does not wait for the pointer to become steady, and from dictation of made-up ones:
+a few hundred pictures have so few boxes that their numbers would be learnt by heart.
 """
 
 from __future__ import annotations
