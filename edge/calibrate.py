@@ -34,8 +34,9 @@ from runtime.calibration import (
 from runtime.engine import Engine, Limits
 from runtime.errors import PictureError
 from runtime.inspection import InspectionTask
-from runtime.inspector import Inspector, abstains, fail_probability
+from runtime.inspector import Inspector
 from runtime.picture import decode_picture
+from runtime.verdict import abstains, fail_probability
 
 log = logging.getLogger("lineside.calibrate")
 FEW_PER_CLASS = 30

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from edge.errors import ConfigError
 from runtime.calibration import Calibration
 from runtime.inspection import InspectionTask
-from runtime.inspector import Thresholds
+from runtime.verdict import Thresholds
 
 Share = Annotated[float, Field(ge=0, le=1)]
 

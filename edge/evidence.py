@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from runtime.chat import Picture
-from runtime.inspector import Inspection
+from runtime.verdict import Inspection
 
 COLORS = {"pass": (60, 180, 75), "fail": (220, 40, 40), "unsure": (240, 170, 30)}
 JPEG_QUALITY = 85

@@ -13,7 +13,8 @@ from runtime.engine import Engine
 from runtime.errors import GrammarError
 from runtime.gate import Gate
 from runtime.gated import GatedInspector
-from runtime.inspector import LEAST_ANSWER_TOKENS, Inspector, Thresholds
+from runtime.inspector import LEAST_ANSWER_TOKENS, Inspector
+from runtime.verdict import Thresholds
 
 log = logging.getLogger("lineside.inspectors")
 

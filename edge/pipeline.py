@@ -39,9 +39,9 @@ from runtime.chat import Picture
 from runtime.engine import Engine
 from runtime.errors import EngineError, RequestCancelled
 from runtime.gated import GatedInspector
-from runtime.inspector import Inspection
 from runtime.picture import decode_picture
 from runtime.scheduler import Priority, Request
+from runtime.verdict import Inspection
 
 log = logging.getLogger("lineside.pipeline")
 

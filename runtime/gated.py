@@ -8,10 +8,11 @@ from dataclasses import replace
 from runtime.chat import Picture
 from runtime.gate import Gate, Look
 from runtime.inspection import Defect
-from runtime.inspector import Inspection, Inspector
+from runtime.inspector import Inspector
 from runtime.scheduler import Request
 from runtime.sequence import Counts
 from runtime.timings import Timings, stopwatch
+from runtime.verdict import Inspection
 
 ANOMALY = "anomaly"
 """Type of what the gate finds: it cannot tell one kind of defect from another."""

@@ -2,73 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 
 from runtime.calibration import Calibration
 from runtime.chat import Picture, Prompt
+from runtime.comparing import joined, views
 from runtime.decoding import FinishReason
 from runtime.engine import Engine
 from runtime.errors import DeadlineExceeded, NotFinite, RequestCancelled
-from runtime.gate import Look
 from runtime.inspection import ANSWER_PREFIX, VERDICTS, Defect, InspectionTask, Region, Verdict
 from runtime.sampling import GREEDY
 from runtime.scheduler import Priority, Request
-from runtime.sequence import Counts, Sequence
+from runtime.sequence import Sequence
 from runtime.timings import Timings, stopwatch
+from runtime.verdict import Inspection, Thresholds, fail_probability, judge
 
 MAX_ANSWER_TOKENS, LEAST_ANSWER_TOKENS = 640, 400
 """What an answer without a report may take, and what there must be room for."""
 MAX_REPORT_TOKENS = 600
 BEGIN_TOKENS = 32
 """At most so many are put behind `ANSWER_PREFIX` to begin the rest of an answer."""
-
-
-@dataclass(frozen=True)
-class Thresholds:
-    """Where `pass` ends and `fail` begins on the probability of a defect; between them the verdict is `unsure`."""
-
-    pass_below: float = 0.35
-    fail_above: float = 0.65
-
-    def verdict(self, defect: float) -> Verdict:
-        """By the probability of a defect."""
-        if defect >= self.fail_above:
-            return "fail"
-        return "pass" if defect <= self.pass_below else "unsure"
-
-
-@dataclass(frozen=True)
-class Inspection:
-    """What came out.
-
-    Attributes:
-        confidence: probability of the verdict; for `unsure`, of the likelier of pass and fail.
-        fail_probability: probability of fail against pass, calibrated where there is a calibration.
-        defects: in pixels; under `unsure` they are suspicions.
-        report: JSON that satisfies the task's schema for it; None where it has none, or the answer is not complete.
-        look: what the gate saw, where there is one; `decided_by` says whether that was enough.
-        finish_reason: other than `stop` where generation was cut off before the answer was finished.
-    """
-
-    verdict: Verdict
-    confidence: float
-    fail_probability: float
-    defects: tuple[Defect, ...]
-    finish_reason: FinishReason
-    timings: Timings
-    counts: Counts
-    report: Any = None
-    look: Look | None = None
-    decided_by: Literal["gate", "model"] = "model"
-
-    @property
-    def complete(self) -> bool:
-        return self.finish_reason == "stop"
 
 
 class Inspector:
@@ -95,16 +51,36 @@ class Inspector:
     def inspect(self, picture: Picture, request: Request | None = None, region: Region | None = None) -> Inspection:
         """Look at one picture; `request` has a frame's priority and no deadline where it is left out.
 
-        `region` is where something may be wrong, x0, y0, x1, y1 in pixels.
+        `region` is where something may be wrong, x0, y0, x1, y1 in pixels. A task with a reference, and without a
+        report, has the places looked at closely where the two differ: see `runtime.comparing`. Where the two seem
+        not to show the same view, no verdict is better than `unsure`.
 
         Raises:
             EngineError: see `runtime.errors`.
         """
+        request = request or Request(Priority.FRAME)
+        reference = self.task.reference
+        if reference is None or self.task.report is not None:
+            return self._look(picture, request, region, reference)
+        searching = Timings()
+        with stopwatch(searching, "preprocess"):
+            found = views(picture, reference)
+        if found.close:
+            looks = [self._look(view.picture, request, None, view.reference) for view in found.close]
+            inspection = joined(looks, found.close, (picture.shape[1], picture.shape[0]))
+        else:
+            inspection = self._look(picture, request, region, reference)
+            if not found.same_view and inspection.verdict == "pass":
+                inspection = replace(inspection, verdict="unsure")
+        inspection.timings.preprocess_ms += searching.preprocess_ms
+        return inspection
+
+    def _look(self, picture: Picture, request: Request, region: Region | None, reference: Picture | None) -> Inspection:
+        """At one picture, or at two: how it should be, and how it is."""
         engine = self._engine
         preprocess = Timings()
         with stopwatch(preprocess, "preprocess"):
-            prompt = self._prompt(picture, region)
-        request = request or Request(Priority.FRAME)
+            prompt = self._prompt(picture, region, reference)
         left = engine.capacity - BEGIN_TOKENS - len(prompt.ids)
         room = min(self._max_tokens, max(left, LEAST_ANSWER_TOKENS))
         with engine.sequence(prompt, reserve=BEGIN_TOKENS + room, request=request) as sequence:
@@ -122,16 +98,23 @@ class Inspector:
         return Inspection(verdict, confidence, defect, defects, reason, sequence.timings, sequence.counts, report)
 
     def probabilities(self, picture: Picture) -> dict[Verdict, float]:
-        """The model's own probability of each verdict, before any calibration; nothing is generated.
+        """The model's own probability of each verdict, before any calibration; nothing is generated. Of several looks
+        those of the most suspicious one.
 
         Raises:
             EngineError: see `runtime.errors`.
         """
-        with self._engine.sequence(self._prompt(picture), reserve=0) as sequence:
+        reference = self.task.reference
+        close = views(picture, reference).close if reference is not None and self.task.report is None else ()
+        pairs = [(view.picture, view.reference) for view in close] or [(picture, reference)]
+        return max((self._judged(part, expected) for part, expected in pairs), key=fail_probability)
+
+    def _judged(self, picture: Picture, reference: Picture | None) -> dict[Verdict, float]:
+        with self._engine.sequence(self._prompt(picture, None, reference), reserve=0) as sequence:
             return self._probabilities(sequence.logits)
 
-    def _prompt(self, picture: Picture, region: Region | None = None) -> Prompt:
-        chat = self._engine.tokenizer.encode_chat(self.task.messages(picture, region))
+    def _prompt(self, picture: Picture, region: Region | None, reference: Picture | None) -> Prompt:
+        chat = self._engine.tokenizer.encode_chat(replace(self.task, reference=reference).messages(picture, region))
         return Prompt(np.concatenate([chat.ids, self._prefix]), chat.pixels)
 
     def _probabilities(self, logits: npt.NDArray[np.float32]) -> dict[Verdict, float]:
@@ -159,28 +142,6 @@ class Inspector:
         generation = engine.generate(sequence, max_tokens=self._max_tokens, sampling=GREEDY, constraint=constraint)
         text = ANSWER_PREFIX + begin + engine.tokenizer.decode(generation.ids)
         return text, generation.finish_reason
-
-
-def fail_probability(probabilities: Mapping[Verdict, float]) -> float:
-    """Fail against pass, leaving `unsure` out."""
-    return probabilities["fail"] / max(probabilities["fail"] + probabilities["pass"], 1e-12)
-
-
-def abstains(probabilities: Mapping[Verdict, float]) -> bool:
-    """Whether the model itself would rather say `unsure`."""
-    return probabilities["unsure"] > max(probabilities["pass"], probabilities["fail"])
-
-
-def judge(
-    probabilities: Mapping[Verdict, float], thresholds: Thresholds, calibration: Calibration | None
-) -> tuple[Verdict, float]:
-    """The verdict, and the probability of a defect; `unsure` also where the model itself would rather say so."""
-    defect = fail_probability(probabilities)
-    if calibration is not None:
-        defect = calibration(defect)
-    if abstains(probabilities):
-        return "unsure", defect
-    return thresholds.verdict(defect), defect
 
 
 def _candidates(token_bytes: list[bytes]) -> dict[Verdict, npt.NDArray[np.int64]]:

@@ -26,8 +26,9 @@ from export.evaluation.cases import held_out_texts
 from runtime.assistant import ask
 from runtime.engine import Engine
 from runtime.inspection import InspectionTask
-from runtime.inspector import Inspection, Inspector, Thresholds
+from runtime.inspector import Inspector
 from runtime.sampling import GREEDY
+from runtime.verdict import Inspection, Thresholds
 
 SCREW_IOU, BOARD_IOU = 0.3, 0.33
 BOARDS = 60

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 
 from export.default_model.pack import SHARED, Pack
 
 MARK_WEIGHT = 4.0
-READ_WEIGHT = 0.5
-"""Of what is not an answer, over what is."""
 
 
 def marked(marks: Tensor, target: Tensor) -> Tensor:
@@ -32,21 +28,6 @@ def sight(owner: Tensor) -> Tensor:
     """Who sees whom, `(T, T)` bool: everything before that is the tool list's or the command's own."""
     causal = torch.ones(len(owner), len(owner), dtype=torch.bool, device=owner.device).tril()
     return causal & ((owner[None] == SHARED) | (owner[None] == owner[:, None]))
-
-
-def pack_loss(model: Any, pack: Pack, device: torch.device) -> Tensor:
-    """Weighted cross entropy over the answers' tokens, and a little of it over every token.
-
-    Tool lists and commands teach the shortened decoder to read again: answers alone are a tenth of the tokens.
-    """
-    ids, positions, weights, owner = pack_tensors(pack, device)
-    hidden = model.model.language_model(
-        input_ids=ids[None], position_ids=positions[None], attention_mask=sight(owner)[None, None], use_cache=False
-    ).last_hidden_state[0]
-    logits = model.lm_head(hidden[:-1]).float()
-    loss = nn.functional.cross_entropy(logits, ids[1:], reduction="none")
-    answers, within = weights[:-1], owner[1:] == owner[:-1]
-    return (loss * answers).sum() / answers.sum() + READ_WEIGHT * loss[within].mean()
 
 
 def pack_tensors(pack: Pack, device: torch.device) -> tuple[Tensor, Tensor, Tensor, Tensor]:

@@ -11,7 +11,7 @@ import numpy as np
 from export.default_model.ballscrew import Example
 from runtime.chat import Picture
 from runtime.inspection import Defect
-from runtime.inspector import Inspection
+from runtime.verdict import Inspection
 
 COLUMNS, ROWS, TILE_WIDTH = 3, 4, 420
 LABEL, FOUND = (40, 170, 60), (220, 40, 40)

@@ -9,20 +9,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from export.default_model import commands
-from export.default_model.offers import (
-    LANGUAGE_ODDS,
-    LANGUAGES,
-    Offer,
-    line_offer,
-    machine_offer,
-    spoken_offer,
-    utterances,
-)
+from export.default_model.machine_tools import line_offer, machine_offer
+from export.default_model.offers import LANGUAGE_ODDS, LANGUAGES, Offer
 from export.default_model.pack import Pack, branch, joined, shared
+from export.default_model.spoken_tools import merged_offer, spoken_offer, utterances
+from export.default_model.written_tools import written_offer, written_tools
 from runtime.chat import Message, Tool, ToolCall
 from runtime.tokenizer import Tokenizer
 
@@ -35,10 +31,11 @@ SYSTEMS = (
     "Call the right function for the command. Where none fits, say so.",
     "",
 )
-COMMANDS_PER_PACK = 12
+COMMANDS_PER_PACK = 20
 OUT_OF_SCOPE = 0.22
 TWO_CALLS = 0.03
 MOST_TOKENS = 1500
+WRITTEN_ODDS, ONE_DOMAIN_ODDS, MERGED_ODDS = 0.36, 0.5, 0.25
 FIRST_WEIGHT, QUIET_WEIGHT, DIGIT_WEIGHT = 3.0, 15.0, 2.0
 """Of the token that decides for a call, of the one that decides against: a wrong call costs five missed ones."""
 CHATTER = ("general_quirky", "general_praise", "general_explain", "general_repeat", "general_affirm", "general_negate")
@@ -63,8 +60,8 @@ class Packer:
 
     def draw(self, rng: np.random.Generator, count: int = COMMANDS_PER_PACK) -> Pack:
         """Tools, and `count` commands to them."""
-        offers = self._offers(rng)
-        lines = [self._line(offers, rng) for _ in range(count)]
+        offers, missing = self._offers(rng)
+        lines = [self._line(offers, missing, rng) for _ in range(count)]
         system = str(rng.choice(SYSTEMS))
         return self.pack(system, [offer.tool for offer in offers], lines)
 
@@ -90,29 +87,30 @@ class Packer:
         weights[0] = FIRST_WEIGHT if line.calls else QUIET_WEIGHT
         return branch(np.asarray(question, np.int64), answer, weights, number, start)
 
-    def _offers(self, rng: np.random.Generator) -> list[Offer]:
-        draw = rng.random()
-        count = 1 + int(rng.integers(2, 9))
+    def _offers(self, rng: np.random.Generator) -> tuple[list[Offer], list[Offer]]:
+        """Those of a station, and others that it might have but has not."""
+        draw, count = rng.random(), 1 + int(rng.integers(2, 9))
+        if draw < WRITTEN_ODDS:
+            return _written(count, rng)
+        kinds = {
+            "public": lambda: (merged_offer if rng.random() < MERGED_ODDS else spoken_offer)(self._folder, rng),
+            "machine": lambda: machine_offer(rng),
+            "line": lambda: line_offer(rng),
+        }
+        odds = (draw - WRITTEN_ODDS) / (1 - WRITTEN_ODDS)
+        names = (
+            ["public"] if odds < 0.62 else ["machine"] if odds < 0.82 else ["line"] if odds < 0.9 else list(kinds)[:2]
+        )
         offers: list[Offer] = []
         for _ in range(count * 3):
-            if draw < 0.42:
-                offer = spoken_offer(self._folder, rng)
-            elif draw < 0.82:
-                offer = machine_offer(rng)
-            elif draw < 0.9:
-                offer = line_offer(rng)
-            else:
-                offer = spoken_offer(self._folder, rng) if rng.random() < 0.5 else machine_offer(rng)
-            names = [other.tool.name for other in offers]
-            if offer.tool.name not in names and not any(offer.clashes(other) for other in offers):
+            offer = kinds[str(rng.choice(names))]()
+            if len(offers) < count and _fits(offer, offers):
                 offers.append(offer)
-            if len(offers) == count:
-                break
-        return offers
+        return offers, []
 
-    def _line(self, offers: Sequence[Offer], rng: np.random.Generator) -> Line:
+    def _line(self, offers: Sequence[Offer], missing: Sequence[Offer], rng: np.random.Generator) -> Line:
         if rng.random() < OUT_OF_SCOPE:
-            return Line(self._nothing_fits(offers, rng), ())
+            return Line(self._nothing_fits(offers, missing, rng), ())
         asked = [self._ask(offers, rng)]
         if rng.random() < TWO_CALLS:
             asked.append(self._ask(offers, rng))
@@ -122,12 +120,11 @@ class Packer:
     def _ask(self, offers: Sequence[Offer], rng: np.random.Generator) -> tuple[str, ToolCall]:
         while True:
             offer = offers[int(rng.integers(len(offers)))]
-            language = str(rng.choice(LANGUAGES, p=LANGUAGE_ODDS))
-            said = offer.say(rng, language) or offer.say(rng, "en")
+            said = _say(offer, rng)
             if said is not None:
                 return said[0], ToolCall(commands.CALL_ID, offer.tool.name, said[1])
 
-    def _nothing_fits(self, offers: Sequence[Offer], rng: np.random.Generator) -> str:
+    def _nothing_fits(self, offers: Sequence[Offer], missing: Sequence[Offer], rng: np.random.Generator) -> str:
         """A command for a tool that is not on offer, or something that no tool is for."""
         draw = rng.random()
         if draw < 0.25:
@@ -136,12 +133,35 @@ class Packer:
             rows = utterances(self._folder)[str(rng.choice(CHATTER))]
             return rows[int(rng.integers(len(rows)))].text
         while True:
-            other = spoken_offer(self._folder, rng) if rng.random() < 0.6 else machine_offer(rng)
-            if any(other.clashes(offer) or _same_thing(other, offer) for offer in offers):
-                continue
-            said = other.say(rng, str(rng.choice(LANGUAGES, p=LANGUAGE_ODDS))) or other.say(rng, "en")
+            if missing and draw < 0.8:
+                other = missing[int(rng.integers(len(missing)))]
+            else:
+                other = spoken_offer(self._folder, rng) if rng.random() < 0.6 else machine_offer(rng)
+                if any(other.clashes(offer) or _same_thing(other, offer) for offer in offers):
+                    continue
+            said = _say(other, rng)
             if said is not None:
                 return said[0]
+
+
+def _written(count: int, rng: np.random.Generator) -> tuple[list[Offer], list[Offer]]:
+    """Of one domain, or of one file with its several domains: tools that are on offer, and some that are not."""
+    rows = list(written_tools().values())[int(rng.integers(len(written_tools())))]
+    if rng.random() < ONE_DOMAIN_ODDS:
+        domain = rows[int(rng.integers(len(rows)))]["domain"]
+        rows = [row for row in rows if row["domain"] == domain]
+        count = min(count, len(rows) - 1)
+    drawn = [written_offer(rows[int(at)], rng) for at in rng.permutation(len(rows))[: count + 3]]
+    return drawn[:count], drawn[count:]
+
+
+def _fits(offer: Offer, offers: Sequence[Offer]) -> bool:
+    return all(offer.tool.name != other.tool.name and not offer.clashes(other) for other in offers)
+
+
+def _say(offer: Offer, rng: np.random.Generator) -> tuple[str, dict[str, Any]] | None:
+    language = str(rng.choice(LANGUAGES, p=LANGUAGE_ODDS))
+    return offer.say(rng, language) or offer.say(rng, "en")
 
 
 def _same_thing(a: Offer, b: Offer) -> bool:

@@ -11,12 +11,15 @@ import numpy.typing as npt
 
 from export.default_model.ballscrew import Example
 from runtime.chat import Picture
+from runtime.comparing import View, views
 from runtime.inspection import Defect, InspectionTask
 
 TYPES = ("open", "short", "mousebite", "spur", "spurious_copper", "pinhole")
 TASK = InspectionTask(defect_types=TYPES)
 HELD_OUT_BOARDS = ("50600", "44000")
 """Boards of the data that training never sees: scans of one board overlap."""
+LEAST = 0.3
+"""Of a view's side: a defect whose centre is farther out than this belongs to another view."""
 
 
 def load_examples(folder: Path) -> list[Example]:
@@ -66,6 +69,26 @@ def augment(example: Example, rng: np.random.Generator) -> Example:
         pictures[1] = np.roll(pictures[1], rng.integers(-1, 2, size=2), axis=(0, 1))
     defects = tuple(Defect(d.type, box) for d, box in zip(example.defects, boxes, strict=True))
     return Example(example.name, example.position, pictures[0], in_reading_order(defects), pictures[1])
+
+
+def close_ups(example: Example) -> list[Example]:
+    """What the model is shown of a board (see `runtime.comparing`), with the defects in the middle of each view."""
+    found = views(np.ascontiguousarray(example.picture), np.ascontiguousarray(_reference(example)))
+    return [_seen(example, view) for view in found.close]
+
+
+def _seen(example: Example, view: View) -> Example:
+    left, top, right, bottom = view.place
+    scale = view.picture.shape[0] / (right - left)
+    middle = (left + (right - left) * LEAST, top + (bottom - top) * LEAST)
+    defects = []
+    for d in example.defects:
+        x, y = (d.box[0] + d.box[2]) / 2, (d.box[1] + d.box[3]) / 2
+        if middle[0] <= x <= left + right - middle[0] and middle[1] <= y <= top + bottom - middle[1]:
+            x0, y0, x1, y1 = np.clip(d.box, (left, top, left, top), (right, bottom, right, bottom))
+            box = tuple(float(v) * scale for v in (x0 - left, y0 - top, x1 - left, y1 - top))
+            defects.append(Defect(d.type, (box[0], box[1], box[2], box[3])))
+    return Example(example.name, example.position, view.picture, tuple(defects), view.reference)
 
 
 def crop(example: Example, side: int, rng: np.random.Generator) -> Example:

@@ -19,18 +19,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from export.checkpoint.from_bundle import read_bundle
 from export.checkpoint.tensors import canonical_name
-from export.default_model import ballscrew, loop, pcb, reading, rounding, tower
+from export.default_model import ballscrew, calling, loop, pcb, reading, rounding, tower
 from export.default_model.base import SmolLM2
 from export.default_model.dense import resized
 from export.default_model.expert import HEAD_RATE, Expert, ExpertStage
 from export.default_model.initialize import fresh_matrices, initialize
-from export.default_model.losses import pack_loss
 from export.default_model.network import make_model, normalized, without_reading
 from export.default_model.packs import Packer
 from export.default_model.size import LARGE, MAX_IMAGE_SIZE, SMALL, Size
@@ -41,7 +39,6 @@ from runtime.tokenizer import Tokenizer
 log = logging.getLogger("lineside.train")
 INIT_PICTURES = 120
 STAGES = ("expert", "tower", "commands", "reading")
-PACKS = 2
 SCREW_SAMPLES, DICTATION_SAMPLES, COMMAND_SAMPLES = 1600, 300, 100
 EXPERT_RATE, TOWER_RATE, COMMANDS_RATE, READING_RATE = 5e-4, 1e-3, 6e-4, 1e-3
 WRITING_FACTOR = 5.0
@@ -81,17 +78,12 @@ def train_commands(model: Any, data: Path, out: Path, steps: int, seed: int, dev
     model.to(device).requires_grad_(False)
     packer = Packer(data / "commands", Tokenizer(out / "tekken.json"))
     decoder = model.model.language_model
-
-    def losses(rng: np.random.Generator) -> dict[str, Tensor]:
-        packs = [packer.draw(rng) for _ in range(PACKS)]
-        with nn.utils.parametrize.cached():
-            return {"command": torch.stack([pack_loss(model, pack, device) for pack in packs]).mean()}
-
     with without_reading(decoder):
         layers = decoder.layers.requires_grad_(True)
         rounding.feel(layers)
         modules = nn.ModuleDict({"layers": layers})
-        loop.run(loop.Stage("commands", steps, COMMANDS_RATE, losses), modules, out, seed, device)
+        stage = calling.CallingStage(model, packer, device)
+        loop.run(loop.Stage("commands", steps, COMMANDS_RATE, stage.losses), modules, out, seed, device)
         rounding.settle(layers)
 
 

@@ -21,8 +21,9 @@ from edge.errors import ConfigError
 from edge.inspectors import open_inspectors
 from runtime.calibration import Costs
 from runtime.engine import Engine
-from runtime.inspector import Inspector, fail_probability
+from runtime.inspector import Inspector
 from runtime.picture import decode_picture
+from runtime.verdict import fail_probability
 from tests.support.broker import Mosquitto
 from tests.support.client import Client
 from tests.support.station import TOPICS, station

@@ -20,10 +20,10 @@ from edge.tool_config import ToolConfig
 from edge.topics import Topics
 from runtime.chat import ToolCall
 from runtime.inspection import Defect
-from runtime.inspector import Inspection
 from runtime.picture import decode_picture
 from runtime.sequence import Counts
 from runtime.timings import Timings
+from runtime.verdict import Inspection
 
 PERCENT = {
     "type": "object",

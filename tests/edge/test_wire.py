@@ -68,7 +68,8 @@ def test_public_names() -> None:
     from devices.camera import CameraSettings, open_camera
     from edge.config import load_config
     from runtime.engine import Engine
-    from runtime.inspector import Inspector, Thresholds
+    from runtime.inspector import Inspector
+    from runtime.verdict import Thresholds
 
     assert all((CameraSettings, open_camera, load_config, Engine, Inspector, Thresholds))
     assert edge.__version__

@@ -17,8 +17,9 @@ from runtime.chat import Tool
 from runtime.engine import Engine
 from runtime.errors import GrammarError, GrammarTooLarge, Unsatisfiable
 from runtime.inspection import InspectionTask
-from runtime.inspector import Inspector, Thresholds
+from runtime.inspector import Inspector
 from runtime.sampling import Sampling
+from runtime.verdict import Thresholds
 from tests.support.checkpoints import copy_checkpoint
 
 TOOLS = [

@@ -10,8 +10,9 @@ from jsonschema.validators import Draft202012Validator
 
 from runtime.engine import Engine
 from runtime.inspection import InspectionTask
-from runtime.inspector import Inspector, Thresholds
+from runtime.inspector import Inspector
 from runtime.json_schema import UnsupportedKeyword
+from runtime.verdict import Thresholds
 
 SCHEMAS: list[Any] = [
     {

@@ -1,0 +1,108 @@
+"""A picture compared with a reference: the places where the two differ are looked at one by one, magnified.
+
+A defect of a board is a thousandth of its picture. Shown whole, it is lost among the image tokens; shown close up,
+beside the same place of the reference, it fills a quarter of what the model sees, and each look has one thing to tell.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import cv2
+import numpy as np
+
+from runtime.chat import Picture
+from runtime.differences import compare
+from runtime.inspection import Defect, Region, Verdict
+from runtime.sequence import Counts
+from runtime.timings import Timings
+from runtime.verdict import Inspection
+
+MARGIN = 11
+"""Pixels that a labelled box leaves around a difference, by which what is shown around it is scaled."""
+CLOSE_SIDE = 192
+"""Pixels along the side of what is shown, at least: four image tokens of 48."""
+WORST_FIRST: tuple[Verdict, ...] = ("fail", "unsure", "pass")
+
+
+@dataclass(frozen=True)
+class View:
+    """What to look at beside what it should be like; `place` is the square of the picture that it magnifies."""
+
+    picture: Picture
+    reference: Picture
+    place: Region
+
+
+@dataclass(frozen=True)
+class Views:
+    """No `close` ones where nothing differs by enough to be looked at, or so much that it is hardly the same view."""
+
+    close: tuple[View, ...]
+    same_view: bool
+
+
+def views(picture: Picture, reference: Picture) -> Views:
+    """The places of `picture` that differ from `reference`, the largest difference first."""
+    found = compare(picture, reference)
+    if found is None:
+        return Views((), False)
+    places = [window(region) for region in found.regions]
+    close = (View(close_up(picture, place), close_up(found.reference, place), place) for place in places)
+    return Views(tuple(close), True)
+
+
+def window(region: Region) -> Region:
+    """The square to show for a region, which may reach beyond the picture: twice as large as a box around it."""
+    x0, y0, x1, y1 = region
+    side = round(2 * (max(x1 - x0, y1 - y0) + 2 * MARGIN))
+    left, top = round((x0 + x1 - side) / 2), round((y0 + y1 - side) / 2)
+    return left, top, left + side, top + side
+
+
+def close_up(picture: Picture, place: Region) -> Picture:
+    """What is shown of a square, magnified where it is small; beyond the picture its border goes on."""
+    left, top, right, bottom = (int(v) for v in place)
+    height, width = picture.shape[:2]
+    rows, columns = np.arange(top, bottom).clip(0, height - 1), np.arange(left, right).clip(0, width - 1)
+    side = max(right - left, CLOSE_SIDE)
+    part = np.ascontiguousarray(picture[rows[:, None], columns])
+    return np.asarray(cv2.resize(part, (side, side), interpolation=cv2.INTER_CUBIC), np.uint8)
+
+
+def joined(looks: Sequence[Inspection], close: Sequence[View], size: tuple[int, int]) -> Inspection:
+    """One inspection of the looks at all views of a picture of `size`, width and height.
+
+    The verdict is the worst one, with what the looks found that gave it.
+    """
+    defect = max(each.fail_probability for each in looks)
+    verdict = next(name for name in WORST_FIRST if any(each.verdict == name for each in looks))
+    told = [(each, view) for each, view in zip(looks, close, strict=True) if each.verdict == verdict != "pass"]
+    return Inspection(
+        verdict,
+        {"pass": 1 - defect, "fail": defect, "unsure": max(defect, 1 - defect)}[verdict],
+        defect,
+        tuple(_in_picture(found, view.place, size) for each, view in told for found in each.defects),
+        next((each.finish_reason for each in looks if not each.complete), "stop"),
+        Timings(*_sums(Timings, [each.timings for each in looks])),
+        Counts(*_sums(Counts, [each.counts for each in looks])),
+    )
+
+
+def _sums(kind: type, several: Sequence[Timings] | Sequence[Counts]) -> list[Any]:
+    """Of each field."""
+    return [sum(getattr(each, field.name) for each in several) for field in fields(kind)]
+
+
+def _in_picture(found: Defect, place: Region, size: tuple[int, int]) -> Defect:
+    """A defect whose box is of what was shown of `place`, with its box in pixels of the picture."""
+    left, top, right, _ = place
+    scale = (right - left) / max(right - left, CLOSE_SIDE)
+    limits, corner = (*size, *size), (left, top, left, top)
+    x0, y0, x1, y1 = (
+        round(min(max(at + v * scale, 0.0), float(most)), 1)
+        for at, v, most in zip(corner, found.box, limits, strict=True)
+    )
+    return Defect(found.type, (x0, y0, x1, y1))
