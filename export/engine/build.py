@@ -53,6 +53,7 @@ def build_engine(
         config.set_compute_capability(getattr(trt.ComputeCapability, target.upper()), 0)
     if hasattr(trt.BuilderFlag, "REQUIRE_USER_ALLOCATION"):
         config.set_flag(trt.BuilderFlag.REQUIRE_USER_ALLOCATION)  # or the engine could not run in a CUDA graph
+    config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED  # the engine can tell what it consists of
     monitor = _make_monitor(trt, progress)
     config.progress_monitor = monitor
     with _on_interrupt(monitor.stop):
