@@ -1,6 +1,7 @@
 """All engines of a bundle for one target: `BUNDLE/engines/TARGET-LIBRARY-VERSION/`.
 
-Work happens in a folder that ends in `.partial`; a broken-off build keeps the engines that are complete.
+Work happens in a folder that ends in `.partial`; a broken-off build keeps the engines that are complete. TensorRT's
+measurements of kernels stay beside it, in `TARGET-LIBRARY-VERSION.timings`.
 """
 
 from __future__ import annotations
@@ -109,7 +110,9 @@ def _build(
     scratch = folder / "graph"
     scratch.mkdir(exist_ok=True)
     log.info("%s for %s with %s %s", graph.name, target, library.name, library.version)
-    plan = build_engine(library, save_graph(graph, scratch), graph.input_shapes(), profiles, target, progress)
+    timings = folder.with_suffix(".timings") if library.measures else None
+    path, shapes = save_graph(graph, scratch), graph.input_shapes()
+    plan = build_engine(library, path, shapes, profiles, target, progress, timings)
     unfinished = folder / "engine.unfinished"
     unfinished.write_bytes(plan)
     unfinished.rename(folder / f"{graph.name}.engine")

@@ -21,6 +21,11 @@ class Library:
     version: str
     targets: tuple[str, ...]
 
+    @property
+    def measures(self) -> bool:
+        """Whether it chooses kernels by their time. TensorRT for RTX compiles them where the engine is loaded."""
+        return not self.targets
+
 
 def load_library() -> Library:
     """Whichever is installed. Raises DeviceUnusable, with what was tried."""

@@ -149,6 +149,25 @@ def _check_decoder(layers: list[Layer], config: DecoderConfig, cache_length: int
         assert largest <= math.prod(cache), "nobody copies the cache for every query head, nor unpacks a matrix"
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_measurements_of_kernels_are_kept(
+    bundle: Bundle, library: Library, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """For whichever engine is built next. TensorRT for RTX, which needs no such file, stands in for TensorRT."""
+    native = dataclasses.replace(library, name="tensorrt", targets=())
+    monkeypatch.setattr("export.engine.engines.load_library", lambda: native)
+    timings = bundle.path / "engines" / f"sm89-tensorrt-{library.version}.timings"
+    for damage in (None, b"not a timing cache"):
+        if damage is not None:
+            timings.write_bytes(damage)
+        with caplog.at_level(logging.DEBUG, "lineside.engine"):
+            folder = build_engines(bundle.path, "sm89", cache_lengths=(SMALL_CACHE,), present="sm89")
+        assert not any("Local timing cache in use" in message for message in caplog.messages)
+        assert b"ptrt" in timings.read_bytes()
+        assert sorted(path.name for path in folder.iterdir()) == ["decoder.64.engine", "engines.json", "vision.engine"]
+    assert any("Failed to deserialize timing cache" in message for message in caplog.messages)
+
+
 def test_a_broken_off_build_goes_on(built: Path, tmp_path: Path) -> None:
     copy = Path(shutil.copytree(built, tmp_path / "copy", ignore=shutil.ignore_patterns("engines")))
 
