@@ -26,7 +26,7 @@ from runtime.device_cache import DeviceCache
 from runtime.device_memory import Buffer, DeviceMemory, HostMemory
 from runtime.errors import BundleDamaged, DeviceFailed, DeviceOutOfMemory, DeviceUnusable, FeaturesMissing
 from runtime.picture import to_grid, to_patches
-from runtime.session import MAX_DECODE_TOKENS
+from runtime.session import MAX_DECODE_TOKENS, Picker
 
 log = logging.getLogger("lineside.session")
 PREFILL_TOKENS = 256
@@ -118,6 +118,8 @@ class OrtDecoder:
         capture: record each decode pass of one token as a CUDA graph and replay it.
         cache_lengths: see `runtime.session.Decoder`.
     """
+
+    picker: Picker | None = None
 
     def __init__(
         self,

@@ -35,6 +35,11 @@ def try_out(bundle: Bundle, vision: Vision | None, decoder: Decoder) -> None:
     together = decoder.decode(cache, ids[past : past + DRAFT].tolist(), past)
     if not all(np.isfinite(row).all() for row in (*alone, *together)):
         raise DeviceUnusable("the decoder computes numbers there that are not finite")
+    if decoder.picker is not None:
+        picked = decoder.picker.likeliest(cache, ids[past : past + DRAFT].tolist(), past)
+        rows = [decoder.picker.row(cache, i) for i in range(DRAFT)]
+        if any(row[token] < row.max() for token, row in zip(picked, rows, strict=True)):
+            raise DeviceUnusable("the decoder finds another token there than the likeliest one")
     difference = np.linalg.norm(together - np.stack(alone[1 : DRAFT + 1])) / np.linalg.norm(together)
     if difference > TOLERANCE:
         raise DeviceUnusable(f"the decoder computes the same token there in two ways that differ by {difference:.2g}")

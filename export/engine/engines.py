@@ -21,7 +21,7 @@ from export.graph.standard import Dtype
 from export.graph.writer import GraphWriter
 from export.standard_graphs import decoder_graph, save_graph, vision_graph
 from runtime.bundle import Bundle, FileEntry, file_sha256, open_bundle, verify_hashes
-from runtime.engine_files import ENGINES, EngineSet
+from runtime.engine_files import ENGINES, FORMAT, EngineSet
 from runtime.session import MAX_DECODE_TOKENS
 
 log = logging.getLogger("lineside.engine")
@@ -55,7 +55,7 @@ def build_engines(
     folder = path / ENGINES / f"{target}-{library.name}-{library.version}"
     partial = folder.with_name(folder.name + ".partial")
     stamp = partial / "stamp.json"
-    wanted = json.dumps([bundle.sha256, DTYPE, PREFILL_TOKENS])
+    wanted = json.dumps([FORMAT, bundle.sha256, DTYPE, PREFILL_TOKENS])
     if partial.exists() and (not stamp.exists() or stamp.read_text() != wanted):
         shutil.rmtree(partial)
     try:
@@ -73,7 +73,8 @@ def build_engines(
             _build(library, graph, profiles, target, partial, progress)
     stamp.unlink()
     files = {name: FileEntry((partial / name).stat().st_size, file_sha256(partial / name)) for name in names}
-    engines = EngineSet(bundle.sha256, target, library.name, library.version, DTYPE, PREFILL_TOKENS, lengths, files)
+    built_with = (target, library.name, library.version)
+    engines = EngineSet(FORMAT, bundle.sha256, *built_with, DTYPE, PREFILL_TOKENS, lengths, files)
     (partial / "engines.json").write_text(json.dumps(asdict(engines), indent=2) + "\n", encoding="utf-8")
     shutil.rmtree(folder, ignore_errors=True)
     partial.rename(folder)

@@ -3,8 +3,9 @@
 Decoder inputs: `ids` (1, T) int64, `image_embeds` (I, hidden) where there is a vision tower, `rows` (R) int64 = the
 positions in `ids` whose logits are asked for, `positions` (1, T) int64 = past ... past + T - 1, `write_index` (1) int64
 = past, `mask` (1, 1, T, C) = 0 where a token may look and a large negative number elsewhere, and per layer
-`past.{i}.key|value` (1, kv, C, head_dim). Outputs: `logits` (R, vocab) float32 and `present.{i}.key|value`, which are
-meant to be bound to the same memory as `past`. C is fixed: a graph for every length of the cache.
+`past.{i}.key|value` (1, kv, C, head_dim). Outputs: `logits` (R, vocab) float32, `best` (R, 1) int64 = the likeliest
+token and `best_logit` (R, 1) float32, and `present.{i}.key|value`, which are meant to be bound to the same memory as
+`past`. C is fixed: a graph for every length of the cache.
 
 Why not less: TensorRT takes Attention's `nonpad_kv_seqlen` without heeding it, hence the mask; it takes zero and
 negative scales and computes nonsense, hence they are refused here; it has no UINT4, hence signed integers, along the
@@ -87,6 +88,10 @@ class StandardOps(CommonOps):
             logits = self.graph.node("Cast", [logits], to=FLOAT)[0]
         self.graph.node("Identity", [logits], names=["logits"])
         self.graph.output("logits", "float32", ("R", config.vocab_size))
+        one = self.graph.constant("one", [1], np.int64)
+        self.graph.node("TopK", ["logits", one], names=["best_logit", "best"], axis=-1)
+        for name, dtype in (("best_logit", "float32"), ("best", "int64")):
+            self.graph.output(name, dtype, ("R", 1))
 
     # Layers
 

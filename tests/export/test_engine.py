@@ -221,6 +221,14 @@ def test_engines_of_another_bundle_are_refused(bundle: Bundle) -> None:
     assert "from another bundle" in _unusable(dataclasses.replace(bundle, sha256="0" * 64))
 
 
+def test_engines_with_other_inputs_and_outputs_are_refused(bundle: Bundle) -> None:
+    listing = next((bundle.path / "engines").glob("*/engines.json"))
+    fields = json.loads(listing.read_text())
+    del fields["format"]
+    listing.write_text(json.dumps(fields))
+    assert "was built by another version of Lineside" in _unusable(bundle)
+
+
 def test_a_list_of_engines_that_is_no_json(bundle: Bundle) -> None:
     listing = next((bundle.path / "engines").glob("*/engines.json"))
     listing.write_text(json.dumps({"target": "sm89"}))

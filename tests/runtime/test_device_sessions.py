@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import gc
+import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,9 +22,11 @@ from runtime.bundle import Bundle, open_bundle
 from runtime.chat import Prompt
 from runtime.cuda_session import open_cuda
 from runtime.engine import Engine, Limits
-from runtime.engine_files import EngineSet
+from runtime.engine_files import FORMAT, EngineSet
 from runtime.errors import DeviceFailed, DeviceOutOfMemory, DeviceUnusable, EnginesUnusable, PromptTooLong
+from runtime.grammar import Grammars
 from runtime.ort_session import OrtDecoder, OrtVision
+from runtime.sampling import GREEDY
 from runtime.selftest import relative_error
 from runtime.session import Decoder, Vision
 from runtime.tensorrt_library import import_tensorrt
@@ -56,7 +59,7 @@ def tensorrt(
         path = folder / str(length)
         path.mkdir()
         programs[length] = OrtProgram(save_graph(decoder_graph(exported, length, dtype), path))
-    engines = EngineSet(bundle.sha256, "sm89", "tensorrt", "1", dtype, CHUNK, LENGTHS, {})
+    engines = EngineSet(FORMAT, bundle.sha256, "sm89", "tensorrt", "1", dtype, CHUNK, LENGTHS, {})
     tower, image = vision_graph(exported, dtype), manifest.image
     assert tower is not None
     assert image is not None
@@ -175,6 +178,56 @@ def test_the_engine_says_the_same_on_any_session(bundle: Bundle, tmp_path: Path,
     assert found.pool.statistics().reused_tokens > 0
     with pytest.raises(PromptTooLong), found.sequence(Prompt(np.tile(begin, 4)), reserve=1):
         pass
+
+
+def test_the_likeliest_tokens_are_found_where_the_logits_are(bundle: Bundle, tmp_path: Path) -> None:
+    cuda, vocab = EmulatedCuda(), bundle.manifest.vocab_size
+    _, decoder, _ = tensorrt(bundle, tmp_path, EmulatedMemory(cuda))
+    cache = decoder.allocate(LENGTHS[0])
+    ids = np.random.default_rng(8).integers(100, vocab, size=16)
+    decoder.prefill(cache, ids[:8], 0)
+    for length in (1, 8, 1):
+        rows = decoder.decode(cache, ids[8 : 8 + length].tolist(), 8).copy()
+        before = cuda.pulled_bytes
+        assert decoder.likeliest(cache, ids[8 : 8 + length].tolist(), 8) == rows.argmax(axis=1).tolist()
+        assert cuda.pulled_bytes - before == 12 * length
+        np.testing.assert_array_equal(decoder.row(cache, length - 1), rows[-1])
+        assert cuda.pulled_bytes - before == 12 * length + 4 * vocab
+    image = np.full((1, bundle.manifest.hidden_size), np.nan, np.float32)
+    decoder.prefill(cache, np.asarray([bundle.manifest.image_token_id]), 0, image, logits=False)
+    assert decoder.likeliest(cache, [int(ids[0])], 1) == [-1], "a damaged weight is noticed"
+
+
+@pytest.mark.parametrize("schema", [None, {"type": "object", "properties": {"speed": {"type": "integer"}}}])
+def test_greedy_answers_need_few_logits_on_the_host(bundle: Bundle, tmp_path: Path, schema: Any) -> None:
+    """The same answers, though the token that is likeliest of all is seldom one that a grammar allows here."""
+    tokenizer, cuda, tokens = Tokenizer(bundle.file("tekken.json")), EmulatedCuda(), 24
+    wanted = Engine(bundle, tokenizer, *reference(bundle), Limits(capacity=120))
+    found = Engine(bundle, tokenizer, *tensorrt(bundle, tmp_path, EmulatedMemory(cuda))[:2], Limits(capacity=120))
+    answers = []
+    for engine in (wanted, found):
+        constraint = None if schema is None else engine.grammars.json(schema)
+        with engine.sequence(Prompt(np.arange(100, 140)), reserve=2 * tokens) as sequence:
+            before = cuda.pulled_bytes
+            parts = [engine.generate(sequence, max_tokens=tokens, sampling=GREEDY, constraint=constraint)]
+            pulled = cuda.pulled_bytes - before
+            parts.append(engine.generate(sequence, max_tokens=4, sampling=GREEDY))
+            answers.append((parts, int(sequence.logits.argmax())))
+    assert answers[0] == answers[1]
+    if schema is None:
+        assert pulled < 4 * bundle.manifest.vocab_size
+
+
+def test_a_mask_and_a_single_question_agree(bundle: Bundle) -> None:
+    """Whether a grammar takes a token is the same asked for one as for all."""
+    grammars = Grammars(Tokenizer(bundle.file("tekken.json")))
+    constraint, rng = grammars.json({"type": "array", "items": {"enum": ["pass", 17, "größe"]}}), random.Random(0)
+    while not constraint.finished:
+        mask = constraint.mask()
+        for token in (*np.flatnonzero(mask).tolist(), *rng.sample(range(len(mask)), 50)):
+            if token != grammars._tokenizer.eos_id:
+                assert (constraint.count_allowed([token]) == 1) == mask[token]
+        constraint.accept([rng.choice(np.flatnonzero(mask).tolist())])
 
 
 def test_full_device_memory_is_survived(bundle: Bundle, tmp_path: Path) -> None:
@@ -335,9 +388,29 @@ def test_a_device_is_tried_out_before_it_is_relied_upon(bundle: Bundle, tmp_path
     try_out(bundle, *_on_tensorrt(bundle, tmp_path, EmulatedMemory()))
     vision, decoder = _on_cuda(bundle, tmp_path, EmulatedMemory())
     try_out(bundle, vision, decoder)
+    _, decoder_with_picker = _on_tensorrt(bundle, _new(tmp_path / "other"), EmulatedMemory())
+    decoder_with_picker.picker = Unlikeliest(decoder_with_picker.picker)
+    with pytest.raises(DeviceUnusable, match="another token there than the likeliest"):
+        try_out(bundle, vision, decoder_with_picker)
     for wrong, said in ((np.nan, "not finite"), (2.0, "in two ways")):
         with pytest.raises(DeviceUnusable, match=said):
             try_out(bundle, vision, Scaled(decoder, wrong))
+
+
+def _new(folder: Path) -> Path:
+    folder.mkdir()
+    return folder
+
+
+class Unlikeliest:
+    """Finds the token 0 wherever it looks."""
+
+    def __init__(self, picker: Any) -> None:
+        self.row = picker.row
+        self._picker = picker
+
+    def likeliest(self, cache: Any, ids: Any, past: int) -> list[int]:
+        return [0 for _ in self._picker.likeliest(cache, ids, past)]
 
 
 class Scaled(Failing):

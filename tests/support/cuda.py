@@ -18,13 +18,16 @@ class Status(enum.IntEnum):
 
 
 class EmulatedCuda:
-    """The functions of `cuda.bindings.runtime` that Lineside calls. `capacity_bytes` is what can be allocated."""
+    """The functions of `cuda.bindings.runtime` that Lineside calls.
+
+    `capacity_bytes` is what can be allocated; `pulled_bytes` were copied to the host.
+    """
 
     cudaStreamNonBlocking = 1
     cudaMemcpyKind = SimpleNamespace(cudaMemcpyHostToDevice=1, cudaMemcpyDeviceToHost=2, cudaMemcpyDeviceToDevice=3)
 
     def __init__(self, capacity_bytes: int = 1 << 40) -> None:
-        self.capacity_bytes = capacity_bytes
+        self.capacity_bytes, self.pulled_bytes = capacity_bytes, 0
         self._blocks: dict[int, ctypes.Array[ctypes.c_char]] = {}
         self._pinned: dict[int, ctypes.Array[ctypes.c_char]] = {}
 
@@ -62,8 +65,9 @@ class EmulatedCuda:
         ctypes.memset(pointer, value, count)
         return (Status.cudaSuccess,)
 
-    def cudaMemcpyAsync(self, to: int, source: int, count: int, _kind: int, _stream: int) -> tuple[Status]:
+    def cudaMemcpyAsync(self, to: int, source: int, count: int, kind: int, _stream: int) -> tuple[Status]:
         ctypes.memmove(to, source, count)
+        self.pulled_bytes += count * (kind == self.cudaMemcpyKind.cudaMemcpyDeviceToHost)
         return (Status.cudaSuccess,)
 
     def cudaMemcpy2DAsync(
