@@ -16,7 +16,8 @@ log = logging.getLogger("lineside.tensorrt")
 
 
 class TensorRTProgram:
-    """A loaded engine, with an execution context for each of its profiles.
+    """A loaded engine, with an execution context for each of its profiles, and one for what is recorded: a recording is
+    of no use any more once its context has run with other shapes (NVIDIA's guide on TensorRT and CUDA graphs).
 
     Raises EnginesUnusable where TensorRT refuses the file, with its own words.
     """
@@ -42,16 +43,20 @@ class TensorRTProgram:
             if engine.get_tensor_mode(name) == module.TensorIOMode.OUTPUT
         }
         self._contexts = [self._context(profile) for profile in range(engine.num_optimization_profiles)]
+        self._recorded: dict[int, Any] = {}
 
     def bind(self, profile: int, tensors: Tensors, *, capture: bool = False) -> Callable[[], None]:
         """What runs the engine on these buffers, in the order of the memory's stream.
 
         With `capture` the run is recorded as a CUDA graph when it is first needed, and replayed from then on: one call
-        instead of one for each kernel.
+        instead of one for each kernel. Everything that is recorded has the same shapes.
         """
+        if capture and profile not in self._recorded:
+            self._recorded[profile] = self._context(profile)
+        context = self._recorded[profile] if capture else self._contexts[profile]
 
         def launch() -> None:
-            self._launch(self._contexts[profile], tensors)
+            self._launch(context, tensors)
 
         return _Captured(self, launch) if capture else launch
 

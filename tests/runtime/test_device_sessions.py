@@ -37,6 +37,7 @@ from runtime.try_out import try_out
 from tests.support.checkpoints import CASES, copy_checkpoint
 from tests.support.cuda import EmulatedCuda, EmulatedMemory
 from tests.support.standard import OrtProgram
+from tests.support.tensorrt import FakeTensorRT
 
 EXACT = dataclasses.replace(PRECISIONS["int4"], accuracy_level=0)
 TOLERANCE, HALF_TOLERANCE = 1e-4, 1e-2
@@ -382,6 +383,28 @@ def test_tensorrt_has_what_a_program_calls() -> None:
         assert not name.startswith("cuda") or hasattr(cuda_runtime, name)
     for name in ("cudaStreamBeginCapture", "cudaStreamEndCapture", "cudaGraphInstantiate", "cudaGraphLaunch"):
         assert hasattr(cuda_runtime, name)
+
+
+def test_a_program_runs_plain_and_recorded_passes(bundle: Bundle, tmp_path: Path) -> None:
+    """Single tokens are replayed whatever ran in between: drafts, chunks of prompts, and other caches."""
+    cuda = EmulatedCuda()
+    memory, module = EmulatedMemory(cuda), FakeTensorRT(cuda)
+    programs = {}
+    for length in LENGTHS:
+        folder = _new(tmp_path / str(length))
+        file = folder / "decoder.engine"
+        file.write_text(str(save_graph(decoder_graph(Exported(bundle), length), folder)))
+        programs[length] = TensorRTProgram(module, file, memory)
+    engines = EngineSet(FORMAT, bundle.sha256, "sm89", "tensorrt", "1", "float32", CHUNK, LENGTHS, {})
+    decoder = TensorRTDecoder(bundle.manifest, engines, memory, programs)
+    vision, wanted = reference(bundle)
+    images = images_of(vision, bundle)
+    for _ in range(2):
+        assert worst(run(decoder, bundle, images), run(wanted, bundle, images)) < TOLERANCE
+    assert cuda.graphs_launched == 8, "the second token of a cache and all behind it"
+    gc.collect()
+    memory.free_unused()
+    assert not any(cuda._graphs), "recordings go with their caches"
 
 
 def test_a_device_is_tried_out_before_it_is_relied_upon(bundle: Bundle, tmp_path: Path) -> None:

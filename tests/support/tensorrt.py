@@ -1,0 +1,112 @@
+"""What Lineside calls of TensorRT, over ONNX Runtime's CPU kernels. An engine's file holds the path of an ONNX graph."""
+
+from __future__ import annotations
+
+import enum
+from pathlib import Path
+
+import onnxruntime as ort
+
+from tests.support.cuda import EmulatedCuda
+from tests.support.standard import exact_session
+
+Shape = tuple[int, ...]
+
+
+class Context:
+    """An execution context. A recorded run is of no use any more once its context has taken another shape."""
+
+    def __init__(self, session: ort.InferenceSession, cuda: EmulatedCuda) -> None:
+        self._session, self._cuda = session, cuda
+        self._inputs = {value.name: value.type for value in session.get_inputs()}
+        self._outputs = {value.name: value.type for value in session.get_outputs()}
+        self._addresses: dict[str, int] = {}
+        self._shapes: dict[str, Shape] = {}
+        self.profile = -1
+
+    def set_optimization_profile_async(self, profile: int, _stream: int) -> bool:
+        self.profile = profile
+        return True
+
+    def set_tensor_address(self, name: str, pointer: int) -> bool:
+        self._addresses[name] = pointer
+        return name in self._inputs or name in self._outputs
+
+    def set_input_shape(self, name: str, shape: Shape) -> bool:
+        self._shapes[name] = tuple(shape)
+        return name in self._inputs
+
+    def execute_async_v3(self, _stream: int) -> bool:
+        addresses, shapes = dict(self._addresses), dict(self._shapes)
+
+        def kernel() -> None:
+            assert shapes == self._shapes, "a replay of a context that has run with other shapes since"
+            self._run(addresses)
+
+        self._cuda.launch(kernel)
+        return True
+
+    def _run(self, addresses: dict[str, int]) -> None:
+        binding = self._session.io_binding()
+        sizes = {"R": self._shapes["rows"][0]}
+        for name, kind in self._inputs.items():
+            binding.bind_input(name, "cpu", 0, DTYPES[kind], self._shapes[name], addresses[name])
+        for value in self._session.get_outputs():
+            shape = [sizes.get(size, size) for size in value.shape]
+            binding.bind_output(value.name, "cpu", 0, DTYPES[value.type], shape, addresses[value.name])
+        self._session.run_with_iobinding(binding)
+
+
+DTYPES = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(int64)": "int64"}
+
+
+class Engine:
+    num_optimization_profiles = 2
+
+    def __init__(self, graph: Path, cuda: EmulatedCuda) -> None:
+        self._session, self._cuda = exact_session(graph), cuda
+        self._outputs: list[str] = [value.name for value in self._session.get_outputs()]
+        self._names: list[str] = [*(value.name for value in self._session.get_inputs()), *self._outputs]
+        self.num_io_tensors = len(self._names)
+        self.contexts: list[Context] = []
+
+    def get_tensor_name(self, index: int) -> str:
+        return self._names[index]
+
+    def get_tensor_mode(self, name: str) -> TensorIOMode:
+        return TensorIOMode.OUTPUT if name in self._outputs else TensorIOMode.INPUT
+
+    def create_execution_context(self, _strategy: object) -> Context:
+        self.contexts.append(Context(self._session, self._cuda))
+        return self.contexts[-1]
+
+
+class TensorIOMode(enum.Enum):
+    INPUT = 0
+    OUTPUT = 1
+
+
+class ILogger:
+    ERROR, INTERNAL_ERROR = "error", "internal error"
+
+
+class ExecutionContextAllocationStrategy(enum.Enum):
+    ON_PROFILE_CHANGE = 0
+
+
+class FakeTensorRT:
+    """Stands in for the module."""
+
+    TensorIOMode, ILogger = TensorIOMode, ILogger
+    ExecutionContextAllocationStrategy = ExecutionContextAllocationStrategy
+
+    def __init__(self, cuda: EmulatedCuda) -> None:
+        self._cuda = cuda
+        self.engines: list[Engine] = []
+
+    def Runtime(self, _logger: object) -> FakeTensorRT:
+        return self
+
+    def deserialize_cuda_engine(self, plan: bytes) -> Engine:
+        self.engines.append(Engine(Path(bytes(plan).decode()), self._cuda))
+        return self.engines[-1]
