@@ -97,7 +97,7 @@ class TensorRTDecoder:
     ) -> None:
         self._manifest, self._memory, self._programs, self._dtype = manifest, memory, programs, engines.dtype
         self.cache_lengths = tuple(sorted(programs))
-        self.prefill_tokens = chunk = min(engines.prefill_tokens, *self.cache_lengths)
+        self.prefill_tokens = chunk = min(engines.prefill_tokens, max(self.cache_lengths))
         self.bytes_per_token = manifest.kv.bytes_of(engines.dtype)
         self.bytes_per_cache = DeviceCache.bytes_besides(manifest)
         allocate = memory.allocate
@@ -105,7 +105,8 @@ class TensorRTDecoder:
         self._positions = allocate((1, chunk), np.int64, twin=True)
         self._counted = np.arange(chunk)
         self._write_index = allocate((1,), np.int64, twin=True)
-        self._masks = {n: allocate((1, 1, chunk, n), engines.dtype, twin=True) for n in self.cache_lengths}
+        rows = {n: min(chunk, n) for n in self.cache_lengths}
+        self._masks = {n: allocate((1, 1, rows[n], n), engines.dtype, twin=True) for n in self.cache_lengths}
         self._last = allocate((1,), np.int64, twin=True)
         self._rows = allocate((MAX_DECODE_TOKENS,), np.int64, twin=True)
         self._rows.array[:] = np.arange(MAX_DECODE_TOKENS)

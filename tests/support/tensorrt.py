@@ -1,4 +1,4 @@
-"""What Lineside calls of TensorRT, over ONNX Runtime's CPU kernels. An engine's file holds the path of an ONNX graph."""
+"""What Lineside calls of TensorRT, over ONNX Runtime's CPU kernels. An engine's file holds a graph's path."""
 
 from __future__ import annotations
 
