@@ -53,12 +53,13 @@ def load_graph(path: Path, threads: int, providers: Sequence[Any] = (CPU,)) -> o
         session = ort.InferenceSession(str(path), options, providers=list(providers), enable_fallback=False)
     except Exception as error:  # ONNX Runtime raises a dozen unrelated types here
         if is_out_of_memory(error):
-            raise DeviceOutOfMemory(f"{path} does not fit into the device's memory: {error}") from error
+            raise DeviceOutOfMemory(f"{path} does not fit into the device's memory ({error})") from error
         if wanted != CPU:
             raise DeviceUnusable(f"{path} cannot be loaded on {wanted}: {error}") from error
         raise BundleDamaged(f"{path} cannot be loaded: {error}") from error
     if session.get_providers()[0] != wanted:  # it goes on without, with a line on stderr
-        raise DeviceUnusable(f"ONNX Runtime could not load its {wanted}: are CUDA's and cuDNN's libraries installed?")
+        libraries = "CUDA's and cuDNN's libraries are missing or of another version: pip install 'lineside[cuda]'"
+        raise DeviceUnusable(f"ONNX Runtime could not load its {wanted}: {libraries}")
     return session
 
 
@@ -71,7 +72,7 @@ def is_out_of_memory(error: Exception) -> bool:
 def failed(error: Exception) -> DeviceFailed:
     """What a pass raises for an error of ONNX Runtime's."""
     if is_out_of_memory(error):
-        return DeviceOutOfMemory(f"the device's memory is full: {error}")
+        return DeviceOutOfMemory(f"the device's memory is full ({error})")
     return DeviceFailed(f"the device failed: {error}")
 
 

@@ -33,8 +33,8 @@ class TensorRTProgram:
             engine = runtime.deserialize_cuda_engine(plan)
         if engine is None:
             reasons = "; ".join(self._logger.errors)
-            if "memory" in reasons.lower():
-                raise DeviceOutOfMemory(f"{path} does not fit into the GPU's memory: {reasons}")
+            if _out_of_memory(reasons):
+                raise DeviceOutOfMemory(f"{path} does not fit into the GPU's memory ({reasons})")
             raise EnginesUnusable(f"{path} cannot be loaded ({reasons}): build it anew with `lineside engine`")
         self._runtime, self._engine = runtime, engine  # the engine needs its runtime
         self._outputs = {
@@ -61,11 +61,15 @@ class TensorRTProgram:
         return _Captured(self, launch) if capture else launch
 
     def _launch(self, context: Any, tensors: Tensors) -> None:
+        self._logger.errors.clear()
         done = all(context.set_tensor_address(name, buffer.pointer) for name, (buffer, _) in tensors.items())
         inputs = ((name, shape) for name, (_, shape) in tensors.items() if name not in self._outputs)
         done = done and all(context.set_input_shape(name, shape) for name, shape in inputs)
         if not (done and context.execute_async_v3(int(self.memory.stream))):
-            raise DeviceFailed(f"{self._path.name} failed: {'; '.join(self._logger.errors)}")
+            reasons = "; ".join(self._logger.errors)
+            if _out_of_memory(reasons):
+                raise DeviceOutOfMemory(f"no memory to run {self._path.name} ({reasons})")
+            raise DeviceFailed(f"{self._path.name} failed: {reasons}")
 
     def _context(self, profile: int) -> Any:
         """With memory for this profile's activations only, and with TensorRT for RTX, kernels for its own shapes."""
@@ -84,6 +88,11 @@ class TensorRTProgram:
             raise DeviceOutOfMemory(f"no memory for the activations of {self._path.name}")
         self.memory.synchronize()
         return context
+
+
+def _out_of_memory(reasons: str) -> bool:
+    """TensorRT says so in words only."""
+    return "outofmemory" in reasons.lower().replace(" ", "")
 
 
 class _Captured:

@@ -18,6 +18,7 @@ from runtime.bundle import Bundle, open_bundle
 from runtime.chat import Prompt
 from runtime.engine import Engine, Limits
 from runtime.engine_files import FORMAT, EngineSet
+from runtime.errors import DeviceFailed, DeviceOutOfMemory
 from runtime.grammar import Grammars
 from runtime.sampling import GREEDY
 from runtime.selftest import relative_error
@@ -135,18 +136,43 @@ def test_a_mask_and_a_single_question_agree(bundle: Bundle) -> None:
         constraint.accept([rng.choice(np.flatnonzero(mask).tolist())])
 
 
+def decoder_of(bundle: Bundle, folder: Path, memory: EmulatedMemory, module: FakeTensorRT) -> TensorRTDecoder:
+    programs = {}
+    for length in LENGTHS:
+        own = new(folder / str(length))
+        file = own / f"decoder.{length}.engine"
+        file.write_text(str(save_graph(decoder_graph(Exported(bundle), length), own)))
+        programs[length] = TensorRTProgram(module, file, memory)
+    engines = EngineSet(FORMAT, bundle.sha256, "sm89", "tensorrt", "1", "float32", CHUNK, LENGTHS, {})
+    return TensorRTDecoder(bundle.manifest, engines, memory, programs)
+
+
+def test_what_tensorrt_complains_of_is_passed_on(bundle: Bundle, tmp_path: Path) -> None:
+    """Full memory costs a request, anything else may mean that the GPU is gone."""
+    cuda = EmulatedCuda()
+    memory, module = EmulatedMemory(cuda), FakeTensorRT(cuda)
+    decoder = decoder_of(bundle, tmp_path, memory, module)
+    cache = decoder.allocate(LENGTHS[0])
+    full = "[defaultAllocator.cpp::allocate::57] Error Code 1: Cuda Runtime (out of memory)"
+    module.complaint = full
+    with pytest.raises(DeviceOutOfMemory, match=r"no memory to run decoder.64.engine .*lower `model.capacity`"):
+        decoder.decode(cache, [100], 0)
+    with pytest.raises(DeviceOutOfMemory, match="does not fit into the GPU's memory"):
+        TensorRTProgram(module, tmp_path / "64" / "decoder.64.engine", memory)
+    module.complaint = "Error Code 1: Cuda Runtime (an illegal memory access was encountered)"
+    with pytest.raises(DeviceFailed, match=r"decoder.64.engine failed: Error Code 1: .*illegal") as caught:
+        decoder.decode(cache, [100], 0)
+    assert not isinstance(caught.value, DeviceOutOfMemory)
+    assert full not in str(caught.value)
+    module.complaint = ""
+    assert np.isfinite(decoder.decode(cache, [100], 0)).all()
+
+
 def test_a_program_runs_plain_and_recorded_passes(bundle: Bundle, tmp_path: Path) -> None:
     """Single tokens are replayed whatever ran in between: drafts, chunks of prompts, and other caches."""
     cuda = EmulatedCuda()
     memory, module = EmulatedMemory(cuda), FakeTensorRT(cuda)
-    programs = {}
-    for length in LENGTHS:
-        folder = new(tmp_path / str(length))
-        file = folder / "decoder.engine"
-        file.write_text(str(save_graph(decoder_graph(Exported(bundle), length), folder)))
-        programs[length] = TensorRTProgram(module, file, memory)
-    engines = EngineSet(FORMAT, bundle.sha256, "sm89", "tensorrt", "1", "float32", CHUNK, LENGTHS, {})
-    decoder = TensorRTDecoder(bundle.manifest, engines, memory, programs)
+    decoder = decoder_of(bundle, tmp_path, memory, module)
     vision, wanted = reference(bundle)
     images = images_of(vision, bundle)
     for _ in range(2):

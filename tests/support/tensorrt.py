@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 from pathlib import Path
+from typing import Any
 
 import onnxruntime as ort
 
@@ -16,8 +17,8 @@ Shape = tuple[int, ...]
 class Context:
     """An execution context. A recorded run is of no use any more once its context has taken another shape."""
 
-    def __init__(self, session: ort.InferenceSession, cuda: EmulatedCuda) -> None:
-        self._session, self._cuda = session, cuda
+    def __init__(self, session: ort.InferenceSession, cuda: EmulatedCuda, module: FakeTensorRT) -> None:
+        self._session, self._cuda, self._module = session, cuda, module
         self._inputs = {value.name: value.type for value in session.get_inputs()}
         self._outputs = {value.name: value.type for value in session.get_outputs()}
         self._addresses: dict[str, int] = {}
@@ -37,6 +38,8 @@ class Context:
         return name in self._inputs
 
     def execute_async_v3(self, _stream: int) -> bool:
+        if not self._module.works():
+            return False
         addresses, shapes = dict(self._addresses), dict(self._shapes)
 
         def kernel() -> None:
@@ -63,12 +66,11 @@ DTYPES = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(int6
 class Engine:
     num_optimization_profiles = 2
 
-    def __init__(self, graph: Path, cuda: EmulatedCuda) -> None:
-        self._session, self._cuda = exact_session(graph), cuda
+    def __init__(self, graph: Path, cuda: EmulatedCuda, module: FakeTensorRT) -> None:
+        self._session, self._cuda, self._module = exact_session(graph), cuda, module
         self._outputs: list[str] = [value.name for value in self._session.get_outputs()]
         self._names: list[str] = [*(value.name for value in self._session.get_inputs()), *self._outputs]
         self.num_io_tensors = len(self._names)
-        self.contexts: list[Context] = []
 
     def get_tensor_name(self, index: int) -> str:
         return self._names[index]
@@ -77,8 +79,7 @@ class Engine:
         return TensorIOMode.OUTPUT if name in self._outputs else TensorIOMode.INPUT
 
     def create_execution_context(self, _strategy: object) -> Context:
-        self.contexts.append(Context(self._session, self._cuda))
-        return self.contexts[-1]
+        return Context(self._session, self._cuda, self._module)
 
 
 class TensorIOMode(enum.Enum):
@@ -95,18 +96,25 @@ class ExecutionContextAllocationStrategy(enum.Enum):
 
 
 class FakeTensorRT:
-    """Stands in for the module."""
+    """Stands in for the module. While there is a `complaint` nothing works, and every logger is told."""
 
     TensorIOMode, ILogger = TensorIOMode, ILogger
     ExecutionContextAllocationStrategy = ExecutionContextAllocationStrategy
 
     def __init__(self, cuda: EmulatedCuda) -> None:
         self._cuda = cuda
-        self.engines: list[Engine] = []
+        self._loggers: list[Any] = []
+        self.complaint = ""
 
-    def Runtime(self, _logger: object) -> FakeTensorRT:
+    def Runtime(self, logger: object) -> FakeTensorRT:
+        self._loggers.append(logger)
         return self
 
-    def deserialize_cuda_engine(self, plan: bytes) -> Engine:
-        self.engines.append(Engine(Path(bytes(plan).decode()), self._cuda))
-        return self.engines[-1]
+    def works(self) -> bool:
+        if self.complaint:
+            for logger in self._loggers:
+                logger.log(self.ILogger.ERROR, self.complaint)
+        return not self.complaint
+
+    def deserialize_cuda_engine(self, plan: bytes) -> Engine | None:
+        return Engine(Path(bytes(plan).decode()), self._cuda, self) if self.works() else None
