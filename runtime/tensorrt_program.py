@@ -10,6 +10,7 @@ from typing import Any
 
 from runtime.cuda_memory import CudaMemory
 from runtime.errors import DeviceFailed, DeviceOutOfMemory, DeviceUnusable, EnginesUnusable
+from runtime.tensorrt_kernels import KernelCache
 from runtime.tensorrt_session import Tensors
 
 log = logging.getLogger("lineside.tensorrt")
@@ -42,8 +43,13 @@ class TensorRTProgram:
             for name in map(engine.get_tensor_name, range(engine.num_io_tensors))
             if engine.get_tensor_mode(name) == module.TensorIOMode.OUTPUT
         }
+        self._kernels = KernelCache(path.with_suffix(".kernels"))
         self._contexts = [self._context(profile) for profile in range(engine.num_optimization_profiles)]
         self._recorded: dict[int, Any] = {}
+        self.keep_kernels()
+
+    def keep_kernels(self) -> None:
+        self._kernels.keep()
 
     def bind(self, profile: int, tensors: Tensors, *, capture: bool = False) -> Callable[[], None]:
         """What runs the engine on these buffers, in the order of the memory's stream.
@@ -52,7 +58,7 @@ class TensorRTProgram:
         instead of one for each kernel. Everything that is recorded has the same shapes.
         """
         if capture and profile not in self._recorded:
-            self._recorded[profile] = self._context(profile)
+            self._recorded[profile] = self._context(profile, recorded=True)
         context = self._recorded[profile] if capture else self._contexts[profile]
 
         def launch() -> None:
@@ -71,16 +77,21 @@ class TensorRTProgram:
                 raise DeviceOutOfMemory(f"no memory to run {self._path.name} ({reasons})")
             raise DeviceFailed(f"{self._path.name} failed: {reasons}")
 
-    def _context(self, profile: int) -> Any:
-        """With memory for this profile's activations only, and with TensorRT for RTX, kernels for its own shapes."""
+    def _context(self, profile: int, *, recorded: bool = False) -> Any:
+        """With memory for this profile's activations only.
+
+        TensorRT for RTX compiles kernels for each shape in the background; for what is recorded at once, since a
+        recording keeps those that it was made with.
+        """
         module, engine = self._module, self._engine
         strategy = module.ExecutionContextAllocationStrategy.ON_PROFILE_CHANGE
-        if hasattr(engine, "create_runtime_config"):
+        if hasattr(module, "IRuntimeCache"):
             config = engine.create_runtime_config()
             config.set_execution_context_allocation_strategy(strategy)
-            kinds = getattr(module, "DynamicShapesKernelSpecializationStrategy", None)
-            if kinds is not None:  # else they are compiled in the background, and a graph keeps those of before
-                config.dynamic_shapes_kernel_specialization_strategy = kinds.EAGER
+            if recorded:
+                eager = module.DynamicShapesKernelSpecializationStrategy.EAGER
+                config.dynamic_shapes_kernel_specialization_strategy = eager
+            self._kernels.use(config)
             context = engine.create_execution_context(config)
         else:
             context = engine.create_execution_context(strategy)
@@ -131,6 +142,7 @@ class _Captured:
             memory.call("cudaGraphDestroy", graph)
         except DeviceFailed as error:
             problem = problem or error
+        self._program.keep_kernels()
         if problem is not None:
             self._graph, self._plain = None, True
             log.warning("decoding without CUDA graphs: %s", problem)

@@ -235,6 +235,10 @@ def test_tensorrt_has_what_a_program_calls() -> None:
         (module.ICudaEngine, ("get_tensor_name", "get_tensor_mode", "num_io_tensors", "num_optimization_profiles")),
         (module.IExecutionContext, ("set_input_shape", "set_tensor_address", "execute_async_v3")),
         (module.IExecutionContext, ("set_optimization_profile_async",)),
+        (module.ICudaEngine, ("create_runtime_config",)),
+        (module.IRuntimeConfig, ("dynamic_shapes_kernel_specialization_strategy",)),
+        (module.IRuntimeConfig, ("create_runtime_cache", "set_runtime_cache")),
+        (module.IRuntimeCache, ("serialize", "deserialize")),
     ):
         for name in names:
             assert hasattr(kind, name)

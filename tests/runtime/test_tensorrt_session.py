@@ -168,6 +168,30 @@ def test_what_tensorrt_complains_of_is_passed_on(bundle: Bundle, tmp_path: Path)
     assert np.isfinite(decoder.decode(cache, [100], 0)).all()
 
 
+def test_compiled_kernels_are_kept_for_the_next_start(
+    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cuda = EmulatedCuda()
+    memory, module = EmulatedMemory(cuda), FakeTensorRT(cuda)
+    decoder_of(bundle, tmp_path, memory, module)
+    file, kernels = (tmp_path / "64" / f"decoder.64.{end}" for end in ("engine", "kernels"))
+    for damage, compiled in ((None, 2), (b"of another driver", 3)):
+        if damage is not None:
+            kernels.write_bytes(damage)
+        for _ in range(2):
+            TensorRTProgram(module, file, memory)
+            assert module.compiled == compiled
+            assert kernels.read_bytes() == b"kernels 1"
+    kernels.unlink()
+    monkeypatch.setattr(Path, "write_bytes", _refuse)
+    TensorRTProgram(module, file, memory)
+    assert not kernels.exists()
+
+
+def _refuse(*_: object) -> None:
+    raise PermissionError("read-only")
+
+
 def test_a_program_runs_plain_and_recorded_passes(bundle: Bundle, tmp_path: Path) -> None:
     """Single tokens are replayed whatever ran in between: drafts, chunks of prompts, and other caches."""
     cuda = EmulatedCuda()
@@ -177,6 +201,7 @@ def test_a_program_runs_plain_and_recorded_passes(bundle: Bundle, tmp_path: Path
     images = images_of(vision, bundle)
     for _ in range(2):
         assert worst(run(decoder, bundle, images), run(wanted, bundle, images)) < TOLERANCE
+    assert module.specialized == [*["lazy"] * 4, *["eager"] * 2], "nobody waits for kernels but for a recording"
     assert cuda.graphs_launched == 8, "the second token of a cache and all behind it"
     gc.collect()
     memory.free_unused()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import onnxruntime as ort
@@ -63,6 +64,38 @@ class Context:
 DTYPES = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(int64)": "int64"}
 
 
+class RuntimeCache:
+    """Knows its file by its beginning."""
+
+    def __init__(self) -> None:
+        self.compiled = 0
+
+    def deserialize(self, blob: bytes) -> bool:
+        self.compiled = int(blob.removeprefix(b"kernels ")) if blob.startswith(b"kernels ") else 0
+        return self.compiled > 0
+
+    def serialize(self) -> bytes:
+        return b"kernels %d" % self.compiled
+
+
+class RuntimeConfig:
+    dynamic_shapes_kernel_specialization_strategy = "lazy"
+
+    def __init__(self) -> None:
+        self.strategy: object = None
+        self.cache: RuntimeCache | None = None
+
+    def set_execution_context_allocation_strategy(self, strategy: object) -> None:
+        self.strategy = strategy
+
+    def create_runtime_cache(self) -> RuntimeCache:
+        return RuntimeCache()
+
+    def set_runtime_cache(self, cache: RuntimeCache) -> bool:
+        self.cache = cache
+        return True
+
+
 class Engine:
     num_optimization_profiles = 2
 
@@ -78,7 +111,15 @@ class Engine:
     def get_tensor_mode(self, name: str) -> TensorIOMode:
         return TensorIOMode.OUTPUT if name in self._outputs else TensorIOMode.INPUT
 
-    def create_execution_context(self, _strategy: object) -> Context:
+    def create_runtime_config(self) -> RuntimeConfig:
+        return RuntimeConfig()
+
+    def create_execution_context(self, config: RuntimeConfig) -> Context:
+        assert config.strategy is ExecutionContextAllocationStrategy.ON_PROFILE_CHANGE
+        self._module.specialized.append(config.dynamic_shapes_kernel_specialization_strategy)
+        if config.cache is not None:
+            self._module.compiled += int(not config.cache.compiled)
+            config.cache.compiled = max(config.cache.compiled, 1)
         return Context(self._session, self._cuda, self._module)
 
 
@@ -96,14 +137,22 @@ class ExecutionContextAllocationStrategy(enum.Enum):
 
 
 class FakeTensorRT:
-    """Stands in for the module. While there is a `complaint` nothing works, and every logger is told."""
+    """Stands in for the module for RTX. While there is a `complaint` nothing works, and every logger is told.
 
-    TensorIOMode, ILogger = TensorIOMode, ILogger
+    Attributes:
+        specialized: how each context gets the kernels for its shapes.
+        compiled: engines whose kernels were not found compiled.
+    """
+
+    TensorIOMode, ILogger, IRuntimeCache = TensorIOMode, ILogger, RuntimeCache
+    DynamicShapesKernelSpecializationStrategy = SimpleNamespace(EAGER="eager")
     ExecutionContextAllocationStrategy = ExecutionContextAllocationStrategy
 
     def __init__(self, cuda: EmulatedCuda) -> None:
         self._cuda = cuda
         self._loggers: list[Any] = []
+        self.specialized: list[str] = []
+        self.compiled = 0
         self.complaint = ""
 
     def Runtime(self, logger: object) -> FakeTensorRT:
