@@ -48,6 +48,12 @@ def built_engines(bundle: Bundle) -> list[str]:
     return sorted(path.parent.name for path in (bundle.path / ENGINES).glob("*/engines.json"))
 
 
+def engine_bytes(bundle: Bundle, target: str) -> int:
+    """Of the engines for `target`, all of which a session loads; 0 where there are none."""
+    folders = (bundle.path / ENGINES / name for name in built_engines(bundle) if name.startswith(f"{target}-"))
+    return min((sum(file.stat().st_size for file in folder.glob("*.engine")) for folder in folders), default=0)
+
+
 def find_engines(bundle: Bundle, target: str, library: str, version: str) -> tuple[Path, EngineSet]:
     """The folder of the engines for this GPU and this TensorRT, checked byte for byte.
 
