@@ -18,7 +18,7 @@ from runtime.bundle import Bundle, open_bundle
 from runtime.chat import Prompt
 from runtime.engine import Engine, Limits
 from runtime.engine_files import FORMAT, EngineSet
-from runtime.errors import DeviceFailed, DeviceOutOfMemory
+from runtime.errors import DeviceFailed, DeviceOutOfMemory, DeviceUnusable
 from runtime.grammar import Grammars
 from runtime.sampling import GREEDY
 from runtime.selftest import relative_error
@@ -26,6 +26,7 @@ from runtime.session import Decoder, Vision
 from runtime.tensorrt_program import TensorRTProgram
 from runtime.tensorrt_session import DECODE, PREFILL, TensorRTDecoder
 from runtime.tokenizer import Tokenizer
+from runtime.try_out import try_out
 from tests.support.checkpoints import CASES, copy_checkpoint
 from tests.support.cuda import EmulatedCuda, EmulatedMemory
 from tests.support.device_sessions import (
@@ -166,6 +167,16 @@ def test_what_tensorrt_complains_of_is_passed_on(bundle: Bundle, tmp_path: Path)
     assert full not in str(caught.value)
     module.complaint = ""
     assert np.isfinite(decoder.decode(cache, [100], 0)).all()
+
+
+@pytest.mark.parametrize("length", LENGTHS)
+def test_every_engine_is_tried_out(bundle: Bundle, tmp_path: Path, length: int) -> None:
+    _, decoder, programs = tensorrt(bundle, tmp_path, EmulatedMemory())
+    try_out(bundle, None, decoder)
+    assert all(program.runs for program in programs.values())
+    programs[length].bind = lambda *_, **_named: lambda: None  # type: ignore[method-assign]
+    with pytest.raises(DeviceUnusable, match="computes nothing"):
+        try_out(bundle, None, decoder)
 
 
 def test_compiled_kernels_are_kept_for_the_next_start(
