@@ -10,6 +10,7 @@ import itertools
 import logging
 import os
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -116,7 +117,8 @@ class OrtDecoder:
     Args:
         graph, providers: what to run it on; left out, the CPU.
         kv_dtype: of the caches; the manifest's where left out.
-        capture: record each decode pass of one token as a CUDA graph and replay it.
+        capture: record each decode pass of one token as a CUDA graph and replay it. ONNX Runtime keeps a recording
+            for the thread that made it, so that all passes run on one thread then.
         cache_lengths: see `runtime.session.Decoder`.
     """
 
@@ -139,6 +141,7 @@ class OrtDecoder:
         self._memory = memory or HostMemory()
         self._dtype, self._capture = kv_dtype or manifest.kv.dtype, capture
         self._graph_ids = itertools.count(1)
+        self._thread = ThreadPoolExecutor(1, "decoder") if capture else None
         self.prefill_tokens, self.cache_lengths, self.device = prefill_tokens, cache_lengths, self._memory.device
         self.bytes_per_token = manifest.kv.bytes_of(self._dtype)
         self.bytes_per_cache = DeviceCache.bytes_besides(manifest)
@@ -239,7 +242,10 @@ class OrtDecoder:
         self._total.array[()] = total
         self._memory.synchronize()
         try:
-            self._session.run_with_iobinding(binding, options)
+            if self._thread is None:
+                self._session.run_with_iobinding(binding, options)
+            else:
+                self._thread.submit(self._session.run_with_iobinding, binding, options).result()
         except Exception as error:  # as in `load_graph`
             raise failed(error) from error
 

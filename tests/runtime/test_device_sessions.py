@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import gc
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -142,6 +143,42 @@ def test_a_pass_without_memory_gives_the_idle_caches_up(
             ask()
     assert engine.pool._bytes() == 0
     ask()
+
+
+class Watched:
+    """A session that notes which threads ran it."""
+
+    def __init__(self, session: Any) -> None:
+        self._session = session
+        self.threads: list[str] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._session, name)
+
+    def run_with_iobinding(self, *arguments: Any) -> None:
+        self.threads.append(threading.current_thread().name)
+        self._session.run_with_iobinding(*arguments)
+
+
+def test_recorded_passes_run_on_one_thread(bundle: Bundle, tmp_path: Path) -> None:
+    """Whichever requests they belong to: on another thread ONNX Runtime would record them again."""
+    _, decoder = on_cuda(bundle, tmp_path, EmulatedMemory())
+    assert isinstance(decoder, OrtDecoder)
+    decoder._session = watched = Watched(decoder._session)
+    cache = decoder.allocate(64)
+
+    def ask(past: int) -> None:
+        decoder.prefill(cache, np.arange(100, 110), 0)
+        for i in range(2):
+            decoder.decode(cache, [100 + i], past + i)
+
+    threads = [threading.Thread(target=ask, args=(10,)) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(watched.threads) == 9
+    assert set(watched.threads) == {"decoder_0"}
 
 
 def test_memory_is_freed_behind_its_last_buffer() -> None:
