@@ -16,7 +16,7 @@ from devices.accelerators import Gpu, gpus
 from devices.errors import AcceleratorError, DriverMissing
 from runtime.bundle import Bundle, open_bundle
 from runtime.engine import DEFAULT_CAPACITY, Engine, Limits
-from runtime.engine_files import built_engines
+from runtime.engine_files import engine_bytes
 from runtime.errors import DeviceError, DeviceUnusable, EnginesUnusable
 from runtime.memory_plan import least_device_bytes
 from runtime.ort_session import open_cpu
@@ -156,12 +156,18 @@ def _missing(package: str, extra: str) -> str:
 
 
 def _bundle_problem(device: Device, gpu: Gpu, bundle: Bundle, tokens: int) -> str:
-    needed = least_device_bytes(bundle.manifest, min(tokens, bundle.manifest.context_length))
+    manifest = bundle.manifest
+    tokens = min(tokens, manifest.context_length)
+    needed, advice = least_device_bytes(manifest, tokens), "lower `model.capacity`"
+    if device == "tensorrt":
+        built = engine_bytes(bundle, gpu.target)
+        if not built:
+            return f"no engines for {gpu.target}: build them with `lineside engine {bundle.path} --target {gpu.target}`"
+        needed = built + tokens * manifest.kv.bytes_of("float16")
+        advice += ", or build engines for fewer or shorter caches (`lineside engine --cache`)"
     if needed > gpu.memory_bytes:
         has = f"{gpu.name} has {gpu.memory_bytes / GB:.1f} GB"
-        return f"{has}, the model needs {needed / GB:.1f} GB with {tokens} tokens: lower `model.capacity`"
-    if device == "tensorrt" and not any(name.startswith(f"{gpu.target}-") for name in built_engines(bundle)):
-        return f"no engines for {gpu.target}: build them with `lineside engine {bundle.path} --target {gpu.target}`"
+        return f"{has}, the model needs {needed / GB:.1f} GB with {tokens} tokens: {advice}"
     return ""
 
 

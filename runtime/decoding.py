@@ -63,6 +63,8 @@ class Decoding(Iterator[int]):
         self._drafter = Drafter(sequence.text_keys) if draft else None
         self._left = min(max_tokens, sequence.limit - sequence.past)
         self._rows: npt.NDArray[np.float32] = sequence.logits[None]
+        self._picks = sequence.picks and sampling.temperature <= 0
+        self._picked: list[int] = []  # the likeliest tokens of the last pass, in place of its rows
         self._draft: list[int] = []
         # The row of the next token's logits; len(draft) + 1 when they are used up.
         self._at = 1 if sequence.held else 0
@@ -91,13 +93,26 @@ class Decoding(Iterator[int]):
                 return self._stop("deadline")
             except RequestCancelled:
                 return self._stop("cancelled")
-        allowed = self._constraint.mask() if self._constraint is not None else None
-        token = self._sampler.pick(self._rows[self._at, : self._vocab_size], allowed)
-        self._sequence.logits = self._rows[self._at]
+        token = self._choose()
         if token == self._eos_id:
             return self._stop("stop")
         self._take(token)
         return token
+
+    def _choose(self) -> int:
+        """Where the likeliest of all tokens is allowed, it is the likeliest of those that are: no logit is needed."""
+        if self._picked and self._may_take(self._picked[self._at]):
+            self._sequence.leave_logits(self._at)
+            return self._picked[self._at]
+        row = self._sequence.row(self._at) if self._picked else self._rows[self._at]
+        self._sequence.logits = row
+        allowed = self._constraint.mask() if self._constraint is not None else None
+        return self._sampler.pick(row[: self._vocab_size], allowed)
+
+    def _may_take(self, token: int) -> bool:
+        if not 0 <= token < self._vocab_size:
+            return False
+        return self._constraint is None or (token != self._eos_id and self._constraint.count_allowed((token,)) == 1)
 
     def _ended(self) -> FinishReason | None:
         if self._constraint is not None and self._constraint.finished:
@@ -129,7 +144,10 @@ class Decoding(Iterator[int]):
             held = self._sequence.held
             room = min(self._left - 1, self._sequence.limit - self._sequence.past - held, MAX_DECODE_TOKENS - held)
             self._draft = self._drafter.propose(self._constraint, max(room, 0))
-        self._rows = self._sequence.decode_pass(self._draft)
+        if self._picks:
+            self._picked = self._sequence.pick_pass(self._draft)
+        else:
+            self._rows = self._sequence.decode_pass(self._draft)
         self._at = 0
 
     def _take(self, token: int) -> None:

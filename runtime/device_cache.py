@@ -46,6 +46,13 @@ class DeviceCache:
             self._memory.clear(buffer)
         self._memory.synchronize()
 
+    def read_row(self, row: int) -> npt.NDArray[np.float32]:
+        """One row of the last pass `(vocab,)`, once it has ended: a view."""
+        self._memory.pull(self.logits, row * self._vocab_size, self._vocab_size)
+        self._memory.synchronize()
+        values: npt.NDArray[np.float32] = self.logits.array[row]
+        return values
+
     def read_logits(self, rows: int) -> npt.NDArray[np.float32]:
         """The last pass's first `rows` rows `(rows, vocab)`, once it has ended: a view."""
         self._memory.pull(self.logits, 0, rows * self._vocab_size)

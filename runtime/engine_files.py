@@ -15,6 +15,8 @@ from runtime.errors import EnginesUnusable
 
 ENGINES = "engines"
 """Folder of a bundle, with a folder for each target, library and version."""
+FORMAT = 2
+"""Of the engines' inputs and outputs; others are not loaded."""
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,7 @@ class EngineSet:
     """The contents of `engines.json`.
 
     Attributes:
+        format: see `FORMAT`.
         target: compute capability, such as `sm89`.
         library: `tensorrt` or `tensorrt_rtx`.
         dtype: of activations and the cache.
@@ -29,6 +32,7 @@ class EngineSet:
         cache_lengths: in tokens; `decoder.{length}.engine` for each.
     """
 
+    format: int
     bundle_sha256: str
     target: str
     library: str
@@ -44,6 +48,12 @@ def built_engines(bundle: Bundle) -> list[str]:
     return sorted(path.parent.name for path in (bundle.path / ENGINES).glob("*/engines.json"))
 
 
+def engine_bytes(bundle: Bundle, target: str) -> int:
+    """Of the engines for `target`, all of which a session loads; 0 where there are none."""
+    folders = (bundle.path / ENGINES / name for name in built_engines(bundle) if name.startswith(f"{target}-"))
+    return min((sum(file.stat().st_size for file in folder.glob("*.engine")) for folder in folders), default=0)
+
+
 def find_engines(bundle: Bundle, target: str, library: str, version: str) -> tuple[Path, EngineSet]:
     """The folder of the engines for this GPU and this TensorRT, checked byte for byte.
 
@@ -56,6 +66,8 @@ def find_engines(bundle: Bundle, target: str, library: str, version: str) -> tup
         there = f"there are engines for {', '.join(found)}" if found else "there are none"
         raise EnginesUnusable(f"no engines for {target} and {library} {version} ({there}): build them with {command}")
     engines = _read(folder / "engines.json", command)
+    if engines.format != FORMAT:
+        raise EnginesUnusable(f"{folder} was built by another version of Lineside: build anew with {command}")
     if engines.bundle_sha256 != bundle.sha256:
         raise EnginesUnusable(f"{folder} was built from another bundle than the one it lies in: build with {command}")
     if (engines.target, engines.library, engines.library_version) != (target, library, version):
@@ -71,6 +83,7 @@ def find_engines(bundle: Bundle, target: str, library: str, version: str) -> tup
 def _read(path: Path, command: str) -> EngineSet:
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
+        data.setdefault("format", 1)
         data["files"] = {name: FileEntry(**entry) for name, entry in data["files"].items()}
         data["cache_lengths"] = tuple(data["cache_lengths"])
         return EngineSet(**{field.name: data[field.name] for field in fields(EngineSet)})

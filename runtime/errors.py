@@ -116,7 +116,12 @@ class DeviceFailed(DeviceError):
 
 
 class DeviceOutOfMemory(DeviceFailed):
+    """`what` found no room; the message says what to do."""
+
     code = "device_out_of_memory"
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"{what}: lower `model.capacity` or `model.kv_cache_mb`, or end what else uses the device")
 
 
 class NotFinite(EngineError):

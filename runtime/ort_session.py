@@ -10,6 +10,7 @@ import itertools
 import logging
 import os
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from runtime.device_cache import DeviceCache
 from runtime.device_memory import Buffer, DeviceMemory, HostMemory
 from runtime.errors import BundleDamaged, DeviceFailed, DeviceOutOfMemory, DeviceUnusable, FeaturesMissing
 from runtime.picture import to_grid, to_patches
-from runtime.session import MAX_DECODE_TOKENS
+from runtime.session import MAX_DECODE_TOKENS, Picker
 
 log = logging.getLogger("lineside.session")
 PREFILL_TOKENS = 256
@@ -53,12 +54,13 @@ def load_graph(path: Path, threads: int, providers: Sequence[Any] = (CPU,)) -> o
         session = ort.InferenceSession(str(path), options, providers=list(providers), enable_fallback=False)
     except Exception as error:  # ONNX Runtime raises a dozen unrelated types here
         if is_out_of_memory(error):
-            raise DeviceOutOfMemory(f"{path} does not fit into the device's memory: {error}") from error
+            raise DeviceOutOfMemory(f"{path} does not fit into the device's memory ({error})") from error
         if wanted != CPU:
             raise DeviceUnusable(f"{path} cannot be loaded on {wanted}: {error}") from error
         raise BundleDamaged(f"{path} cannot be loaded: {error}") from error
     if session.get_providers()[0] != wanted:  # it goes on without, with a line on stderr
-        raise DeviceUnusable(f"ONNX Runtime could not load its {wanted}: are CUDA's and cuDNN's libraries installed?")
+        libraries = "CUDA's and cuDNN's libraries are missing or of another version: pip install 'lineside[cuda]'"
+        raise DeviceUnusable(f"ONNX Runtime could not load its {wanted}: {libraries}")
     return session
 
 
@@ -71,7 +73,7 @@ def is_out_of_memory(error: Exception) -> bool:
 def failed(error: Exception) -> DeviceFailed:
     """What a pass raises for an error of ONNX Runtime's."""
     if is_out_of_memory(error):
-        return DeviceOutOfMemory(f"the device's memory is full: {error}")
+        return DeviceOutOfMemory(f"the device's memory is full ({error})")
     return DeviceFailed(f"the device failed: {error}")
 
 
@@ -115,9 +117,12 @@ class OrtDecoder:
     Args:
         graph, providers: what to run it on; left out, the CPU.
         kv_dtype: of the caches; the manifest's where left out.
-        capture: record each decode pass of one token as a CUDA graph and replay it.
+        capture: record each decode pass of one token as a CUDA graph and replay it. ONNX Runtime keeps a recording
+            for the thread that made it, so that all passes run on one thread then.
         cache_lengths: see `runtime.session.Decoder`.
     """
+
+    picker: Picker | None = None
 
     def __init__(
         self,
@@ -136,6 +141,7 @@ class OrtDecoder:
         self._memory = memory or HostMemory()
         self._dtype, self._capture = kv_dtype or manifest.kv.dtype, capture
         self._graph_ids = itertools.count(1)
+        self._thread = ThreadPoolExecutor(1, "decoder") if capture else None
         self.prefill_tokens, self.cache_lengths, self.device = prefill_tokens, cache_lengths, self._memory.device
         self.bytes_per_token = manifest.kv.bytes_of(self._dtype)
         self.bytes_per_cache = DeviceCache.bytes_besides(manifest)
@@ -236,7 +242,10 @@ class OrtDecoder:
         self._total.array[()] = total
         self._memory.synchronize()
         try:
-            self._session.run_with_iobinding(binding, options)
+            if self._thread is None:
+                self._session.run_with_iobinding(binding, options)
+            else:
+                self._thread.submit(self._session.run_with_iobinding, binding, options).result()
         except Exception as error:  # as in `load_graph`
             raise failed(error) from error
 

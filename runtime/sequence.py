@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +17,7 @@ from runtime.scheduler import Request, Scheduler
 from runtime.session import MAX_DECODE_TOKENS, Decoder
 from runtime.timings import Timings, stopwatch
 
+Rows = TypeVar("Rows", npt.NDArray[np.float32], list[int])
 MIN_CHUNK = 16
 MAX_HELD = MAX_DECODE_TOKENS // 2
 
@@ -68,7 +70,7 @@ class Sequence:
         limit: tokens that prompt and answer may have together.
 
     Attributes:
-        logits: `(vocab,)` of the last position: a view that the next pass overwrites.
+        picks: whether the likeliest tokens are found where the logits are (`pick_pass`).
     """
 
     def __init__(
@@ -83,14 +85,31 @@ class Sequence:
         timings: Timings,
     ) -> None:
         self.request, self.timings, self.counts = request, timings, Counts(prompt=len(keys))
-        self.logits: npt.NDArray[np.float32] = np.empty(0, np.float32)
-        self.limit = limit
+        self._logits: npt.NDArray[np.float32] = np.empty(0, np.float32)
+        self._unread: int | None = None
+        self.limit, self.picks = limit, decoder.picker is not None
         self._decoder, self._scheduler, self._chunking, self._entry = decoder, scheduler, chunking, entry
         self._keys = np.empty(limit, np.int64)
         self._keys[: len(keys)] = keys
         self._past = 0
         self._pending: list[int] = []
+        self._first = 0
         self._closed = False
+
+    @property
+    def logits(self) -> npt.NDArray[np.float32]:
+        """`(vocab,)` of the last position: a view that the next pass overwrites."""
+        if self._unread is not None:
+            self.logits = self.row(self._unread)
+        return self._logits
+
+    @logits.setter
+    def logits(self, row: npt.NDArray[np.float32]) -> None:
+        self._logits, self._unread = row, None
+
+    def leave_logits(self, index: int) -> None:
+        """They are `row(index)`, fetched only if somebody asks."""
+        self._unread = index
 
     @property
     def past(self) -> int:
@@ -192,18 +211,32 @@ class Sequence:
         Raises:
             DeadlineExceeded, RequestCancelled: before the pass.
         """
+        return self._pass(self._decoder.decode, draft)
+
+    def pick_pass(self, draft: list[int]) -> list[int]:
+        """As `decode_pass`, but the likeliest token of each position, -1 where its logit is not finite."""
+        assert self._decoder.picker is not None
+        return self._pass(self._decoder.picker.likeliest, draft)
+
+    def row(self, index: int) -> npt.NDArray[np.float32]:
+        """Logits `(vocab,)` behind the last `pick_pass`: 0 for the last held token, then those of the draft."""
+        assert self._decoder.picker is not None
+        return self._decoder.picker.row(self._entry.cache, self._first + index)
+
+    def _pass(self, run: Callable[[Any, list[int], int], Rows], draft: list[int]) -> Rows:
+        """What `run` gives from the last held token on."""
         if len(self._pending) > MAX_HELD:
             last = self._pending.pop()
             self.extend(np.empty(0, np.int64))
             self._pending = [last]
         with self.turn():
-            rows = self._decoder.decode(self._entry.cache, [*self._pending, *draft], self._past)
-        first = len(self._pending) - 1
+            rows = run(self._entry.cache, [*self._pending, *draft], self._past)
+        self._first = len(self._pending) - 1
         for token in self._pending:
             self.accept(token)
         self._pending = []
         self.counts.passes += 1
-        return rows[first:]
+        return rows[self._first :]
 
     def accept(self, token: int) -> None:
         """The last pass has written this token behind the others, and it stays."""

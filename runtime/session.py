@@ -21,10 +21,21 @@ class KVCache(Protocol):
     def capacity(self) -> int: ...
 
 
+class Picker(Protocol):
+    """What finds the likeliest tokens where the logits are, so that they need not come to the host."""
+
+    def likeliest(self, cache: Any, ids: Sequence[int], past: int) -> list[int]:
+        """As `Decoder.decode`, but the likeliest token of every position, -1 where its logit is not finite."""
+
+    def row(self, cache: Any, index: int) -> npt.NDArray[np.float32]:
+        """Logits `(vocab,)` of a position of the cache's last pass: a view that the next one may overwrite."""
+
+
 class Decoder(Protocol):
     """A decoder session. Its caches are its own: they may lie in a device's memory.
 
     Attributes:
+        picker: None where the logits are on the host anyway, or the session cannot search them.
         bytes_per_token: of keys and values of all layers.
         bytes_per_cache: what a cache takes besides.
         prefill_tokens: the longest chunk of a prompt that it takes at once.
@@ -33,6 +44,7 @@ class Decoder(Protocol):
         cache_lengths: those that it can run with, in tokens; empty where any length will do.
     """
 
+    picker: Picker | None
     bytes_per_token: int
     bytes_per_cache: int
     prefill_tokens: int

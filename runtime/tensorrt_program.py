@@ -10,13 +10,15 @@ from typing import Any
 
 from runtime.cuda_memory import CudaMemory
 from runtime.errors import DeviceFailed, DeviceOutOfMemory, DeviceUnusable, EnginesUnusable
+from runtime.tensorrt_kernels import KernelCache
 from runtime.tensorrt_session import Tensors
 
 log = logging.getLogger("lineside.tensorrt")
 
 
 class TensorRTProgram:
-    """A loaded engine, with an execution context for each of its profiles.
+    """A loaded engine, with an execution context for each of its profiles, and one for what is recorded: a recording is
+    of no use any more once its context has run with other shapes (NVIDIA's guide on TensorRT and CUDA graphs).
 
     Raises EnginesUnusable where TensorRT refuses the file, with its own words.
     """
@@ -32,8 +34,8 @@ class TensorRTProgram:
             engine = runtime.deserialize_cuda_engine(plan)
         if engine is None:
             reasons = "; ".join(self._logger.errors)
-            if "memory" in reasons.lower():
-                raise DeviceOutOfMemory(f"{path} does not fit into the GPU's memory: {reasons}")
+            if _out_of_memory(reasons):
+                raise DeviceOutOfMemory(f"{path} does not fit into the GPU's memory ({reasons})")
             raise EnginesUnusable(f"{path} cannot be loaded ({reasons}): build it anew with `lineside engine`")
         self._runtime, self._engine = runtime, engine  # the engine needs its runtime
         self._outputs = {
@@ -41,37 +43,55 @@ class TensorRTProgram:
             for name in map(engine.get_tensor_name, range(engine.num_io_tensors))
             if engine.get_tensor_mode(name) == module.TensorIOMode.OUTPUT
         }
+        self._kernels = KernelCache(path.with_suffix(".kernels"))
         self._contexts = [self._context(profile) for profile in range(engine.num_optimization_profiles)]
+        self._recorded: dict[int, Any] = {}
+        self.keep_kernels()
+
+    def keep_kernels(self) -> None:
+        self._kernels.keep()
 
     def bind(self, profile: int, tensors: Tensors, *, capture: bool = False) -> Callable[[], None]:
         """What runs the engine on these buffers, in the order of the memory's stream.
 
         With `capture` the run is recorded as a CUDA graph when it is first needed, and replayed from then on: one call
-        instead of one for each kernel.
+        instead of one for each kernel. Everything that is recorded has the same shapes.
         """
+        if capture and profile not in self._recorded:
+            self._recorded[profile] = self._context(profile, recorded=True)
+        context = self._recorded[profile] if capture else self._contexts[profile]
 
         def launch() -> None:
-            self._launch(self._contexts[profile], tensors)
+            self._launch(context, tensors)
 
         return _Captured(self, launch) if capture else launch
 
     def _launch(self, context: Any, tensors: Tensors) -> None:
+        self._logger.errors.clear()
         done = all(context.set_tensor_address(name, buffer.pointer) for name, (buffer, _) in tensors.items())
         inputs = ((name, shape) for name, (_, shape) in tensors.items() if name not in self._outputs)
         done = done and all(context.set_input_shape(name, shape) for name, shape in inputs)
         if not (done and context.execute_async_v3(int(self.memory.stream))):
-            raise DeviceFailed(f"{self._path.name} failed: {'; '.join(self._logger.errors)}")
+            reasons = "; ".join(self._logger.errors)
+            if _out_of_memory(reasons):
+                raise DeviceOutOfMemory(f"no memory to run {self._path.name} ({reasons})")
+            raise DeviceFailed(f"{self._path.name} failed: {reasons}")
 
-    def _context(self, profile: int) -> Any:
-        """With memory for this profile's activations only, and with TensorRT for RTX, kernels for its own shapes."""
+    def _context(self, profile: int, *, recorded: bool = False) -> Any:
+        """With memory for this profile's activations only.
+
+        TensorRT for RTX compiles kernels for each shape in the background; for what is recorded at once, since a
+        recording keeps those that it was made with.
+        """
         module, engine = self._module, self._engine
         strategy = module.ExecutionContextAllocationStrategy.ON_PROFILE_CHANGE
-        if hasattr(engine, "create_runtime_config"):
+        if hasattr(module, "IRuntimeCache"):
             config = engine.create_runtime_config()
             config.set_execution_context_allocation_strategy(strategy)
-            kinds = getattr(module, "DynamicShapesKernelSpecializationStrategy", None)
-            if kinds is not None:  # else they are compiled in the background, and a graph keeps those of before
-                config.dynamic_shapes_kernel_specialization_strategy = kinds.EAGER
+            if recorded:
+                eager = module.DynamicShapesKernelSpecializationStrategy.EAGER
+                config.dynamic_shapes_kernel_specialization_strategy = eager
+            self._kernels.use(config)
             context = engine.create_execution_context(config)
         else:
             context = engine.create_execution_context(strategy)
@@ -79,6 +99,11 @@ class TensorRTProgram:
             raise DeviceOutOfMemory(f"no memory for the activations of {self._path.name}")
         self.memory.synchronize()
         return context
+
+
+def _out_of_memory(reasons: str) -> bool:
+    """TensorRT says so in words only."""
+    return "outofmemory" in reasons.lower().replace(" ", "")
 
 
 class _Captured:
@@ -117,6 +142,7 @@ class _Captured:
             memory.call("cudaGraphDestroy", graph)
         except DeviceFailed as error:
             problem = problem or error
+        self._program.keep_kernels()
         if problem is not None:
             self._graph, self._plain = None, True
             log.warning("decoding without CUDA graphs: %s", problem)

@@ -19,7 +19,7 @@ from runtime.device_memory import Buffer, DeviceMemory
 from runtime.engine_files import EngineSet, find_engines
 from runtime.errors import DeviceUnusable, EnginesUnusable
 from runtime.picture import to_grid, to_patches
-from runtime.session import MAX_DECODE_TOKENS
+from runtime.session import MAX_DECODE_TOKENS, Picker
 
 DECODE, PREFILL = 0, 1
 """Profiles of a decoder engine."""
@@ -90,13 +90,14 @@ class TensorRTDecoder:
     """
 
     scored_heads, device = 0, "cuda"
+    picker: Picker | None
 
     def __init__(
         self, manifest: Manifest, engines: EngineSet, memory: DeviceMemory, programs: Mapping[int, Program]
     ) -> None:
         self._manifest, self._memory, self._programs, self._dtype = manifest, memory, programs, engines.dtype
         self.cache_lengths = tuple(sorted(programs))
-        self.prefill_tokens = chunk = min(engines.prefill_tokens, *self.cache_lengths)
+        self.prefill_tokens = chunk = min(engines.prefill_tokens, max(self.cache_lengths))
         self.bytes_per_token = manifest.kv.bytes_of(engines.dtype)
         self.bytes_per_cache = DeviceCache.bytes_besides(manifest)
         allocate = memory.allocate
@@ -104,11 +105,15 @@ class TensorRTDecoder:
         self._positions = allocate((1, chunk), np.int64, twin=True)
         self._counted = np.arange(chunk)
         self._write_index = allocate((1,), np.int64, twin=True)
-        self._masks = {n: allocate((1, 1, chunk, n), engines.dtype, twin=True) for n in self.cache_lengths}
+        rows = {n: min(chunk, n) for n in self.cache_lengths}
+        self._masks = {n: allocate((1, 1, rows[n], n), engines.dtype, twin=True) for n in self.cache_lengths}
         self._last = allocate((1,), np.int64, twin=True)
         self._rows = allocate((MAX_DECODE_TOKENS,), np.int64, twin=True)
         self._rows.array[:] = np.arange(MAX_DECODE_TOKENS)
         memory.push(self._rows, 0, MAX_DECODE_TOKENS)
+        self._best = allocate((MAX_DECODE_TOKENS, 1), np.int64, twin=True)
+        self._best_logit = allocate((MAX_DECODE_TOKENS, 1), np.float32, twin=True)
+        self.picker = self
         self._images = allocate((chunk, manifest.hidden_size), engines.dtype, twin=True) if manifest.image else None
 
     def allocate(self, capacity: int) -> DeviceCache:
@@ -148,14 +153,32 @@ class TensorRTDecoder:
             return cache.read_logits(int(logits))
 
     def decode(self, cache: DeviceCache, ids: Sequence[int], past: int) -> npt.NDArray[np.float32]:
+        with self._memory.lock:
+            self._decode(cache, ids, past)
+            return cache.read_logits(len(ids))
+
+    def likeliest(self, cache: DeviceCache, ids: Sequence[int], past: int) -> list[int]:
         length = len(ids)
         with self._memory.lock:
-            bound = cache.passes.get(length)
-            if bound is None:
-                bound = cache.passes[length] = self._bind(cache, DECODE, length, (self._rows, (length,)), 1)
-            self._place(cache, ids, past)
-            bound()
-            return cache.read_logits(length)
+            self._decode(cache, ids, past)
+            for buffer in (self._best, self._best_logit):
+                self._memory.pull(buffer, 0, length)
+            self._memory.synchronize()
+            finite = np.isfinite(self._best_logit.array[:length, 0])
+            tokens: list[int] = np.where(finite, self._best.array[:length, 0], -1).tolist()
+            return tokens
+
+    def row(self, cache: DeviceCache, index: int) -> npt.NDArray[np.float32]:
+        with self._memory.lock:
+            return cache.read_row(index)
+
+    def _decode(self, cache: DeviceCache, ids: Sequence[int], past: int) -> None:
+        length = len(ids)
+        bound = cache.passes.get(length)
+        if bound is None:
+            bound = cache.passes[length] = self._bind(cache, DECODE, length, (self._rows, (length,)), 1)
+        self._place(cache, ids, past)
+        bound()
 
     def _place(self, cache: DeviceCache, ids: npt.ArrayLike, past: int) -> None:
         """Send the tokens, where they stand, and what each of them sees."""
@@ -187,6 +210,8 @@ class TensorRTDecoder:
             "write_index": (self._write_index, (1,)),
             "mask": (mask, (1, 1, length, cache.capacity)),
             "logits": (cache.logits, (*rows[1], self._manifest.vocab_size)),
+            "best": (self._best, (*rows[1], 1)),
+            "best_logit": (self._best_logit, (*rows[1], 1)),
             **{f"past.{name}": value for name, value in kv.items()},
             **{f"present.{name}": value for name, value in kv.items()},
         }

@@ -6,11 +6,12 @@ import logging
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 from export.engine.library import Library
+from export.engine.timing import timing_cache
 from export.errors import EngineBuildFailed
 
 log = logging.getLogger("lineside.engine")
@@ -25,13 +26,14 @@ Progress = Callable[[str, int, int], None]
 
 def build_engine(
     library: Library, graph: Path, dimensions: Mapping[str, Sequence[int | str]], profiles: Sequence[Profile],
-    target: str, progress: Progress | None = None,
+    target: str, progress: Progress | None = None, timings: Path | None = None,
 ) -> memoryview:  # fmt: skip
     """Build the engine of `graph`.
 
     Args:
         dimensions: shape of every input, with the names of the dimensions that vary.
         profiles: what the engine is tuned for, in this order.
+        timings: file of the timing cache, where the library measures kernels.
 
     Raises:
         EngineBuildFailed: TensorRT refuses the graph, with its own words.
@@ -53,9 +55,11 @@ def build_engine(
         config.set_compute_capability(getattr(trt.ComputeCapability, target.upper()), 0)
     if hasattr(trt.BuilderFlag, "REQUIRE_USER_ALLOCATION"):
         config.set_flag(trt.BuilderFlag.REQUIRE_USER_ALLOCATION)  # or the engine could not run in a CUDA graph
+    config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED  # the engine can tell what it consists of
     monitor = _make_monitor(trt, progress)
     config.progress_monitor = monitor
-    with _on_interrupt(monitor.stop):
+    kept = timing_cache(config, timings) if timings is not None else nullcontext()
+    with kept, _on_interrupt(monitor.stop):
         plan = builder.build_serialized_network(network, config)
     if monitor.interrupted:
         raise KeyboardInterrupt

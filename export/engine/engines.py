@@ -1,6 +1,7 @@
 """All engines of a bundle for one target: `BUNDLE/engines/TARGET-LIBRARY-VERSION/`.
 
-Work happens in a folder that ends in `.partial`; a broken-off build keeps the engines that are complete.
+Work happens in a folder that ends in `.partial`; a broken-off build keeps the engines that are complete. TensorRT's
+measurements of kernels stay beside it, in `TARGET-LIBRARY-VERSION.timings`.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from export.graph.standard import Dtype
 from export.graph.writer import GraphWriter
 from export.standard_graphs import decoder_graph, save_graph, vision_graph
 from runtime.bundle import Bundle, FileEntry, file_sha256, open_bundle, verify_hashes
-from runtime.engine_files import ENGINES, EngineSet
+from runtime.engine_files import ENGINES, FORMAT, EngineSet
 from runtime.session import MAX_DECODE_TOKENS
 
 log = logging.getLogger("lineside.engine")
@@ -54,7 +55,7 @@ def build_engines(
     folder = path / ENGINES / f"{target}-{library.name}-{library.version}"
     partial = folder.with_name(folder.name + ".partial")
     stamp = partial / "stamp.json"
-    wanted = json.dumps([bundle.sha256, DTYPE, PREFILL_TOKENS])
+    wanted = json.dumps([FORMAT, bundle.sha256, DTYPE, PREFILL_TOKENS])
     if partial.exists() and (not stamp.exists() or stamp.read_text() != wanted):
         shutil.rmtree(partial)
     try:
@@ -72,7 +73,8 @@ def build_engines(
             _build(library, graph, profiles, target, partial, progress)
     stamp.unlink()
     files = {name: FileEntry((partial / name).stat().st_size, file_sha256(partial / name)) for name in names}
-    engines = EngineSet(bundle.sha256, target, library.name, library.version, DTYPE, PREFILL_TOKENS, lengths, files)
+    built_with = (target, library.name, library.version)
+    engines = EngineSet(FORMAT, bundle.sha256, *built_with, DTYPE, PREFILL_TOKENS, lengths, files)
     (partial / "engines.json").write_text(json.dumps(asdict(engines), indent=2) + "\n", encoding="utf-8")
     shutil.rmtree(folder, ignore_errors=True)
     partial.rename(folder)
@@ -109,7 +111,9 @@ def _build(
     scratch = folder / "graph"
     scratch.mkdir(exist_ok=True)
     log.info("%s for %s with %s %s", graph.name, target, library.name, library.version)
-    plan = build_engine(library, save_graph(graph, scratch), graph.input_shapes(), profiles, target, progress)
+    timings = folder.with_suffix(".timings") if library.measures else None
+    path, shapes = save_graph(graph, scratch), graph.input_shapes()
+    plan = build_engine(library, path, shapes, profiles, target, progress, timings)
     unfinished = folder / "engine.unfinished"
     unfinished.write_bytes(plan)
     unfinished.rename(folder / f"{graph.name}.engine")

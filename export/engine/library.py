@@ -21,6 +21,11 @@ class Library:
     version: str
     targets: tuple[str, ...]
 
+    @property
+    def measures(self) -> bool:
+        """Whether it chooses kernels by their time. TensorRT for RTX compiles them where the engine is loaded."""
+        return not self.targets
+
 
 def load_library() -> Library:
     """Whichever is installed. Raises DeviceUnusable, with what was tried."""
@@ -36,4 +41,7 @@ def check_target(library: Library, target: str, present: str = "") -> None:
     if target in library.targets or (not library.targets and target == present):
         return
     able = ", ".join(library.targets) or present or "the GPU of the machine it runs on, and there is none"
-    raise EngineBuildFailed(f"{library.name} {library.version} does not build for {target}; it builds for {able}")
+    other = "; for any other GPU install `tensorrt` on its machine and build there" if library.targets else ""
+    raise EngineBuildFailed(
+        f"{library.name} {library.version} does not build for {target}; it builds for {able}{other}"
+    )

@@ -3,8 +3,9 @@
 Decoder inputs: `ids` (1, T) int64, `image_embeds` (I, hidden) where there is a vision tower, `rows` (R) int64 = the
 positions in `ids` whose logits are asked for, `positions` (1, T) int64 = past ... past + T - 1, `write_index` (1) int64
 = past, `mask` (1, 1, T, C) = 0 where a token may look and a large negative number elsewhere, and per layer
-`past.{i}.key|value` (1, kv, C, head_dim). Outputs: `logits` (R, vocab) float32 and `present.{i}.key|value`, which are
-meant to be bound to the same memory as `past`. C is fixed: a graph for every length of the cache.
+`past.{i}.key|value` (1, kv, C, head_dim). Outputs: `logits` (R, vocab) float32, `best` (R, 1) int64 = the likeliest
+token and `best_logit` (R, 1) float32, and `present.{i}.key|value`, which are meant to be bound to the same memory as
+`past`. C is fixed: a graph for every length of the cache.
 
 Why not less: TensorRT takes Attention's `nonpad_kv_seqlen` without heeding it, hence the mask; it takes zero and
 negative scales and computes nonsense, hence they are refused here; it has no UINT4, hence signed integers, along the
@@ -87,6 +88,10 @@ class StandardOps(CommonOps):
             logits = self.graph.node("Cast", [logits], to=FLOAT)[0]
         self.graph.node("Identity", [logits], names=["logits"])
         self.graph.output("logits", "float32", ("R", config.vocab_size))
+        one = self.graph.constant("one", [1], np.int64)
+        self.graph.node("TopK", ["logits", one], names=["best_logit", "best"], axis=-1)
+        for name, dtype in (("best_logit", "float32"), ("best", "int64")):
+            self.graph.output(name, dtype, ("R", 1))
 
     # Layers
 
@@ -174,6 +179,10 @@ class StandardOps(CommonOps):
         return self.rms_norm(total, weight, size, eps), total
 
     def causal_attention(self, qkv: str, layer: int, config: DecoderConfig) -> str:
+        """Query heads that share a head of the cache become rows of one: `(1, kv, group * T, head_dim)`.
+
+        With heads of their own TensorRT would copy the whole cache once for every query head, in each pass.
+        """
         heads, kv, size = config.num_attention_heads, config.num_key_value_heads, config.head_dim
         sizes = self.graph.constant("qkv_sizes", [heads * size, kv * size, kv * size], np.int64)
         query, key, value = self.graph.node("Split", [qkv, sizes], outputs=3, axis=-1)
@@ -185,14 +194,30 @@ class StandardOps(CommonOps):
             self.graph.node("TensorScatter", [past, update, "write_index"], names=[name], axis=-2)
             self.graph.output(name, self.dtype, shape)
             present.append(name)
-        attended = self.graph.node("Attention", [query, *present, "mask"], scale=size**-0.5)[0]
-        merged = self.graph.constant("merged_heads", [1, -1, heads * size], np.int64)
-        return self.graph.node("Reshape", [self.graph.node("Transpose", [attended], perm=[0, 2, 1, 3])[0], merged])[0]
+        shared = self._reshaped(query, "by_shared_head", [1, kv, -1, size])
+        attended = self.graph.node("Attention", [shared, *present, self._mask(heads // kv)], scale=size**-0.5)[0]
+        attended = self._reshaped(attended, "by_query_head", [1, heads, -1, size])
+        turned = self.graph.node("Transpose", [attended], perm=[0, 2, 1, 3])[0]
+        return self._reshaped(turned, "merged_heads", [1, -1, heads * size])
+
+    def _mask(self, group: int) -> str:
+        """`mask` for `group` query heads, one below the other: `(1, 1, group * T, C)`. Made once."""
+        if group == 1:
+            return "mask"
+        if not self.graph.has("mask.shared"):
+            repeated = self.graph.node("Expand", ["mask", self.graph.constant("group", [1, group, 1, 1], np.int64)])[0]
+            flat = self.graph.constant("by_row", [1, 1, -1, self.cache_length], np.int64)
+            self.graph.node("Reshape", [repeated, flat], names=["mask.shared"])
+        return "mask.shared"
 
     def _by_head(self, x: str, heads: int, size: int) -> str:
         """`(1, T, heads * size)` -> `(1, heads, T, size)`."""
-        shape = self.graph.constant(f"by_head.{heads}", [1, -1, heads, size], np.int64)
-        return self.graph.node("Transpose", [self.graph.node("Reshape", [x, shape])[0]], perm=[0, 2, 1, 3])[0]
+        split = self._reshaped(x, f"by_head.{heads}", [1, -1, heads, size])
+        return self.graph.node("Transpose", [split], perm=[0, 2, 1, 3])[0]
+
+    def _reshaped(self, x: str, name: str, shape: list[int]) -> str:
+        """`name` is that of the shape."""
+        return self.graph.node("Reshape", [x, self.graph.constant(name, shape, np.int64)])[0]
 
     def _turned(self, x: str, config: DecoderConfig) -> str:
         shape = (config.context_length, config.head_dim // 2)

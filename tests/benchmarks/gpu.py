@@ -256,8 +256,12 @@ def _prefill(decoder: Decoder, cache: Any, ids: Any) -> None:
 def _decode(decoder: Decoder, cache: Any, context: int) -> None:
     """Greedy, as an answer is made: each token needs the logits of the last."""
     token = 100
+    picker = decoder.picker
     for past in range(context, context + DECODED):
-        token = int(decoder.decode(cache, [token], past)[0].argmax())
+        if picker is not None:
+            token = picker.likeliest(cache, [token], past)[0]
+        else:
+            token = int(decoder.decode(cache, [token], past)[0].argmax())
 
 
 def _embed(vision: Vision | None, bundle: Bundle, side: int) -> None:

@@ -55,6 +55,16 @@ def _never(_sessions: OpenSessions) -> None:
     raise AssertionError("was started although it cannot work")
 
 
+def test_every_engine_counts_where_memory_is_too_small(with_engines: Bundle) -> None:
+    """Each has weights of its own, and all of them are loaded."""
+    tokens = 64
+    files = (with_engines.path / "engines").glob("*/*.engine")
+    needed = sum(file.stat().st_size for file in files) + tokens * with_engines.manifest.kv.bytes_of("float16")
+    assert problem("tensorrt", machine(memory_bytes=needed), with_engines, tokens) == ""
+    said = problem("tensorrt", machine(memory_bytes=needed - 1), with_engines, tokens)
+    assert "lower `model.capacity`, or build engines for fewer or shorter caches" in said
+
+
 def test_nothing_speaks_against_engines_for_this_gpu(with_engines: Bundle) -> None:
     assert problem("tensorrt", machine(), with_engines, 64) == ""
 

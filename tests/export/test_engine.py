@@ -4,26 +4,32 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
+import math
 import shutil
 import signal
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from export.bundle_writer import export_bundle
-from export.engine.build import build_engine
+from export.engine.build import Profile, build_engine
 from export.engine.engines import build_engines, engine_parts
 from export.engine.library import Library, check_target, load_library
 from export.errors import EngineBuildFailed
 from export.exported import Exported
 from export.graph.writer import GraphWriter
+from export.network.config import DecoderConfig
 from export.standard_graphs import save_graph
 from export.synthetic import MISTRAL_SMALL, write_synthetic
 from runtime.bundle import Bundle, open_bundle
 from runtime.engine_files import find_engines
 from runtime.errors import DeviceUnusable, EnginesUnusable
+from runtime.tensorrt_session import DECODE, PREFILL
 from tests.support.checkpoints import copy_checkpoint
+from tests.support.layers import Layer, layers_of
 from tests.support.tokenizers import write_small_tokenizer
 
 TARGETS = ("sm80", "sm86", "sm89", "sm120", "sm121")
@@ -50,15 +56,22 @@ def bundle(built: Path, tmp_path: Path) -> Bundle:
     return open_bundle(Path(shutil.copytree(built, tmp_path / "copy")))
 
 
+@dataclass(frozen=True)
+class Large:
+    graph: GraphWriter
+    path: Path
+    profiles: list[Profile]
+
+
 @pytest.fixture(scope="module")
-def large(tmp_path_factory: pytest.TempPathFactory) -> tuple[GraphWriter, Path]:
+def large(tmp_path_factory: pytest.TempPathFactory) -> Large:
     """One decoder layer of Mistral Small 3.2, with random weights."""
     folder = tmp_path_factory.mktemp("large")
     write_small_tokenizer(folder / "tekken.json")
     network = dataclasses.replace(MISTRAL_SMALL, vision=None)
     bundle = write_synthetic(folder / "bundle", network, folder / "tekken.json", layers=1)
-    ((graph, _),) = engine_parts(Exported(open_bundle(bundle)), (LARGE_CACHE,))
-    return graph, save_graph(graph, folder)
+    ((graph, profiles),) = engine_parts(Exported(open_bundle(bundle)), (LARGE_CACHE,))
+    return Large(graph, save_graph(graph, folder), profiles)
 
 
 def test_the_library_builds_for_every_gpu_that_the_readme_names(library: Library) -> None:
@@ -77,12 +90,82 @@ def test_a_small_bundle_for_every_target(built: Path, target: str, tmp_path: Pat
 
 
 @pytest.mark.parametrize("target", TARGETS)
-def test_a_layer_of_the_24b_for_every_target(large: tuple[GraphWriter, Path], library: Library, target: str) -> None:
-    graph, path = large
-    token = {"T": (1, 1, 32), "R": (1, 1, 32)}
-    plan = build_engine(library, path, graph.input_shapes(), [token], target)
-    weights = graph.plan.size_bytes
-    assert 0.8 * weights < plan.nbytes < 1.2 * weights  # INT4 stays INT4 in the engine
+def test_a_layer_of_the_24b_for_every_target(
+    large: Large, library: Library, target: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.DEBUG, "lineside.engine"):
+        plan = build_engine(library, large.path, large.graph.input_shapes(), large.profiles, target)
+    weights = large.graph.plan.size_bytes
+    assert 0.8 * weights < plan.nbytes < 1.2 * weights
+    _check_decoder(layers_of(caplog.messages), MISTRAL_SMALL.decoder, LARGE_CACHE, num_layers=1)
+
+
+def test_the_layers_of_a_small_bundle(built: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    exported, library = Exported(open_bundle(built)), load_library()
+    tower, decoder = engine_parts(exported, (SMALL_CACHE,))
+    for graph, profiles in (decoder, tower):
+        caplog.clear()
+        with caplog.at_level(logging.DEBUG, "lineside.engine"):
+            build_engine(library, save_graph(graph, tmp_path), graph.input_shapes(), profiles, "sm89")
+        layers = layers_of(caplog.messages)
+        if graph is decoder[0]:
+            config = exported.network.decoder
+            _check_decoder(layers, config, SMALL_CACHE, config.num_hidden_layers)
+        else:
+            assert exported.network.vision is not None
+            assert _attentions(layers) == exported.network.vision.num_hidden_layers
+
+
+def _attentions(layers: list[Layer]) -> int:
+    return sum("mha" in layer.name and "Attention" in layer.metadata for layer in layers)
+
+
+def _check_decoder(layers: list[Layer], config: DecoderConfig, cache_length: int, num_layers: int) -> None:
+    """What TensorRT made of a decoder, for each of its two profiles."""
+    hidden, inner, size = config.hidden_size, config.intermediate_size, config.head_dim
+    heads, kv = config.num_attention_heads, config.num_key_value_heads
+    matrices = [
+        (hidden, (heads + 2 * kv) * size), (heads * size, hidden), (hidden, 2 * inner), (inner, hidden),
+    ] * num_layers  # fmt: skip
+    cache = (1, kv, cache_length, size)
+    for profile in (DECODE, PREFILL):
+        own = [layer for layer in layers if layer.profile == profile]
+        rounded = [(layer, tensor) for layer in own for tensor in layer.constants if tensor.dtype == "Int4"]
+        shapes = sorted(tuple(n for n in tensor.shape if n != 1) for _, tensor in rounded)
+        assert shapes == sorted(matrices), "every matrix is in the engine once, in INT4"
+        for layer, _ in rounded:
+            assert layer.inputs, "and is multiplied where it is unpacked"
+        assert _attentions(own) == num_layers
+        names = [f"present.{i}.{part}" for i in range(num_layers) for part in ("key", "value")]
+        updated = [
+            tensor
+            for layer in own
+            for tensor in layer.outputs
+            if tensor.name.startswith("present.") and tensor in layer.inputs
+        ]
+        assert sorted(tensor.name for tensor in updated) == sorted(names), "every cache is updated in place, once"
+        assert {tensor.shape for tensor in updated} == {cache}
+        largest = max(tensor.size for layer in own for tensor in layer.outputs)
+        assert largest <= math.prod(cache), "nobody copies the cache for every query head, nor unpacks a matrix"
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_measurements_of_kernels_are_kept(
+    bundle: Bundle, library: Library, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """For whichever engine is built next. TensorRT for RTX, which needs no such file, stands in for TensorRT."""
+    native = dataclasses.replace(library, name="tensorrt", targets=())
+    monkeypatch.setattr("export.engine.engines.load_library", lambda: native)
+    timings = bundle.path / "engines" / f"sm89-tensorrt-{library.version}.timings"
+    for damage in (None, b"not a timing cache"):
+        if damage is not None:
+            timings.write_bytes(damage)
+        with caplog.at_level(logging.DEBUG, "lineside.engine"):
+            folder = build_engines(bundle.path, "sm89", cache_lengths=(SMALL_CACHE,), present="sm89")
+        assert not any("Local timing cache in use" in message for message in caplog.messages)
+        assert b"ptrt" in timings.read_bytes()
+        assert sorted(path.name for path in folder.iterdir()) == ["decoder.64.engine", "engines.json", "vision.engine"]
+    assert any("Failed to deserialize timing cache" in message for message in caplog.messages)
 
 
 def test_a_broken_off_build_goes_on(built: Path, tmp_path: Path) -> None:
@@ -138,6 +221,14 @@ def test_engines_of_another_bundle_are_refused(bundle: Bundle) -> None:
     assert "from another bundle" in _unusable(dataclasses.replace(bundle, sha256="0" * 64))
 
 
+def test_engines_with_other_inputs_and_outputs_are_refused(bundle: Bundle) -> None:
+    listing = next((bundle.path / "engines").glob("*/engines.json"))
+    fields = json.loads(listing.read_text())
+    del fields["format"]
+    listing.write_text(json.dumps(fields))
+    assert "was built by another version of Lineside" in _unusable(bundle)
+
+
 def test_a_list_of_engines_that_is_no_json(bundle: Bundle) -> None:
     listing = next((bundle.path / "engines").glob("*/engines.json"))
     listing.write_text(json.dumps({"target": "sm89"}))
@@ -146,7 +237,8 @@ def test_a_list_of_engines_that_is_no_json(bundle: Bundle) -> None:
 
 @pytest.mark.parametrize("target", ["sm75", "sm90", "rtx4090"])
 def test_a_target_that_the_library_does_not_know(built: Path, target: str) -> None:
-    with pytest.raises(EngineBuildFailed, match="it builds for sm80, sm86, sm89, sm120, sm121"):
+    said = "it builds for sm80, sm86, sm89, sm120, sm121; for any other GPU install `tensorrt` on its machine"
+    with pytest.raises(EngineBuildFailed, match=said):
         build_engines(built, target)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import gc
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,96 +14,40 @@ import numpy.typing as npt
 import pytest
 from cuda.bindings import runtime as cuda_runtime
 
-from export.bundle_writer import PRECISIONS, export_bundle
-from export.exported import Exported
-from export.graph.standard import Dtype
-from export.standard_graphs import decoder_graph, save_graph, vision_graph
+from export.bundle_writer import export_bundle
 from runtime.bundle import Bundle, open_bundle
 from runtime.chat import Prompt
 from runtime.cuda_session import open_cuda
 from runtime.engine import Engine, Limits
-from runtime.engine_files import EngineSet
 from runtime.errors import DeviceFailed, DeviceOutOfMemory, DeviceUnusable, EnginesUnusable, PromptTooLong
 from runtime.ort_session import OrtDecoder, OrtVision
 from runtime.selftest import relative_error
 from runtime.session import Decoder, Vision
 from runtime.tensorrt_library import import_tensorrt
 from runtime.tensorrt_program import TensorRTProgram
-from runtime.tensorrt_session import DECODE, PREFILL, TensorRTDecoder, TensorRTVision, open_tensorrt
+from runtime.tensorrt_session import open_tensorrt
 from runtime.tokenizer import Tokenizer
 from runtime.try_out import try_out
 from tests.support.checkpoints import CASES, copy_checkpoint
 from tests.support.cuda import EmulatedCuda, EmulatedMemory
-from tests.support.standard import OrtProgram
-
-EXACT = dataclasses.replace(PRECISIONS["int4"], accuracy_level=0)
-TOLERANCE, HALF_TOLERANCE = 1e-4, 1e-2
-LENGTHS = (64, 128)
-CHUNK = 48
+from tests.support.device_sessions import (
+    EXACT,
+    HALF_TOLERANCE,
+    images_of,
+    new,
+    on_cuda,
+    on_tensorrt,
+    pixels,
+    reference,
+    run,
+    worst,
+)
 
 
 @pytest.fixture(scope="module", params=CASES)
 def bundle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     folder = tmp_path_factory.mktemp("device")
     return open_bundle(export_bundle(copy_checkpoint(request.param, folder), folder / "bundle", precisions=EXACT))
-
-
-def tensorrt(
-    bundle: Bundle, folder: Path, memory: EmulatedMemory, dtype: Dtype = "float32"
-) -> tuple[TensorRTVision, TensorRTDecoder, dict[int, OrtProgram]]:
-    exported, manifest = Exported(bundle), bundle.manifest
-    programs = {}
-    for length in LENGTHS:
-        path = folder / str(length)
-        path.mkdir()
-        programs[length] = OrtProgram(save_graph(decoder_graph(exported, length, dtype), path))
-    engines = EngineSet(bundle.sha256, "sm89", "tensorrt", "1", dtype, CHUNK, LENGTHS, {})
-    tower, image = vision_graph(exported, dtype), manifest.image
-    assert tower is not None
-    assert image is not None
-    vision = TensorRTVision(image, manifest.hidden_size, dtype, memory, OrtProgram(save_graph(tower, folder)))
-    return vision, TensorRTDecoder(manifest, engines, memory, programs), programs
-
-
-def pixels(bundle: Bundle, rows: int, columns: int) -> npt.NDArray[np.float32]:
-    image = bundle.manifest.image
-    assert image is not None
-    side = image.patch_size * image.spatial_merge_size
-    return np.random.default_rng(rows).normal(size=(3, side * rows, side * columns)).astype(np.float32)
-
-
-def run(decoder: Decoder, bundle: Bundle, images: npt.NDArray[np.float32]) -> list[npt.NDArray[np.float32]]:
-    """Logits of every pass: a prompt with a picture in two chunks, then one token, several, one again; and the same
-    behind a prefix that was copied to a longer cache.
-    """
-    manifest = bundle.manifest
-    ids = np.random.default_rng(3).integers(100, manifest.vocab_size, size=60)
-    ids[5 : 5 + len(images)] = manifest.image_token_id
-    cache, found = decoder.allocate(LENGTHS[0]), []
-    decoder.prefill(cache, ids[:8], 0, images[:3], logits=False)
-    found.append(decoder.prefill(cache, ids[8:30], 8, images[3:]).copy())
-    for start, stop in ((30, 31), (31, 32), (32, 36), (36, 37), (37, 38)):
-        found.append(decoder.decode(cache, ids[start:stop].tolist(), start).copy())
-    other = decoder.allocate(LENGTHS[1])
-    decoder.copy_prefix(cache, other, 33)
-    found.append(decoder.prefill(other, ids[33:60], 33).copy())
-    found.append(decoder.decode(other, [int(ids[0])], 60).copy())
-    found.append(decoder.decode(cache, [int(ids[38])], 38).copy())
-    return found
-
-
-def worst(found: list[npt.NDArray[np.float32]], wanted: list[npt.NDArray[np.float32]]) -> float:
-    assert [rows.shape for rows in found] == [rows.shape for rows in wanted]
-    return max(relative_error(*pair) for pair in zip(found, wanted, strict=True))
-
-
-def images_of(vision: Vision, bundle: Bundle) -> npt.NDArray[np.float32]:
-    return vision.embed(pixels(bundle, 2, 3))
-
-
-def reference(bundle: Bundle) -> tuple[OrtVision, OrtDecoder]:
-    assert bundle.manifest.image is not None
-    return OrtVision(bundle, bundle.manifest.image, 1), OrtDecoder(bundle, 1)
 
 
 def test_the_float16_graphs_in_device_memory(bundle: Bundle) -> None:
@@ -122,41 +67,10 @@ def test_the_float16_graphs_in_device_memory(bundle: Bundle) -> None:
     assert 2 * other.bytes_per_token == decoder.bytes_per_token
 
 
-def test_tensorrt_sessions_agree_with_the_ort_dialect(bundle: Bundle, tmp_path: Path) -> None:
-    vision, decoder = reference(bundle)
-    tower, other, programs = tensorrt(bundle, tmp_path, EmulatedMemory())
-    for side in (2, 1):
-        picture = pixels(bundle, side, 3)
-        assert relative_error(tower.embed(picture), vision.embed(picture)) < TOLERANCE
-        assert relative_error(tower.features(picture), vision.features(picture)) < TOLERANCE
-    images = images_of(vision, bundle)
-    assert worst(run(other, bundle, images), run(decoder, bundle, images)) < TOLERANCE
-    assert programs[64].runs == [PREFILL, PREFILL, *[DECODE] * 6]
-    assert programs[128].runs == [PREFILL, DECODE]
-
-
-def test_tensorrt_sessions_in_float16(bundle: Bundle, tmp_path: Path) -> None:
-    vision, decoder = reference(bundle)
-    tower, other, _ = tensorrt(bundle, tmp_path, EmulatedMemory(), "float16")
-    picture = pixels(bundle, 2, 3)
-    assert relative_error(tower.embed(picture), vision.embed(picture)) < HALF_TOLERANCE
-    images = images_of(vision, bundle)
-    assert worst(run(other, bundle, images), run(decoder, bundle, images)) < HALF_TOLERANCE
-
-
 Open = Callable[[Bundle, Path, EmulatedMemory], tuple[Vision, Decoder]]
 
 
-def _on_cuda(bundle: Bundle, _folder: Path, memory: EmulatedMemory) -> tuple[Vision, Decoder]:
-    assert bundle.manifest.image is not None
-    return OrtVision(bundle, bundle.manifest.image, 1), OrtDecoder(bundle, 1, memory=memory, capture=True)
-
-
-def _on_tensorrt(bundle: Bundle, folder: Path, memory: EmulatedMemory) -> tuple[Vision, Decoder]:
-    return tensorrt(bundle, folder, memory)[:2]
-
-
-@pytest.mark.parametrize("open_sessions", [_on_cuda, _on_tensorrt])
+@pytest.mark.parametrize("open_sessions", [on_cuda, on_tensorrt])
 def test_the_engine_says_the_same_on_any_session(bundle: Bundle, tmp_path: Path, open_sessions: Open) -> None:
     """Long prompts in chunks, a reused prefix, and more caches than the budget holds."""
     tokenizer = Tokenizer(bundle.file("tekken.json"))
@@ -181,7 +95,7 @@ def test_full_device_memory_is_survived(bundle: Bundle, tmp_path: Path) -> None:
     """Idle caches go first; a request that still finds no room fails alone, and the next one works."""
     cuda = EmulatedCuda()
     engine = Engine(
-        bundle, Tokenizer(bundle.file("tekken.json")), *_on_tensorrt(bundle, tmp_path, EmulatedMemory(cuda)),
+        bundle, Tokenizer(bundle.file("tekken.json")), *on_tensorrt(bundle, tmp_path, EmulatedMemory(cuda)),
         Limits(capacity=128, kv_cache_bytes=1 << 30),
     )  # fmt: skip
     rng = np.random.default_rng(6)
@@ -209,7 +123,7 @@ def test_a_pass_without_memory_gives_the_idle_caches_up(
     bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Passes need memory besides the caches: where they find none, the next request must find some."""
-    engine = Engine(bundle, Tokenizer(bundle.file("tekken.json")), *_on_tensorrt(bundle, tmp_path, EmulatedMemory()))
+    engine = Engine(bundle, Tokenizer(bundle.file("tekken.json")), *on_tensorrt(bundle, tmp_path, EmulatedMemory()))
     rng = np.random.default_rng(7)
 
     def ask() -> None:
@@ -229,6 +143,42 @@ def test_a_pass_without_memory_gives_the_idle_caches_up(
             ask()
     assert engine.pool._bytes() == 0
     ask()
+
+
+class Watched:
+    """A session that notes which threads ran it."""
+
+    def __init__(self, session: Any) -> None:
+        self._session = session
+        self.threads: list[str] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._session, name)
+
+    def run_with_iobinding(self, *arguments: Any) -> None:
+        self.threads.append(threading.current_thread().name)
+        self._session.run_with_iobinding(*arguments)
+
+
+def test_recorded_passes_run_on_one_thread(bundle: Bundle, tmp_path: Path) -> None:
+    """Whichever requests they belong to: on another thread ONNX Runtime would record them again."""
+    _, decoder = on_cuda(bundle, tmp_path, EmulatedMemory())
+    assert isinstance(decoder, OrtDecoder)
+    decoder._session = watched = Watched(decoder._session)
+    cache = decoder.allocate(64)
+
+    def ask(past: int) -> None:
+        decoder.prefill(cache, np.arange(100, 110), 0)
+        for i in range(2):
+            decoder.decode(cache, [100 + i], past + i)
+
+    threads = [threading.Thread(target=ask, args=(10,)) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(watched.threads) == 9
+    assert set(watched.threads) == {"decoder_0"}
 
 
 def test_memory_is_freed_behind_its_last_buffer() -> None:
@@ -322,6 +272,10 @@ def test_tensorrt_has_what_a_program_calls() -> None:
         (module.ICudaEngine, ("get_tensor_name", "get_tensor_mode", "num_io_tensors", "num_optimization_profiles")),
         (module.IExecutionContext, ("set_input_shape", "set_tensor_address", "execute_async_v3")),
         (module.IExecutionContext, ("set_optimization_profile_async",)),
+        (module.ICudaEngine, ("create_runtime_config",)),
+        (module.IRuntimeConfig, ("dynamic_shapes_kernel_specialization_strategy",)),
+        (module.IRuntimeConfig, ("create_runtime_cache", "set_runtime_cache")),
+        (module.IRuntimeCache, ("serialize", "deserialize")),
     ):
         for name in names:
             assert hasattr(kind, name)
@@ -332,12 +286,27 @@ def test_tensorrt_has_what_a_program_calls() -> None:
 
 
 def test_a_device_is_tried_out_before_it_is_relied_upon(bundle: Bundle, tmp_path: Path) -> None:
-    try_out(bundle, *_on_tensorrt(bundle, tmp_path, EmulatedMemory()))
-    vision, decoder = _on_cuda(bundle, tmp_path, EmulatedMemory())
+    try_out(bundle, *on_tensorrt(bundle, tmp_path, EmulatedMemory()))
+    vision, decoder = on_cuda(bundle, tmp_path, EmulatedMemory())
     try_out(bundle, vision, decoder)
+    _, decoder_with_picker = on_tensorrt(bundle, new(tmp_path / "other"), EmulatedMemory())
+    decoder_with_picker.picker = Unlikeliest(decoder_with_picker.picker)
+    with pytest.raises(DeviceUnusable, match="another token there than the likeliest"):
+        try_out(bundle, vision, decoder_with_picker)
     for wrong, said in ((np.nan, "not finite"), (2.0, "in two ways")):
         with pytest.raises(DeviceUnusable, match=said):
             try_out(bundle, vision, Scaled(decoder, wrong))
+
+
+class Unlikeliest:
+    """Finds the token 0 wherever it looks."""
+
+    def __init__(self, picker: Any) -> None:
+        self.row = picker.row
+        self._picker = picker
+
+    def likeliest(self, cache: Any, ids: Any, past: int) -> list[int]:
+        return [0 for _ in self._picker.likeliest(cache, ids, past)]
 
 
 class Scaled(Failing):
