@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -13,7 +14,7 @@ from export.default_model.pack import IGNORE, Pack, branch, joined, shared
 from runtime.inspection import ANSWER_PREFIX, Defect, InspectionTask, Region, format_answer
 from runtime.tokenizer import Tokenizer
 
-VERDICT_WEIGHT, SYNTAX_WEIGHT = 6.0, 0.3
+VERDICT_WEIGHT, TYPE_WEIGHT, SYNTAX_WEIGHT = 6.0, 4.0, 0.3
 """The grammar writes most of what is neither verdict nor number."""
 COORDINATE_WEIGHTS = (3.0, 2.0, 0.5)
 """Of the hundreds, tens and ones of a coordinate: the ones are hardly a pixel."""
@@ -42,11 +43,21 @@ def inspection_pack(
         target = np.asarray([*tokenizer.encode_text(answer), tokenizer.eos_id], np.int64)
         weights = _coordinate_weights(np.isin(target, digits))
         weights[verdict_at] = VERDICT_WEIGHT
+        if len(task.defect_types) > 1:
+            weights[_types_written(answer, target, tokenizer)] = TYPE_WEIGHT
         if not parts:
             parts.append(shared(prompt.ids[:start]))
         parts.append(branch(prompt.ids[start:], target, weights, number, start))
         pixels.append(prompt.pixels)
     return joined(parts), tuple(np.stack(pictures) for pictures in zip(*pixels, strict=True))
+
+
+def _types_written(answer: str, target: npt.NDArray[np.int64], tokenizer: Tokenizer) -> npt.NDArray[np.bool_]:
+    """Which tokens of an answer's text name a type."""
+    sizes = [len(tokenizer.token_bytes[int(token)]) for token in target]
+    starts = np.cumsum([0, *sizes[:-1]])
+    named = [found.span(1) for found in re.finditer(r'"type":"(\w+)', answer)]
+    return np.asarray([any(begin <= start < end for begin, end in named) for start in starts], bool)
 
 
 def in_order(example: Example) -> Example:

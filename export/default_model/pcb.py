@@ -91,26 +91,6 @@ def _seen(example: Example, view: View) -> Example:
     return Example(example.name, example.position, view.picture, tuple(defects), view.reference)
 
 
-def crop(example: Example, side: int, rng: np.random.Generator) -> Example:
-    """A square part of both pictures. A defect of which less than half is left counts as none; others are cut."""
-    size = example.picture.shape[0]
-    x, y = (int(v) for v in rng.integers(size - side + 1, size=2))
-    if example.defects and rng.random() < 0.7:  # near a defect
-        box = example.defects[int(rng.integers(len(example.defects)))].box
-        x = int(np.clip((box[0] + box[2]) / 2 - rng.uniform(0.1, 0.9) * side, 0, size - side))
-        y = int(np.clip((box[1] + box[3]) / 2 - rng.uniform(0.1, 0.9) * side, 0, size - side))
-    defects = []
-    for d in example.defects:
-        x0, y0, x1, y1 = d.box[0] - x, d.box[1] - y, d.box[2] - x, d.box[3] - y
-        cut = (max(x0, 0.0), max(y0, 0.0), min(x1, float(side)), min(y1, float(side)))
-        width, height = cut[2] - cut[0], cut[3] - cut[1]
-        if width > 0 and height > 0 and width * height >= 0.5 * (x1 - x0) * (y1 - y0):
-            defects.append(Defect(d.type, cut))
-    window = np.s_[y : y + side, x : x + side]
-    reference = _reference(example)[window]
-    return Example(example.name, example.position, example.picture[window], tuple(defects), reference)
-
-
 def _reference(example: Example) -> Picture:
     if example.reference is None:
         raise ValueError(f"{example.name} has no reference")

@@ -24,7 +24,7 @@ from export.default_model.losses import sight
 from export.default_model.rounding import stored4
 from export.default_model.states import Sample
 
-SCREW_PACKS, DICTATIONS = 2, 2
+SCREW_PACKS, BOARD_PACKS, DICTATIONS = 2, 2, 2
 """Of a step, beside one pack of commands."""
 LOOK_WEIGHT, TOLD_WEIGHT, QUIET_WEIGHT = 0.5, 5.0, 2.0
 COPIES, KEY_COPIES = 8, 4
@@ -53,12 +53,13 @@ def make_heads(hidden: int) -> nn.ModuleDict:
     return nn.ModuleDict(heads).requires_grad_(False)
 
 
-def point(layer: Any, heads: nn.ModuleDict, samples: Sequence[Sample]) -> None:
-    """Make the first head of a fresh `layer` a pointer to defects, as samples with pictures show them.
+def point(layer: Any, heads: nn.ModuleDict, samples: Sequence[Sample], boards: Sequence[Sample]) -> None:
+    """Make the first head of a fresh `layer` a pointer to defects, as samples of screws and of `boards` show them.
 
     It looks at the tokens that a logistic regression marks, and says the box around what it looks at, which a ridge
     regression reads, how marked it is, and that it is looking at a picture: a one, by which the size of the others can
-    be told behind a norm. `heads` are made to hear it.
+    be told behind a norm. `heads` are made to hear it. The edges are those of screws: on a board, seen close up, they
+    hardly vary.
     """
     attention = layer.self_attn
     with torch.no_grad():
@@ -66,7 +67,10 @@ def point(layer: Any, heads: nn.ModuleDict, samples: Sequence[Sample]) -> None:
         seen, text, asking = _normed(layer, samples)
         covered = torch.cat([sample.covered for sample in samples]).to(seen.device)
         around = torch.cat([sample.around for sample in samples]).to(seen.device)
-    marks = _mark(seen, text, covered)
+    with torch.no_grad():
+        board, other, _ = _normed(layer, boards)
+        faulty = torch.cat([sample.covered for sample in boards]).to(seen.device)
+    marks = _mark(torch.cat([seen, board]), torch.cat([text, other]), torch.cat([covered, faulty]))
     with torch.no_grad():
         plain = covered > FAINT
         edges = _ridge(seen[plain], around[plain] - MIDDLE, EDGE_RIDGE)
@@ -105,20 +109,22 @@ def copies(row: Tensor, count: int) -> Tensor:
 
 
 class ReadingStage:
-    """Draws samples and computes the losses. `samples` are with pictures and their boxes, `dictations` with
-    made-up boxes, `commands` without pictures."""
+    """Draws samples and computes the losses. `samples` are with pictures and their boxes, `boards` with references,
+    too, `dictations` with made-up boxes, `commands` without pictures."""
 
     def __init__(
         self,
         model: Any,
         heads: nn.ModuleDict,
         samples: Sequence[Sample],
+        boards: Sequence[Sample],
         dictations: Sequence[Sample],
         commands: Sequence[Sample],
         device: torch.device,
     ) -> None:
         self._language, self._head, self._heads = model.model.language_model, model.lm_head, heads
-        self._samples, self._dictations, self._commands, self._device = samples, dictations, commands, device
+        self._samples, self._boards, self._dictations, self._commands = samples, boards, dictations, commands
+        self._device = device
 
     def losses(self, rng: np.random.Generator) -> dict[str, Tensor]:
         """One step's losses: the answers, where and what the pointer points at, and silence beside commands."""
@@ -126,6 +132,9 @@ class ReadingStage:
         with nn.utils.parametrize.cached():
             answers = [self._answer_losses(sample, rng.random() < TRUE_ODDS) for sample in picked]
             losses = {name: torch.stack([answer[name] for answer in answers]).mean() for name in answers[0]}
+            drawn = [_any(self._boards, rng) for _ in range(BOARD_PACKS)]
+            compared = [self._answer_losses(sample, rng.random() < TRUE_ODDS) for sample in drawn]
+            losses["boards"] = torch.stack([torch.stack(list(each.values())).sum() for each in compared]).mean()
             dictated = [self._dictated(_any(self._dictations, rng)) for _ in range(DICTATIONS)]
             losses["dictated"] = torch.stack(dictated).mean()
             losses["quiet"] = self._changed(_any(self._commands, rng)) * QUIET_WEIGHT

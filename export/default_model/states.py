@@ -17,18 +17,19 @@ import torch
 from rich.progress import track
 from torch import Tensor
 
-from export.default_model import ballscrew
+from export.default_model import ballscrew, decoder, pcb
 from export.default_model.ballscrew import Example
 from export.default_model.batches import SYNTAX_WEIGHT, boxes_written, in_order, inspection_pack
-from export.default_model.dense import coverage, scale, token_shares
-from export.default_model.losses import pack_tensors, sight
+from export.default_model.dense import coverage, resized, scale, token_shares
+from export.default_model.losses import pack_tensors
 from export.default_model.network import image_embeds, patch_features
 from export.default_model.pack import IGNORE, Pack
 from export.default_model.packs import Packer
+from runtime.comparing import CLOSE_SIDE
 from runtime.inspection import Defect
 from runtime.tokenizer import Tokenizer
 
-SCREWS, COMMANDS = 4, 8
+SCREWS, VIEWS, WHOLE_BOARDS, COMMANDS = 4, 6, 2, 8
 """In a pack. Attention over larger ones, which is quadratic, costs more than the shared instruction saves."""
 PASTE_ODDS = 0.2
 """Lower than for the tower: most bad parts have one defect, and two are hard to tell apart."""
@@ -36,6 +37,8 @@ DICTATED = 6
 """Made-up boxes in an answer."""
 SYNTAX_SHARE = 0.25
 """Of the tokens that the grammar writes, those that are learnt nevertheless."""
+WHOLE_ODDS, EMPTY_ODDS = 0.1, 0.2
+"""Of boards that are shown whole, since nothing differs; and, close up, of a difference that is none."""
 PER_FILE = 50
 
 
@@ -49,7 +52,7 @@ class Sample:
         boxes: which of the rows write a box, `(B,)`.
         shares: where to look for it, `(B, T)` bfloat16.
         edges: of the box, in sides of the picture, `(B, 4)`.
-        tokens: which are of a picture, `(I,)`.
+        tokens: which are of a picture that is inspected, `(I,)`.
         covered: how much of each one defect covers, `(I,)`.
         around: that one's edges, `(I, 4)`; NaN for none.
     """
@@ -72,9 +75,19 @@ class Sampler:
     """Draws samples from a model, of which the layers before the last are run."""
 
     def __init__(
-        self, model: Any, tokenizer: Tokenizer, packer: Packer, screws: Sequence[Example], device: torch.device
+        self,
+        model: Any,
+        tokenizer: Tokenizer,
+        packer: Packer,
+        screws: Sequence[Example],
+        boards: Sequence[Example],
+        device: torch.device,
     ) -> None:
         self._model, self._tokenizer, self._packer, self._device = model, tokenizer, packer, device
+        self._weights = [decoder.weights_of(layer) for layer in model.model.language_model.layers[:-1]]
+        self._boards = boards
+        seen = [view for board in track(boards, description="boards") for view in pcb.close_ups(board)]
+        self._views = {bad: [view for view in seen if bool(view.defects) == bad] for bad in (True, False)}
         self._donors = [example for example in screws if example.defects]
         by_size: dict[tuple[int, ...], list[Example]] = {}
         for example in screws:
@@ -93,6 +106,34 @@ class Sampler:
         pixels = torch.from_numpy(np.ascontiguousarray(views)).to(self._device)
         height, width = pixels.shape[2:]
         return self._sample(pack, rng, pixels, screws, (int(width), int(height)))
+
+    def boards(self, rng: np.random.Generator) -> Sample:
+        """What is seen of boards close up; at times whole boards that are as their references."""
+        whole = rng.random() < WHOLE_ODDS
+        drawn = [self._whole(rng) if whole else self._view(rng) for _ in range(WHOLE_BOARDS if whole else VIEWS)]
+        pack, pairs = inspection_pack(drawn, pcb.TASK, self._tokenizer)
+        pixels = torch.from_numpy(np.stack(pairs, 1)).flatten(0, 1).to(self._device)  # reference, scan, reference, ...
+        side = int(pixels.shape[-1])
+        return self._sample(pack, rng, pixels, drawn, (side, side))
+
+    def _view(self, rng: np.random.Generator) -> Example:
+        views = self._views[bool(rng.random() >= EMPTY_ODDS)]
+        view = pcb.augment(views[int(rng.integers(len(views)))], rng)
+        if view.picture.shape[0] == CLOSE_SIDE or view.reference is None:
+            return view
+        size = (CLOSE_SIDE, CLOSE_SIDE)
+        boxes = (np.asarray(defect.box) * CLOSE_SIDE / view.picture.shape[0] for defect in view.defects)
+        defects = (Defect(d.type, tuple(b.tolist())) for d, b in zip(view.defects, boxes, strict=True))
+        return replace(
+            view, picture=resized(view.picture, size), reference=resized(view.reference, size), defects=tuple(defects)
+        )
+
+    def _whole(self, rng: np.random.Generator) -> Example:
+        board = pcb.augment(self._boards[int(rng.integers(len(self._boards)))], rng)
+        if board.reference is None:
+            raise ValueError(f"{board.name} has no reference")
+        shifted = np.roll(board.reference, rng.integers(-1, 2, size=2), axis=(0, 1))
+        return replace(board, picture=shifted, defects=())
 
     def dictation(self, rng: np.random.Generator) -> Sample:
         """Pictures with made-up boxes in the answers, anywhere: the real ones teach only a few of all numbers."""
@@ -122,6 +163,8 @@ class Sampler:
             learnt &= ~forced | (rng.random(len(learnt)) < SYNTAX_SHARE)
         rows = np.flatnonzero(learnt)
         image = pack.ids == self._model.config.image_token_index
+        if screws and screws[0].reference is not None:
+            image &= _second_half(image, pack.owner)
         targets = _box_targets(pack, boxes_written(pack, self._tokenizer)[rows], rows, image, screws, size)
         covered, around = _token_targets(screws, size)
         return Sample(
@@ -142,23 +185,14 @@ class Sampler:
     def _states(self, pack: Pack, pixels: Tensor | None) -> Tensor:
         language: Any = self._model.model.language_model
         ids, positions, _, owner = pack_tensors(pack, self._device)
-        mixed = self._device.type == "cuda" or torch.cpu._is_avx512_bf16_supported()
-        with torch.no_grad(), torch.autocast(self._device.type, dtype=torch.bfloat16, enabled=mixed):
+        with torch.no_grad():
             hidden = language.embed_tokens(ids)
             if pixels is not None:
-                embeds = image_embeds(self._model, patch_features(self._model, pixels))
+                with torch.autocast(self._device.type, dtype=torch.bfloat16):
+                    embeds = image_embeds(self._model, patch_features(self._model, pixels))
                 pictured = (ids == self._model.config.image_token_index).unsqueeze(-1)
                 hidden = hidden.masked_scatter(pictured, embeds.to(hidden.dtype))
-            state = hidden[None]
-            rotary = language.rotary_emb(state, positions[None])
-            for layer in language.layers[:-1]:
-                state = layer(
-                    state,
-                    attention_mask=sight(owner)[None, None],
-                    position_ids=positions[None],
-                    position_embeddings=rotary,
-                )
-        return torch.as_tensor(state[0].to(torch.bfloat16))
+            return decoder.run(language, hidden, positions, owner, self._weights)[: len(ids)].clone()
 
 
 def made_up(example: Example, rng: np.random.Generator) -> Defect:
@@ -199,6 +233,15 @@ def _box_targets(
         shares[at, image & (pack.owner == owner)] = token_shares(screw, size)[written[box]]
         edges[at] = _edges(screw, size)[written[box]]
     return boxes, shares, edges
+
+
+def _second_half(image: Any, owner: Any) -> Any:
+    """Of the image tokens of each owner those of its second picture, where both are equally large."""
+    second = np.zeros_like(image)
+    for number in np.unique(owner[image]):
+        places = np.flatnonzero(image & (owner == number))
+        second[places[len(places) // 2 :]] = True
+    return second
 
 
 def _token_targets(screws: Sequence[Example], size: tuple[int, int]) -> tuple[Any, Any]:

@@ -9,6 +9,8 @@ stands. A dense signal teaches a tower in an hour what a single verdict token do
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import deepcopy
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -23,12 +25,12 @@ from export.default_model.losses import boxed, marked
 from export.default_model.network import image_embeds, normalized, patch_features
 from export.default_model.size import MAX_IMAGE_SIZE, SCREW_SIZES, TOKEN_SIZE
 from runtime.chat import Picture
+from runtime.comparing import CLOSE_SIDE
 
 SCREWS = 12
-BOARDS_EVERY = 4
-BOARD_SIZES = ((192, 6), (192, 6), (288, 3), (384, 2))
-"""Pixels along the side, and how many boards; a step draws one, so that the tower learns pictures of every size."""
-BOARD_SCALES = (0.8, 1.0)
+BOARDS, BOARDS_EVERY = 12, 3
+KEPT_SCREWS, KEPT_WEIGHT = 5, 4.0
+"""Where the tower only has to keep what it says of screws, beside boards in every step."""
 BOX_WEIGHT, EDGE_WEIGHT, PLACE_WEIGHT = 3.0, 10.0, 0.2
 MOST_TOKENS = MAX_IMAGE_SIZE // TOKEN_SIZE
 """Image tokens along a side."""
@@ -47,13 +49,16 @@ def make_heads(vision_hidden: int, hidden: int) -> nn.ModuleDict:
 
 
 class TowerStage:
-    """Draws batches and computes the losses."""
+    """Draws batches and computes the losses. `boards` are what is seen of them close up.
+
+    Without an expert the tower, which comes from an earlier run then, keeps to what it said of screws.
+    """
 
     def __init__(
         self,
         model: Any,
         heads: nn.ModuleDict,
-        expert: Expert,
+        expert: Expert | None,
         screws: Sequence[Example],
         boards: Sequence[Example],
         device: torch.device,
@@ -61,21 +66,39 @@ class TowerStage:
         self._model, self._heads, self._expert, self._device = model, heads, expert, device
         self._screws, self._boards = list(screws), list(boards)
         self._donors = [example for example in self._screws if example.defects]
+        self._before = _frozen(model) if expert is None else None
 
     def losses(self, rng: np.random.Generator) -> dict[str, Tensor]:
         """One step's losses: of ball screws, and at times of boards."""
-        losses = self._screw_losses(rng)
+        if self._expert is None:
+            return self._kept(rng) | self._board_losses(rng)
+        losses = self._screw_losses(self._expert, rng)
         if rng.integers(BOARDS_EVERY) == 0:
             losses |= self._board_losses(rng)
         return losses
 
-    def _screw_losses(self, rng: np.random.Generator) -> dict[str, Tensor]:
-        picked = [self._screws[int(i)] for i in rng.integers(len(self._screws), size=SCREWS)]
+    def _drawn(self, count: int, rng: np.random.Generator) -> tuple[list[Example], tuple[int, int], Tensor]:
+        """Varied screws, the size that they are shown in, and their pixels."""
+        picked = [self._screws[int(i)] for i in rng.integers(len(self._screws), size=count)]
         screws = [ballscrew.augment(example, self._donors, rng) for example in picked]
         size = SCREW_SIZES[int(rng.integers(len(SCREW_SIZES)))]
-        pixels = self._pixels([s.picture for s in screws], size)
+        return screws, size, self._pixels([s.picture for s in screws], size)
+
+    def _kept(self, rng: np.random.Generator) -> dict[str, Tensor]:
+        """How far features and embeddings of screws are from what they were, in their own spread."""
+        _, _, pixels = self._drawn(KEPT_SCREWS, rng)
         with torch.no_grad():
-            taught, features = self._expert(pixels)
+            features = patch_features(self._before, pixels)
+            embeds = image_embeds(self._before, features)
+        now = patch_features(self._model, pixels)
+        moved = [(now, features), (image_embeds(self._model, now), embeds)]
+        ratios = [(new - old).float().square().mean() / old.float().var() for new, old in moved]
+        return {"kept": (ratios[0] + ratios[1]) * KEPT_WEIGHT}
+
+    def _screw_losses(self, expert: Expert, rng: np.random.Generator) -> dict[str, Tensor]:
+        screws, size, pixels = self._drawn(SCREWS, rng)
+        with torch.no_grad():
+            taught, features = expert(pixels)
         patches = patch_features(self._model, pixels)
         embeds = image_embeds(self._model, patches)
         said = self._heads["mark"](embeds).float()
@@ -96,9 +119,8 @@ class TowerStage:
         }
 
     def _board_losses(self, rng: np.random.Generator) -> dict[str, Tensor]:
-        side, count = BOARD_SIZES[int(rng.integers(len(BOARD_SIZES)))]
-        size = (side, side)
-        boards = [self._board(rng, side) for _ in range(count)]
+        count, size = BOARDS, (CLOSE_SIDE, CLOSE_SIDE)
+        boards = [pcb.augment(self._boards[int(i)], rng) for i in rng.integers(len(self._boards), size=count)]
         pixels = self._pixels([*(b.picture for b in boards), *(b.reference for b in boards)], size)
         embeds = image_embeds(self._model, patch_features(self._model, pixels))
         said = self._heads["compare"](torch.cat([embeds[:count], embeds[count:]], -1)).float()
@@ -115,18 +137,18 @@ class TowerStage:
         places = nn.functional.unfold(grey, RECALL_SIDE, stride=RECALL_SIDE).transpose(1, 2)
         return nn.functional.smooth_l1_loss(self._heads["recall"](embeds).float(), places, beta=0.1)
 
-    def _board(self, rng: np.random.Generator, side: int) -> Example:
-        """A part of a board that comes out `side` pixels wide."""
-        example = pcb.augment(self._boards[int(rng.integers(len(self._boards)))], rng)
-        size = example.picture.shape[0]
-        return pcb.crop(example, min(int(side / rng.uniform(*BOARD_SCALES)), size), rng)
-
     def _pixels(self, pictures: Sequence[Picture | None], size: tuple[int, int]) -> Tensor:
         stacked = np.stack([resized(picture, size) for picture in pictures if picture is not None])
         return normalized(torch.from_numpy(stacked).to(self._device))
 
     def _stacked(self, arrays: Sequence[Any]) -> Tensor:
         return torch.from_numpy(np.stack(arrays)).to(self._device)
+
+
+def _frozen(model: Any) -> Any:
+    """Tower and projector as they are now."""
+    parts = {name: deepcopy(getattr(model.model, name)) for name in ("vision_tower", "multi_modal_projector")}
+    return SimpleNamespace(model=SimpleNamespace(**parts))
 
 
 def place_loss(logits: Tensor, size: tuple[int, int]) -> Tensor:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from rich.progress import track
 from torch import Tensor, nn
 
 from export.checkpoint.from_bundle import read_bundle
@@ -39,7 +40,7 @@ from runtime.tokenizer import Tokenizer
 log = logging.getLogger("lineside.train")
 INIT_PICTURES = 120
 STAGES = ("expert", "tower", "commands", "reading")
-SCREW_SAMPLES, DICTATION_SAMPLES, COMMAND_SAMPLES = 1600, 300, 100
+SCREW_SAMPLES, BOARD_SAMPLES, DICTATION_SAMPLES, COMMAND_SAMPLES = 1400, 700, 300, 100
 EXPERT_RATE, TOWER_RATE, COMMANDS_RATE, READING_RATE = 5e-4, 1e-3, 6e-4, 1e-3
 WRITING_FACTOR = 5.0
 """Of the rate, for the matrices that write to the states, which are large."""
@@ -56,21 +57,24 @@ def train_expert(data: Path, out: Path, steps: int, seed: int, device: torch.dev
 
 def train_tower(model: Any, data: Path, out: Path, steps: int, seed: int, device: torch.device, *, fresh: bool) -> None:
     """Train `model`'s tower and projector in place; a `fresh` one has no weights yet."""
-    screws, boards = training_screws(data), training_boards(data)
+    screws = training_screws(data)
+    boards = [seen for board in track(training_boards(data), description="boards") for seen in pcb.close_ups(board)]
     sample = [s.picture for s in screws[:: max(1, len(screws) // INIT_PICTURES)]]
     sample += [b.picture for b in boards[:: max(1, len(boards) // INIT_PICTURES)]]
     pixels = [normalized(torch.from_numpy(resized(p, (576, 240)))[None])[0] for p in sample]
     if fresh:
         initialize(model, [p.numpy() for p in pixels])
-    expert = Expert().to(device)
-    expert_modules(expert).load_state_dict(_left(out, "expert"))
+    expert = Expert().to(device) if fresh else None
+    if expert is not None:
+        expert_modules(expert).load_state_dict(_left(out, "expert"))
     vision = model.config.vision_config.hidden_size
     heads = tower.make_heads(vision, model.config.text_config.hidden_size)
     modules = vision_modules(model)
     modules["heads"] = heads
     modules.to(device)
     stage = tower.TowerStage(model, heads, expert, screws, boards, device)
-    loop.run(loop.Stage("tower", steps, TOWER_RATE, stage.losses), modules, out, seed, device)
+    rate = TOWER_RATE if fresh else TOWER_RATE / 2
+    loop.run(loop.Stage("tower", steps, rate, stage.losses), modules, out, seed, device)
 
 
 def train_commands(model: Any, data: Path, out: Path, steps: int, seed: int, device: torch.device) -> None:
@@ -95,12 +99,14 @@ def train_reading(model: Any, data: Path, out: Path, steps: int, seed: int, devi
     fresh_matrices(last)
     rounding.round_in_place(model, len(decoder.layers) - 1)
     tokenizer = Tokenizer(out / "tekken.json")
-    sampler = Sampler(model, tokenizer, Packer(data / "commands", tokenizer), training_screws(data), device)
+    packer = Packer(data / "commands", tokenizer)
+    sampler = Sampler(model, tokenizer, packer, training_screws(data), training_boards(data), device)
     screws = collect(out / "states", "screws", SCREW_SAMPLES, seed, sampler.screws)
+    boards = collect(out / "states", "boards", BOARD_SAMPLES, seed, sampler.boards)
     dictations = collect(out / "states", "dictations", DICTATION_SAMPLES, seed, sampler.dictation)
     commands = collect(out / "states", "commands", COMMAND_SAMPLES, seed, sampler.commands)
     heads = reading.make_heads(model.config.text_config.hidden_size).to(device)
-    reading.point(last, heads, screws)
+    reading.point(last, heads, screws, boards)
     last.requires_grad_(True)
     rounding.feel(last)
     attention, mlp = last.self_attn, last.mlp
@@ -108,7 +114,7 @@ def train_reading(model: Any, data: Path, out: Path, steps: int, seed: int, devi
     taking = [attention.q_proj, attention.k_proj, attention.v_proj, mlp.gate_proj, mlp.up_proj, *norms]
     parts = {"taking": nn.ModuleList(taking), "writing": nn.ModuleList([attention.o_proj, mlp.down_proj])}
     modules = nn.ModuleDict({**parts, "heads": heads})
-    stage = reading.ReadingStage(model, heads, screws, dictations, commands, device)
+    stage = reading.ReadingStage(model, heads, screws, boards, dictations, commands, device)
     factors = {"writing": WRITING_FACTOR}
     loop.run(loop.Stage("reading", steps, READING_RATE, stage.losses, factors), modules, out, seed, device)
     rounding.settle(last)
@@ -168,7 +174,8 @@ def train(data: Path, out: Path, steps: Sequence[int], seed: int, start: Path | 
     begin(model, base, start, size)
     log.info("%s: %.1f million parameters", device, sum(p.numel() for p in model.parameters()) / 1e6)
     if steps[1]:
-        train_expert(data, out, steps[0], seed, device)
+        if start is None:
+            train_expert(data, out, steps[0], seed, device)
         train_tower(model, data, out, steps[1], seed, device, fresh=start is None)
     if steps[2]:
         train_commands(model, data, out, steps[2], seed, device)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import string
 from pathlib import Path
 
 import jsonschema
@@ -11,15 +12,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from export.default_model import ballscrew, commands, offers, pcb
+from export.default_model import ballscrew, commands, made_up, offers, pcb, spoken_tools
 from export.default_model.batches import boxes_written, in_order, inspection_pack
 from export.default_model.dense import CELLS, by_token, cell_map, token_boxes, token_shares
 from export.default_model.evaluate import SCREW_IOU, inspect_all, score_inspections
-from export.default_model.offers import LANGUAGES, held_out_names, line_offer, machine_offer, spoken_offer
+from export.default_model.machine_tools import line_offer, machine_offer
+from export.default_model.offers import LANGUAGES, held_out_names
 from export.default_model.pack import IGNORE, SHARED
 from export.default_model.packs import CHATTER, Line, Packer
 from export.default_model.publish import card
 from export.default_model.scores import Matches, auroc, iou, match
+from export.default_model.spoken_tools import merged_offer, spoken_offer
+from export.default_model.written_tools import written_offer, written_tools
 from export.evaluation.cases import held_out_texts, load_cases
 from export.evaluation.run import report
 from export.evaluation.scoring import Outcome
@@ -59,10 +63,12 @@ def spoken(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Public data sets in miniature: a dozen utterances for every intent, and one that the evaluation keeps."""
     folder = tmp_path_factory.mktemp("commands")
     hwu64, snips = [], []
-    for intent, spec in offers.SPOKEN.items():
+    for table, spec in spoken_tools.SPOKEN.items():
+        intent, either = spec.get("intent", table), spec.get("either", {})
         for number in range(12):
-            slots = list(spec["slots"])[: number % (len(spec["slots"]) + 1)]
-            words = [f"{'7' if slot in offers.WHOLE_NUMBERS else f'{slot} {number}'}" for slot in slots]
+            names = list(spec["slots"])[: number % (len(spec["slots"]) + 1)]
+            slots = [either[name][0] if name in either else name for name in names]
+            words = [f"{'7' if slot in spoken_tools.WHOLE_NUMBERS else f'{slot} {number}'}" for slot in slots]
             if intent[0].isupper():
                 pairs = [{"slot": slot, "value": word} for slot, word in zip(slots, words, strict=True)]
                 snips.append({"intent": intent, "text": f"Do {intent} {' '.join(words)}", "slots": pairs})
@@ -82,7 +88,10 @@ def spoken(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @given(st.integers(0, 10**6))
 def test_offered_tools_are_new_and_their_commands_satisfy_them(spoken: Path, seed: int) -> None:
     rng = np.random.default_rng(seed)
-    offer = (spoken_offer(spoken, rng), machine_offer(rng), line_offer(rng))[seed % 3]
+    rows = [row for rows in written_tools().values() for row in rows]
+    written = written_offer(rows[int(rng.integers(len(rows)))], rng)
+    offers = (spoken_offer(spoken, rng), merged_offer(spoken, rng), written, machine_offer(rng), line_offer(rng))
+    offer = offers[seed % 5]
     assert offer.tool.name not in held_out_names()
     jsonschema.Draft202012Validator.check_schema(offer.tool.parameters)
     for language in LANGUAGES:
@@ -96,8 +105,47 @@ def test_offered_tools_are_new_and_their_commands_satisfy_them(spoken: Path, see
         assert list(arguments) == [name for name in offer.tool.parameters["properties"] if name in arguments]
 
 
+def test_the_words_of_a_command_are_those_of_its_arguments(spoken: Path) -> None:
+    """What is to be copied stands in the command, also where it was exchanged or made up."""
+    for seed in range(400):
+        rng = np.random.default_rng(seed)
+        rows = [row for rows in written_tools().values() for row in rows]
+        offer = spoken_offer(spoken, rng) if seed % 2 else written_offer(rows[int(rng.integers(len(rows)))], rng)
+        said = offer.say(rng, "en")
+        if said is None:
+            continue
+        for name, value in said[1].items():
+            if offer.tool.parameters["properties"][name].get("type") == "string":
+                assert value.casefold() in said[0].casefold()
+
+
+def test_every_written_tool_can_be_asked_for_in_every_language() -> None:
+    names: list[str] = []
+    for row in (row for rows in written_tools().values() for row in rows):
+        parameters = row.get("parameters", {})
+        names += row["names"]
+        for language in LANGUAGES:
+            for phrase in row["phrases"][language]:
+                said, given = (phrase, {}) if isinstance(phrase, str) else (phrase["say"], phrase["with"])
+                spoken_ones = {field for _, field, _, _ in string.Formatter().parse(said) if field is not None}
+                assert spoken_ones <= parameters.keys(), said
+                assert set(row["required"]) <= spoken_ones | given.keys(), said
+                assert not any(parameters[name].get("boolean") for name in spoken_ones), said
+        for spec in parameters.values():
+            assert all(set(LANGUAGES) <= wordings.keys() for wordings in spec.get("enum", {}).values())
+    assert len(names) > 600
+    assert not set(names) & held_out_names()
+
+
+def test_made_up_texts_are_new() -> None:
+    rng = np.random.default_rng(5)
+    texts = [made_up.text(["Blue Monday", "Take On Me"], rng) for _ in range(500)]
+    assert all(text.strip() == text != "" for text in texts)
+    assert len(set(texts)) > 350
+
+
 def test_what_the_evaluation_keeps_is_never_drawn(spoken: Path) -> None:
-    texts = {row.text for rows in offers.utterances(spoken).values() for row in rows}
+    texts = {row.text for rows in spoken_tools.utterances(spoken).values() for row in rows}
     assert len(texts) > 500
     assert not texts & (held_out_texts("hwu64") | held_out_texts("snips"))
     with pytest.raises(ValueError, match="is a tool of the evaluation"):
@@ -191,15 +239,29 @@ def board(rng: np.random.Generator) -> ballscrew.Example:
 def test_boards_are_turned_and_cut_with_their_labels(seed: int) -> None:
     rng = np.random.default_rng(seed)
     varied = pcb.augment(board(rng), rng)
-    cut = pcb.crop(varied, int(rng.integers(180, 330)), rng)
-    assert cut.reference is not None
-    assert cut.picture.shape == cut.reference.shape
-    for example in (varied, cut):
-        for defect in example.defects:
-            x0, y0, x1, y1 = (round(value) for value in defect.box)
-            inside = example.picture[y0:y1, x0:x1]
-            assert inside.size
-            assert (inside == 40 + pcb.TYPES.index(defect.type)).all()
+    assert varied.reference is not None
+    assert varied.picture.shape == varied.reference.shape
+    for defect in varied.defects:
+        x0, y0, x1, y1 = (round(value) for value in defect.box)
+        assert (varied.picture[y0:y1, x0:x1] == 40 + pcb.TYPES.index(defect.type)).all()
+
+
+def test_each_defect_of_a_board_is_seen_close_up() -> None:
+    reference = np.zeros((640, 640, 3), np.uint8)
+    reference[:, ::40] = 255
+    boxes = ((22.0, 30.0, 36.0, 42.0), (300.0, 310.0, 318.0, 330.0), (622.0, 2.0, 634.0, 12.0))
+    defects = tuple(Defect(pcb.TYPES[at], box) for at, box in enumerate(boxes))
+    picture = reference.copy()
+    for x0, y0, x1, y1 in boxes:
+        picture[int(y0) : int(y1), int(x0) : int(x1)] = 255
+    views = pcb.close_ups(ballscrew.Example("b", "b", picture, defects, reference))
+    assert sorted(view.defects[0].type for view in views) == sorted(defect.type for defect in defects)
+    for view in views:
+        assert view.reference is not None
+        assert view.picture.shape == view.reference.shape
+        x0, y0, x1, y1 = (round(v) for v in view.defects[0].box)
+        assert view.picture[y0 + 2 : y1 - 2, x0 + 2 : x1 - 2].min() > 200
+        assert view.reference[y0 + 2 : y1 - 2, x0 + 2 : x1 - 2].max() < 50
 
 
 def test_each_token_knows_its_defects() -> None:
