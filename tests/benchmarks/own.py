@@ -21,10 +21,13 @@ from runtime.inspection import InspectionTask
 from runtime.inspector import Inspector
 from runtime.picture import decode_picture
 from runtime.sampling import GREEDY
+from runtime.verdict import Inspection
 from tests.benchmarks import texts
 from tests.benchmarks.smollm import IM_END, IM_START
 
 PICTURES = sorted(Path("deploy/stations/ballscrew/pictures").glob("*.jpg"))
+BOARDS = Path("deploy/stations/boards")
+BOARD_FAULTS = ("open", "short", "mousebite", "spur", "spurious_copper", "pinhole")
 ROUNDS = 8
 PROMPTS = 200
 BUDGET = 256
@@ -41,7 +44,7 @@ spring, a valve, a pump, a gear, a chain""".replace("\n", " ").split(", ")
 def verdict() -> dict[str, tuple[float, float]]:
     """Milliseconds from a JPEG's bytes to its result as JSON with the default model: median and 99th percentile.
 
-    The demo's pictures, `ROUNDS` times each; the gate learnt the good ones of them.
+    The demo's pictures, `ROUNDS` times each; the gate learnt the good ones of them. And a board with six faults.
     """
     engine = Engine.open(DEFAULT_BUNDLE)
     inspector = Inspector(engine, InspectionTask(("pitting",)))
@@ -50,19 +53,29 @@ def verdict() -> dict[str, tuple[float, float]]:
     good = [decode_picture(path.read_bytes()) for path in PICTURES if labels[path.name]["verdict"] == "pass"]
     gate = Gate(engine, learn(engine, good))
     inspector.inspect(good[0])
+    board = (BOARDS / "board.png").read_bytes()
+    reference = decode_picture((BOARDS / "reference.png").read_bytes())
+    comparing = Inspector(engine, InspectionTask(BOARD_FAULTS, reference=reference))
 
     def look(data: bytes) -> None:
         found = gate.look(decode_picture(data))
         json.dumps({"score": found.score, "region": found.region, "verdict": found.verdict})
 
     def inspect(data: bytes) -> None:
-        found = inspector.inspect(decode_picture(data))
+        write(inspector.inspect(decode_picture(data)))
+
+    def write(found: Inspection) -> None:
         boxes = [{"type": defect.type, "box": defect.box} for defect in found.defects]
         json.dumps({"verdict": found.verdict, "confidence": found.confidence, "defects": boxes})
 
-    def measure(work: Callable[[bytes], None], prepare: Callable[[bytes], object]) -> tuple[float, float]:
+    def inspect_board(data: bytes) -> None:
+        write(comparing.inspect(decode_picture(data)))
+
+    def measure(
+        work: Callable[[bytes], None], prepare: Callable[[bytes], object], given: list[bytes] = pictures
+    ) -> tuple[float, float]:
         times = []
-        for data in pictures * ROUNDS:
+        for data in given * ROUNDS:
             prepare(data)
             started = time.perf_counter()
             work(data)
@@ -82,6 +95,7 @@ def verdict() -> dict[str, tuple[float, float]]:
         "instruction remembered": measure(inspect, forget_pictures),
         "the same frame again": measure(inspect, inspect),
         "the gate alone": measure(look, forget_pictures),
+        "a circuit board beside its reference": measure(inspect_board, forget_pictures, [board]),
     }
 
 
