@@ -67,7 +67,7 @@ def _fitted(grey: Grey, reference: Picture) -> Picture:
     """`reference` with each block shifted to where the blocks around it fit `grey` best."""
     height, width = grey.shape
     reach = MOST_SHIFT
-    framed = cv2.copyMakeBorder(np.ascontiguousarray(reference), *(reach,) * 4, cv2.BORDER_REPLICATE)
+    framed = np.pad(reference, ((reach, reach), (reach, reach), (0, 0)), "edge")
     framed_grey = _grey(framed)
     small = (-(-width // BLOCK), -(-height // BLOCK))
     least = np.full(small[::-1], np.inf, np.float32)
@@ -89,9 +89,9 @@ def _fitted(grey: Grey, reference: Picture) -> Picture:
 def _changed(grey: Grey, reference: Grey) -> Grey:
     """1 where no pixel within the tolerance of the other picture is as bright or as dark."""
     near = np.ones((2 * TOLERANCE + 1, 2 * TOLERANCE + 1), np.uint8)
-    excess = np.zeros_like(grey)
-    for one, other in ((grey, reference), (reference, grey)):
-        above = cv2.subtract(one, cv2.dilate(other, near))
-        below = cv2.subtract(cv2.erode(other, near), one)
-        excess = cv2.max(excess, cv2.max(above, below))
-    return np.asarray(excess >= LEAST_CONTRAST, np.uint8)
+    excess = [
+        difference
+        for one, other in ((grey, reference), (reference, grey))
+        for difference in (cv2.subtract(one, cv2.dilate(other, near)), cv2.subtract(cv2.erode(other, near), one))
+    ]
+    return np.asarray(np.maximum.reduce(excess) >= LEAST_CONTRAST, np.uint8)

@@ -106,8 +106,9 @@ class Inspector:
         """
         reference = self.task.reference
         close = views(picture, reference).close if reference is not None and self.task.report is None else ()
-        pairs = [(view.picture, view.reference) for view in close] or [(picture, reference)]
-        return max((self._judged(part, expected) for part, expected in pairs), key=fail_probability)
+        if not close:
+            return self._judged(picture, reference)
+        return max((self._judged(view.picture, view.reference) for view in close), key=fail_probability)
 
     def _judged(self, picture: Picture, reference: Picture | None) -> dict[Verdict, float]:
         with self._engine.sequence(self._prompt(picture, None, reference), reserve=0) as sequence:

@@ -49,7 +49,8 @@ def run(language: Any, hidden: Tensor, positions: Tensor, owner: Tensor, weights
     state = hidden.to(torch.bfloat16)
     for each in weights:
         norm, after, query, key, value, *others = each
-        mixed = _attended(*_before(state, cosine, sine, norm, query, key, value), bias)
+        heads = _before(state, cosine, sine, norm, query, key, value)
+        mixed = _attended(heads[0], heads[1], heads[2], bias)
         state = _behind(state, mixed, after, *others)
     return state
 

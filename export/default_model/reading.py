@@ -24,7 +24,7 @@ from export.default_model.losses import sight
 from export.default_model.rounding import stored4
 from export.default_model.states import Sample
 
-SCREW_PACKS, BOARD_PACKS, DICTATIONS = 2, 2, 2
+SCREW_PACKS, BOARD_PACKS, DICTATIONS = 2, 1, 1
 """Of a step, beside one pack of commands."""
 LOOK_WEIGHT, TOLD_WEIGHT, QUIET_WEIGHT = 0.5, 5.0, 2.0
 COPIES, KEY_COPIES = 8, 4
@@ -53,8 +53,12 @@ def make_heads(hidden: int) -> nn.ModuleDict:
     return nn.ModuleDict(heads).requires_grad_(False)
 
 
-def point(layer: Any, heads: nn.ModuleDict, samples: Sequence[Sample], boards: Sequence[Sample]) -> None:
-    """Make the first head of a fresh `layer` a pointer to defects, as samples of screws and of `boards` show them.
+def point(
+    layer: Any, heads: nn.ModuleDict, samples: Sequence[Sample], boards: Sequence[Sample], *, fresh: bool = True
+) -> None:
+    """Make the first head of `layer` a pointer to defects, as samples of screws and of `boards` show them.
+
+    One that is not `fresh` was a pointer behind other states: what it tells stays where it was.
 
     It looks at the tokens that a logistic regression marks, and says the box around what it looks at, which a ridge
     regression reads, how marked it is, and that it is looking at a picture: a one, by which the size of the others can
@@ -63,7 +67,7 @@ def point(layer: Any, heads: nn.ModuleDict, samples: Sequence[Sample], boards: S
     """
     attention = layer.self_attn
     with torch.no_grad():
-        spread = _even_channels(layer, samples)
+        spread = _even_channels(layer, samples) if fresh else None
         seen, text, asking = _normed(layer, samples)
         covered = torch.cat([sample.covered for sample in samples]).to(seen.device)
         around = torch.cat([sample.around for sample in samples]).to(seen.device)
@@ -77,7 +81,7 @@ def point(layer: Any, heads: nn.ModuleDict, samples: Sequence[Sample], boards: S
         query = _ridge(asking, torch.ones(len(asking), 1, device=asking.device), QUERY_RIDGE)[:, 0]
         width, half = attention.head_dim, attention.head_dim // 2
         for matrix in (attention.q_proj, attention.k_proj, attention.v_proj):
-            matrix.weight[:width] *= SHOWN_GAIN
+            matrix.weight[:width] *= SHOWN_GAIN if fresh else 1.0
         slow = slice(width - KEY_COPIES, width)  # the channels that rotary embedding hardly turns
         still = slice(half - KEY_COPIES, half)  # and those that it would turn them into
         attention.k_proj.weight[slow] = copies(marks, KEY_COPIES)
@@ -85,15 +89,20 @@ def point(layer: Any, heads: nn.ModuleDict, samples: Sequence[Sample], boards: S
         attention.k_proj.weight[still], attention.q_proj.weight[still] = 0, 0
         one = torch.cat([torch.ones(len(seen), 1), torch.zeros(len(text), 1)]).to(seen.device)
         pictured = _ridge(torch.cat([seen, text]), one, EDGE_RIDGE)[:, 0]
-        directions, _ = torch.linalg.qr(torch.randn(len(spread), 6, device=spread.device))
-        size = torch.cat([s.states[s.rows].float() for s in samples[:FEW]]).square().mean().sqrt()
-        directions *= spread[:, None] * size * len(spread) ** 0.5 * LOUDNESS
-        attention.o_proj.weight *= FRESH_GAIN
-        attention.o_proj.weight[:, :width] = 0
-        for number, row in enumerate([*edges.T, marks / 10, pictured]):
-            place = slice(number * COPIES, (number + 1) * COPIES)
+        told = [*edges.T, marks / 10, pictured]
+        places = [slice(number * COPIES, (number + 1) * COPIES) for number in range(len(told))]
+        if spread is None:
+            directions = torch.stack([attention.o_proj.weight[:, place].sum(1) for place in places], 1)
+        else:
+            directions, _ = torch.linalg.qr(torch.randn(len(spread), len(told), device=spread.device))
+            size = torch.cat([s.states[s.rows].float() for s in samples[:FEW]]).square().mean().sqrt()
+            directions *= spread[:, None] * size * len(spread) ** 0.5 * LOUDNESS
+            attention.o_proj.weight *= FRESH_GAIN
+            attention.o_proj.weight[:, :width] = 0
+        for number, (row, place) in enumerate(zip(told, places, strict=True)):
             attention.v_proj.weight[place] = copies(row, COPIES)
-            attention.o_proj.weight[:, place] = directions[:, number, None] / COPIES
+            if fresh:
+                attention.o_proj.weight[:, place] = directions[:, number, None] / COPIES
         heads["tell"].weight.copy_(directions[:, :4])
         heads["told"].weight.copy_(torch.linalg.pinv(directions)[:4])
         heads["told"].bias.fill_(MIDDLE)

@@ -91,12 +91,15 @@ def train_commands(model: Any, data: Path, out: Path, steps: int, seed: int, dev
         rounding.settle(layers)
 
 
-def train_reading(model: Any, data: Path, out: Path, steps: int, seed: int, device: torch.device) -> None:
-    """Train `model`'s last layer in place, from the beginning, behind the others as the export will round them."""
+def train_reading(
+    model: Any, data: Path, out: Path, steps: int, seed: int, device: torch.device, *, fresh: bool
+) -> None:
+    """Train `model`'s last layer in place behind the others as the export will round them; a `fresh` one is new."""
     model.to(device).requires_grad_(False)
     decoder = model.model.language_model
     last = decoder.layers[-1]
-    fresh_matrices(last)
+    if fresh:
+        fresh_matrices(last)
     rounding.round_in_place(model, len(decoder.layers) - 1)
     tokenizer = Tokenizer(out / "tekken.json")
     packer = Packer(data / "commands", tokenizer)
@@ -106,7 +109,7 @@ def train_reading(model: Any, data: Path, out: Path, steps: int, seed: int, devi
     dictations = collect(out / "states", "dictations", DICTATION_SAMPLES, seed, sampler.dictation)
     commands = collect(out / "states", "commands", COMMAND_SAMPLES, seed, sampler.commands)
     heads = reading.make_heads(model.config.text_config.hidden_size).to(device)
-    reading.point(last, heads, screws, boards)
+    reading.point(last, heads, screws, boards, fresh=fresh)
     last.requires_grad_(True)
     rounding.feel(last)
     attention, mlp = last.self_attn, last.mlp
@@ -180,7 +183,7 @@ def train(data: Path, out: Path, steps: Sequence[int], seed: int, start: Path | 
     if steps[2]:
         train_commands(model, data, out, steps[2], seed, device)
     if steps[3]:
-        train_reading(model, data, out, steps[3], seed, device)
+        train_reading(model, data, out, steps[3], seed, device, fresh=start is None)
     model.save_pretrained(out)
     minutes = sum(loop.seconds_spent(out, name) for name in STAGES if (out / f"{name}.pt").exists()) / 60
     (out / "minutes.txt").write_text(f"{minutes:.0f}\n")
