@@ -47,6 +47,7 @@ def build_engine(
     if not parser.parse_from_file(str(graph)):
         errors = "; ".join(str(parser.get_error(i)) for i in range(parser.num_errors))
         raise EngineBuildFailed(f"{library.name} {library.version} cannot read {graph.name}: {errors}")
+    _allow_plain_attention(trt, network)
     config = builder.create_builder_config()
     for profile in profiles:
         config.add_optimization_profile(_profile(builder, network, dimensions, profile))
@@ -81,6 +82,16 @@ def _on_interrupt(stop: Callable[[], None]) -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def _allow_plain_attention(trt: Any, network: Any) -> None:
+    """Where there is no fused kernel, as for very small heads, several take its place; without this the build fails."""
+    begins = getattr(trt.LayerType, "ATTENTION_INPUT", None)
+    for index in range(network.num_layers):
+        layer = network.get_layer(index)
+        if begins is not None and layer.type == begins:
+            layer.__class__ = trt.IAttentionInputLayer
+            layer.attention.decomposable = True
 
 
 def _strongly_typed(trt: Any) -> int:
