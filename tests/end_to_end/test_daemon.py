@@ -354,7 +354,7 @@ def test_a_crash_shows_as_offline(broker: Mosquitto, client: Client, tmp_path: P
 
 
 def test_a_film_as_a_camera(broker: Mosquitto, client: Client, tmp_path: Path) -> None:
-    cameras = {"line": CameraConfig("video", str(VIDEO), interval_s=0.25)}
+    cameras = {"line": CameraConfig("video", str(VIDEO), interval_s=0.6)}
     with Daemon(station(broker.port, tmp_path, cameras=cameras)):
         results = client.on(TOPICS.result("line"), count=4, timeout_s=20)
     assert [result.json()["name"] for result in results] == [f"{number:06d}" for number in range(1, 5)]
