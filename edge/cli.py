@@ -106,6 +106,11 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument(
         "--kv-cache", choices=("float32", "float16", "int8"), default="float32", help="number format of keys and values"
     )
+    export.add_argument(
+        "--verbatim-arguments",
+        action="store_true",
+        help="free texts in the arguments of calls are words of the conversation: for small models, which misspell",
+    )
     export.set_defaults(run=_export)
 
     engine = commands.add_parser("engine", help="build TensorRT engines of a bundle")
@@ -275,7 +280,9 @@ def _calibrate(options: argparse.Namespace) -> int:
 
 def _export(options: argparse.Namespace) -> int:
     command = _export_stage("export")
-    return int(command(options.checkpoint, options.bundle, options.precision, options.kv_cache))
+    return int(
+        command(options.checkpoint, options.bundle, options.precision, options.kv_cache, options.verbatim_arguments)
+    )
 
 
 def _engine(options: argparse.Namespace) -> int:

@@ -90,9 +90,13 @@ def export_bundle(
     *,
     precisions: Precisions = PRECISIONS["int4"],
     kv_dtype: KVDtype = "float32",
+    verbatim_arguments: bool = False,
     progress: Progress | None = None,
 ) -> Path:
     """Export the checkpoint `path`, a folder or a GGUF file with a tekken.json beside it, to the bundle `target`.
+
+    With `verbatim_arguments` the runtime lets the model choose words of the conversation where the argument of a call
+    is a free text, and write nothing else (`runtime/verbatim.py`).
 
     Raises:
         ExportError: see `export.errors`; everything that can be found before the work starts is.
@@ -103,7 +107,17 @@ def export_bundle(
     tokenizer_path = _tokenizer_path(path)
     if isinstance(checkpoint, GgufCheckpoint):
         _check_pieces(checkpoint, Tokenizer(tokenizer_path), tokenizer_path)
-    return write_bundle(checkpoint, network, tokenizer_path, path.name, target, precisions, kv_dtype, progress)
+    return write_bundle(
+        checkpoint,
+        network,
+        tokenizer_path,
+        path.name,
+        target,
+        precisions,
+        kv_dtype,
+        progress,
+        verbatim_arguments=verbatim_arguments,
+    )
 
 
 def write_bundle(
@@ -115,6 +129,8 @@ def write_bundle(
     precisions: Precisions,
     kv_dtype: KVDtype,
     progress: Progress | None,
+    *,
+    verbatim_arguments: bool = False,
 ) -> Path:
     """Export an opened checkpoint; `name` is that of its folder or file."""
     tokenizer = Tokenizer(tokenizer_path)
@@ -126,6 +142,7 @@ def write_bundle(
     _check_disk(target, planned.size_bytes - journal.done_bytes)
     source_sha256 = _stream(planned, checkpoint, partial, journal, progress)
     manifest = _manifest(target.name, name, source_sha256, planned, tokenizer)
+    manifest = replace(manifest, verbatim_arguments=verbatim_arguments)
     for graph in planned.graphs:
         graph.save(partial / f"{graph.name}.onnx")
     kv = KVFormat("float16")

@@ -23,11 +23,20 @@ log = logging.getLogger("lineside.export")
 LOG_EVERY_S = 10.0
 
 
-def export_command(checkpoint: Path, bundle: Path, precision: str, kv_dtype: KVDtype = "float32") -> int:
+def export_command(
+    checkpoint: Path, bundle: Path, precision: str, kv_dtype: KVDtype = "float32", verbatim_arguments: bool = False
+) -> int:
     """Returns the exit code."""
     try:
         with reporting() as report:
-            export_bundle(checkpoint, bundle, precisions=PRECISIONS[precision], kv_dtype=kv_dtype, progress=report)
+            export_bundle(
+                checkpoint,
+                bundle,
+                precisions=PRECISIONS[precision],
+                kv_dtype=kv_dtype,
+                verbatim_arguments=verbatim_arguments,
+                progress=report,
+            )
     except (ExportError, EngineError) as error:
         sys.stderr.write(f"lineside: {error}\n")
         return 1

@@ -19,6 +19,7 @@ from runtime.sequence import Sequence as EngineSequence
 from runtime.timings import Timings, stopwatch
 from runtime.tool_calls import parse_tool_calls
 from runtime.tool_grammar import ToolChoice
+from runtime.verbatim import said
 
 DEFAULT_MAX_TOKENS = 256
 CALL_ID_TOKENS = 80
@@ -141,7 +142,8 @@ def _pieces(
     preprocess = Timings()
     with stopwatch(preprocess, "preprocess"):
         prompt = engine.tokenizer.encode_chat(messages, tools)
-        constraint = engine.grammars.tools(tools, tool_choice) if tools else None
+        heard = said(messages) if tools and engine.bundle.manifest.verbatim_arguments else ()
+        constraint = engine.grammars.tools(tools, tool_choice, heard) if tools else None
     tokenizer = engine.tokenizer
     extra = CALL_ID_TOKENS if tools and tokenizer.calls_with_ids else 0
     room = max(min(max_tokens + extra, engine.capacity - len(prompt.ids)), 1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +60,10 @@ class ImageSettings:
 
 @dataclass(frozen=True)
 class Manifest:
-    """The contents of `bundle.json`. `image` is null where there is no `vision.onnx`: a model without vision."""
+    """The contents of `bundle.json`. `image` is null where there is no `vision.onnx`: a model without vision.
+
+    `verbatim_arguments`: free texts in the arguments of calls are words of the conversation (see `runtime.verbatim`).
+    """
 
     format_version: int
     name: str
@@ -80,6 +83,7 @@ class Manifest:
     kv: KVLayout
     image: ImageSettings | None
     files: Mapping[str, FileEntry]
+    verbatim_arguments: bool = False
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), indent=2) + "\n"
@@ -156,7 +160,7 @@ def _parse(raw: bytes, path: Path) -> Manifest:
         data["image"] = ImageSettings(**data["image"]) if data["image"] is not None else None
         data["files"] = {name: FileEntry(**entry) for name, entry in data["files"].items()}
         _refuse_outside(data["files"], path)
-        return Manifest(**{field.name: data[field.name] for field in fields(Manifest)})
+        return Manifest(**{f.name: data[f.name] for f in fields(Manifest) if f.name in data or f.default is MISSING})
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise BundleFormat(f"{path} is not a bundle manifest ({error!r})") from error
 

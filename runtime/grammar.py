@@ -108,8 +108,10 @@ class Grammars:
         lark = 'start: "{" ' + ' "," '.join(parts) + ' "}"'
         return self._constraint(json.dumps({"grammars": [{"lark_grammar": lark}]}))
 
-    def tools(self, tools: Sequence[Tool], choice: ToolChoice = "auto") -> Constraint:
+    def tools(self, tools: Sequence[Tool], choice: ToolChoice = "auto", said: Sequence[str] = ()) -> Constraint:
         """Text or calls of these tools, each call with arguments that satisfy the tool's parameters.
+
+        Free texts in arguments are among `said` (see `runtime.verbatim`), if that is not empty.
 
         Raises:
             GrammarError: see `runtime.tool_grammar`.
@@ -122,6 +124,9 @@ class Grammars:
                 self._json(lower_parameters(tool), SPACED, f"the parameters of {tool.name}")
             constraint = self._constraint(json.dumps({"grammars": [{"lark_grammar": lark}]}))
             _keep(self._offers, offer, constraint)
+        if said:
+            lark = tool_grammar(self._tokenizer, tools, choice, said)
+            return self._constraint(json.dumps({"grammars": [{"lark_grammar": lark}]}))
         return constraint.fresh()
 
     def _json(self, lowered: Lowered, options: Mapping[str, Any], subject: str) -> Constraint:

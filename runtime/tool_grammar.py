@@ -22,6 +22,7 @@ from runtime.chat import Tool
 from runtime.errors import GrammarError
 from runtime.json_schema import Lowered, lower
 from runtime.tokenizer import Tokenizer
+from runtime.verbatim import verbatim
 
 WRITTEN_ONE_WAY = {"whitespace_flexible": False, "json_allowed_escapes": 'nrbtf\\"'}
 """No `\\u` escapes: a property's name must not be writable in a second way, past the schema of the first."""
@@ -42,8 +43,8 @@ class OneTool:
 ToolChoice = Literal["auto", "required", "none"] | OneTool
 
 
-def tool_grammar(tokenizer: Tokenizer, tools: Sequence[Tool], choice: ToolChoice) -> str:
-    """Lark rules for text, or calls of these tools, as `choice` says.
+def tool_grammar(tokenizer: Tokenizer, tools: Sequence[Tool], choice: ToolChoice, said: Sequence[str] = ()) -> str:
+    """Lark rules for text, or calls of these tools, as `choice` says; free texts are among `said`, if there is one.
 
     Raises:
         GrammarError: no such tool, two tools with one name, a name that Mistral's format has no room for, a schema that
@@ -62,7 +63,7 @@ def tool_grammar(tokenizer: Tokenizer, tools: Sequence[Tool], choice: ToolChoice
             raise GrammarError("a call is required, but there are no tools")
         return _rules("content")
     marker = f"<[{tokenizer.tool_calls_id}]>"
-    parameters = [json.dumps({**lower_parameters(tool).schema, "x-guidance": SPACED}) for tool in tools]
+    parameters = [json.dumps({**lower_parameters(tool, said).schema, "x-guidance": SPACED}) for tool in tools]
     if tokenizer.named_calls:
         args = f"<[{tokenizer.special_id('[ARGS]')}]>"
         call = _either(f'{marker} "{tool.name}" {args} %json {p}' for tool, p in zip(tools, parameters, strict=True))
@@ -99,15 +100,15 @@ def _quoted(text: str) -> str:
     return json.dumps(text)
 
 
-def lower_parameters(tool: Tool) -> Lowered:
-    """What the arguments of a call of this tool must satisfy.
+def lower_parameters(tool: Tool, said: Sequence[str] = ()) -> Lowered:
+    """What the arguments of a call of this tool must satisfy; `said` as for `tool_grammar`.
 
     Raises:
         GrammarError: it does not describe an object, or not one that can be enforced.
     """
     if tool.parameters.get("type") != "object":
         raise GrammarError(f'the parameters of {tool.name} must have "type": "object"')
-    return lower(tool.parameters, f"the parameters of {tool.name}")
+    return lower(verbatim(tool.parameters, said), f"the parameters of {tool.name}")
 
 
 def check_tools(tools: Sequence[Tool]) -> None:

@@ -14,7 +14,7 @@ from export.default_model.pack import IGNORE, Pack, branch, joined, shared
 from runtime.inspection import ANSWER_PREFIX, Defect, InspectionTask, Region, format_answer
 from runtime.tokenizer import Tokenizer
 
-VERDICT_WEIGHT, TYPE_WEIGHT, SYNTAX_WEIGHT = 6.0, 4.0, 0.3
+VERDICT_WEIGHT, TYPE_WEIGHT, SYNTAX_WEIGHT = 6.0, 10.0, 0.3
 """The grammar writes most of what is neither verdict nor number."""
 COORDINATE_WEIGHTS = (3.0, 2.0, 0.5)
 """Of the hundreds, tens and ones of a coordinate: the ones are hardly a pixel."""
@@ -44,7 +44,7 @@ def inspection_pack(
         weights = _coordinate_weights(np.isin(target, digits))
         weights[verdict_at] = VERDICT_WEIGHT
         if len(task.defect_types) > 1:
-            weights[_types_written(answer, target, tokenizer)] = TYPE_WEIGHT
+            weights[_types_told(answer, target, task.defect_types, tokenizer)] = TYPE_WEIGHT
         if not parts:
             parts.append(shared(prompt.ids[:start]))
         parts.append(branch(prompt.ids[start:], target, weights, number, start))
@@ -52,12 +52,19 @@ def inspection_pack(
     return joined(parts), tuple(np.stack(pictures) for pictures in zip(*pixels, strict=True))
 
 
-def _types_written(answer: str, target: npt.NDArray[np.int64], tokenizer: Tokenizer) -> npt.NDArray[np.bool_]:
-    """Which tokens of an answer's text name a type."""
+def _types_told(
+    answer: str, target: npt.NDArray[np.int64], types: Sequence[str], tokenizer: Tokenizer
+) -> npt.NDArray[np.bool_]:
+    """Which tokens of an answer's text tell one of `types` from another. The quote behind a name does, where another
+    begins like it; the rest of a name that only one can be is written by the grammar."""
     sizes = [len(tokenizer.token_bytes[int(token)]) for token in target]
-    starts = np.cumsum([0, *sizes[:-1]])
-    named = [found.span(1) for found in re.finditer(r'"type":"(\w+)', answer)]
-    return np.asarray([any(begin <= start < end for begin, end in named) for start in starts], bool)
+    told = np.zeros(len(target), bool)
+    named = [found.span(1) for found in re.finditer(r'"type":"(\w+")', answer)]
+    for at, start in enumerate(np.cumsum([0, *sizes[:-1]]).tolist()):
+        for begin, end in named:
+            if begin <= start < end:
+                told[at] = sum(f'{name}"'.startswith(answer[begin:start]) for name in types) > 1
+    return told
 
 
 def in_order(example: Example) -> Example:

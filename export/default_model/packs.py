@@ -34,8 +34,9 @@ SYSTEMS = (
 COMMANDS_PER_PACK = 20
 OUT_OF_SCOPE = 0.22
 TWO_CALLS = 0.03
-MOST_TOKENS = 1500
-WRITTEN_ODDS, ONE_DOMAIN_ODDS, MERGED_ODDS = 0.36, 0.5, 0.25
+MOST_TOKENS = 2000
+LONG_ODDS = 0.22
+WRITTEN_ODDS, ONE_DOMAIN_ODDS, MERGED_ODDS = 0.32, 0.5, 0.25
 FIRST_WEIGHT, QUIET_WEIGHT, DIGIT_WEIGHT = 3.0, 15.0, 2.0
 """Of the token that decides for a call, of the one that decides against: a wrong call costs five missed ones."""
 CHATTER = ("general_quirky", "general_praise", "general_explain", "general_repeat", "general_affirm", "general_negate")
@@ -89,7 +90,8 @@ class Packer:
 
     def _offers(self, rng: np.random.Generator) -> tuple[list[Offer], list[Offer]]:
         """Those of a station, and others that it might have but has not."""
-        draw, count = rng.random(), 1 + int(rng.integers(2, 9))
+        draw = rng.random()
+        count = int(rng.integers(9, 16) if rng.random() < LONG_ODDS else rng.integers(3, 10))
         if draw < WRITTEN_ODDS:
             return _written(count, rng)
         kinds = {
@@ -99,7 +101,7 @@ class Packer:
         }
         odds = (draw - WRITTEN_ODDS) / (1 - WRITTEN_ODDS)
         names = (
-            ["public"] if odds < 0.62 else ["machine"] if odds < 0.82 else ["line"] if odds < 0.9 else list(kinds)[:2]
+            ["public"] if odds < 0.68 else ["machine"] if odds < 0.84 else ["line"] if odds < 0.9 else list(kinds)[:2]
         )
         offers: list[Offer] = []
         for _ in range(count * 3):

@@ -24,7 +24,7 @@ from export.default_model.losses import sight
 from export.default_model.rounding import stored4
 from export.default_model.states import Sample
 
-SCREW_PACKS, BOARD_PACKS, DICTATIONS = 2, 1, 1
+SCREW_PACKS, BOARD_PACKS, DICTATIONS = 2, 2, 1
 """Of a step, beside one pack of commands."""
 LOOK_WEIGHT, TOLD_WEIGHT, QUIET_WEIGHT = 0.5, 5.0, 2.0
 COPIES, KEY_COPIES = 8, 4

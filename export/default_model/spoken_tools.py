@@ -32,7 +32,7 @@ NAMES = frozenset({"artist", "album", "track", "entity_name", "playlist", "objec
                    "playlist_name", "event_name", "person", "podcast_name", "radio_name", "audiobook_name", "anywhere",
                    "game_name", "list_name", "definition_word", "food_type", "work"})  # fmt: skip
 """Slots whose values any other text could stand for."""
-ENUM_ODDS, EXCHANGE_ODDS, OWN_KIND_ODDS, LEFT_OUT_ODDS, REQUIRED_ODDS = 0.4, 0.4, 0.4, 0.2, 0.35
+ENUM_ODDS, EXCHANGE_ODDS, OWN_KIND_ODDS, LEFT_OUT_ODDS, REQUIRED_ODDS = 0.4, 0.4, 0.6, 0.2, 0.35
 TRIES = 30
 
 

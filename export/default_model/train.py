@@ -40,8 +40,8 @@ from runtime.tokenizer import Tokenizer
 log = logging.getLogger("lineside.train")
 INIT_PICTURES = 120
 STAGES = ("expert", "tower", "commands", "reading")
-SCREW_SAMPLES, BOARD_SAMPLES, DICTATION_SAMPLES, COMMAND_SAMPLES = 1400, 700, 300, 100
-EXPERT_RATE, TOWER_RATE, COMMANDS_RATE, READING_RATE = 5e-4, 1e-3, 6e-4, 1e-3
+SCREW_SAMPLES, BOARD_SAMPLES, DICTATION_SAMPLES, COMMAND_SAMPLES = 1400, 1000, 300, 100
+EXPERT_RATE, TOWER_RATE, COMMANDS_RATE, READING_RATE = 5e-4, 1e-3, 8e-4, 1e-3
 WRITING_FACTOR = 5.0
 """Of the rate, for the matrices that write to the states, which are large."""
 

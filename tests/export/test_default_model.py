@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from export.default_model import ballscrew, commands, made_up, offers, pcb, spoken_tools
-from export.default_model.batches import boxes_written, in_order, inspection_pack
+from export.default_model.batches import TYPE_WEIGHT, boxes_written, in_order, inspection_pack
 from export.default_model.dense import CELLS, by_token, cell_map, token_boxes, token_shares
 from export.default_model.evaluate import SCREW_IOU, inspect_all, score_inspections
 from export.default_model.machine_tools import line_offer, machine_offer
@@ -300,6 +300,24 @@ def test_each_number_knows_its_box(tokenizer: Tokenizer) -> None:
             assert json.loads(f"[{text}") == grid_box(defect.box, 576, 240)
     assert in_order(screws[1]).defects == (large, small)
     assert boxes.max() == 1
+
+
+def test_types_are_learnt_where_they_part(tokenizer: Tokenizer) -> None:
+    """`spur` goes on like `spurious_copper`: what follows it weighs as much as what begins another name."""
+    picture = np.zeros((192, 192, 3), np.uint8)
+    views = [
+        ballscrew.Example("x", "p", picture, (Defect(name, (48.0, 48.0, 140.0, 140.0)),), picture) for name in pcb.TYPES
+    ]
+    pack, _ = inspection_pack(views, pcb.TASK, tokenizer)
+    told = {}
+    for number, view in enumerate(views):
+        at = np.flatnonzero((pack.owner == number) & (pack.weights == TYPE_WEIGHT))
+        told[view.defects[0].type] = tokenizer.decode([int(i) for i in pack.labels[at]])
+    assert told["spur"].startswith("spur")
+    assert told["spur"].endswith('",')
+    assert told["spurious_copper"] == told["spur"].removesuffix('",') + "ious"
+    assert told["open"] == "open"
+    assert all(name.startswith(told[name]) for name in ("short", "mousebite", "pinhole"))
 
 
 @settings(max_examples=40, deadline=None)
