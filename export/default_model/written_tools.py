@@ -25,6 +25,8 @@ from runtime.chat import Tool
 
 MADE_UP_ODDS, WRAP_ODDS = 0.4, 0.4
 DESCRIBED_ODDS, LEFT_OUT_ODDS = 0.7, 0.1
+TIMES = frozenset({"when", "day", "date", "time", "hour", "month", "year", "period"})
+"""Words in the name of a text parameter that is a time: such a one is known by its value, and never made up."""
 
 
 @cache
@@ -98,7 +100,7 @@ def _fill(phrase: Any, tool: Tool, kept: Mapping[str, Any], rng: np.random.Gener
             arguments[name] = int(rng.integers(spec["integer"][0], spec["integer"][1] + 1))
             spoken = spell(arguments[name], rng, language)
         else:
-            invented = rng.random() < MADE_UP_ODDS
+            invented = rng.random() < MADE_UP_ODDS and not TIMES & set(name.split("_"))
             spoken = made_up.text(known_texts(), rng) if invented else str(rng.choice(spec["text"]))
             arguments[name] = spoken
         said = said.replace(f"{{{name}}}", spoken)
