@@ -11,7 +11,7 @@ import numpy as np
 from edge.errors import ConfigError
 from runtime.gate import GateMemory
 
-FORMAT = "lineside.gate/1"
+FORMAT = "lineside.gate/2"
 
 
 def write_gate(path: Path, memory: GateMemory, bundle_sha256: str) -> None:

@@ -25,6 +25,8 @@ SIZE_SHARE = 2 / 3
 """Of the model's largest picture: the gate looks at a smaller one."""
 PLACE_WEIGHT = 1.0
 """How far a patch may look for its like: a distance of the whole picture counts as this distance of features."""
+SHADE_WEIGHT = 0.1
+"""The distance of features as which a difference of brightness by one deviation of Pixtral's pixels counts."""
 WORST_PATCHES = 3
 """A picture is as unusual as its most unusual patches are on average."""
 MAX_PATCHES = 6000
@@ -56,7 +58,7 @@ class GateMemory:
     """What was learnt of the good pictures.
 
     Attributes:
-        patches: `(M, D + 2)`: features of length 1, and the place.
+        patches: `(M, D + 4)`: see `describe`.
         good_scores: of each good picture, held against the others.
         longest: pixels of the longer side at which the tower looks.
     """
@@ -127,21 +129,28 @@ def learn(engine: Engine, pictures: Sequence[Picture]) -> GateMemory:
 
 
 def describe(engine: Engine, picture: Picture, longest: int) -> Floats:
-    """Features of every patch, smoothed over its neighbours, of length 1, with its place: `(rows, columns, D + 2)`."""
+    """Every patch: the tower's features of length 1, its darkest and its brightest pixel, and its place,
+    `(rows, columns, D + 4)`.
+
+    A tower that never saw such a part may overlook a hair of another shade; the two pixels do not.
+    """
     image = engine.bundle.manifest.image
     if image is None or engine.vision_cache is None:
         raise PicturesUnsupported(f"the model {engine.bundle.manifest.name} takes text only")
+    pixels = to_pixels(picture, longest, image)
     with engine.watched():
-        features = _smooth(engine.vision_cache.features(to_pixels(picture, longest, image)))
-    features /= np.maximum(np.linalg.norm(features, axis=-1, keepdims=True), 1e-6)
+        features = engine.vision_cache.features(pixels)
     rows, columns = features.shape[:2]
+    features = features / np.maximum(np.linalg.norm(features, axis=-1, keepdims=True), 1e-6)
+    shades = pixels.mean(0).reshape(rows, image.patch_size, columns, image.patch_size)
+    extremes = np.stack([shades.min((1, 3)), shades.max((1, 3))], -1) * SHADE_WEIGHT
     longer = max(rows, columns)
     place = np.stack(np.meshgrid(np.arange(rows), np.arange(columns), indexing="ij"), -1) * (PLACE_WEIGHT / longer)
-    return np.concatenate([features, place.astype(np.float32)], -1)
+    return np.concatenate([features, extremes, place], -1, dtype=np.float32)
 
 
 def distances(described: Floats, patches: Floats, squares: Floats) -> Floats:
-    """Of every patch to the closest of `patches` `(M, D + 2)` with squared lengths `squares`: `(rows, columns)`."""
+    """Of every patch to the closest of `patches` `(M, D + 4)` with squared lengths `squares`: `(rows, columns)`."""
     own = flat(described)
     closest = (squares - 2 * (own @ patches.T)).min(1) + np.square(own).sum(1)
     return np.asarray(np.sqrt(np.maximum(closest, 0)), np.float32).reshape(described.shape[:2])
@@ -175,14 +184,3 @@ def hot_region(heat: Floats, usual: float, picture: Picture) -> tuple[float, flo
 def flat(described: Floats) -> Floats:
     """`(rows, columns, D)` to `(N, D)`."""
     return np.ascontiguousarray(described.reshape(-1, described.shape[-1]))
-
-
-def _smooth(features: Floats) -> Floats:
-    """Mean over each patch and its eight neighbours, the edge repeated."""
-    padded = np.pad(features, ((1, 1), (1, 1), (0, 0)), mode="edge")
-    rows, columns = features.shape[:2]
-    total = np.zeros_like(features)
-    for dy in range(3):
-        for dx in range(3):
-            total += padded[dy : dy + rows, dx : dx + columns]
-    return np.asarray(total / 9, np.float32)

@@ -70,6 +70,21 @@ def test_a_gate_learns_ten_pictures_and_finds_what_is_new(default_engine: Engine
     assert y0 < 120 < y1
 
 
+def test_a_hair_is_seen_on_a_smooth_part(default_engine: Engine) -> None:
+    """On a part that the tower never saw."""
+    rng = np.random.default_rng(0)
+    shades = np.linspace(60, 110, 240)[:, None, None] + rng.normal(0, 2, (12, 240, 240, 3))
+    parts = list(shades.clip(0, 255).astype(np.uint8))
+    memory = learn(default_engine, parts[:10])
+    scratched = parts[10].copy()
+    cv2.line(scratched, (100, 90), (112, 130), (190, 190, 190), 1, cv2.LINE_AA)
+    found = Gate(default_engine, memory).look(scratched)
+    assert found.score > max(memory.good_scores.max(), Gate(default_engine, memory).look(parts[11]).score)
+    x0, y0, x1, y1 = found.region
+    assert x0 < 106 < x1
+    assert y0 < 110 < y1
+
+
 def test_place_counts(default_engine: Engine, good: list[Picture]) -> None:
     """The same part upside down has the same patches, but not where they belong."""
     memory = learn(default_engine, good)
