@@ -142,7 +142,7 @@ def _pieces(
     preprocess = Timings()
     with stopwatch(preprocess, "preprocess"):
         prompt = engine.tokenizer.encode_chat(messages, tools)
-        heard = said(messages) if tools and engine.bundle.manifest.verbatim_arguments else ()
+        heard = said(messages) if tools and engine.bundle.manifest.verbatim_arguments else None
         constraint = engine.grammars.tools(tools, tool_choice, heard) if tools else None
     tokenizer = engine.tokenizer
     extra = CALL_ID_TOKENS if tools and tokenizer.calls_with_ids else 0

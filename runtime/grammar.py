@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
@@ -19,6 +20,7 @@ from runtime.json_schema import Lowered, Schema, UnsupportedKeyword, lower
 from runtime.tokenizer import Tokenizer
 from runtime.tool_grammar import SPACED, WRITTEN_ONE_WAY, ToolChoice, lower_parameters, tool_grammar
 
+log = logging.getLogger("lineside.grammar")
 COMPACT = {**WRITTEN_ONE_WAY, "item_separator": ",", "key_separator": ":"}
 """Inspection answers: no byte more than needed."""
 
@@ -108,10 +110,13 @@ class Grammars:
         lark = 'start: "{" ' + ' "," '.join(parts) + ' "}"'
         return self._constraint(json.dumps({"grammars": [{"lark_grammar": lark}]}))
 
-    def tools(self, tools: Sequence[Tool], choice: ToolChoice = "auto", said: Sequence[str] = ()) -> Constraint:
+    def tools(
+        self, tools: Sequence[Tool], choice: ToolChoice = "auto", said: Sequence[str] | None = None
+    ) -> Constraint:
         """Text or calls of these tools, each call with arguments that satisfy the tool's parameters.
 
-        Free texts in arguments are among `said` (see `runtime.verbatim`), if that is not empty.
+        Free texts in arguments are among `said` where it is given (see `runtime.verbatim`). Where no call could be
+        written then, they are free again, and the log says so.
 
         Raises:
             GrammarError: see `runtime.tool_grammar`.
@@ -124,9 +129,12 @@ class Grammars:
                 self._json(lower_parameters(tool), SPACED, f"the parameters of {tool.name}")
             constraint = self._constraint(json.dumps({"grammars": [{"lark_grammar": lark}]}))
             _keep(self._offers, offer, constraint)
-        if said:
-            lark = tool_grammar(self._tokenizer, tools, choice, said)
-            return self._constraint(json.dumps({"grammars": [{"lark_grammar": lark}]}))
+        if said is not None:
+            try:
+                lark = tool_grammar(self._tokenizer, tools, choice, said)
+                return self._constraint(json.dumps({"grammars": [{"lark_grammar": lark}]}), keep=False)
+            except GrammarError as error:
+                log.warning("arguments are not bound to the words that were said: %s", error)
         return constraint.fresh()
 
     def _json(self, lowered: Lowered, options: Mapping[str, Any], subject: str) -> Constraint:
@@ -158,7 +166,7 @@ class Grammars:
             return error
         return None
 
-    def _constraint(self, grammar: str) -> Constraint:
+    def _constraint(self, grammar: str, *, keep: bool = True) -> Constraint:
         matcher = self._compiled.get(grammar)
         if matcher is None:
             matcher = llguidance.LLMatcher(self._llg_tokenizer, grammar, log_level=0)
@@ -169,7 +177,8 @@ class Grammars:
                     raise GrammarError("it can never be finished: it refers to itself without an end")
                 _raise_problem(trial)
             _raise_problem(matcher)
-            _keep(self._compiled, grammar, matcher)
+            if keep:
+                _keep(self._compiled, grammar, matcher)
         return Constraint(matcher.deep_copy(), self._tokenizer.vocab_size)
 
 

@@ -14,9 +14,10 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from functools import lru_cache
+from typing import Any, Literal
 
 from runtime.chat import Tool
 from runtime.errors import GrammarError
@@ -43,8 +44,10 @@ class OneTool:
 ToolChoice = Literal["auto", "required", "none"] | OneTool
 
 
-def tool_grammar(tokenizer: Tokenizer, tools: Sequence[Tool], choice: ToolChoice, said: Sequence[str] = ()) -> str:
-    """Lark rules for text, or calls of these tools, as `choice` says; free texts are among `said`, if there is one.
+def tool_grammar(
+    tokenizer: Tokenizer, tools: Sequence[Tool], choice: ToolChoice, said: Sequence[str] | None = None
+) -> str:
+    """Lark rules for text, or calls of these tools, as `choice` says; free texts are among `said`, where it is given.
 
     Raises:
         GrammarError: no such tool, two tools with one name, a name that Mistral's format has no room for, a schema that
@@ -63,7 +66,7 @@ def tool_grammar(tokenizer: Tokenizer, tools: Sequence[Tool], choice: ToolChoice
             raise GrammarError("a call is required, but there are no tools")
         return _rules("content")
     marker = f"<[{tokenizer.tool_calls_id}]>"
-    parameters = [json.dumps({**lower_parameters(tool, said).schema, "x-guidance": SPACED}) for tool in tools]
+    parameters = [json.dumps({**_parameters(tool, said), "x-guidance": SPACED}) for tool in tools]
     if tokenizer.named_calls:
         args = f"<[{tokenizer.special_id('[ARGS]')}]>"
         call = _either(f'{marker} "{tool.name}" {args} %json {p}' for tool, p in zip(tools, parameters, strict=True))
@@ -100,15 +103,27 @@ def _quoted(text: str) -> str:
     return json.dumps(text)
 
 
-def lower_parameters(tool: Tool, said: Sequence[str] = ()) -> Lowered:
-    """What the arguments of a call of this tool must satisfy; `said` as for `tool_grammar`.
+def _parameters(tool: Tool, said: Sequence[str] | None) -> Mapping[str, Any]:
+    if said is None:
+        return lower_parameters(tool).schema
+    return verbatim(_lowered_again(tool.name, json.dumps(tool.parameters)), said)
+
+
+@lru_cache(maxsize=256)
+def _lowered_again(name: str, parameters: str) -> Mapping[str, Any]:
+    """Of a tool that was checked before: each command comes with other words."""
+    return lower_parameters(Tool(name, "", json.loads(parameters))).schema
+
+
+def lower_parameters(tool: Tool) -> Lowered:
+    """What the arguments of a call of this tool must satisfy.
 
     Raises:
         GrammarError: it does not describe an object, or not one that can be enforced.
     """
     if tool.parameters.get("type") != "object":
         raise GrammarError(f'the parameters of {tool.name} must have "type": "object"')
-    return lower(verbatim(tool.parameters, said), f"the parameters of {tool.name}")
+    return lower(tool.parameters, f"the parameters of {tool.name}")
 
 
 def check_tools(tools: Sequence[Tool]) -> None:

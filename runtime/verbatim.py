@@ -7,60 +7,139 @@ that nobody said is never passed to a function.
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Mapping, Sequence
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from runtime.chat import Message
 
-WORD = re.compile(r"\w+|[^\w\s]")
-MOST_WORDS = 14
-"""In one argument."""
-MOST_CHARACTERS = 40_000
-"""Of all runs together: those of the newest words count. A command of 50 words has half of that."""
-OPEN = {"type", "description", "title", "default", "examples", "minLength", "maxLength"}
-"""Keywords of a text that may be anything: one with a pattern, a format or a list of values is left as it is."""
-SAID = "lineside.said"
+MOST_WORDS = 24
+"""In one argument, with its commas and the like."""
+MOST_BYTES = 100_000
+"""Of all runs together, as JSON: of a longer conversation the longest runs are left out, then the oldest words."""
+SHORTEST = len('"a"')
+BREAKS = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]+")
+"""What JSON text is never made of here."""
+UNSPACED = ("\u3040", "\u9fff")
+"""First and last of the characters that are written without spaces and may be a word each."""
+FIXED = {"enum", "const", "pattern", "format"}
+"""Keywords of texts that are not free."""
+OTHER_KINDS = ("number", "boolean", "null", "array", "object")
+SAID = "said"
 
 
 def said(messages: Sequence[Message]) -> tuple[str, ...]:
-    """All runs of words in what users and tools wrote, the newest first, up to `MOST_CHARACTERS`."""
+    """All runs of words in what users wrote and tools gave back: every word first, then every two, and so on.
+
+    `("",)` where nothing was said.
+    """
+    heard = [_words(text) for role in ("user", "tool") for text in _texts(messages, role)]
     runs: dict[str, None] = {}
-    left = MOST_CHARACTERS
-    heard = [part for message in messages if message.role in ("user", "tool") for part in message.content]
-    for text in reversed([part for part in heard if isinstance(part, str)]):
-        words = [match.span() for match in WORD.finditer(text)]
-        for first in reversed(range(len(words))):
-            for _, end in words[first : first + MOST_WORDS]:
-                run = text[words[first][0] : end]
-                if run in runs or not run.isprintable():
-                    continue
-                left -= len(run)
-                if left < 0:
+    left = MOST_BYTES
+    for count in range(1, MOST_WORDS + 1):
+        for text, words in heard:
+            for first in range(len(words) - count, -1, -1):
+                run = text[words[first][0] : words[first + count - 1][1]]
+                size = len(json.dumps(run))
+                if size <= left and run not in runs and any(map(_in_word, run)):
+                    runs[run] = None
+                    left -= size
+                if left < SHORTEST:
                     return tuple(runs)
-                runs[run] = None
-    return tuple(runs)
+    return tuple(runs) or ("",)
 
 
 def verbatim(schema: Mapping[str, Any], runs: Sequence[str]) -> dict[str, Any]:
-    """The schema of a tool's parameters, where every text that may be anything is one of `runs`."""
-    if not runs:
-        return dict(schema)
-    narrowed: dict[str, Any] = _narrowed(schema, runs)
-    return {**narrowed, "$defs": {**narrowed.get("$defs", {}), SAID: {"enum": list(runs)}}}
+    """A lowered schema (see `runtime.json_schema`), where every text that may be anything is one of `runs`.
+
+    Bounds of its length hold; one that none of the runs satisfies stays as it is.
+    """
+    lists: dict[tuple[int, float], str] = {}
+    defs = {name: _narrowed(part, runs, lists) for name, part in schema.get("$defs", {}).items()}
+    root = _narrowed({key: value for key, value in schema.items() if key != "$defs"}, runs, lists)
+    told = {name: {"enum": _fitting(runs, *bounds)} for bounds, name in lists.items()}
+    return {**root, "$defs": {**defs, **told}}
 
 
-def _narrowed(schema: Any, runs: Sequence[str]) -> Any:
-    if not isinstance(schema, Mapping):
-        return schema
-    if schema.get("type") == "string" and schema.keys() <= OPEN:
-        bounds = {"minLength", "maxLength"} & schema.keys()
-        least, most = schema.get("minLength", 0), schema.get("maxLength", float("inf"))
-        fitting = [run for run in runs if least <= len(run) <= most] if bounds else []
-        return schema if bounds and not fitting else {"enum": fitting} if bounds else {"$ref": f"#/$defs/{SAID}"}
-    narrowed = dict(schema)
-    if isinstance(schema.get("properties"), Mapping):
-        narrowed["properties"] = {name: _narrowed(part, runs) for name, part in schema["properties"].items()}
-    if isinstance(schema.get("items"), Mapping):
-        narrowed["items"] = _narrowed(schema["items"], runs)
-    return narrowed
+def _narrowed(node: Any, runs: Sequence[str], lists: dict[tuple[int, float], str]) -> Any:
+    if isinstance(node, list):
+        return [_narrowed(part, runs, lists) for part in node]
+    if not isinstance(node, Mapping):
+        return node
+    out = dict(node)
+    for key in ("properties", "patternProperties"):
+        if key in node:
+            out[key] = {name: _narrowed(part, runs, lists) for name, part in node[key].items()}
+    for key in ("items", "additionalProperties", "prefixItems", "anyOf", "oneOf", "allOf"):
+        if key in node:
+            out[key] = _narrowed(node[key], runs, lists)
+    kinds = _kinds(node)
+    bounds = (node.get("minLength", 0), node.get("maxLength", float("inf")))
+    if "string" not in kinds or FIXED & node.keys() or not _fitting(runs, *bounds):
+        return out
+    name = lists.setdefault(bounds, f"{SAID}{len(lists)}")
+    others = [kind for kind in kinds if kind != "string"]
+    reference = {"$ref": f"#/$defs/{name}"}
+    if not others:
+        return reference
+    return {"anyOf": [reference, {key: value for key, value in out.items() if key != "type"} | {"type": others}]}
+
+
+def _kinds(node: Mapping[str, Any]) -> Sequence[str]:
+    """What a node may be; nothing where other keywords say so."""
+    kinds = node.get("type")
+    if kinds is None:
+        return () if {"$ref", "anyOf", "oneOf", "allOf"} & node.keys() else ("string", *OTHER_KINDS)
+    return [kinds] if isinstance(kinds, str) else kinds
+
+
+def _fitting(runs: Sequence[str], least: float, most: float) -> list[str]:
+    return [run for run in runs if least <= len(run) <= most]
+
+
+def _texts(messages: Sequence[Message], role: str) -> Iterator[str]:
+    """The newest first; of a tool's JSON its texts and numbers."""
+    for message in reversed(messages):
+        for part in reversed(message.content) if message.role == role else ():
+            if isinstance(part, str):
+                for text in reversed([part] if role == "user" else list(_leaves(part))):
+                    yield from reversed(BREAKS.split(text))
+
+
+def _leaves(text: str) -> Iterator[str]:
+    try:
+        pending = [json.loads(text)]
+    except (ValueError, RecursionError):
+        yield text
+        return
+    while pending:
+        value = pending.pop()
+        if isinstance(value, dict | list):
+            pending += reversed(list(value.values()) if isinstance(value, dict) else value)
+        elif isinstance(value, str | int | float) and not isinstance(value, bool):
+            yield str(value)
+
+
+def _words(text: str) -> tuple[str, list[tuple[int, int]]]:
+    """The text in composed characters, and where each word or mark of it begins and ends."""
+    text = unicodedata.normalize("NFC", text)
+    words: list[tuple[int, int]] = []
+    inside = False
+    for at, character in enumerate(text):
+        if character.isspace():
+            inside = False
+            continue
+        joins = _in_word(character)
+        if inside and joins and not UNSPACED[0] <= character <= UNSPACED[1]:
+            words[-1] = (words[-1][0], at + 1)
+        else:
+            words.append((at, at + 1))
+        inside = joins
+    return text, words
+
+
+def _in_word(character: str) -> bool:
+    """Letters, digits, what is written above and below them, and what joins them unseen."""
+    return character == "_" or unicodedata.category(character)[0] in "LNM" or unicodedata.category(character) == "Cf"

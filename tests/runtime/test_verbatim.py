@@ -1,8 +1,9 @@
-"""A bundle with `verbatim_arguments` passes nothing to a function that nobody said."""
+"""A bundle with `verbatim_arguments` passes no text to a function that nobody said."""
 
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -16,29 +17,34 @@ from runtime.chat import Message, Tool, ToolCall
 from runtime.engine import Engine
 from runtime.sampling import Sampling
 from runtime.tool_grammar import OneTool
-from runtime.verbatim import MOST_CHARACTERS, MOST_WORDS, said, verbatim
+from runtime.verbatim import MOST_BYTES, MOST_WORDS, said
 from tests.support.checkpoints import copy_checkpoint
 
 COMMAND = 'Spiele "Ça ira" (live) von Édith Piaf, but not Pan\'s Labyrinth!'
 PARAMETERS: dict[str, Any] = {
     "type": "object",
     "properties": {
-        "title": {"type": "string", "description": "What to play."},
+        "title": {"type": "string", "description": "What to play.", "$comment": "-"},
         "short": {"type": "string", "maxLength": 4},
         "code": {"type": "string", "pattern": "^[A-Z]{3}$"},
         "mode": {"enum": ["once", "for ever"]},
-        "tags": {"type": "array", "items": {"type": "string"}, "minItems": 1, "maxItems": 2},
+        "tags": {"type": "array", "items": {"$ref": "#/$defs/tag"}, "minItems": 1, "maxItems": 2},
         "inner": {
             "type": "object",
-            "properties": {"name": {"type": "string"}},
-            "required": ["name"],
+            "properties": {
+                "name": {"anyOf": [{"type": "string"}, {"type": "null"}]},
+                "mark": {"type": ["string", "null"]},
+            },
+            "required": ["name", "mark"],
             "additionalProperties": False,
         },
     },
+    "$defs": {"tag": {"type": "string"}},
     "required": ["title", "short", "code", "mode", "tags", "inner"],
     "additionalProperties": False,
 }
 PLAY = Tool("play", "Play.", PARAMETERS)
+OPEN = Tool("note", "Note.", {"type": "object", "properties": {"a": {}}, "required": ["a"]})
 
 
 @pytest.fixture(scope="module")
@@ -50,76 +56,137 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Engine:
     return Engine.open(bundle, threads=1)
 
 
-def texts(arguments: Any) -> list[str]:
-    return [arguments["title"], arguments["short"], *arguments["tags"], arguments["inner"]["name"]]
+def call(engine: Engine, text: str, tool: Tool, seed: int) -> dict[str, Any] | None:
+    """The arguments, where the model came to an end of them."""
+    answer = ask(
+        engine,
+        [Message("user", (text,))],
+        [tool],
+        tool_choice=OneTool(tool.name),
+        max_tokens=400,
+        sampling=Sampling(3.0, seed),
+    )
+    return dict(answer.calls[0].arguments) if answer.finish_reason == "stop" else None
+
+
+def allowed(engine: Engine, tool: Tool, runs: tuple[str, ...], arguments: dict[str, Any]) -> bool:
+    """Whether the grammar takes a call."""
+    constraint = engine.grammars.tools([tool], OneTool(tool.name), runs)
+    tokens = engine.tokenizer.encode_answer("", [ToolCall("000000000", tool.name, arguments)])
+    return constraint.count_allowed(tokens) == len(tokens)
+
+
+def strings(value: Any) -> list[str]:
+    if isinstance(value, dict | list):
+        parts = value.values() if isinstance(value, dict) else value
+        return [text for part in parts for text in strings(part)]
+    return [value] if isinstance(value, str) else []
 
 
 def test_free_texts_are_words_of_the_conversation(engine: Engine) -> None:
     seen = set()
     for seed in range(40):
-        answer = ask(
-            engine,
-            [Message("user", (COMMAND,))],
-            [PLAY],
-            tool_choice=OneTool("play"),
-            max_tokens=400,
-            sampling=Sampling(3.0, seed),
-        )
-        if answer.finish_reason != "stop":
+        arguments = call(engine, COMMAND, PLAY, seed)
+        if arguments is None:
             continue
-        (call,) = answer.calls
-        Draft202012Validator(PARAMETERS).validate(dict(call.arguments))
-        for text in texts(call.arguments):
+        Draft202012Validator(PARAMETERS).validate(arguments)
+        for text in strings({key: value for key, value in arguments.items() if key not in ("code", "mode")}):
             assert text in COMMAND
             assert text == text.strip()
             seen.add(text)
     assert len(seen) > 20
 
 
+def test_values_of_open_objects_too(engine: Engine) -> None:
+    texts = []
+    for seed in range(30):
+        texts += strings(call(engine, COMMAND, OPEN, seed) or {})
+    assert texts
+    assert all(text in COMMAND for text in texts)
+
+
 def test_tool_results_are_said_too_and_system_texts_are_not() -> None:
     call = ToolCall("000000000", "play", {"title": "x"})
+    result = {"found": ['Nina "Eunice" Simone', 7], "path": "C:\\new", "ok": True}
     messages = [
         Message("system", ("Secret words.",)),
         Message("user", ("Play that.",)),
         Message("assistant", (), (call,)),
-        tool_result(call, json.dumps({"found": "Nina Simone"})),
+        tool_result(call, json.dumps(result)),
+        tool_result(call, "not JSON {"),
     ]
-    runs = said(messages)
-    assert {"that", "Play that.", "Nina Simone"} <= set(runs)
-    assert not any("Secret" in run or "words" in run for run in runs)
+    runs = set(said(messages))
+    assert {"that", 'Nina "Eunice" Simone', "7", "C:\\new", "not JSON"} <= runs
+    assert not runs & {"Secret", "words", "found", "True", "{", "."}
 
 
 def test_runs_begin_and_end_with_whole_words() -> None:
-    runs = said([Message("user", ("add Jürgen's well-known song",))])
-    assert {"Jürgen's", "well-known", "well-known song"} <= set(runs)
-    assert "Jürg" not in runs
-    assert " song" not in runs
-
-
-def test_long_and_odd_texts_are_bounded() -> None:
-    words = [f"word{number}" for number in range(5000)]
-    runs = said([Message("user", (" ".join(words),))])
-    assert sum(map(len, runs)) <= MOST_CHARACTERS
-    assert words[-1] in runs  # the newest
-    assert " ".join(words[-MOST_WORDS:]) in runs
-    assert said([Message("user", ("x" * (MOST_CHARACTERS + 1),))]) == ()
-    assert "a\x07b" not in said([Message("user", ("a\x07b \ud800 c",))])
-
-
-def test_other_texts_are_left_as_they_are() -> None:
-    narrowed = verbatim(PARAMETERS, ["a run", "b"])["properties"]
-    assert narrowed["code"] == PARAMETERS["properties"]["code"]
-    assert narrowed["mode"] == PARAMETERS["properties"]["mode"]
-    assert narrowed["short"] == {"enum": ["b"]}
-    assert verbatim(PARAMETERS, []) == PARAMETERS
-
-
-def test_nothing_was_said(engine: Engine) -> None:
-    """Without a word the schema holds as it is."""
-    answer = ask(
-        engine, [Message("user", (" ",))], [PLAY], tool_choice=OneTool("play"), sampling=Sampling(1.0, 1), max_tokens=9
+    runs = said(
+        [
+            Message(
+                "user", ("add Ju\u0308rgen's well-known\u00a0song \u0939\u093f\u0928\u094d\u0926\u0940 \u64ad\u653e",)
+            )
+        ]
     )
-    assert answer.counts.generated
+    assert {"Jürgen's", "well-known", "well-known\u00a0song", "\u0939\u093f\u0928\u094d\u0926\u0940", "\u653e"} <= set(
+        runs
+    )
+    assert not {"Jürg", " song", "-", "\u0939"} & set(runs)
+
+
+def test_a_long_conversation_keeps_its_words_before_its_sentences() -> None:
+    words = [f"word{number}" for number in range(2000)]
+    result = Message("tool", (" ".join(f"found{number}" for number in range(2000)),))
+    runs = said([Message("user", ("x" * (MOST_BYTES + 1) + " " + " ".join(words),)), result])
+    assert set(words) < set(runs)
+    assert sum(len(json.dumps(run)) for run in runs) <= MOST_BYTES
+    few = said([Message("user", (" ".join(words[:40]),))])
+    assert " ".join(words[16:40]) in few
+    assert max(run.count(" ") for run in few) == MOST_WORDS - 1
+
+
+def test_odd_characters_and_bounds_can_be_written(engine: Engine) -> None:
+    runs = said([Message("user", ('a\x07b \ud800 say "hi" \\ \U0001f600 blue',))])
+    assert not any("\x07" in run or "\ud800" in run for run in runs)
+    tool = Tool(
+        "t", "", {"type": "object", "properties": {"x": {"type": "string", "minLength": 5}, "y": {"type": "string"}}}
+    )
+    assert allowed(engine, tool, runs, {"x": 'say "hi"', "y": 'say "hi" \\ \U0001f600 blue'})
+    assert not allowed(engine, tool, runs, {"x": "blue"})
+    assert not allowed(engine, tool, runs, {"y": "green"})
+
+
+def test_other_texts_are_left_as_they_are(engine: Engine) -> None:
+    runs = said([Message("user", (COMMAND,))])
+    rest = {"title": "Piaf", "short": "not", "tags": ["but"], "inner": {"name": None, "mark": "live"}}
+    order = list(PARAMETERS["properties"])
+
+    def in_order(**values: str) -> dict[str, Any]:
+        return {key: {**rest, **values}[key] for key in order}
+
+    assert allowed(engine, PLAY, runs, in_order(code="ABC", mode="for ever"))
+    assert not allowed(engine, PLAY, runs, in_order(code="Abc", mode="once"))
+    assert not allowed(engine, PLAY, runs, in_order(code="ABC", mode="live"))
+
+
+def test_where_nothing_was_said_nothing_is_passed_on(engine: Engine) -> None:
+    tool = Tool("t", "", {"type": "object", "properties": {"x": {"type": "string"}}, "required": ["x"]})
+    assert allowed(engine, tool, said([Message("user", (" ?",))]), {"x": ""})
+    assert not allowed(engine, tool, said([Message("user", (" ?",))]), {"x": "Piaf"})
+
+
+def test_a_schema_that_no_word_satisfies_stays_free_and_is_logged(
+    engine: Engine, caplog: pytest.LogCaptureFixture
+) -> None:
+    schema = {
+        "type": "object",
+        "properties": {"x": {"type": "string"}},
+        "required": ["x"],
+        "allOf": [{"properties": {"x": {"minLength": 20}}}],
+    }
+    with caplog.at_level(logging.WARNING):
+        engine.grammars.tools([Tool("t", "", schema)], OneTool("t"), ("short",))
+    assert "not bound" in caplog.text
 
 
 def test_only_bundles_that_say_so(engine: Engine, tmp_path: Path) -> None:
