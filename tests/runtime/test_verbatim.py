@@ -73,7 +73,7 @@ def allowed(engine: Engine, tool: Tool, runs: tuple[str, ...], arguments: dict[s
     """Whether the grammar takes a call."""
     constraint = engine.grammars.tools([tool], OneTool(tool.name), runs)
     tokens = engine.tokenizer.encode_answer("", [ToolCall("000000000", tool.name, arguments)])
-    return constraint.count_allowed(tokens) == len(tokens)
+    return constraint.count_allowed(tokens.tolist()) == len(tokens)
 
 
 def strings(value: Any) -> list[str]:
