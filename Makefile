@@ -45,7 +45,7 @@ model: $(VENV)/.train
 	$(MAKE) evaluate BUNDLE=build/default
 	$(BIN)/python -m export.default_model.publish $(MODEL) build/default build/evaluation.json \
 		build/evaluation-commands.json build/baselines.json $(BUNDLE)
-	cp build/screws_held_out.jpg build/screws_dev.jpg build/boards.jpg export/default_model/mistakes/
+	cp build/screws.jpg build/boards.jpg export/default_model/mistakes/
 
 # Score BUNDLE on commands in four languages with tools that it was not trained on; needs nothing but what is in here.
 evaluate: $(VENV)/.dev

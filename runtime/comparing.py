@@ -2,6 +2,8 @@
 
 A defect of a board is a thousandth of its picture. Shown whole, it is lost among the image tokens; shown close up,
 beside the same place of the reference, it fills a quarter of what the model sees, and each look has one thing to tell.
+What is brighter than it should be is tinted red there, and what is darker blue: to compare two pictures is harder for a
+model than to read one.
 """
 
 from __future__ import annotations
@@ -29,7 +31,8 @@ WORST_FIRST: tuple[Verdict, ...] = ("fail", "unsure", "pass")
 
 @dataclass(frozen=True)
 class View:
-    """What to look at beside what it should be like; `place` is the square of the picture that it magnifies."""
+    """What to look at, with its differences coloured, beside what it should be like; `place` is the square of the
+    picture that both magnify."""
 
     picture: Picture
     reference: Picture
@@ -50,7 +53,7 @@ def views(picture: Picture, reference: Picture) -> Views:
     if found is None:
         return Views((), False)
     places = [window(region) for region in found.regions]
-    close = (View(close_up(picture, place), close_up(found.reference, place), place) for place in places)
+    close = (View(close_up(found.tinted, place), close_up(found.reference, place), place) for place in places)
     return Views(tuple(close), True)
 
 

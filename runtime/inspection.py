@@ -43,6 +43,7 @@ class InspectionTask:
         report: JSON Schema of what else the model is to report; None for nothing.
         report_name: where that schema comes from, for messages.
         reference: the same view of a part without defects, shown before the picture; boxes are of the picture.
+        tinted: the picture is coloured where it differs from the reference (see `runtime.differences`).
     """
 
     defect_types: tuple[str, ...]
@@ -50,6 +51,7 @@ class InspectionTask:
     report: Schema | None = None
     report_name: str = "the report's schema"
     reference: Picture | None = field(default=None, repr=False, compare=False)
+    tinted: bool = False
 
     def messages(self, picture: Picture, region: Region | None = None) -> list[Message]:
         """The conversation about one picture; all that does not depend on the picture comes first.
@@ -69,6 +71,8 @@ class InspectionTask:
         )
         if self.reference is not None:
             text += " The first picture shows how the part should be; find what differs in the second."
+        if self.tinted:
+            text += " There red is brighter than it should be, and blue darker."
         if self.report is not None:
             text += f" Then report, as this JSON Schema says: {json.dumps(self.report, ensure_ascii=False)}"
         return f"{text} {self.instruction}" if self.instruction else text

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from runtime.calibration import Calibration
 from runtime.chat import Picture, Prompt
-from runtime.comparing import joined, views
+from runtime.comparing import View, joined, views
 from runtime.decoding import FinishReason
 from runtime.engine import Engine
 from runtime.errors import DeadlineExceeded, NotFinite, RequestCancelled
@@ -61,26 +61,29 @@ class Inspector:
         request = request or Request(Priority.FRAME)
         reference = self.task.reference
         if reference is None or self.task.report is not None:
-            return self._look(picture, request, region, reference)
+            return self._look(picture, request, region, self.task)
         searching = Timings()
         with stopwatch(searching, "preprocess"):
             found = views(picture, reference)
         if found.close:
-            looks = [self._look(view.picture, request, None, view.reference) for view in found.close]
+            looks = [self._look(view.picture, request, None, self._task_of(view)) for view in found.close]
             inspection = joined(looks, found.close, (picture.shape[1], picture.shape[0]))
         else:
-            inspection = self._look(picture, request, region, reference)
+            inspection = self._look(picture, request, region, self.task)
             if not found.same_view and inspection.verdict == "pass":
                 inspection = replace(inspection, verdict="unsure")
         inspection.timings.preprocess_ms += searching.preprocess_ms
         return inspection
 
-    def _look(self, picture: Picture, request: Request, region: Region | None, reference: Picture | None) -> Inspection:
+    def _task_of(self, view: View) -> InspectionTask:
+        return replace(self.task, reference=view.reference, tinted=True)
+
+    def _look(self, picture: Picture, request: Request, region: Region | None, task: InspectionTask) -> Inspection:
         """At one picture, or at two: how it should be, and how it is."""
         engine = self._engine
         preprocess = Timings()
         with stopwatch(preprocess, "preprocess"):
-            prompt = self._prompt(picture, region, reference)
+            prompt = self._prompt(picture, region, task)
         left = engine.capacity - BEGIN_TOKENS - len(prompt.ids)
         room = min(self._max_tokens, max(left, LEAST_ANSWER_TOKENS))
         with engine.sequence(prompt, reserve=BEGIN_TOKENS + room, request=request) as sequence:
@@ -107,15 +110,15 @@ class Inspector:
         reference = self.task.reference
         close = views(picture, reference).close if reference is not None and self.task.report is None else ()
         if not close:
-            return self._judged(picture, reference)
-        return max((self._judged(view.picture, view.reference) for view in close), key=fail_probability)
+            return self._judged(picture, self.task)
+        return max((self._judged(view.picture, self._task_of(view)) for view in close), key=fail_probability)
 
-    def _judged(self, picture: Picture, reference: Picture | None) -> dict[Verdict, float]:
-        with self._engine.sequence(self._prompt(picture, None, reference), reserve=0) as sequence:
+    def _judged(self, picture: Picture, task: InspectionTask) -> dict[Verdict, float]:
+        with self._engine.sequence(self._prompt(picture, None, task), reserve=0) as sequence:
             return self._probabilities(sequence.logits)
 
-    def _prompt(self, picture: Picture, region: Region | None, reference: Picture | None) -> Prompt:
-        chat = self._engine.tokenizer.encode_chat(replace(self.task, reference=reference).messages(picture, region))
+    def _prompt(self, picture: Picture, region: Region | None, task: InspectionTask) -> Prompt:
+        chat = self._engine.tokenizer.encode_chat(task.messages(picture, region))
         return Prompt(np.concatenate([chat.ids, self._prefix]), chat.pixels)
 
     def _probabilities(self, logits: npt.NDArray[np.float32]) -> dict[Verdict, float]:

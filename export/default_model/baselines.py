@@ -20,10 +20,10 @@ from rich.progress import track
 from export.default_model import pcb
 from export.default_model.ballscrew import Example
 from export.default_model.dense import resized
+from export.default_model.efficientnet import Lite0Features
 from export.default_model.evaluate import BOARD_IOU, held_out_boards, held_out_screws
 from export.default_model.network import normalized
 from export.default_model.scores import Matches, auroc, balanced_accuracy, match
-from export.default_model.teacher import Teacher
 from export.default_model.train import training_screws
 from runtime.inspection import Defect
 
@@ -33,29 +33,26 @@ LEAST_PIXELS, MARGIN = 12, 9
 """Of a difference that counts, and around it: labels leave room around a defect."""
 
 
-def nearest_neighbours(data: Path) -> dict[str, dict[str, float]]:
+def nearest_neighbours(data: Path) -> dict[str, float]:
     """Share of defective ones among the `NEIGHBOURS` nearest training pictures, by mean and maximum of each channel."""
-    teacher = Teacher(torch.device("cpu"))
-    train = training_screws(data)
-    known, labels = _described(teacher, train), np.asarray([bool(e.defects) for e in train])
-    scores = {}
-    for name, examples in held_out_screws(data).items():
-        similar = _described(teacher, examples) @ known.T
-        nearest = np.argsort(-similar, axis=1)[:, :NEIGHBOURS]
-        weight = np.take_along_axis(similar, nearest, 1)
-        share = (labels[nearest] * weight).sum(1) / weight.sum(1)
-        bad = np.asarray([bool(e.defects) for e in examples])
-        scores[name] = {
-            "auroc": round(auroc(share, bad), 4),
-            "balanced_accuracy": round(balanced_accuracy(share, bad, 0.5), 4),
-        }
-    return scores
+    describe = Lite0Features()
+    train, examples = training_screws(data), held_out_screws(data)
+    known, labels = _described(describe, train), np.asarray([bool(e.defects) for e in train])
+    similar = _described(describe, examples) @ known.T
+    nearest = np.argsort(-similar, axis=1)[:, :NEIGHBOURS]
+    weight = np.take_along_axis(similar, nearest, 1)
+    share = (labels[nearest] * weight).sum(1) / weight.sum(1)
+    bad = np.asarray([bool(e.defects) for e in examples])
+    return {
+        "auroc": round(auroc(share, bad), 4),
+        "balanced_accuracy": round(balanced_accuracy(share, bad, 0.5), 4),
+    }
 
 
-def _described(teacher: Teacher, examples: Sequence[Example]) -> npt.NDArray[np.float64]:
+def _described(describe: Lite0Features, examples: Sequence[Example]) -> npt.NDArray[np.float64]:
     rows = []
     for example in track(examples, description="features"):
-        features = teacher.features(normalized(torch.from_numpy(resized(example.picture, SIZE))[None]))[0]
+        features = describe(normalized(torch.from_numpy(resized(example.picture, SIZE))[None]))[0]
         row = torch.cat([features.mean((1, 2)), features.amax((1, 2))]).double().numpy()
         rows.append(row / np.linalg.norm(row))
     return np.stack(rows)

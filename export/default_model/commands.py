@@ -82,6 +82,11 @@ def out_of_scope(folder: Path) -> list[str]:
     return [text for text in texts if text not in kept]
 
 
+def written_out_of_scope() -> list[str]:
+    """Utterances that no tool fits, written for Lineside, an eighth of them in German, French or Spanish."""
+    return Path(__file__).with_name("out_of_scope.txt").read_text(encoding="utf-8").splitlines()
+
+
 def make_command(
     rng: np.random.Generator,
     phrases: dict[str, list[str]],

@@ -1,8 +1,8 @@
 """The decoder's layers over a pack, in bfloat16, with the rounding of the export: what transformers computes, faster.
 
-On a CPU most of a training step would go into reading and writing large intermediate results. Here the attention's
-bias is added by the matrix product, the rest is fused by the compiler where there is one, and matrices that are rounded
-in training are rounded once a step.
+On a CPU most of a training step would go into reading and writing large intermediate results. Here branches attend to
+the beginning and to themselves, and not, masked, to each other (`attending.py`), the rest is fused by the compiler
+where there is one, and matrices that are rounded in training are rounded once a step.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from export.default_model.losses import sight
+from export.default_model.attending import Attention
 from export.quantize import BLOCK_SIZE
 
-HIDDEN_FROM = -1e4
-STEP, NOBODY = 128, -2
+STEP = 128
+"""Lengths are rounded up to this, as in `attending.py`."""
 LEAST_SCALE = 1e-9
 Weights = tuple[Tensor, ...]
 
@@ -35,22 +35,16 @@ def weights_of(layer: Any) -> Weights:
 def run(language: Any, hidden: Tensor, positions: Tensor, owner: Tensor, weights: Sequence[Weights]) -> Tensor:
     """States behind the layers of `weights`, in bfloat16; inputs of matrices are rounded to 8 bits.
 
-    From `hidden` `(T, hidden)`; what comes back is filled up to a multiple of `STEP` rows: oneDNN keeps kernels and
-    memory for every length that it has seen.
+    From `hidden` `(T, hidden)`; what comes back is filled up to a multiple of `STEP` rows.
     """
     missing = -len(hidden) % STEP
     hidden, positions = functional.pad(hidden, (0, 0, 0, missing)), functional.pad(positions, (0, missing))
-    owner = functional.pad(owner, (0, missing), value=NOBODY)
     cosine, sine = (turn[0].to(torch.bfloat16) for turn in language.rotary_emb(hidden, positions[None]))
-    group = language.config.num_attention_heads // language.config.num_key_value_heads
-    seen = sight(owner)
-    bias = torch.zeros(seen.shape, dtype=torch.bfloat16, device=hidden.device).masked_fill(~seen, HIDDEN_FROM)
-    bias = bias.repeat(group, 1)  # (group * T, T)
+    attention = Attention(owner)
     state = hidden.to(torch.bfloat16)
     for each in weights:
         norm, after, query, key, value, *others = each
-        heads = _before(state, cosine, sine, norm, query, key, value)
-        mixed = _attended(heads[0], heads[1], heads[2], bias)
+        mixed = attention(*_before(state, cosine, sine, norm, query, key, value))
         state = _behind(state, mixed, after, *others)
     return state
 
@@ -79,14 +73,6 @@ def _before(x: Tensor, cosine: Tensor, sine: Tensor, norm: Tensor, *matrices: Te
     h, width = _rounded(normed(x, norm)), cosine.shape[-1]
     query, key, value = (functional.linear(h, m).unflatten(-1, (-1, width)).transpose(0, 1) for m in matrices)
     return _turned(query, cosine, sine) * width**-0.5, _turned(key, cosine, sine), value
-
-
-def _attended(query: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> Tensor:
-    """`(T, hidden)`."""
-    heads, length, width = query.shape
-    grouped = query.reshape(len(key), -1, width)  # (kv heads, group * T, width)
-    shares = torch.baddbmm(bias.expand(len(key), -1, -1), grouped, key.transpose(1, 2)).softmax(-1)
-    return torch.bmm(shares, value).view(heads, length, width).transpose(0, 1).flatten(1)
 
 
 def _behind(x: Tensor, mixed: Tensor, norm: Tensor, o: Tensor, gate: Tensor, up: Tensor, down: Tensor) -> Tensor:

@@ -55,6 +55,15 @@ def token_shares(example: Example, size: tuple[int, int]) -> Floats:
     return np.asarray(own / own.sum(1, keepdims=True), np.float32)
 
 
+def token_kinds(example: Example, size: tuple[int, int], types: Sequence[str]) -> npt.NDArray[np.int64]:
+    """The number of the type of the defect that covers most of a token; -1 for none; `(T,)`."""
+    covered = coverage(example, size)
+    if not len(covered):
+        return np.full(covered.shape[1], -1)
+    numbers = np.asarray([types.index(defect.type) for defect in example.defects])
+    return np.where(covered.max(0) > 0, numbers[covered.argmax(0)], -1)
+
+
 def coverage(example: Example, size: tuple[int, int]) -> Floats:
     """How much of each token each defect covers, `(defects, T)`."""
     sides = []

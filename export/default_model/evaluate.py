@@ -128,11 +128,10 @@ def score_commands(engine: Engine, scope_free: Sequence[str]) -> CommandScore:
     return CommandScore(COMMANDS, round(tool / called, 4), round(call / called, 4), round(quiet / max(silent, 1), 4))
 
 
-def held_out_screws(data: Path) -> dict[str, list[Example]]:
-    """Ball screws that training did not see: two positions of `train`, and `dev`. Both served to choose a recipe."""
+def held_out_screws(data: Path) -> list[Example]:
+    """Ball screws of the camera positions that training did not see. They served to choose a recipe."""
     train = ballscrew.load_examples(data / "ballscrew" / "train")
-    own = [example for example in train if example.position in ballscrew.HELD_OUT]
-    return {"held_out": own, "dev": ballscrew.load_examples(data / "ballscrew" / "dev")}
+    return [example for example in train if example.position in ballscrew.HELD_OUT]
 
 
 def held_out_boards(data: Path, count: int = BOARDS) -> list[Example]:
@@ -146,17 +145,16 @@ def evaluate(data: Path, bundle: Path, pictures: Path | None = None) -> dict[str
     engine = Engine.open(bundle)
     scores: dict[str, Any] = {}
     screws = held_out_screws(data)
-    for name, examples in screws.items():
-        found = inspect_all(engine, examples, ballscrew.TASK)
-        scores[f"screws_{name}"] = asdict(score_inspections(examples, found, SCREW_IOU))
-        if pictures is not None:
-            draw_mistakes(examples, found, pictures / f"screws_{name}.jpg")
+    found = inspect_all(engine, screws, ballscrew.TASK)
+    scores["screws"] = asdict(score_inspections(screws, found, SCREW_IOU))
+    if pictures is not None:
+        draw_mistakes(screws, found, pictures / "screws.jpg")
     boards = held_out_boards(data)
     found = inspect_all(engine, boards, pcb.TASK)
     scores["boards"] = asdict(score_inspections(boards, found, BOARD_IOU))
     if pictures is not None:
         draw_mistakes(boards, found, pictures / "boards.jpg")
-    gate: dict[str, GateScore] = score_gate(engine, [e for group in screws.values() for e in group], data)
+    gate: dict[str, GateScore] = score_gate(engine, screws, data)
     scores["gate"] = {name: asdict(score) for name, score in gate.items()}
     scores["commands"] = asdict(score_commands(engine, sorted(held_out_texts("clinc"))))
     return scores

@@ -1,4 +1,4 @@
-"""A convolutional network that knows ball screws, from which the tower learns: EfficientNet-Lite0, fine-tuned.
+"""A convolutional network that knows ball screws, from which the tower learns: EfficientNet-Lite2, fine-tuned.
 
 From a few hundred pictures a vision transformer does not learn what carries over to a camera position that it has not
 seen; a network that saw a million photographs before does. It cannot be the tower, but it can mark any varied picture
@@ -16,10 +16,10 @@ from torch import Tensor, nn
 from export.default_model import ballscrew
 from export.default_model.ballscrew import Example
 from export.default_model.dense import cell_map, resized
+from export.default_model.efficientnet import LITE2_BLOCKS, LITE2_CHANNELS, lite2, stages
 from export.default_model.losses import marked
-from export.default_model.network import CLIP_MEAN, CLIP_STD, normalized
+from export.default_model.network import normalized
 from export.default_model.size import SCREW_SIZES
-from export.default_model.teacher import CHANNELS, COARSE_BLOCK, FINE_BLOCK, MEAN, SCALE, efficientnet
 
 BATCH = 8
 WIDTH = 128
@@ -33,21 +33,15 @@ class Expert(nn.Module):  # type: ignore[misc]
 
     def __init__(self) -> None:
         super().__init__()
-        self.net = efficientnet()
-        self.mix = nn.Conv2d(CHANNELS, WIDTH, 3, padding=1)
+        self.net = lite2()
+        self.mix = nn.Conv2d(LITE2_CHANNELS, WIDTH, 3, padding=1)
         self.out = nn.Conv2d(WIDTH, 1, 1)
         self.eval()
+        self.to(memory_format=torch.channels_last)
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         """Pictures `(B, 3, H, W)`, normalized as Pixtral's, to logits `(B, h, w)` and features `(B, WIDTH, h, w)`."""
-        device = pixels.device
-        x = pixels * (CLIP_STD / SCALE).to(device) + ((CLIP_MEAN - MEAN) / SCALE).to(device)
-        x = self.net._swish(self.net._bn0(self.net._conv_stem(x)))
-        fine = x
-        for index, block in enumerate(self.net._blocks[: COARSE_BLOCK + 1]):
-            x = block(x)
-            if index == FINE_BLOCK:
-                fine = x
+        fine, x = stages(self.net, pixels, LITE2_BLOCKS)
         fine = nn.functional.adaptive_max_pool2d(fine, x.shape[2:])
         features = self.mix(torch.cat([x, fine], 1))
         return self.out(nn.functional.silu(features))[:, 0], features

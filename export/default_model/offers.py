@@ -23,7 +23,7 @@ from runtime.chat import Tool
 FOLDER = Path(__file__).parent
 MACHINES: Mapping[str, Any] = tomllib.loads((FOLDER / "machines.toml").read_text(encoding="utf-8"))
 LANGUAGES = ("en", "de", "fr", "es")
-LANGUAGE_ODDS = (0.7, 0.1, 0.1, 0.1)
+LANGUAGE_ODDS = (0.76, 0.08, 0.08, 0.08)
 NUMBER_WORDS: Mapping[str, list[str]] = MACHINES["numbers"]
 TENS: Mapping[str, list[str]] = MACHINES["tens"]
 

@@ -36,7 +36,7 @@ OUT_OF_SCOPE = 0.22
 TWO_CALLS = 0.03
 MOST_TOKENS = 2000
 LONG_ODDS = 0.22
-WRITTEN_ODDS, ONE_DOMAIN_ODDS, MERGED_ODDS = 0.4, 0.5, 0.25
+WRITTEN_ODDS, ONE_DOMAIN_ODDS, MERGED_ODDS = 0.3, 0.5, 0.2
 FIRST_WEIGHT, QUIET_WEIGHT, DIGIT_WEIGHT = 3.0, 15.0, 2.0
 """Of the token that decides for a call, of the one that decides against: a wrong call costs five missed ones."""
 CHATTER = ("general_quirky", "general_praise", "general_explain", "general_repeat", "general_affirm", "general_negate")
@@ -55,7 +55,7 @@ class Packer:
 
     def __init__(self, folder: Path, tokenizer: Tokenizer) -> None:
         self._folder, self._tokenizer = folder, tokenizer
-        self._free = commands.out_of_scope(folder)
+        self._free, self._written_free = commands.out_of_scope(folder), commands.written_out_of_scope()
         self._inst, self._end_inst = (tokenizer.special_id(name) for name in ("[INST]", "[/INST]"))
         self._digits = np.asarray([tokenizer.encode_text(str(digit))[-1] for digit in range(10)])
 
@@ -101,7 +101,7 @@ class Packer:
         }
         odds = (draw - WRITTEN_ODDS) / (1 - WRITTEN_ODDS)
         names = (
-            ["public"] if odds < 0.68 else ["machine"] if odds < 0.84 else ["line"] if odds < 0.9 else list(kinds)[:2]
+            ["public"] if odds < 0.72 else ["machine"] if odds < 0.84 else ["line"] if odds < 0.91 else list(kinds)[:2]
         )
         offers: list[Offer] = []
         for _ in range(count * 3):
@@ -129,9 +129,10 @@ class Packer:
     def _nothing_fits(self, offers: Sequence[Offer], missing: Sequence[Offer], rng: np.random.Generator) -> str:
         """A command for a tool that is not on offer, or something that no tool is for."""
         draw = rng.random()
-        if draw < 0.25:
-            return str(self._free[int(rng.integers(len(self._free)))])
-        if draw < 0.33:
+        if draw < 0.35:
+            free = self._written_free if draw < 0.25 else self._free
+            return free[int(rng.integers(len(free)))]
+        if draw < 0.4:
             rows = utterances(self._folder)[str(rng.choice(CHATTER))]
             return rows[int(rng.integers(len(rows)))].text
         while True:

@@ -71,6 +71,29 @@ def augment(example: Example, rng: np.random.Generator) -> Example:
     return Example(example.name, example.position, pictures[0], in_reading_order(defects), pictures[1])
 
 
+def warp(view: Example, rng: np.random.Generator) -> Example:
+    """A view turned, scaled and shifted a little, unlike in both directions: other designs have other widths."""
+    side = view.picture.shape[0]
+    angle, zoom = rng.normal(0, 0.12), np.exp(rng.uniform(-0.25, 0.25) + np.asarray([1, -1]) * rng.normal(0, 0.08))
+    turn = np.asarray([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]) @ np.diag(zoom)
+    centre = np.full(2, side / 2)
+    offset = centre - turn @ centre + rng.uniform(-0.06, 0.06, size=2) * side
+    matrix = np.column_stack([turn, offset])
+    size = (side, side)
+    picture, reference = (
+        np.asarray(cv2.warpAffine(np.ascontiguousarray(p), matrix, size, borderMode=cv2.BORDER_REPLICATE), np.uint8)
+        for p in (view.picture, _reference(view))
+    )
+    defects = []
+    for defect in view.defects:
+        x0, y0, x1, y1 = defect.box
+        middle = turn @ np.asarray([(x0 + x1) / 2, (y0 + y1) / 2]) + offset
+        half = np.abs(turn) @ np.asarray([(x1 - x0) / 2, (y1 - y0) / 2])
+        low, high = np.clip(middle - half, 0, side), np.clip(middle + half, 0, side)
+        defects.append(Defect(defect.type, (float(low[0]), float(low[1]), float(high[0]), float(high[1]))))
+    return Example(view.name, view.position, picture, tuple(defects), reference)
+
+
 def close_ups(example: Example) -> list[Example]:
     """What the model is shown of a board (see `runtime.comparing`), with the defects in the middle of each view."""
     found = views(np.ascontiguousarray(example.picture), np.ascontiguousarray(_reference(example)))

@@ -8,6 +8,7 @@ its first head begins as a pointer (`point`): it looks at the tokens of a defect
 which are nearly linear in the tokens' states. What is left to learn is to write them down, digit by digit; part of the
 time from the true edges, so that it does not wait for the pointer to become steady, and from dictation of made-up ones:
 a few hundred pictures have so few boxes that their numbers would be learnt by heart.
+A second head begins as one that looks there, too, and passes on which type of fault it is.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import torch
 from torch import Tensor, nn
 from transformers.models.mistral.modeling_mistral import apply_rotary_pos_emb
 
+from export.default_model import pcb
 from export.default_model.losses import sight
 from export.default_model.rounding import stored4
 from export.default_model.states import Sample
@@ -56,56 +58,86 @@ def make_heads(hidden: int) -> nn.ModuleDict:
 def point(
     layer: Any, heads: nn.ModuleDict, samples: Sequence[Sample], boards: Sequence[Sample], *, fresh: bool = True
 ) -> None:
-    """Make the first head of `layer` a pointer to defects, as samples of screws and of `boards` show them.
+    """Make the first head of `layer` a pointer to defects, as samples of screws and of `boards` show them, and the
+    first of the next group one to their types.
 
-    One that is not `fresh` was a pointer behind other states: what it tells stays where it was.
+    A layer that is not `fresh` was a pointer behind other states: what its first head tells stays where it was. The
+    second group starts anew in any case.
 
-    It looks at the tokens that a logistic regression marks, and says the box around what it looks at, which a ridge
-    regression reads, how marked it is, and that it is looking at a picture: a one, by which the size of the others can
-    be told behind a norm. `heads` are made to hear it. The edges are those of screws: on a board, seen close up, they
-    hardly vary.
+    The pointer looks at the tokens that a logistic regression marks, and says the box around what it looks at, which a
+    ridge regression reads, how marked it is, and that it is looking at a picture: a one, by which the size of the
+    others can be told behind a norm. `heads` are made to hear it. The edges are those of screws: on a board, seen close
+    up, they hardly vary.
     """
     attention = layer.self_attn
     with torch.no_grad():
-        spread = _even_channels(layer, samples) if fresh else None
+        spread = _spread(samples).to(attention.o_proj.weight.device)
+        if fresh:
+            _even_channels(layer, spread)
         seen, text, asking = _normed(layer, samples)
-        covered = torch.cat([sample.covered for sample in samples]).to(seen.device)
-        around = torch.cat([sample.around for sample in samples]).to(seen.device)
-    with torch.no_grad():
+        covered, around = (torch.cat([getattr(s, n) for s in samples]).to(seen.device) for n in ("covered", "around"))
         board, other, _ = _normed(layer, boards)
-        faulty = torch.cat([sample.covered for sample in boards]).to(seen.device)
+        faulty, kinds = (torch.cat([getattr(s, n) for s in boards]).to(seen.device) for n in ("covered", "kinds"))
     marks = _mark(torch.cat([seen, board]), torch.cat([text, other]), torch.cat([covered, faulty]))
     with torch.no_grad():
         plain = covered > FAINT
         edges = _ridge(seen[plain], around[plain] - MIDDLE, EDGE_RIDGE)
         query = _ridge(asking, torch.ones(len(asking), 1, device=asking.device), QUERY_RIDGE)[:, 0]
-        width, half = attention.head_dim, attention.head_dim // 2
-        for matrix in (attention.q_proj, attention.k_proj, attention.v_proj):
-            matrix.weight[:width] *= SHOWN_GAIN if fresh else 1.0
-        slow = slice(width - KEY_COPIES, width)  # the channels that rotary embedding hardly turns
-        still = slice(half - KEY_COPIES, half)  # and those that it would turn them into
-        attention.k_proj.weight[slow] = copies(marks, KEY_COPIES)
-        attention.q_proj.weight[slow] = query * SHARPNESS * width**0.5 / KEY_COPIES
-        attention.k_proj.weight[still], attention.q_proj.weight[still] = 0, 0
         one = torch.cat([torch.ones(len(seen), 1), torch.zeros(len(text), 1)]).to(seen.device)
         pictured = _ridge(torch.cat([seen, text]), one, EDGE_RIDGE)[:, 0]
         told = [*edges.T, marks / 10, pictured]
-        places = [slice(number * COPIES, (number + 1) * COPIES) for number in range(len(told))]
-        if spread is None:
-            directions = torch.stack([attention.o_proj.weight[:, place].sum(1) for place in places], 1)
-        else:
-            directions, _ = torch.linalg.qr(torch.randn(len(spread), len(told), device=spread.device))
-            size = torch.cat([s.states[s.rows].float() for s in samples[:FEW]]).square().mean().sqrt()
-            directions *= spread[:, None] * size * len(spread) ** 0.5 * LOUDNESS
+        plain = faulty > FAINT
+        named = nn.functional.one_hot(kinds[plain], len(pcb.TYPES)).float()
+        names = _ridge(board[plain], named - named.mean(0), EDGE_RIDGE).T
+        size = torch.cat([s.states[s.rows].float() for s in samples[:FEW]]).square().mean().sqrt()
+        directions, _ = torch.linalg.qr(torch.randn(len(spread), len(told) + len(names), device=spread.device))
+        directions *= spread[:, None] * size * len(spread) ** 0.5 * LOUDNESS
+        group = attention.num_key_value_groups
+        if not fresh:
+            directions[:, : len(told)] = _spoken(attention, len(told))
+        for matrix in (attention.q_proj, attention.k_proj, attention.v_proj):
+            matrix.weight[: attention.head_dim] *= SHOWN_GAIN if fresh else 1.0
+        if fresh:
             attention.o_proj.weight *= FRESH_GAIN
-            attention.o_proj.weight[:, :width] = 0
-        for number, (row, place) in enumerate(zip(told, places, strict=True)):
-            attention.v_proj.weight[place] = copies(row, COPIES)
-            if fresh:
-                attention.o_proj.weight[:, place] = directions[:, number, None] / COPIES
+            attention.o_proj.weight[:, : attention.head_dim] = 0
+        attention.o_proj.weight[:, group * attention.head_dim : 2 * group * attention.head_dim] = 0
+        attention.q_proj.weight[group * attention.head_dim : (group + 1) * attention.head_dim] *= SHOWN_GAIN
+        for head, others in ((0, told), (group, list(names))):
+            _look(attention, head, query, marks)
+            _tell(attention, head, others, directions[:, : len(told)] if head == 0 else directions[:, len(told) :])
         heads["tell"].weight.copy_(directions[:, :4])
-        heads["told"].weight.copy_(torch.linalg.pinv(directions)[:4])
+        heads["told"].weight.copy_(torch.linalg.pinv(directions[:, : len(told)])[:4])
         heads["told"].bias.fill_(MIDDLE)
+
+
+def _look(attention: Any, head: int, query: Tensor, marks: Tensor) -> None:
+    """Let a query head, the first of its group, look at what is marked."""
+    width, half = attention.head_dim, attention.head_dim // 2
+    asked, shown = head * width, head // attention.num_key_value_groups * width
+    slow = slice(width - KEY_COPIES, width)  # the channels that rotary embedding hardly turns
+    still = slice(half - KEY_COPIES, half)  # and those that it would turn them into
+    keys, queries = attention.k_proj.weight[shown : shown + width], attention.q_proj.weight[asked : asked + width]
+    keys[slow] = copies(marks, KEY_COPIES)
+    queries[slow] = query * SHARPNESS * width**0.5 / KEY_COPIES
+    keys[still], queries[still] = 0, 0
+
+
+def _tell(attention: Any, head: int, told: Sequence[Tensor], directions: Tensor) -> None:
+    """Let a query head, the first of its group, add `directions` by what rows `told` read where it looks."""
+    width = attention.head_dim
+    values = attention.v_proj.weight[head // attention.num_key_value_groups * width :]
+    outputs = attention.o_proj.weight[:, head * width :]
+    for number, row in enumerate(told):
+        place = slice(number * COPIES, (number + 1) * COPIES)
+        values[place] = copies(row, COPIES)
+        outputs[:, place] = directions[:, number, None] / COPIES
+
+
+def _spoken(attention: Any, count: int) -> Tensor:
+    """In which directions the first head tells `count` things, `(hidden, count)`."""
+    return torch.stack(
+        [attention.o_proj.weight[:, number * COPIES : (number + 1) * COPIES].sum(1) for number in range(count)], 1
+    )
 
 
 def copies(row: Tensor, count: int) -> Tensor:
@@ -218,18 +250,21 @@ def _any(samples: Sequence[Sample], rng: np.random.Generator) -> Sample:
     return samples[int(rng.integers(len(samples)))]
 
 
-def _even_channels(layer: Any, samples: Sequence[Sample]) -> Tensor:
-    """Let both norms of `layer` make all channels equally large; how large they are, `(hidden,)`.
+def _spread(samples: Sequence[Sample]) -> Tensor:
+    """How large each channel of the states is, in sizes of a state, `(hidden,)`."""
+    states = torch.cat([s.states[torch.cat([s.rows, s.tokens[::3]])].float() for s in samples[:FEW]])
+    sizes = states.square().mean(-1, keepdim=True).sqrt()
+    return (states / sizes).square().mean(0).sqrt()
+
+
+def _even_channels(layer: Any, spread: Tensor) -> None:
+    """Let both norms of `layer` make all channels equally large.
 
     A few channels of SmolLM2's states are a hundred times as large as the others, which would drown in the rounding of
     the blocks they share.
     """
-    states = torch.cat([s.states[torch.cat([s.rows, s.tokens[::3]])].float() for s in samples[:FEW]])
-    sizes = states.square().mean(-1, keepdim=True).sqrt()
-    spread = (states / sizes).square().mean(0).sqrt().to(layer.input_layernorm.weight.device)
     for norm in (layer.input_layernorm, layer.post_attention_layernorm):
         norm.weight.copy_(1 / spread.clamp_min(LEAST_SPREAD))
-    return spread
 
 
 def _normed(layer: Any, samples: Sequence[Sample]) -> tuple[Tensor, Tensor, Tensor]:

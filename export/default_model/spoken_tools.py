@@ -61,8 +61,9 @@ def utterances(folder: Path) -> Mapping[str, tuple[Utterance, ...]]:
 
 
 def spoken_offer(folder: Path, rng: np.random.Generator) -> Offer:
-    """An intent as a tool."""
-    name = str(rng.choice(list(SPOKEN)))
+    """An intent as a tool; one with many utterances is drawn more often, by their square root."""
+    names, odds = _intent_odds(folder)
+    name = str(rng.choice(names, p=odds))
     spec, rows = SPOKEN[name], utterances(folder)[name]
     parameters, properties = _parameters(spec["slots"], rows, rng)
     needed = [slot for slot in parameters if rng.random() < REQUIRED_ODDS]
@@ -79,6 +80,12 @@ def spoken_offer(folder: Path, rng: np.random.Generator) -> Offer:
         return _asked(by_need[count], parameters, properties, rng) if language == "en" else None
 
     return Offer(tool, frozenset({spec.get("intent", name)}), frozenset(spec.get("near", ())), say)
+
+
+@cache
+def _intent_odds(folder: Path) -> tuple[Sequence[str], Any]:
+    weights = np.sqrt([len(utterances(folder)[name]) for name in SPOKEN])
+    return list(SPOKEN), weights / weights.sum()
 
 
 def merged_offer(folder: Path, rng: np.random.Generator) -> Offer:

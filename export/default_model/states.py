@@ -20,7 +20,7 @@ from torch import Tensor
 from export.default_model import ballscrew, decoder, pcb
 from export.default_model.ballscrew import Example
 from export.default_model.batches import SYNTAX_WEIGHT, boxes_written, in_order, inspection_pack
-from export.default_model.dense import coverage, resized, scale, token_shares
+from export.default_model.dense import coverage, resized, scale, token_kinds, token_shares
 from export.default_model.losses import pack_tensors
 from export.default_model.network import image_embeds, patch_features
 from export.default_model.pack import IGNORE, Pack
@@ -55,6 +55,7 @@ class Sample:
         tokens: which are of a picture that is inspected, `(I,)`.
         covered: how much of each one defect covers, `(I,)`.
         around: that one's edges, `(I, 4)`; NaN for none.
+        kinds: the number of its type, `(I,)`; -1 for none.
     """
 
     states: Tensor
@@ -69,6 +70,7 @@ class Sample:
     tokens: Tensor
     covered: Tensor
     around: Tensor
+    kinds: Tensor
 
 
 class Sampler:
@@ -111,14 +113,14 @@ class Sampler:
         """What is seen of boards close up; at times whole boards that are as their references."""
         whole = rng.random() < WHOLE_ODDS
         drawn = [self._whole(rng) if whole else self._view(rng) for _ in range(WHOLE_BOARDS if whole else VIEWS)]
-        pack, pairs = inspection_pack(drawn, pcb.TASK, self._tokenizer)
+        pack, pairs = inspection_pack(drawn, replace(pcb.TASK, tinted=not whole), self._tokenizer)
         pixels = torch.from_numpy(np.stack(pairs, 1)).flatten(0, 1).to(self._device)  # reference, scan, reference, ...
         side = int(pixels.shape[-1])
         return self._sample(pack, rng, pixels, drawn, (side, side))
 
     def _view(self, rng: np.random.Generator) -> Example:
         views = self._views[bool(rng.random() >= EMPTY_ODDS)]
-        view = pcb.augment(views[int(rng.integers(len(views)))], rng)
+        view = pcb.warp(pcb.augment(views[int(rng.integers(len(views)))], rng), rng)
         if view.picture.shape[0] == CLOSE_SIDE or view.reference is None:
             return view
         size = (CLOSE_SIDE, CLOSE_SIDE)
@@ -166,7 +168,7 @@ class Sampler:
         if screws and screws[0].reference is not None:
             image &= _second_half(image, pack.owner)
         targets = _box_targets(pack, boxes_written(pack, self._tokenizer)[rows], rows, image, screws, size)
-        covered, around = _token_targets(screws, size)
+        covered, around, kinds = _token_targets(screws, size)
         return Sample(
             states=self._states(pack, pixels).cpu(),
             positions=torch.from_numpy(pack.positions),
@@ -180,6 +182,7 @@ class Sampler:
             tokens=torch.from_numpy(np.flatnonzero(image)),
             covered=torch.from_numpy(covered),
             around=torch.from_numpy(around),
+            kinds=torch.from_numpy(kinds),
         )
 
     def _states(self, pack: Pack, pixels: Tensor | None) -> Tensor:
@@ -244,16 +247,18 @@ def _second_half(image: Any, owner: Any) -> Any:
     return second
 
 
-def _token_targets(screws: Sequence[Example], size: tuple[int, int]) -> tuple[Any, Any]:
-    """Of all image tokens of a pack: how much of each a defect covers, and the edges of the one that covers most."""
-    covered, around = [np.zeros(0, np.float32)], [np.zeros((0, 4), np.float32)]
+def _token_targets(screws: Sequence[Example], size: tuple[int, int]) -> tuple[Any, Any, Any]:
+    """Of all image tokens of a pack: how much a defect covers of each, and edges and type of the one that does most."""
+    covered, around, kinds = [np.zeros(0, np.float32)], [np.zeros((0, 4), np.float32)], [np.zeros(0, np.int64)]
     for screw in screws:
         share = coverage(screw, size)
         most = share.max(0, initial=0.0)
         boxes = _edges(screw, size)[share.argmax(0)] if len(share) else np.full((len(most), 4), np.nan)
+        types = ballscrew.TASK.defect_types if screw.reference is None else pcb.TYPES
         covered.append(most.astype(np.float32))
         around.append(np.where(most[:, None] > 0, boxes, np.nan).astype(np.float32))
-    return np.concatenate(covered), np.concatenate(around)
+        kinds.append(token_kinds(screw, size, types))
+    return np.concatenate(covered), np.concatenate(around), np.concatenate(kinds)
 
 
 def _edges(screw: Example, size: tuple[int, int]) -> Any:

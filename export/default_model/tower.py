@@ -2,15 +2,13 @@
 
 Several things at once: to mark what the expert marks (`expert.py`), in any varied picture, to foretell its features,
 to mark the pits that people labelled with the edges of their boxes (from the token and from the picture), to mark and
-name the faults of circuit boards from the embeddings of scan and reference, and to know in which row and column a token
-stands. A dense signal teaches a tower in an hour what a single verdict token does not teach it in a day.
+name the faults of circuit boards, whose differences from a reference are tinted, and to know in which row and column a
+token stands. A dense signal teaches a tower in an hour what a single verdict token does not teach it in a day.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from copy import deepcopy
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -19,7 +17,16 @@ from torch import Tensor, nn
 
 from export.default_model import ballscrew, pcb
 from export.default_model.ballscrew import Example
-from export.default_model.dense import CELLS, by_token, cell_map, resized, token_boxes, token_centres
+from export.default_model.dense import (
+    CELLS,
+    by_token,
+    cell_map,
+    resized,
+    token_boxes,
+    token_centres,
+    token_kinds,
+    token_shares,
+)
 from export.default_model.expert import WIDTH, Expert
 from export.default_model.losses import boxed, marked
 from export.default_model.network import image_embeds, normalized, patch_features
@@ -27,38 +34,31 @@ from export.default_model.size import MAX_IMAGE_SIZE, SCREW_SIZES, TOKEN_SIZE
 from runtime.chat import Picture
 from runtime.comparing import CLOSE_SIDE
 
-SCREWS = 12
-BOARDS, BOARDS_EVERY = 12, 3
-KEPT_SCREWS, KEPT_WEIGHT = 5, 4.0
-"""Where the tower only has to keep what it says of screws, beside boards in every step."""
-BOX_WEIGHT, EDGE_WEIGHT, PLACE_WEIGHT = 3.0, 10.0, 0.2
+SCREWS, BOARDS = 12, 12
+"""Pictures of a step."""
+BOX_WEIGHT, EDGE_WEIGHT, PLACE_WEIGHT, NAME_WEIGHT = 3.0, 10.0, 0.2, 2.0
 MOST_TOKENS = MAX_IMAGE_SIZE // TOKEN_SIZE
 """Image tokens along a side."""
-RECALL_SIDE = 16
-"""Of the small grey picture of its own place that an image token must remember."""
 
 
 def make_heads(vision_hidden: int, hidden: int) -> nn.ModuleDict:
     """The heads, for patch features of `vision_hidden` and image embeddings of `hidden` channels."""
-    pair = nn.Sequential(nn.Linear(2 * hidden, 384), nn.SiLU(), nn.Linear(384, CELLS * len(pcb.TYPES) + 4))
     foretell, mark = nn.Linear(vision_hidden, WIDTH), nn.Linear(hidden, CELLS + 4)
-    recall, place, edge = nn.Linear(hidden, RECALL_SIDE**2), nn.Linear(hidden, 2 * MOST_TOKENS), nn.Linear(hidden, 4)
+    place, edge = nn.Linear(hidden, 2 * MOST_TOKENS), nn.Linear(hidden, 4)
+    fault, name = nn.Linear(hidden, CELLS * len(pcb.TYPES) + 4), nn.Linear(hidden, len(pcb.TYPES))
     return nn.ModuleDict(
-        {"foretell": foretell, "mark": mark, "edge": edge, "compare": pair, "recall": recall, "place": place}
+        {"foretell": foretell, "mark": mark, "edge": edge, "fault": fault, "name": name, "place": place}
     )
 
 
 class TowerStage:
-    """Draws batches and computes the losses. `boards` are what is seen of them close up.
-
-    Without an expert the tower, which comes from an earlier run then, keeps to what it said of screws.
-    """
+    """Draws batches and computes the losses. `boards` are what is seen of them close up."""
 
     def __init__(
         self,
         model: Any,
         heads: nn.ModuleDict,
-        expert: Expert | None,
+        expert: Expert,
         screws: Sequence[Example],
         boards: Sequence[Example],
         device: torch.device,
@@ -66,39 +66,18 @@ class TowerStage:
         self._model, self._heads, self._expert, self._device = model, heads, expert, device
         self._screws, self._boards = list(screws), list(boards)
         self._donors = [example for example in self._screws if example.defects]
-        self._before = _frozen(model) if expert is None else None
 
     def losses(self, rng: np.random.Generator) -> dict[str, Tensor]:
-        """One step's losses: of ball screws, and at times of boards."""
-        if self._expert is None:
-            return self._kept(rng) | self._board_losses(rng)
-        losses = self._screw_losses(self._expert, rng)
-        if rng.integers(BOARDS_EVERY) == 0:
-            losses |= self._board_losses(rng)
-        return losses
+        """One step's losses."""
+        return self._screw_losses(rng) | self._board_losses(rng)
 
-    def _drawn(self, count: int, rng: np.random.Generator) -> tuple[list[Example], tuple[int, int], Tensor]:
-        """Varied screws, the size that they are shown in, and their pixels."""
-        picked = [self._screws[int(i)] for i in rng.integers(len(self._screws), size=count)]
+    def _screw_losses(self, rng: np.random.Generator) -> dict[str, Tensor]:
+        picked = [self._screws[int(i)] for i in rng.integers(len(self._screws), size=SCREWS)]
         screws = [ballscrew.augment(example, self._donors, rng) for example in picked]
         size = SCREW_SIZES[int(rng.integers(len(SCREW_SIZES)))]
-        return screws, size, self._pixels([s.picture for s in screws], size)
-
-    def _kept(self, rng: np.random.Generator) -> dict[str, Tensor]:
-        """How far features and embeddings of screws are from what they were, in their own spread."""
-        _, _, pixels = self._drawn(KEPT_SCREWS, rng)
+        pixels = self._pixels([s.picture for s in screws], size)
         with torch.no_grad():
-            features = patch_features(self._before, pixels)
-            embeds = image_embeds(self._before, features)
-        now = patch_features(self._model, pixels)
-        moved = [(now, features), (image_embeds(self._model, now), embeds)]
-        ratios = [(new - old).float().square().mean() / old.float().var() for new, old in moved]
-        return {"kept": (ratios[0] + ratios[1]) * KEPT_WEIGHT}
-
-    def _screw_losses(self, expert: Expert, rng: np.random.Generator) -> dict[str, Tensor]:
-        screws, size, pixels = self._drawn(SCREWS, rng)
-        with torch.no_grad():
-            taught, features = expert(pixels)
+            taught, features = self._expert(pixels)
         patches = patch_features(self._model, pixels)
         embeds = image_embeds(self._model, patches)
         said = self._heads["mark"](embeds).float()
@@ -119,36 +98,32 @@ class TowerStage:
         }
 
     def _board_losses(self, rng: np.random.Generator) -> dict[str, Tensor]:
-        count, size = BOARDS, (CLOSE_SIDE, CLOSE_SIDE)
-        boards = [pcb.augment(self._boards[int(i)], rng) for i in rng.integers(len(self._boards), size=count)]
-        pixels = self._pixels([*(b.picture for b in boards), *(b.reference for b in boards)], size)
-        embeds = image_embeds(self._model, patch_features(self._model, pixels))
-        said = self._heads["compare"](torch.cat([embeds[:count], embeds[count:]], -1)).float()
+        size = (CLOSE_SIDE, CLOSE_SIDE)
+        picked = [self._boards[int(i)] for i in rng.integers(len(self._boards), size=BOARDS)]
+        boards = [pcb.warp(pcb.augment(view, rng), rng) for view in picked]
+        embeds = image_embeds(self._model, patch_features(self._model, self._pixels([b.picture for b in boards], size)))
+        said = self._heads["fault"](embeds).float()
         maps = self._stacked([by_token(cell_map(b, size, pcb.TYPES)) for b in boards])
         return {
-            "compare": marked(said[..., :-4], maps) * 8,
-            "compare_box": boxed(said[..., -4:], self._stacked([token_boxes(b, size) for b in boards])) * BOX_WEIGHT,
-            "recall": self._recalled(embeds, pixels) * 2,
+            "fault": marked(said[..., :-4], maps) * 8,
+            "fault_box": boxed(said[..., -4:], self._stacked([token_boxes(b, size) for b in boards])) * BOX_WEIGHT,
+            "name": self._named(embeds, boards, size) * NAME_WEIGHT,
         }
 
-    def _recalled(self, embeds: Tensor, pixels: Tensor) -> Tensor:
-        """How far the grey picture of each token's place is from what its embedding says."""
-        grey = nn.functional.avg_pool2d(pixels.mean(1, keepdim=True), TOKEN_SIZE // RECALL_SIDE)
-        places = nn.functional.unfold(grey, RECALL_SIDE, stride=RECALL_SIDE).transpose(1, 2)
-        return nn.functional.smooth_l1_loss(self._heads["recall"](embeds).float(), places, beta=0.1)
+    def _named(self, embeds: Tensor, boards: Sequence[Example], size: tuple[int, int]) -> Tensor:
+        """Cross entropy of the type of the fault, where one covers enough of a token to be looked for there."""
+        shares = self._stacked([token_shares(b, size).sum(0) for b in boards])  # (B, T)
+        kinds = self._stacked([token_kinds(b, size, pcb.TYPES) for b in boards]).flatten().clamp_min(0)
+        told = self._heads["name"](embeds).float().flatten(0, 1)
+        losses = nn.functional.cross_entropy(told, kinds, reduction="none").view(shares.shape)
+        return (losses * shares).sum() / shares.sum().clamp_min(1)
 
-    def _pixels(self, pictures: Sequence[Picture | None], size: tuple[int, int]) -> Tensor:
-        stacked = np.stack([resized(picture, size) for picture in pictures if picture is not None])
+    def _pixels(self, pictures: Sequence[Picture], size: tuple[int, int]) -> Tensor:
+        stacked = np.stack([resized(picture, size) for picture in pictures])
         return normalized(torch.from_numpy(stacked).to(self._device))
 
     def _stacked(self, arrays: Sequence[Any]) -> Tensor:
         return torch.from_numpy(np.stack(arrays)).to(self._device)
-
-
-def _frozen(model: Any) -> Any:
-    """Tower and projector as they are now."""
-    parts = {name: deepcopy(getattr(model.model, name)) for name in ("vision_tower", "multi_modal_projector")}
-    return SimpleNamespace(model=SimpleNamespace(**parts))
 
 
 def place_loss(logits: Tensor, size: tuple[int, int]) -> Tensor:

@@ -8,13 +8,15 @@ Seeded and resumable, in stages that each leave a file in OUT:
 - `reading`: a new layer behind them, on answers about pictures (`reading.py`).
 
 What the stages before have trained stays as it is, and before the last is rounded as the export will round it. With
-`--start` all begin with the weights of a bundle; a stage of 0 steps is left out then.
+`--start` all but the expert begin with the weights of a bundle. A stage of 0 steps is left out, the expert with the
+tower.
 """
 
 from __future__ import annotations
 
 import argparse
 import logging
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -40,8 +42,10 @@ from runtime.tokenizer import Tokenizer
 log = logging.getLogger("lineside.train")
 INIT_PICTURES = 120
 STAGES = ("expert", "tower", "commands", "reading")
-SCREW_SAMPLES, BOARD_SAMPLES, DICTATION_SAMPLES, COMMAND_SAMPLES = 1400, 1000, 300, 100
-EXPERT_RATE, TOWER_RATE, COMMANDS_RATE, READING_RATE = 5e-4, 1e-3, 8e-4, 1e-3
+SCREW_SAMPLES, BOARD_SAMPLES, DICTATION_SAMPLES, COMMAND_SAMPLES = 1100, 800, 200, 100
+EXPERT_RATE, TOWER_RATE, COMMANDS_RATE, READING_RATE = 5e-4, 1e-3, 6e-4, 1e-3
+LATER_FACTOR = 0.6
+"""Of the rate, for a tower that was trained before."""
 WRITING_FACTOR = 5.0
 """Of the rate, for the matrices that write to the states, which are large."""
 
@@ -64,16 +68,18 @@ def train_tower(model: Any, data: Path, out: Path, steps: int, seed: int, device
     pixels = [normalized(torch.from_numpy(resized(p, (576, 240)))[None])[0] for p in sample]
     if fresh:
         initialize(model, [p.numpy() for p in pixels])
-    expert = Expert().to(device) if fresh else None
-    if expert is not None:
-        expert_modules(expert).load_state_dict(_left(out, "expert"))
+    expert = Expert().to(device)
+    expert_modules(expert).load_state_dict(_left(out, "expert"))
     vision = model.config.vision_config.hidden_size
     heads = tower.make_heads(vision, model.config.text_config.hidden_size)
     modules = vision_modules(model)
     modules["heads"] = heads
     modules.to(device)
+    if shutil.which("g++"):
+        for layer in model.model.vision_tower.transformer.layers:
+            layer.compile()
     stage = tower.TowerStage(model, heads, expert, screws, boards, device)
-    rate = TOWER_RATE if fresh else TOWER_RATE / 2
+    rate = TOWER_RATE * (1.0 if fresh else LATER_FACTOR)
     loop.run(loop.Stage("tower", steps, rate, stage.losses), modules, out, seed, device)
 
 
@@ -124,7 +130,7 @@ def train_reading(
 
 
 def expert_modules(expert: Expert) -> nn.ModuleDict:
-    """What is EfficientNet-Lite0's, and what is new."""
+    """What is EfficientNet-Lite2's, and what is new."""
     return nn.ModuleDict({"body": expert.net, "head": nn.ModuleList([expert.mix, expert.out])})
 
 
@@ -135,7 +141,7 @@ def vision_modules(model: Any) -> nn.ModuleDict:
 
 def training_screws(data: Path) -> list[ballscrew.Example]:
     """Ball screws of the positions that training may see."""
-    examples = ballscrew.load_examples(data / "ballscrew" / "train")
+    examples = [e for split in ("train", "dev") for e in ballscrew.load_examples(data / "ballscrew" / split)]
     return [example for example in examples if example.position not in ballscrew.HELD_OUT]
 
 
@@ -159,10 +165,10 @@ def begin(model: Any, base: SmolLM2, start: Path | None, size: Size) -> None:
         state[name].copy_(torch.from_numpy(found))
 
 
-def _left(out: Path, name: str, prefix: str = "") -> dict[str, Tensor]:
-    """The weights that a stage left, of what begins with `prefix`."""
+def _left(out: Path, name: str) -> dict[str, Tensor]:
+    """The weights that a stage left."""
     left: dict[str, Tensor] = torch.load(out / f"{name}.pt", map_location="cpu", weights_only=True)["modules"]
-    return {k.removeprefix(prefix): v for k, v in left.items() if k.startswith(prefix)}
+    return left
 
 
 def train(data: Path, out: Path, steps: Sequence[int], seed: int, start: Path | None = None) -> None:
@@ -177,8 +183,7 @@ def train(data: Path, out: Path, steps: Sequence[int], seed: int, start: Path | 
     begin(model, base, start, size)
     log.info("%s: %.1f million parameters", device, sum(p.numel() for p in model.parameters()) / 1e6)
     if steps[1]:
-        if start is None:
-            train_expert(data, out, steps[0], seed, device)
+        train_expert(data, out, steps[0], seed, device)
         train_tower(model, data, out, steps[1], seed, device, fresh=start is None)
     if steps[2]:
         train_commands(model, data, out, steps[2], seed, device)
@@ -193,7 +198,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, help="folder with ballscrew/, pcb/, commands/ and video/")
     parser.add_argument("out", type=Path, help="folder of the checkpoint")
-    parser.add_argument("--steps", type=int, nargs=4, default=(600, 1700, 1500, 4000), help="of the four stages")
+    parser.add_argument("--steps", type=int, nargs=4, default=(700, 1700, 4000, 2400), help="of the four stages")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--start", type=Path, help="bundle of an earlier run to go on from")
     arguments = parser.parse_args()

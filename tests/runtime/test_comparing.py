@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from runtime.chat import Picture
 from runtime.comparing import CLOSE_SIDE, View, joined, views
-from runtime.differences import MOST_SHIFT, compare
+from runtime.differences import BRIGHTER, DARKER, MOST_SHIFT, TINT, compare
 from runtime.engine import Engine
 from runtime.inspection import Defect, InspectionTask, Verdict
 from runtime.inspector import Inspector
@@ -62,14 +62,43 @@ def test_pictures_of_something_else_are_not_compared() -> None:
     assert not views(other, stripes()).same_view
 
 
+@pytest.mark.parametrize("shape", [(1, 1), (1, 30), (12, 12), (12, 400), (13, 13), (20, 28), (30, 30)])
+def test_small_pictures_are_compared_or_refused(shape: tuple[int, int]) -> None:
+    white, black = np.full((*shape, 3), 255, np.uint8), np.zeros((*shape, 3), np.uint8)
+    assert compare(white, black) is None
+    if min(shape) > 12:
+        found = compare(black, black)
+        assert found is not None
+        assert found.regions == ()
+
+
 def test_a_view_shows_the_same_place_of_both_also_at_the_border() -> None:
     picture = stripes()
     picture[2:12, 306:318] = 130
     (view,) = views(picture, stripes()).close
     assert view.picture.shape == view.reference.shape == (CLOSE_SIDE, CLOSE_SIDE, 3)
     centre = np.s_[CLOSE_SIDE // 2 - 10 : CLOSE_SIDE // 2 + 10, CLOSE_SIDE // 2 - 10 : CLOSE_SIDE // 2 + 10]
-    assert abs(int(view.picture[centre].mean()) - 130) < 10
     assert view.reference[centre].mean() < 90
+    red, green, blue = view.picture[centre].reshape(-1, 3).mean(0)
+    assert red > 190, "brighter than it should be"
+    assert max(green, blue) < 60
+
+
+@pytest.mark.parametrize(("grey", "colour"), [(200, BRIGHTER), (0, DARKER)])
+def test_what_differs_is_tinted_and_nothing_else(grey: int, colour: tuple[int, int, int]) -> None:
+    reference = np.full((120, 160, 3), 100, np.uint8)
+    picture = reference.copy()
+    picture[40:60, 70:90] = grey
+    before = picture.copy()
+    found = compare(picture, reference)
+    assert found is not None
+    tinted = (found.tinted != picture).any(-1)
+    np.testing.assert_array_equal(picture, before)
+    assert tinted[44:56, 74:86].all()
+    tinted[40:60, 70:90] = False
+    assert not tinted.any()
+    expected = np.asarray(colour) * TINT + grey * (1 - TINT)
+    np.testing.assert_allclose(found.tinted[50, 80], expected, atol=1)
 
 
 def look(verdict: Verdict, fail: float, *defects: Defect) -> Inspection:
@@ -98,6 +127,19 @@ def test_the_worst_look_decides_and_boxes_come_back_in_pixels_of_the_picture() -
 def board() -> tuple[Picture, Picture]:
     scan, reference = (decode_picture((BOARDS / name).read_bytes()) for name in ("board.png", "reference.png"))
     return scan, reference
+
+
+@pytest.mark.parametrize(("x", "y"), [(0, -4), (9, 0), (-11, 11), (7, 12)])
+def test_a_board_may_lie_elsewhere_as_a_whole(board: tuple[Picture, Picture], x: int, y: int) -> None:
+    scan, reference = (np.pad(picture, ((30, 30), (30, 30), (0, 0)), "edge") for picture in board)
+    straight, moved = compare(scan, reference), compare(np.roll(scan, (y, x), axis=(0, 1)), reference)
+    assert straight is not None
+    assert moved is not None
+    inside = [region for region in straight.regions if region[2] < scan.shape[1] - 35]
+    assert len(inside) == len(json.loads((BOARDS / "labels.json").read_text())["board.png"]["defects"])
+    expected = [[x0 + x, y0 + y, x1 + x, y1 + y] for x0, y0, x1, y1 in inside]
+    there = [region for region in moved.regions if region[2] - x < scan.shape[1] - 35]
+    np.testing.assert_allclose(sorted(map(list, there)), sorted(expected), atol=2)
 
 
 def test_every_fault_of_a_board_is_looked_at(board: tuple[Picture, Picture]) -> None:
