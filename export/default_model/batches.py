@@ -16,8 +16,6 @@ from runtime.tokenizer import Tokenizer
 
 VERDICT_WEIGHT, TYPE_WEIGHT, SYNTAX_WEIGHT = 6.0, 10.0, 0.3
 """The grammar writes most of what is neither verdict nor number."""
-MISSED_FACTOR = 3.0
-"""A missed defect costs three false alarms."""
 COORDINATE_WEIGHTS = (3.0, 2.0, 0.5)
 """Of the hundreds, tens and ones of a coordinate: the ones are hardly a pixel."""
 
@@ -44,7 +42,7 @@ def inspection_pack(
         answer = format_answer(example.verdict, in_order(example).defects, width, height)
         target = np.asarray([*tokenizer.encode_text(answer), tokenizer.eos_id], np.int64)
         weights = _coordinate_weights(np.isin(target, digits))
-        weights[verdict_at] = VERDICT_WEIGHT * (MISSED_FACTOR if example.defects else 1.0)
+        weights[verdict_at] = VERDICT_WEIGHT
         if len(task.defect_types) > 1:
             weights[_types_told(answer, target, task.defect_types, tokenizer)] = TYPE_WEIGHT
         if not parts:
