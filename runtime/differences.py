@@ -25,7 +25,7 @@ SHIFT_COST = 0.1
 """In grey levels a pixel: of two shifts that fit equally well, the smaller one."""
 TOLERANCE = 2
 """Pixels by which an edge may lie elsewhere."""
-LEAST_CONTRAST, LEAST_PIXELS = 60, 4
+LEAST_CONTRAST, LEAST_PIXELS = 60, 9
 """Of a difference: grey levels, and how many pixels of one place."""
 JOINED = 9
 """Differences that are so near to each other, in pixels, are one."""

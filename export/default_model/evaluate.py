@@ -31,7 +31,7 @@ from runtime.sampling import GREEDY
 from runtime.verdict import Inspection, Thresholds
 
 SCREW_IOU, BOARD_IOU = 0.3, 0.33
-BOARDS = 60
+BOARDS = 100
 COMMANDS = 300
 SEED = 11
 
