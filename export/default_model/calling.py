@@ -15,7 +15,7 @@ from export.default_model.pack import Pack
 from export.default_model.packs import Packer
 
 PACKS = 1
-READ_WEIGHT, READ_SHARE = 0.4, 0.2
+READ_WEIGHT, READ_SHARE = 0.1, 0.1
 """Of what is not an answer, over what is; and which share of it is drawn."""
 
 

@@ -31,10 +31,10 @@ SYSTEMS = (
     "Call the right function for the command. Where none fits, say so.",
     "",
 )
-COMMANDS_PER_PACK = 20
+COMMANDS_PER_PACK = 32
 OUT_OF_SCOPE = 0.22
 TWO_CALLS = 0.03
-MOST_TOKENS = 2000
+MOST_TOKENS = 2400
 LONG_ODDS = 0.22
 WRITTEN_ODDS, ONE_DOMAIN_ODDS, MERGED_ODDS = 0.3, 0.5, 0.2
 FIRST_WEIGHT, QUIET_WEIGHT, DIGIT_WEIGHT = 3.0, 15.0, 2.0
@@ -101,7 +101,7 @@ class Packer:
         }
         odds = (draw - WRITTEN_ODDS) / (1 - WRITTEN_ODDS)
         names = (
-            ["public"] if odds < 0.72 else ["machine"] if odds < 0.84 else ["line"] if odds < 0.91 else list(kinds)[:2]
+            ["public"] if odds < 0.8 else ["machine"] if odds < 0.88 else ["line"] if odds < 0.93 else list(kinds)[:2]
         )
         offers: list[Offer] = []
         for _ in range(count * 3):

@@ -33,6 +33,8 @@ NAMES = frozenset({"artist", "album", "track", "entity_name", "playlist", "objec
                    "game_name", "list_name", "definition_word", "food_type", "work"})  # fmt: skip
 """Slots whose values any other text could stand for."""
 ENUM_ODDS, EXCHANGE_ODDS, OWN_KIND_ODDS, LEFT_OUT_ODDS, REQUIRED_ODDS = 0.4, 0.4, 0.6, 0.2, 0.35
+MERGED_SLOTS_GAIN = 4
+"""Of the odds, squared, for tools with one parameter for several slots, as people write them: `place`."""
 TRIES = 30
 
 
@@ -84,7 +86,8 @@ def spoken_offer(folder: Path, rng: np.random.Generator) -> Offer:
 
 @cache
 def _intent_odds(folder: Path) -> tuple[Sequence[str], Any]:
-    weights = np.sqrt([len(utterances(folder)[name]) for name in SPOKEN])
+    counts = [len(utterances(folder)[name]) * (MERGED_SLOTS_GAIN if "either" in spec else 1) for name, spec in SPOKEN.items()]
+    weights = np.sqrt(counts)
     return list(SPOKEN), weights / weights.sum()
 
 
