@@ -27,7 +27,7 @@ from torch import Tensor, nn
 
 from export.checkpoint.from_bundle import read_bundle
 from export.checkpoint.tensors import canonical_name
-from export.default_model import ballscrew, calling, loop, pcb, reading, rounding, tower
+from export.default_model import ballscrew, calling, dictation, loop, pcb, pointer, reading, rounding, tower
 from export.default_model.base import SmolLM2
 from export.default_model.dense import resized
 from export.default_model.expert import HEAD_RATE, Expert, ExpertStage
@@ -37,13 +37,15 @@ from export.default_model.packs import Packer
 from export.default_model.size import LARGE, MAX_IMAGE_SIZE, SMALL, Size
 from export.default_model.states import Sampler, collect
 from export.default_model.vocabulary import VOCAB_SIZE, write_tokenizer
+from runtime.inspection import ANSWER_PREFIX
 from runtime.tokenizer import Tokenizer
 
 log = logging.getLogger("lineside.train")
-INIT_PICTURES = 120
+INIT_PICTURES, FEW = 120, 20
 STAGES = ("expert", "tower", "commands", "reading")
 SCREW_SAMPLES, BOARD_SAMPLES, DICTATION_SAMPLES, COMMAND_SAMPLES = 1100, 800, 200, 100
-EXPERT_RATE, TOWER_RATE, COMMANDS_RATE, READING_RATE = 5e-4, 1e-3, 6e-4, 1e-3
+EXPERT_RATE, TOWER_RATE, COMMANDS_RATE, PRACTICE_RATE, READING_RATE = 5e-4, 1e-3, 6e-4, 4e-3, 1e-3
+PRACTICE_STEPS, KEPT_SAMPLES = 3000, 100
 LATER_FACTOR = 0.6
 """Of the rate, for a tower that was trained before."""
 WRITING_FACTOR = 5.0
@@ -68,6 +70,7 @@ def train_tower(model: Any, data: Path, out: Path, steps: int, seed: int, device
     pixels = [normalized(torch.from_numpy(resized(p, (576, 240)))[None])[0] for p in sample]
     if fresh:
         initialize(model, [p.numpy() for p in pixels])
+    tower.set_loudness(model, sample[:FEW], tower.QUIET)
     expert = Expert().to(device)
     expert_modules(expert).load_state_dict(_left(out, "expert"))
     vision = model.config.vision_config.hidden_size
@@ -81,6 +84,7 @@ def train_tower(model: Any, data: Path, out: Path, steps: int, seed: int, device
     stage = tower.TowerStage(model, heads, expert, screws, boards, device)
     rate = TOWER_RATE * (1.0 if fresh else LATER_FACTOR)
     loop.run(loop.Stage("tower", steps, rate, stage.losses), modules, out, seed, device)
+    tower.set_loudness(model, sample[:FEW], tower.LOUD)
 
 
 def train_commands(model: Any, data: Path, out: Path, steps: int, seed: int, device: torch.device) -> None:
@@ -114,8 +118,8 @@ def train_reading(
     boards = collect(out / "states", "boards", BOARD_SAMPLES, seed, sampler.boards)
     dictations = collect(out / "states", "dictations", DICTATION_SAMPLES, seed, sampler.dictation)
     commands = collect(out / "states", "commands", COMMAND_SAMPLES, seed, sampler.commands)
-    heads = reading.make_heads(model.config.text_config.hidden_size).to(device)
-    reading.point(last, heads, screws, boards, fresh=fresh)
+    heads = pointer.make_heads(model.config.text_config.hidden_size).to(device)
+    pointer.point(last, heads, screws, boards, dictations, fresh=fresh)
     last.requires_grad_(True)
     rounding.feel(last)
     attention, mlp = last.self_attn, last.mlp
@@ -123,8 +127,14 @@ def train_reading(
     taking = [attention.q_proj, attention.k_proj, attention.v_proj, mlp.gate_proj, mlp.up_proj, *norms]
     parts = {"taking": nn.ModuleList(taking), "writing": nn.ModuleList([attention.o_proj, mlp.down_proj])}
     modules = nn.ModuleDict({**parts, "heads": heads})
-    stage = reading.ReadingStage(model, heads, screws, boards, dictations, commands, device)
+    fail = int(tokenizer.encode_text(f"{ANSWER_PREFIX}fail")[len(tokenizer.encode_text(ANSWER_PREFIX))])
+    stage = reading.ReadingStage(model, heads, screws, boards, dictations, commands, fail, device)
     factors = {"writing": WRITING_FACTOR}
+    attention.requires_grad_(False)
+    others = [*screws[:KEPT_SAMPLES], *boards[:KEPT_SAMPLES], *commands[:KEPT_SAMPLES]]
+    practice = dictation.DictationStage(model, heads, stage, dictations, others)
+    loop.run(loop.Stage("dictation", PRACTICE_STEPS if steps > 1 else 1, PRACTICE_RATE, practice.losses, factors), modules, out, seed, device)
+    attention.requires_grad_(True)
     loop.run(loop.Stage("reading", steps, READING_RATE, stage.losses, factors), modules, out, seed, device)
     rounding.settle(last)
 
