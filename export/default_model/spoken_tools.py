@@ -86,8 +86,8 @@ def spoken_offer(folder: Path, rng: np.random.Generator) -> Offer:
 
 @cache
 def _intent_odds(folder: Path) -> tuple[Sequence[str], Any]:
-    counts = [len(utterances(folder)[name]) * (MERGED_SLOTS_GAIN if "either" in spec else 1) for name, spec in SPOKEN.items()]
-    weights = np.sqrt(counts)
+    gains = [MERGED_SLOTS_GAIN if "either" in spec else 1 for spec in SPOKEN.values()]
+    weights = np.sqrt([gain * len(utterances(folder)[name]) for name, gain in zip(SPOKEN, gains, strict=True)])
     return list(SPOKEN), weights / weights.sum()
 
 

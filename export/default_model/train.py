@@ -5,7 +5,8 @@ Seeded and resumable, in stages that each leave a file in OUT:
 - `expert`: a convolutional network that the tower learns from (`expert.py`).
 - `tower`: the vision tower and the projector, on dense targets (`tower.py`).
 - `commands`: the layers that come from SmolLM2, on calls of many made-up and real tools (`packs.py`).
-- `reading`: a new layer behind them, on answers about pictures (`reading.py`).
+- `dictation` and `reading`: a new layer behind them, on numbers (`dictation.py`), then on answers about pictures
+  (`reading.py`).
 
 What the stages before have trained stays as it is, and before the last is rounded as the export will round it. With
 `--start` all but the expert begin with the weights of a bundle. A stage of 0 steps is left out, the expert with the
@@ -42,10 +43,11 @@ from runtime.tokenizer import Tokenizer
 
 log = logging.getLogger("lineside.train")
 INIT_PICTURES, FEW = 120, 20
-STAGES = ("expert", "tower", "commands", "reading")
+STAGES = ("expert", "tower", "commands", "dictation", "reading")
 SCREW_SAMPLES, BOARD_SAMPLES, DICTATION_SAMPLES, COMMAND_SAMPLES = 1100, 800, 200, 100
 EXPERT_RATE, TOWER_RATE, COMMANDS_RATE, PRACTICE_RATE, READING_RATE = 5e-4, 1e-3, 6e-4, 4e-3, 1e-3
 PRACTICE_STEPS, KEPT_SAMPLES = 3000, 100
+"""Before the reading stage: at most so many steps, and samples of each kind for which the MLP should stay as it is."""
 LATER_FACTOR = 0.6
 """Of the rate, for a tower that was trained before."""
 WRITING_FACTOR = 5.0
@@ -130,10 +132,11 @@ def train_reading(
     fail = int(tokenizer.encode_text(f"{ANSWER_PREFIX}fail")[len(tokenizer.encode_text(ANSWER_PREFIX))])
     stage = reading.ReadingStage(model, heads, screws, boards, dictations, commands, fail, device)
     factors = {"writing": WRITING_FACTOR}
-    attention.requires_grad_(False)
     others = [*screws[:KEPT_SAMPLES], *boards[:KEPT_SAMPLES], *commands[:KEPT_SAMPLES]]
     practice = dictation.DictationStage(model, heads, stage, dictations, others)
-    loop.run(loop.Stage("dictation", PRACTICE_STEPS if steps > 1 else 1, PRACTICE_RATE, practice.losses, factors), modules, out, seed, device)
+    attention.requires_grad_(False)
+    practising = loop.Stage("dictation", min(PRACTICE_STEPS, steps), PRACTICE_RATE, practice.losses, factors)
+    loop.run(practising, modules, out, seed, device)
     attention.requires_grad_(True)
     loop.run(loop.Stage("reading", steps, READING_RATE, stage.losses, factors), modules, out, seed, device)
     rounding.settle(last)
