@@ -246,9 +246,16 @@ def _seen(layer: Any, samples: Sequence[Sample]) -> Seen:
             text.append(layer.input_layernorm(sample.states[other].float().to(device)))
             asking.append(layer.input_layernorm(sample.states[sample.rows].float().to(device)))
             edges.append(_edges_asked(sample))
-    beginning = layer.input_layernorm(samples[0].states[0].float().to(device))
-    targets = (torch.cat([getattr(s, name) for s in samples]).to(device) for name in ("covered", "around", "kinds"))
-    return Seen(torch.cat(image), *targets, torch.cat(text), torch.cat(asking), torch.cat(edges).to(device), beginning)
+    return Seen(
+        image=torch.cat(image),
+        covered=torch.cat([sample.covered for sample in samples]).to(device),
+        around=torch.cat([sample.around for sample in samples]).to(device),
+        kinds=torch.cat([sample.kinds for sample in samples]).to(device),
+        text=torch.cat(text),
+        asking=torch.cat(asking),
+        edges=torch.cat(edges).to(device),
+        beginning=layer.input_layernorm(samples[0].states[0].float().to(device)),
+    )
 
 
 def _edges_asked(sample: Sample) -> Tensor:
