@@ -33,6 +33,8 @@ log = logging.getLogger("lineside.session")
 PREFILL_TOKENS = 256
 """On a CPU larger chunks are no faster."""
 CPU = "CPUExecutionProvider"
+CPU_GRAPH = "decoder.onnx"
+"""The decoder that may round activations to 8 bits; all others compute with them as they are."""
 GRAPH_ID, NO_GRAPH = "gpu_graph_id", "-1"
 """ONNX Runtime's run option that names a captured CUDA graph, and its value for a pass that is not captured."""
 
@@ -122,14 +124,14 @@ class OrtDecoder:
         cache_lengths: see `runtime.session.Decoder`.
     """
 
-    picker: Picker | None = None
+    picker: Picker | None = None  # the CPU's logits are on the host anyway
 
     def __init__(
         self,
         bundle: Bundle,
         threads: int = 0,
         *,
-        graph: str = "decoder.onnx",
+        graph: str = CPU_GRAPH,
         providers: Sequence[Any] = (CPU,),
         memory: DeviceMemory | None = None,
         kv_dtype: str = "",
@@ -145,6 +147,7 @@ class OrtDecoder:
         self.prefill_tokens, self.cache_lengths, self.device = prefill_tokens, cache_lengths, self._memory.device
         self.bytes_per_token = manifest.kv.bytes_of(self._dtype)
         self.bytes_per_cache = DeviceCache.bytes_besides(manifest)
+        self.exact = graph != CPU_GRAPH
         self.scored_heads = manifest.num_attention_heads if self.device == "cpu" and self._dtype == "float16" else 0
         self._session = load_graph(bundle.file(graph), threads, providers)
         allocate = self._memory.allocate

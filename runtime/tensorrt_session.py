@@ -89,8 +89,7 @@ class TensorRTDecoder:
         programs: by the length of the cache; each has the profiles `DECODE` and `PREFILL`.
     """
 
-    scored_heads, device = 0, "cuda"
-    picker: Picker | None
+    scored_heads, device, exact = 0, "cuda", True
 
     def __init__(
         self, manifest: Manifest, engines: EngineSet, memory: DeviceMemory, programs: Mapping[int, Program]
@@ -113,8 +112,11 @@ class TensorRTDecoder:
         memory.push(self._rows, 0, MAX_DECODE_TOKENS)
         self._best = allocate((MAX_DECODE_TOKENS, 1), np.int64, twin=True)
         self._best_logit = allocate((MAX_DECODE_TOKENS, 1), np.float32, twin=True)
-        self.picker = self
         self._images = allocate((chunk, manifest.hidden_size), engines.dtype, twin=True) if manifest.image else None
+
+    @property
+    def picker(self) -> Picker:
+        return self
 
     def allocate(self, capacity: int) -> DeviceCache:
         if capacity not in self._programs:

@@ -290,9 +290,8 @@ def test_a_device_is_tried_out_before_it_is_relied_upon(bundle: Bundle, tmp_path
     vision, decoder = on_cuda(bundle, tmp_path, EmulatedMemory())
     try_out(bundle, vision, decoder)
     _, decoder_with_picker = on_tensorrt(bundle, new(tmp_path / "other"), EmulatedMemory())
-    decoder_with_picker.picker = Unlikeliest(decoder_with_picker.picker)
     with pytest.raises(DeviceUnusable, match="another token there than the likeliest"):
-        try_out(bundle, vision, decoder_with_picker)
+        try_out(bundle, vision, PicksAnother(decoder_with_picker))
     for wrong, said in ((np.nan, "not finite"), (2.0, "in two ways")):
         with pytest.raises(DeviceUnusable, match=said):
             try_out(bundle, vision, Scaled(decoder, wrong))
@@ -307,6 +306,14 @@ class Unlikeliest:
 
     def likeliest(self, cache: Any, ids: Any, past: int) -> list[int]:
         return [0 for _ in self._picker.likeliest(cache, ids, past)]
+
+
+class PicksAnother(Failing):
+    """A decoder that does not find the likeliest token."""
+
+    def __init__(self, decoder: Decoder) -> None:
+        super().__init__(decoder, DeviceFailed(""))
+        self.picker = Unlikeliest(decoder.picker)
 
 
 class Scaled(Failing):
