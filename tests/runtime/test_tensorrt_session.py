@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import random
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -217,3 +218,17 @@ def test_a_program_runs_plain_and_recorded_passes(bundle: Bundle, tmp_path: Path
     gc.collect()
     memory.free_unused()
     assert not any(cuda._graphs), "recordings go with their caches"
+
+
+def test_a_decoder_goes_with_its_last_reference(bundle: Bundle, tmp_path: Path) -> None:
+    """And its engines with it, which are as large as the model; the collector may come late."""
+    _, decoder, programs = tensorrt(bundle, tmp_path, EmulatedMemory())
+    assert decoder.picker is decoder
+    decoder.likeliest(decoder.allocate(LENGTHS[0]), [100], 0)
+    engines = [weakref.ref(program) for program in programs.values()]
+    gc.disable()
+    try:
+        del decoder, programs
+        assert all(engine() is None for engine in engines)
+    finally:
+        gc.enable()
