@@ -29,8 +29,10 @@ check: $(VENV)/.dev
 bench: $(VENV)/.bench
 	$(BIN)/python -m tests.benchmarks.run
 
-# A model of Mistral Small 3.2's shapes with random weights, on the GPU (DEVICE=cuda, tensorrt or cpu); needs 40 GB of disk.
-# REDUCED=1 takes small shapes, which a CPU does in seconds. On a GPU install lineside[cuda] into $(VENV) first.
+# A model of Mistral Small 3.2's shapes with random weights, on the GPU (DEVICE=cuda, tensorrt or cpu). Needs about 40 GB of
+# disk with DEVICE=cuda, 65 to 70 GB with engines for TensorRT, and 17 GB of RAM: its self-test is made on the CPU. Left to
+# itself it never measures these shapes on a CPU. REDUCED=1 takes small shapes, which a CPU does in seconds. On a GPU
+# install lineside[cuda] into $(VENV) first.
 bench-gpu: $(VENV)/.dev
 	$(BIN)/python -m tests.benchmarks.gpu $(if $(DEVICE),--device $(DEVICE)) $(if $(REDUCED),--reduced)
 

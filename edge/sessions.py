@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import gc
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -105,8 +105,9 @@ def choose(
     threads: int = 0,
     tokens: int = 0,
     machine: Machine | None = None,
+    among: Sequence[Device] = SESSIONS,
 ) -> tuple[Choice, Started]:
-    """Call `start` with what opens the sessions on `device`; `auto` takes the first of `SESSIONS` with which it works.
+    """Call `start` with what opens the sessions on `device`; `auto` takes the first of `among` with which it works.
 
     Args:
         tokens: of the cache that must fit.
@@ -118,7 +119,7 @@ def choose(
     """
     machine = machine or look()
     refused: dict[Device, str] = {}
-    for candidate in SESSIONS if device == "auto" else (device,):
+    for candidate in among if device == "auto" else (device,):
         reason = problem(candidate, machine, bundle, tokens)
         if not reason:
             try:
