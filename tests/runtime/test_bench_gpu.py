@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import subprocess
 import weakref
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from runtime.bundle import Bundle
 from runtime.errors import DeviceOutOfMemory, DeviceUnusable
 from runtime.ort_session import OrtDecoder
 from tests.benchmarks import gpu
+from tests.conftest import ROOT
 
 
 @pytest.fixture(scope="module")
@@ -122,3 +124,19 @@ def test_a_small_gpu_gets_one_engine(folder: Path, gigabytes: int, lengths: tupl
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(gpu, "weight_bytes", lambda *_, **_named: weights)
         assert gpu.engine_lengths(large, gpu.FULL, gigabytes * 10**9) == lengths
+
+
+def made(folder: Path, *variables: str) -> list[str]:
+    """What `make bench-gpu` would run in an environment that is not there yet."""
+    command = ["make", "-n", "bench-gpu", f"VENV={folder / 'venv'}", *variables]
+    found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    return found.stdout.splitlines()
+
+
+def test_make_replaces_the_runtime_for_cpus_before_it_measures_a_gpu(tmp_path: Path) -> None:
+    """Installed over one another, neither works."""
+    lines = made(tmp_path)
+    words = ("dev.lock", "uninstall -q -y onnxruntime onnxruntime-gpu", "'.[cuda,tensorrt]'", "tests.benchmarks.gpu")
+    order = [next(i for i, line in enumerate(lines) if word in line) for word in words]
+    assert order == sorted(order)
+    assert not any("uninstall" in line for line in made(tmp_path, "DEVICE=cpu"))
