@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import gc
 import threading
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ from tests.support.cuda import EmulatedCuda, EmulatedMemory
 from tests.support.device_sessions import (
     EXACT,
     HALF_TOLERANCE,
+    LENGTHS,
     images_of,
     new,
     on_cuda,
@@ -119,30 +121,96 @@ def test_full_device_memory_is_survived(bundle: Bundle, tmp_path: Path) -> None:
     ask()
 
 
-def test_a_pass_without_memory_gives_the_idle_caches_up(
-    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Passes need memory besides the caches: where they find none, the next request must find some."""
-    engine = Engine(bundle, Tokenizer(bundle.file("tekken.json")), *on_tensorrt(bundle, tmp_path, EmulatedMemory()))
+class Failing:
+    """A decoder whose device fails as often as told."""
+
+    def __init__(self, decoder: Decoder, error: DeviceFailed) -> None:
+        self._decoder, self._error, self.failures = decoder, error, 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._decoder, name)
+
+    def decode(self, cache: Any, ids: Any, past: int) -> npt.NDArray[np.float32]:
+        if self.failures:
+            self.failures -= 1
+            raise self._error
+        return self._decoder.decode(cache, ids, past)
+
+
+class Crowded(Failing):
+    """A decoder whose passes find no memory beside more than `most` caches."""
+
+    def __init__(self, decoder: Decoder, most: int) -> None:
+        super().__init__(decoder, DeviceFailed(""))
+        self.most, self.prefills = most, 0
+        self.caches: weakref.WeakSet[Any] = weakref.WeakSet()
+
+    def allocate(self, capacity: int) -> Any:
+        cache = self._decoder.allocate(capacity)
+        self.caches.add(cache)
+        return cache
+
+    def prefill(self, *arguments: Any, **named: Any) -> Any:
+        self.prefills += 1
+        if len(self.caches) > self.most:
+            raise DeviceOutOfMemory("no memory for the activations")
+        return self._decoder.prefill(*arguments, **named)
+
+
+def asking(engine: Engine) -> Callable[[], None]:
+    """Asks the engine something new each time."""
     rng = np.random.default_rng(7)
 
     def ask() -> None:
-        prompt = Prompt(rng.integers(100, bundle.manifest.vocab_size, size=20))
+        prompt = Prompt(rng.integers(100, engine.bundle.manifest.vocab_size, size=20))
         with engine.sequence(prompt, reserve=2) as sequence:
             engine.generate(sequence, max_tokens=2)
 
-    ask()
-    assert engine.pool._bytes() > 0
+    return ask
 
-    def full(*_: object, **_named: object) -> None:
-        raise DeviceOutOfMemory("no memory for the activations")
 
-    with monkeypatch.context() as patch:
-        patch.setattr(engine._decoder, "prefill", full)
-        with pytest.raises(DeviceOutOfMemory):
-            ask()
+def test_a_pass_without_memory_is_tried_again_beside_fewer_caches(bundle: Bundle, tmp_path: Path) -> None:
+    """And the number of caches stays where it fitted: no later request fails, or is read twice."""
+    vision, decoder = on_tensorrt(bundle, tmp_path, EmulatedMemory())
+    crowded = Crowded(decoder, most=1)
+    limits = Limits(capacity=60, kv_cache_bytes=1 << 30)
+    engine = Engine(bundle, Tokenizer(bundle.file("tekken.json")), vision, crowded, limits)
+    ask = asking(engine)
+    for _ in range(4):
+        ask()
+    assert crowded.prefills == 1 + 2 + 1 + 1
+    assert engine.pool.fitting_bytes == engine.pool.cost(LENGTHS[0])
+    assert engine.pool.statistics().caches == 1
+
+
+def test_a_request_that_does_not_fit_alone_fails_alone(bundle: Bundle, tmp_path: Path) -> None:
+    vision, decoder = on_tensorrt(bundle, tmp_path, EmulatedMemory())
+    crowded = Crowded(decoder, most=0)
+    engine = Engine(bundle, Tokenizer(bundle.file("tekken.json")), vision, crowded)
+    ask = asking(engine)
+    with pytest.raises(DeviceOutOfMemory):
+        ask()
+    assert crowded.prefills == 2
     assert engine.pool._bytes() == 0
+    crowded.most = 1
     ask()
+
+
+def test_what_others_hold_fits_and_is_waited_for(bundle: Bundle, tmp_path: Path) -> None:
+    """A request that found no memory beside another one's cache begins when that one has ended."""
+    vision, decoder = on_tensorrt(bundle, tmp_path, EmulatedMemory())
+    crowded = Crowded(decoder, most=1)
+    limits = Limits(capacity=60, kv_cache_bytes=1 << 30)
+    engine = Engine(bundle, Tokenizer(bundle.file("tekken.json")), vision, crowded, limits)
+    with engine.sequence(Prompt(np.arange(100, 120)), reserve=2) as first:
+        second = threading.Thread(target=asking(engine))
+        second.start()
+        second.join(0.5)
+        assert second.is_alive()
+        engine.generate(first, max_tokens=2)
+    second.join(10)
+    assert not second.is_alive()
+    assert engine.pool.statistics().caches == 1
 
 
 class Watched:
@@ -210,22 +278,6 @@ def test_memory_of_a_session_that_is_gone_is_freed_by_the_next() -> None:
     assert cuda.allocated_bytes == 128
     EmulatedMemory(cuda)
     assert cuda.allocated_bytes == 0
-
-
-class Failing:
-    """A decoder whose device fails as often as told."""
-
-    def __init__(self, decoder: Decoder, error: DeviceFailed) -> None:
-        self._decoder, self._error, self.failures = decoder, error, 0
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._decoder, name)
-
-    def decode(self, cache: Any, ids: Any, past: int) -> npt.NDArray[np.float32]:
-        if self.failures:
-            self.failures -= 1
-            raise self._error
-        return self._decoder.decode(cache, ids, past)
 
 
 @pytest.mark.parametrize(("error", "counted"), [(DeviceFailed("gone"), 2), (DeviceOutOfMemory("full"), 0)])
