@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from runtime.best_tokens import BestTokens
 from runtime.bundle import Bundle, ImageSettings, Manifest
 from runtime.device_cache import DeviceCache
 from runtime.device_memory import Buffer, DeviceMemory
@@ -110,8 +111,7 @@ class TensorRTDecoder:
         self._rows = allocate((MAX_DECODE_TOKENS,), np.int64, twin=True)
         self._rows.array[:] = np.arange(MAX_DECODE_TOKENS)
         memory.push(self._rows, 0, MAX_DECODE_TOKENS)
-        self._best = allocate((MAX_DECODE_TOKENS, 1), np.int64, twin=True)
-        self._best_logit = allocate((MAX_DECODE_TOKENS, 1), np.float32, twin=True)
+        self._best = BestTokens(memory)
         self._images = allocate((chunk, manifest.hidden_size), engines.dtype, twin=True) if manifest.image else None
 
     @property
@@ -160,15 +160,9 @@ class TensorRTDecoder:
             return cache.read_logits(len(ids))
 
     def likeliest(self, cache: DeviceCache, ids: Sequence[int], past: int) -> list[int]:
-        length = len(ids)
         with self._memory.lock:
             self._decode(cache, ids, past)
-            for buffer in (self._best, self._best_logit):
-                self._memory.pull(buffer, 0, length)
-            self._memory.synchronize()
-            finite = np.isfinite(self._best_logit.array[:length, 0])
-            tokens: list[int] = np.where(finite, self._best.array[:length, 0], -1).tolist()
-            return tokens
+            return self._best.read(len(ids))
 
     def row(self, cache: DeviceCache, index: int) -> npt.NDArray[np.float32]:
         with self._memory.lock:
@@ -212,8 +206,7 @@ class TensorRTDecoder:
             "write_index": (self._write_index, (1,)),
             "mask": (mask, (1, 1, length, cache.capacity)),
             "logits": (cache.logits, (*rows[1], self._manifest.vocab_size)),
-            "best": (self._best, (*rows[1], 1)),
-            "best_logit": (self._best_logit, (*rows[1], 1)),
+            **self._best.outputs(*rows[1]),
             **{f"past.{name}": value for name, value in kv.items()},
             **{f"present.{name}": value for name, value in kv.items()},
         }

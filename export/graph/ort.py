@@ -3,7 +3,8 @@
 Decoder inputs: `ids` (1, T) int64, `image_embeds` (I, hidden) where there is a vision tower, `rows` (R) int64 = the
 positions in `ids` whose logits are asked for, `seqlens` (1) int32 = past + T - 1, `total` () int32 = past + T, and
 per layer `past.{i}.key|value` (1, kv, capacity, head_dim). Outputs: `logits` (R, vocab) and `present.{i}.key|value`,
-which are meant to be bound to the same memory as `past`.
+which are meant to be bound to the same memory as `past`. In float16, which is for GPUs, also `best` (R, 1) int64 = the
+likeliest token and `best_logit` (R, 1) float32: on a CPU the logits are where they are searched anyway.
 """
 
 from __future__ import annotations
@@ -117,6 +118,8 @@ class OrtOps(CommonOps):
             logits = self._matmul(row, "lm_head", source, rows, columns, self.embedding_precision)
         self.graph.node("Identity", [self._from_own(logits)], names=["logits"])
         self.graph.output("logits", "float32", ("R", rows))
+        if self.dtype != "float32":
+            self.best_outputs()
 
     # Layers
 

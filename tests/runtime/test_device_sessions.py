@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import gc
+import shutil
 import threading
 import weakref
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import onnx
 import pytest
 from cuda.bindings import runtime as cuda_runtime
 
@@ -22,6 +24,7 @@ from runtime.cuda_session import open_cuda
 from runtime.engine import Engine, Limits
 from runtime.errors import DeviceFailed, DeviceOutOfMemory, DeviceUnusable, EnginesUnusable, PromptTooLong
 from runtime.ort_session import OrtDecoder, OrtVision
+from runtime.sampling import GREEDY
 from runtime.selftest import relative_error
 from runtime.session import Decoder, Vision
 from runtime.tensorrt_library import import_tensorrt
@@ -67,6 +70,50 @@ def test_the_float16_graphs_in_device_memory(bundle: Bundle) -> None:
     images = images_of(vision, bundle)
     assert worst(run(other, bundle, images), run(decoder, bundle, images)) < HALF_TOLERANCE
     assert 2 * other.bytes_per_token == decoder.bytes_per_token
+
+
+def on_cuda_in_float16(bundle: Bundle, cuda: EmulatedCuda) -> OrtDecoder:
+    """What runs on CUDA, on the CPU's kernels: single tokens are recorded."""
+    options: dict[str, Any] = {"graph": "decoder.float16.onnx", "kv_dtype": "float16", "capture": True}
+    return OrtDecoder(bundle, 1, memory=EmulatedMemory(cuda), **options)
+
+
+def test_cuda_finds_the_likeliest_tokens_where_the_logits_are(bundle: Bundle) -> None:
+    cuda, vocab = EmulatedCuda(), bundle.manifest.vocab_size
+    decoder = on_cuda_in_float16(bundle, cuda)
+    cache = decoder.allocate(64)
+    ids = np.random.default_rng(8).integers(100, vocab, size=16)
+    assert decoder.picker is decoder
+    assert decoder.prefill(cache, ids[:4], 0, logits=False).shape == (0, vocab)
+    decoder.prefill(cache, ids[4:8], 4)
+    for length in (1, 8, 1):
+        rows = decoder.decode(cache, ids[8 : 8 + length].tolist(), 8).copy()
+        before = cuda.pulled_bytes
+        assert decoder.likeliest(cache, ids[8 : 8 + length].tolist(), 8) == rows.argmax(axis=1).tolist()
+        assert cuda.pulled_bytes - before == 12 * length
+        np.testing.assert_array_equal(decoder.row(cache, length - 1), rows[-1])
+    image = np.full((1, bundle.manifest.hidden_size), np.nan, np.float32)
+    decoder.prefill(cache, np.asarray([bundle.manifest.image_token_id]), 0, image, logits=False)
+    assert decoder.likeliest(cache, [int(ids[0])], 1) == [-1], "a damaged weight is noticed"
+
+
+def test_graphs_for_cuda_of_earlier_versions_work(bundle: Bundle, tmp_path: Path) -> None:
+    """They do not look for the likeliest token: all logits come to the host."""
+    copy = dataclasses.replace(bundle, path=Path(shutil.copytree(bundle.path, tmp_path / "copy")))
+    graph = onnx.load(copy.file("decoder.float16.onnx"), load_external_data=False)
+    for output in [output for output in graph.graph.output if output.name.startswith("best")]:
+        graph.graph.output.remove(output)
+    onnx.save(graph, copy.file("decoder.float16.onnx"))
+    old, new_one = (on_cuda_in_float16(b, EmulatedCuda()) for b in (copy, bundle))
+    assert old.picker is None
+    images = images_of(reference(bundle)[0], bundle)
+    assert worst(run(old, bundle, images), run(new_one, bundle, images)) == 0
+    answers = []
+    for decoder in (old, new_one):
+        engine = Engine(bundle, Tokenizer(bundle.file("tekken.json")), None, decoder)
+        with engine.sequence(Prompt(np.arange(100, 140)), reserve=20) as sequence:
+            answers.append(engine.generate(sequence, max_tokens=20, sampling=GREEDY))
+    assert answers[0] == answers[1]
 
 
 Open = Callable[[Bundle, Path, EmulatedMemory], tuple[Vision, Decoder]]
