@@ -102,8 +102,17 @@ class OrtOps(CommonOps):
         bits = 4 if weight.form == "int4" else 8
         flat = self.graph.external(packed, name="embed.table", shape=(shape[0], shape[1] * bits // 8))
         inputs = [flat, ids, self._floats(scales)]
+        if self.dtype != "float32":
+            inputs.append(self._middle(bits, (shape[0], -(-shape[1] // weight.block_size * bits // 8))))
         layout = {"block_size": weight.block_size, "gather_axis": 0, "quantize_axis": 1}
         return self.graph.contrib("GatherBlockQuantized", inputs, {"bits": bits, **layout})
+
+    def _middle(self, bits: int, shape: tuple[int, int]) -> str:
+        """Zero points in the middle of the range, as where none are given; ONNX Runtime's CUDA kernels took 0 then
+        (onnxruntime#31692). Written as an expansion, which takes no room in the bundle.
+        """
+        middle = self.graph.constant("embed.middle", [[128 if bits == 8 else 0x88]], np.uint8)
+        return self.graph.node("Expand", [middle, self.graph.constant("embed.blocks", shape, np.int64)])[0]
 
     def head(self, hidden: str, config: DecoderConfig) -> None:
         row = self.first_row(hidden)
