@@ -207,7 +207,7 @@ def _open_on_gpu(device: Device, bundle: Bundle, gpu: Gpu, tokens: int) -> tuple
     if device == "tensorrt":
         from runtime.tensorrt_session import open_tensorrt
 
-        return open_tensorrt(bundle, gpu.target)
+        return open_tensorrt(bundle, gpu.target, gpu.name)
     from runtime.cuda_session import open_cuda
 
     return open_cuda(bundle, tokens)

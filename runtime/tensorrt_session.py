@@ -215,15 +215,16 @@ class TensorRTDecoder:
         return self._programs[cache.capacity].bind(profile, tensors, capture=profile == DECODE and length == 1)
 
 
-def open_tensorrt(bundle: Bundle, target: str) -> tuple[TensorRTVision | None, TensorRTDecoder]:
-    """The sessions of a bundle's engines on the first GPU, whose compute capability is `target`, such as `sm89`.
+def open_tensorrt(bundle: Bundle, target: str, gpu: str = "") -> tuple[TensorRTVision | None, TensorRTDecoder]:
+    """The sessions of a bundle's engines on the first GPU, whose compute capability is `target`, such as `sm89`, and
+    whose name is `gpu`.
 
     Raises DeviceUnusable, DeviceOutOfMemory, EnginesUnusable.
     """
     from runtime.cuda_memory import CudaMemory
     from runtime.tensorrt_program import TensorRTProgram
 
-    module, folder, engines = _find(bundle, target)
+    module, folder, engines = _find(bundle, target, gpu)
     memory = CudaMemory()
     manifest = bundle.manifest
     lengths = {n: TensorRTProgram(module, folder / f"decoder.{n}.engine", memory) for n in engines.cache_lengths}
@@ -236,7 +237,7 @@ def open_tensorrt(bundle: Bundle, target: str) -> tuple[TensorRTVision | None, T
     return TensorRTVision(manifest.image, manifest.hidden_size, engines.dtype, memory, tower), decoder
 
 
-def _find(bundle: Bundle, target: str) -> tuple[Any, Path, EngineSet]:
+def _find(bundle: Bundle, target: str, gpu: str) -> tuple[Any, Path, EngineSet]:
     """TensorRT and the engines that it can load. Raises DeviceUnusable, EnginesUnusable."""
     from runtime.tensorrt_library import MODULES, import_tensorrt
 
@@ -244,7 +245,7 @@ def _find(bundle: Bundle, target: str) -> tuple[Any, Path, EngineSet]:
     for name in MODULES:
         try:
             module, library, version = import_tensorrt([name])
-            return module, *find_engines(bundle, target, library, version)
+            return module, *find_engines(bundle, target, library, version, gpu)
         except (DeviceUnusable, EnginesUnusable) as error:
             refused.append(error)
     raise max(refused, key=lambda error: isinstance(error, EnginesUnusable))

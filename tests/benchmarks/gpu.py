@@ -10,7 +10,6 @@ import argparse
 import dataclasses
 import logging
 import resource
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -30,7 +29,6 @@ from export.exported import Exported
 from export.network.config import NetworkConfig
 from export.synthetic import MISTRAL_SMALL, write_synthetic
 from runtime.bundle import Bundle, open_bundle
-from runtime.engine_files import built_engines
 from runtime.selftest import relative_error
 from runtime.session import Decoder, OpenSessions, Vision
 from runtime.tensorrt_session import TensorRTDecoder
@@ -265,15 +263,15 @@ def _bundle(folder: Path, name: str, plan: Plan, layers: int) -> Bundle:
 def _build_engines(bundle: Bundle, plan: Plan) -> None:
     """For the GPU that is there, unless they are there already."""
     gpus = look().gpus
-    if not gpus or any(name.startswith(f"{gpus[0].target}-") for name in built_engines(bundle)):
+    if not gpus:
         return
-    lengths = engine_lengths(bundle, plan, gpus[0].memory_bytes)
+    gpu, lengths = gpus[0], engine_lengths(bundle, plan, gpus[0].memory_bytes)
+    machine = {"present": gpu.target, "gpu": gpu.name}
     try:
         with reporting(unit="steps") as report:
-            build_engines(bundle.path, gpus[0].target, cache_lengths=lengths, present=gpus[0].target, progress=report)
+            build_engines(bundle.path, gpu.target, cache_lengths=lengths, progress=report, **machine)
     except Exception as error:  # noqa: BLE001  # the other sessions can be measured without
         console.log(f"no engines: {error}")
-        shutil.rmtree(bundle.path / "engines", ignore_errors=True)
 
 
 def engine_lengths(bundle: Bundle, plan: Plan, memory_bytes: int) -> tuple[int, ...]:
