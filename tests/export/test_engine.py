@@ -96,7 +96,7 @@ def test_a_small_bundle_for_every_target(built: Path, target: str, tmp_path: Pat
 def test_a_layer_of_the_24b_for_every_target(
     large: Large, library: Library, target: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with caplog.at_level(logging.DEBUG, "lineside.engine"):
+    with caplog.at_level(logging.DEBUG, "lineside.tensorrt"):
         plan = build_engine(library, large.path, large.graph.input_shapes(), large.profiles, target)
     weights = large.graph.plan.size_bytes
     assert 0.8 * weights < plan.nbytes < 1.2 * weights
@@ -108,7 +108,7 @@ def test_the_layers_of_a_small_bundle(built: Path, tmp_path: Path, caplog: pytes
     tower, decoder = engine_parts(exported, (SMALL_CACHE,))
     for graph, profiles in (decoder, tower):
         caplog.clear()
-        with caplog.at_level(logging.DEBUG, "lineside.engine"):
+        with caplog.at_level(logging.DEBUG, "lineside.tensorrt"):
             build_engine(library, save_graph(graph, tmp_path), graph.input_shapes(), profiles, "sm89")
         layers = layers_of(caplog.messages)
         if graph is decoder[0]:
@@ -164,7 +164,7 @@ def test_measurements_of_kernels_are_kept(
     for damage in (None, b"not a timing cache"):
         if damage is not None:
             timings.write_bytes(damage)
-        with caplog.at_level(logging.DEBUG, "lineside.engine"):
+        with caplog.at_level(logging.DEBUG, "lineside.tensorrt"):
             folder = build_engines(bundle.path, "sm89", cache_lengths=(SMALL_CACHE,), present="sm89", gpu="NVIDIA L4")
         assert folder.name == name
         assert not any("Local timing cache in use" in message for message in caplog.messages)
