@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -78,15 +79,13 @@ def check_sessions(bundle: Bundle, vision: Vision | None, decoder: Decoder) -> S
         DeviceUnusable: the same on a GPU, where it is not the bundle that is to blame.
     """
     stored = _read(bundle)
-    try:
-        wanted, tolerance = _wanted(stored, exact=decoder.exact)
-        errors = dict.fromkeys(wanted, 0.0)
-        for capacity in _capacities(decoder, len(stored["ids"]) + len(stored["steps"])):
-            found = run_selftest_inputs(bundle, stored, vision, decoder, capacity)
-            for name, array in found.items():
-                errors[name] = float(np.maximum(errors[name], relative_error(array, wanted[name])))  # NaN stays
-    except (KeyError, ValueError) as error:
-        raise _unreadable(bundle, error) from error
+    wanted, tolerance = _wanted(stored, exact=decoder.exact)
+    errors = dict.fromkeys(wanted, 0.0)
+    for capacity in _capacities(decoder, len(stored["ids"]) + len(stored["steps"])):
+        for name, array in run_selftest_inputs(bundle, stored, vision, decoder, capacity).items():
+            if name not in wanted or array.shape != wanted[name].shape:
+                raise _unusable(bundle, f"{name} is missing, or of another shape")
+            errors[name] = float(np.maximum(errors[name], relative_error(array, wanted[name])))  # NaN stays
     log.info("self-test of %s: %s", bundle.path, ", ".join(f"{name} is off by {e:.2g}" for name, e in errors.items()))
     for name, distance in errors.items():
         if not distance <= tolerance:  # NaN fails too
@@ -105,13 +104,17 @@ def relative_error(found: npt.NDArray[np.float32], expected: npt.NDArray[np.floa
 def _read(bundle: Bundle) -> Arrays:
     try:
         with np.load(bundle.file(GOLDEN_FILE), allow_pickle=False) as golden:
-            return {name: golden[name] for name in golden.files}
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
-        raise _unreadable(bundle, error) from error
+            arrays = {name: golden[name] for name in golden.files}
+    except (OSError, ValueError, EOFError, zlib.error, zipfile.BadZipFile) as error:
+        raise _unusable(bundle, str(error)) from error
+    missing = [name for name in ("pixels", "ids", "steps") if name not in arrays]
+    if missing:
+        raise _unusable(bundle, f"{missing[0]} is missing")
+    return arrays
 
 
-def _unreadable(bundle: Bundle, error: Exception) -> SelfTestFailed:
-    return SelfTestFailed(f"{bundle.file(GOLDEN_FILE)} cannot be used ({error}): copy the bundle again")
+def _unusable(bundle: Bundle, reason: str) -> SelfTestFailed:
+    return SelfTestFailed(f"{bundle.file(GOLDEN_FILE)} cannot be used ({reason}): copy the bundle again")
 
 
 def _wanted(stored: Arrays, *, exact: bool) -> tuple[Arrays, float]:
@@ -122,9 +125,8 @@ def _wanted(stored: Arrays, *, exact: bool) -> tuple[Arrays, float]:
         return rounded, TOLERANCE
     if all(f"{EXACT}{name}" not in stored for name in names):  # a bundle of an earlier version
         return rounded, ROUNDED_TOLERANCE
-    return {name: stored.get(f"{EXACT}{name}", array).astype(np.float32) for name, array in rounded.items()}, (
-        EXACT_TOLERANCE
-    )
+    exactly = {name: stored.get(EXACT + name, array).astype(np.float32) for name, array in rounded.items()}
+    return exactly, EXACT_TOLERANCE
 
 
 def _capacities(decoder: Decoder, tokens: int) -> tuple[int, ...]:

@@ -72,6 +72,16 @@ def test_self_test_notices_other_outputs(copy: Path) -> None:
         self_test(edit_golden(copy, turn))
 
 
+@pytest.mark.parametrize("name", ["ids", "decode_logits"])
+def test_a_self_test_that_lacks_something_is_named(copy: Path, name: str) -> None:
+    bundle = edit_golden(copy, lambda arrays: arrays.__delitem__(name))
+    with pytest.raises(SelfTestFailed, match=rf"golden.npz cannot be used \({name} is missing"):
+        self_test(bundle)
+    (copy / GOLDEN_FILE).write_bytes(b"no archive")
+    with pytest.raises(SelfTestFailed, match=r"golden.npz cannot be used .*: copy the bundle again"):
+        self_test(bundle)
+
+
 @pytest.mark.parametrize("kind", ["float32", "float16", "int8"])
 def test_a_gpu_s_graphs_reproduce_the_exact_outputs(tmp_path: Path, kind: KVDtype) -> None:
     """The graphs for CUDA on the CPU's kernels; 8-bit activations are much further off, also behind an INT8 cache."""
