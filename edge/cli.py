@@ -290,13 +290,13 @@ def _engine(options: argparse.Namespace) -> int:
     from devices.errors import AcceleratorError
 
     try:
-        present = next((gpu.target for gpu in gpus()), "")
+        present, name = next(((gpu.target, gpu.name) for gpu in gpus()), ("", ""))
     except AcceleratorError:
-        present = ""
+        present = name = ""
     target = options.target or present
     if not target:
         return _fail("this machine has no NVIDIA GPU: name one with --target, such as sm89", 2)
-    return int(_export_stage("engine")(options.bundle, target, options.cache, present))
+    return int(_export_stage("engine")(options.bundle, target, options.cache, present, name))
 
 
 def _devices(options: argparse.Namespace) -> int:

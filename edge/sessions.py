@@ -5,8 +5,10 @@ What can be told without loading a library is told without; the rest shows when 
 
 from __future__ import annotations
 
+import gc
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -17,9 +19,10 @@ from devices.errors import AcceleratorError, DriverMissing
 from runtime.bundle import Bundle, open_bundle
 from runtime.engine import DEFAULT_CAPACITY, Engine, Limits
 from runtime.engine_files import engine_bytes
-from runtime.errors import DeviceError, DeviceUnusable, EnginesUnusable
+from runtime.errors import DeviceError, DeviceUnusable, EngineError, EnginesUnusable
 from runtime.memory_plan import least_device_bytes
 from runtime.ort_session import open_cpu
+from runtime.selftest import check_sessions
 from runtime.session import Decoder, OpenSessions, Vision
 from runtime.try_out import try_out
 
@@ -102,8 +105,9 @@ def choose(
     threads: int = 0,
     tokens: int = 0,
     machine: Machine | None = None,
+    among: Sequence[Device] = SESSIONS,
 ) -> tuple[Choice, Started]:
-    """Call `start` with what opens the sessions on `device`; `auto` takes the first of `SESSIONS` with which it works.
+    """Call `start` with what opens the sessions on `device`; `auto` takes the first of `among` with which it works.
 
     Args:
         tokens: of the cache that must fit.
@@ -115,7 +119,7 @@ def choose(
     """
     machine = machine or look()
     refused: dict[Device, str] = {}
-    for candidate in SESSIONS if device == "auto" else (device,):
+    for candidate in among if device == "auto" else (device,):
         reason = problem(candidate, machine, bundle, tokens)
         if not reason:
             try:
@@ -124,6 +128,7 @@ def choose(
                 reason = str(error)
             else:
                 return _choice(candidate, machine, refused, named=device != "auto"), started
+            gc.collect()  # what a GPU holds of the refused sessions, the next ones may need
         refused[candidate] = reason
     raise DeviceUnusable("; ".join(f"{name}: {reason}" for name, reason in refused.items()))
 
@@ -175,8 +180,10 @@ def _opener(device: Device, machine: Machine, threads: int, tokens: int) -> Open
     """What opens the sessions: only the libraries of the one that is wanted are loaded."""
 
     def on_gpu(bundle: Bundle) -> tuple[Vision | None, Decoder]:
-        vision, decoder = _open_on_gpu(device, bundle, machine.gpus[0], tokens)
-        try_out(bundle, vision, decoder)
+        with _refusing():
+            vision, decoder = _open_on_gpu(device, bundle, machine.gpus[0], tokens)
+            try_out(bundle, vision, decoder)
+            check_sessions(bundle, vision, decoder)
         return vision, decoder
 
     def on_cpu(bundle: Bundle) -> tuple[Vision | None, Decoder]:
@@ -185,11 +192,22 @@ def _opener(device: Device, machine: Machine, threads: int, tokens: int) -> Open
     return on_cpu if device == "cpu" else on_gpu
 
 
+@contextmanager
+def _refusing() -> Iterator[None]:
+    """Whatever a GPU's libraries raise means that it cannot be used; `auto` goes on with the next session."""
+    try:
+        yield
+    except EngineError:
+        raise
+    except Exception as error:  # bindings of other versions raise AttributeError, TypeError, RuntimeError ...
+        raise DeviceUnusable(f"{type(error).__name__}: {error}") from error
+
+
 def _open_on_gpu(device: Device, bundle: Bundle, gpu: Gpu, tokens: int) -> tuple[Vision | None, Decoder]:
     if device == "tensorrt":
         from runtime.tensorrt_session import open_tensorrt
 
-        return open_tensorrt(bundle, gpu.target)
+        return open_tensorrt(bundle, gpu.target, gpu.name)
     from runtime.cuda_session import open_cuda
 
     return open_cuda(bundle, tokens)

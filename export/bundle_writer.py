@@ -39,6 +39,8 @@ from runtime.tokenizer import Tokenizer
 log = logging.getLogger("lineside.export")
 SPARE_BYTES = 64 * 1024 * 1024
 """Graphs, tokenizer and self-test besides the weights, generously."""
+EXACT_GRAPH = "decoder.exact.onnx"
+"""The decoder with exact activations, on which the self-test of GPUs is made; it does not stay."""
 
 Progress = Callable[[str, int, int], None]
 """Called with the weight's name, bytes done and bytes in all."""
@@ -156,7 +158,14 @@ def write_bundle(
         graph.save(partial / f"{graph.name}.float16.onnx")
     shutil.copyfile(tokenizer_path, partial / "tekken.json")
     (partial / "model_card.md").write_text(_card(name, planned), encoding="utf-8")
-    write_golden(partial, manifest)
+    if precisions.accuracy_level:
+        own = FLOAT_KV if kv_dtype == "float32" else kv
+        exact = plan(checkpoint, network, replace(precisions, accuracy_level=0), own)
+        exact.graphs[-1].save(partial / EXACT_GRAPH)
+        write_golden(partial, manifest, EXACT_GRAPH)
+        (partial / EXACT_GRAPH).unlink()
+    else:
+        write_golden(partial, manifest)
     journal.remove()
     _publish(partial, target, manifest)
     return target

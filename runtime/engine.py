@@ -6,9 +6,11 @@ its prompt already; passes of different sequences take turns (`runtime.scheduler
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +22,7 @@ from runtime.chat import Prompt
 from runtime.decoding import Decoding, FinishReason
 from runtime.errors import DeviceFailed, DeviceOutOfMemory, NotFinite, PicturesUnsupported, PromptTooLong
 from runtime.grammar import Constraint, Grammars
-from runtime.kv_pool import KVPool
+from runtime.kv_pool import Entry, Keys, KVPool
 from runtime.ort_session import open_cpu
 from runtime.sampling import Sampling
 from runtime.scheduler import Request, Scheduler
@@ -30,6 +32,7 @@ from runtime.timings import Timings, stopwatch
 from runtime.tokenizer import Tokenizer
 from runtime.vision_cache import VisionCache, image_tokens, picture_digest, prompt_keys
 
+log = logging.getLogger("lineside.engine")
 DEFAULT_CAPACITY = 4096
 MIB = 1024 * 1024
 
@@ -119,24 +122,43 @@ class Engine:
         timings = Timings()
         digests = [picture_digest(pixels) for pixels in prompt.pixels]
         keys = self._keys(prompt, digests)
+        begin, begun = partial(self._begin, prompt, digests, keys, limit, request, timings), None
+        try:
+            begun = begin()
+        except DeviceOutOfMemory as error:  # fewer caches beside it leave more memory for its passes
+            log.warning("the prompt is read once more: %s", str(error))  # a record must not hold the cache
+        sequence, entry = begun or begin()  # once the error is gone, whose traceback holds the cache
+        try:
+            with self.watched():
+                yield sequence
+        except BaseException as error:
+            self._end(sequence, entry, error)
+            raise
+        self._end(sequence, entry)
+        self.device_failures = 0
+
+    def _begin(
+        self, prompt: Prompt, digests: list[bytes], keys: Keys, limit: int, request: Request, timings: Timings
+    ) -> tuple[Sequence, Entry]:
+        """A prefilled sequence and its cache."""
         with stopwatch(timings, "queue"), self.watched():
             entry, reused = self.pool.acquire(keys, limit, request)
         sequence = Sequence(self._decoder, self.scheduler, self._chunking, entry, keys, limit, request, timings)
-        kept, full = len(keys) + reserve, False
         try:
             with self.watched():
                 self._prefill(sequence, prompt, digests, reused)
-                yield sequence
-            self.device_failures = 0
-        except (NotFinite, DeviceFailed) as error:
-            kept = 0  # what is in the cache may not be finite, or not there
-            full = isinstance(error, DeviceOutOfMemory)
+        except BaseException as error:
+            self._end(sequence, entry, error)
             raise
-        finally:
-            sequence.close()
-            self.pool.release(entry, sequence.keys[:kept])
-            if full:
-                self.pool.drop_idle()  # or the next request would find no room either
+        return sequence, entry
+
+    def _end(self, sequence: Sequence, entry: Entry, error: BaseException | None = None) -> None:
+        """Give the cache back: empty where what it holds may not be finite, or not there."""
+        lost = isinstance(error, (NotFinite, DeviceFailed))
+        sequence.close()
+        self.pool.release(entry, sequence.keys[:0] if lost else sequence.keys)
+        if isinstance(error, DeviceOutOfMemory):
+            self.pool.shrink(entry.capacity)  # or the next request would find no room either
 
     @contextmanager
     def watched(self) -> Iterator[None]:

@@ -7,6 +7,7 @@ its pixels.
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,7 @@ from runtime.errors import DeviceOutOfMemory, KVBudgetExceeded
 from runtime.scheduler import Queue, Request
 from runtime.session import Decoder
 
+log = logging.getLogger("lineside.kv")
 Keys = npt.NDArray[np.int64]
 GRAIN = 256
 """Capacities are multiples of it, so that a cache fits the next request too."""
@@ -55,12 +57,16 @@ class KVPool:
 
     Args:
         budget_bytes: what all caches together may take; 0 for two of `context_length` tokens.
+
+    Attributes:
+        fitting_bytes: what they may take since the device's memory was full; a cache that is alone is always tried.
     """
 
     def __init__(self, decoder: Decoder, budget_bytes: int, context_length: int) -> None:
         self._decoder = decoder
         self._context_length = context_length
         self.budget_bytes = budget_bytes or 2 * self.cost(self._fixed(context_length) or context_length)
+        self.fitting_bytes = self.budget_bytes
         self._entries: list[Entry] = []
         self._queue = Queue()
         self._clock = self._reused = self._evictions = 0
@@ -103,12 +109,19 @@ class KVPool:
                 if not entry.busy:
                     entry.keys, entry.proven = entry.keys[:0], 0
 
-    def drop_idle(self) -> None:
-        """Give the memory of the idle caches back."""
+    def shrink(self, capacity: int) -> None:
+        """A pass on a cache for `capacity` tokens, given back by now, found no memory: the idle ones go, and as many do
+        not come again. What the others have fits, and one cache does.
+        """
         with self._queue.condition:
-            for entry in [entry for entry in self._entries if not entry.busy]:
-                self._evict(entry)
-                entry.cache = None
+            self._drop([entry for entry in self._entries if not entry.busy])
+            self._bound(max(self._bytes(), self.cost(capacity)))
+
+    def _bound(self, size: int) -> None:
+        """All caches take at most `size` bytes from now on."""
+        if size < self.fitting_bytes:
+            self.fitting_bytes = size
+            log.warning("the device's memory was full: KV caches take at most %.1f MB from now on", size / 1e6)
 
     def _capacity(self, tokens: int) -> int:
         """Of a cache for `tokens` tokens, with room to spare where there is any."""
@@ -162,12 +175,16 @@ class KVPool:
 
     def _fits(self, capacity: int) -> bool:
         """Whether another cache can be had without giving one up."""
-        return self._bytes() + self.cost(capacity) <= self.budget_bytes
+        return self._bytes() + self.cost(capacity) <= self._room(capacity)
+
+    def _room(self, capacity: int) -> int:
+        """Bytes of all caches where one of them is for `capacity` tokens."""
+        return max(self.fitting_bytes, self.cost(capacity))
 
     def _make_room(self, keys: Keys, capacity: int, keep: Entry | None = None) -> Entry | None:
         """A new entry. Idle ones go for it, the least recently used first, and `keep`, which is copied from, last."""
         idle = sorted((entry for entry in self._entries if not entry.busy), key=lambda e: (e is keep, e.used))
-        free = self.budget_bytes - self._bytes()
+        free = self._room(capacity) - self._bytes()
         if free + sum(self.cost(entry.capacity) for entry in idle) < self.cost(capacity):
             return None
         cache = None
@@ -191,12 +208,21 @@ class KVPool:
         try:
             return self._decoder.allocate(capacity)
         except DeviceOutOfMemory:
-            if not idle:
-                raise
-        for victim in idle:
+            self._drop(idle)
+        others = self._bytes()
+        try:
+            cache = self._decoder.allocate(capacity)
+        except DeviceOutOfMemory:
+            self._bound(others)
+            raise
+        self._bound(others + self.cost(capacity))
+        return cache
+
+    def _drop(self, victims: list[Entry]) -> None:
+        """Give their memory back."""
+        for victim in victims:
             self._evict(victim)
             victim.cache = None
-        return self._decoder.allocate(capacity)
 
     def _evict(self, victim: Entry) -> None:
         self._entries.remove(victim)

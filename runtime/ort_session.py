@@ -9,10 +9,10 @@ from __future__ import annotations
 import itertools
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,7 @@ try:
 except ImportError as error:
     raise ImportError("no onnxruntime: pip install 'lineside[cpu]', or 'lineside[cuda]' on an NVIDIA GPU") from error
 
+from runtime.best_tokens import BestTokens
 from runtime.bundle import Bundle, ImageSettings
 from runtime.device_cache import DeviceCache
 from runtime.device_memory import Buffer, DeviceMemory, HostMemory
@@ -30,9 +31,12 @@ from runtime.picture import to_grid, to_patches
 from runtime.session import MAX_DECODE_TOKENS, Picker
 
 log = logging.getLogger("lineside.session")
+Read = TypeVar("Read", npt.NDArray[np.float32], list[int])
 PREFILL_TOKENS = 256
 """On a CPU larger chunks are no faster."""
 CPU = "CPUExecutionProvider"
+CPU_GRAPH = "decoder.onnx"
+"""The decoder that may round activations to 8 bits; all others compute with them as they are."""
 GRAPH_ID, NO_GRAPH = "gpu_graph_id", "-1"
 """ONNX Runtime's run option that names a captured CUDA graph, and its value for a pass that is not captured."""
 
@@ -122,14 +126,12 @@ class OrtDecoder:
         cache_lengths: see `runtime.session.Decoder`.
     """
 
-    picker: Picker | None = None
-
     def __init__(
         self,
         bundle: Bundle,
         threads: int = 0,
         *,
-        graph: str = "decoder.onnx",
+        graph: str = CPU_GRAPH,
         providers: Sequence[Any] = (CPU,),
         memory: DeviceMemory | None = None,
         kv_dtype: str = "",
@@ -145,8 +147,11 @@ class OrtDecoder:
         self.prefill_tokens, self.cache_lengths, self.device = prefill_tokens, cache_lengths, self._memory.device
         self.bytes_per_token = manifest.kv.bytes_of(self._dtype)
         self.bytes_per_cache = DeviceCache.bytes_besides(manifest)
+        self.exact = graph != CPU_GRAPH
         self.scored_heads = manifest.num_attention_heads if self.device == "cpu" and self._dtype == "float16" else 0
         self._session = load_graph(bundle.file(graph), threads, providers)
+        finds_best = any(output.name == "best" for output in self._session.get_outputs())
+        self._best = BestTokens(self._memory) if finds_best else None
         allocate = self._memory.allocate
         self._ids = allocate((1, MAX_DECODE_TOKENS), np.int64, twin=True)
         self._rows = allocate((MAX_DECODE_TOKENS,), np.int64, twin=True)
@@ -157,6 +162,11 @@ class OrtDecoder:
         self._total = HostMemory().allocate((), np.int32)
         self._chunk = self._allocate_chunk(MAX_DECODE_TOKENS)
         self._no_image = self._allocate_chunk(1)[1]
+
+    @property
+    def picker(self) -> Picker | None:
+        """None for a CPU's graphs, and for those for CUDA of earlier versions."""
+        return self if self._best is not None else None
 
     def allocate(self, capacity: int) -> DeviceCache:
         with self._memory.lock:
@@ -186,16 +196,30 @@ class OrtDecoder:
             return self._prefill(cache, ids, past, image_embeds, int(logits))
 
     def decode(self, cache: DeviceCache, ids: Sequence[int], past: int) -> npt.NDArray[np.float32]:
+        return self._pass(cache, ids, past, cache.read_logits)
+
+    def likeliest(self, cache: DeviceCache, ids: Sequence[int], past: int) -> list[int]:
+        assert self._best is not None
+        return self._pass(cache, ids, past, self._best.read)
+
+    def row(self, cache: DeviceCache, index: int) -> npt.NDArray[np.float32]:
+        with self._memory.lock:
+            return cache.read_row(index)
+
+    def _pass(self, cache: DeviceCache, ids: Sequence[int], past: int, read: Callable[[int], Read]) -> Read:
+        """What `read` gives of so many rows, behind a pass of these tokens."""
         with self._memory.lock:
             captured = self._capture and len(ids) == 1
             try:
-                return self._decode(cache, ids, past, captured)
+                self._decode(cache, ids, past, captured)
+                return read(len(ids))
             except DeviceFailed as error:
                 if not captured or isinstance(error, DeviceOutOfMemory):
                     raise
                 log.warning("decoding goes on without CUDA graphs: %s", error)
                 self._capture = False
-            return self._decode(cache, ids, past, captured=False)
+            self._decode(cache, ids, past, captured=False)
+            return read(len(ids))
 
     def _prefill(
         self,
@@ -217,11 +241,12 @@ class OrtDecoder:
             self._memory.push(images, 0, image_embeds.size)
         self._last.array[0] = length - 1
         self._memory.push(self._last, 0, 1)
-        binding = self._bind(cache, (tokens, (1, length)), (self._last, (rows,)), images, max(shown, 1))
+        asked = rows if self._best is None else 1  # a GPU's kernels may refuse to look for the best of no rows
+        binding = self._bind(cache, (tokens, (1, length)), (self._last, (asked,)), images, max(shown, 1))
         self._run(binding, _options(NO_GRAPH), past + length - 1, past + length)
         return cache.read_logits(rows)
 
-    def _decode(self, cache: DeviceCache, ids: Sequence[int], past: int, captured: bool) -> npt.NDArray[np.float32]:
+    def _decode(self, cache: DeviceCache, ids: Sequence[int], past: int, captured: bool) -> None:
         length = len(ids)
         bound = cache.passes.get((length, captured))
         if bound is None:
@@ -233,7 +258,6 @@ class OrtDecoder:
         # A replayed graph keeps the total that it was recorded with: it must hold for every later pass.
         total = cache.capacity if captured else past + length
         self._run(bound[0], bound[1], past + length - 1, total)
-        return cache.read_logits(length)
 
     def _run(self, binding: ort.IOBinding, options: ort.RunOptions, last: int, total: int) -> None:
         """`last` is the index of the last token."""
@@ -278,6 +302,8 @@ class OrtDecoder:
             binding.bind_input(name, device, 0, buffer.dtype, shape, buffer.pointer)
         binding.bind_input("total", "cpu", 0, self._total.dtype, (), self._total.pointer)
         binding.bind_output("logits", device, 0, np.float32, (*rows[1], vocab_size), cache.logits.pointer)
+        for name, (buffer, shape) in ({} if self._best is None else self._best.outputs(*rows[1])).items():
+            binding.bind_output(name, device, 0, buffer.dtype, shape, buffer.pointer)
         for name, buffer in cache.buffers.items():
             binding.bind_output(f"present.{name}", device, 0, buffer.dtype, buffer.shape, buffer.pointer)
         return binding

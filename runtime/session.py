@@ -42,15 +42,19 @@ class Decoder(Protocol):
         device: what it runs on: `cpu` or `cuda`.
         scored_heads: see `runtime.sequence.Chunking`.
         cache_lengths: those that it can run with, in tokens; empty where any length will do.
+        exact: whether it is to reproduce what a bundle's graphs compute with activations that are not rounded.
     """
 
-    picker: Picker | None
     bytes_per_token: int
     bytes_per_cache: int
     prefill_tokens: int
     scored_heads: int
     device: str
     cache_lengths: tuple[int, ...]
+    exact: bool
+
+    @property
+    def picker(self) -> Picker | None: ...
 
     def allocate(self, capacity: int) -> Any:
         """A `KVCache` for `capacity` tokens, one of `cache_lengths` where there are any.

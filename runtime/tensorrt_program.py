@@ -11,6 +11,7 @@ from typing import Any
 from runtime.cuda_memory import CudaMemory
 from runtime.errors import DeviceFailed, DeviceOutOfMemory, DeviceUnusable, EnginesUnusable
 from runtime.tensorrt_kernels import KernelCache
+from runtime.tensorrt_log import shared_logger
 from runtime.tensorrt_session import Tensors
 
 log = logging.getLogger("lineside.tensorrt")
@@ -25,7 +26,8 @@ class TensorRTProgram:
 
     def __init__(self, module: Any, path: Path, memory: CudaMemory) -> None:
         self.memory, self._path, self._module = memory, path, module
-        self._logger = _make_logger(module)
+        self._logger = shared_logger(module)
+        self._logger.errors.clear()
         try:
             runtime = module.Runtime(self._logger)
         except TypeError as error:  # what the bindings raise where there is no GPU
@@ -146,19 +148,3 @@ class _Captured:
         if problem is not None:
             self._graph, self._plain = None, True
             log.warning("decoding without CUDA graphs: %s", problem)
-
-
-def _make_logger(module: Any) -> Any:
-    class Logger(module.ILogger):  # type: ignore[misc]
-        """Keeps the errors for the message of an exception."""
-
-        def __init__(self) -> None:
-            module.ILogger.__init__(self)
-            self.errors: list[str] = []
-
-        def log(self, severity: Any, message: str) -> None:
-            if severity in (module.ILogger.ERROR, module.ILogger.INTERNAL_ERROR):
-                self.errors = [*self.errors[-3:], message]
-            log.debug("%s", message)
-
-    return Logger()

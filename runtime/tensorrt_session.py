@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from runtime.best_tokens import BestTokens
 from runtime.bundle import Bundle, ImageSettings, Manifest
 from runtime.device_cache import DeviceCache
 from runtime.device_memory import Buffer, DeviceMemory
@@ -89,8 +90,7 @@ class TensorRTDecoder:
         programs: by the length of the cache; each has the profiles `DECODE` and `PREFILL`.
     """
 
-    scored_heads, device = 0, "cuda"
-    picker: Picker | None
+    scored_heads, device, exact = 0, "cuda", True
 
     def __init__(
         self, manifest: Manifest, engines: EngineSet, memory: DeviceMemory, programs: Mapping[int, Program]
@@ -111,10 +111,12 @@ class TensorRTDecoder:
         self._rows = allocate((MAX_DECODE_TOKENS,), np.int64, twin=True)
         self._rows.array[:] = np.arange(MAX_DECODE_TOKENS)
         memory.push(self._rows, 0, MAX_DECODE_TOKENS)
-        self._best = allocate((MAX_DECODE_TOKENS, 1), np.int64, twin=True)
-        self._best_logit = allocate((MAX_DECODE_TOKENS, 1), np.float32, twin=True)
-        self.picker = self
+        self._best = BestTokens(memory)
         self._images = allocate((chunk, manifest.hidden_size), engines.dtype, twin=True) if manifest.image else None
+
+    @property
+    def picker(self) -> Picker:
+        return self
 
     def allocate(self, capacity: int) -> DeviceCache:
         if capacity not in self._programs:
@@ -158,15 +160,9 @@ class TensorRTDecoder:
             return cache.read_logits(len(ids))
 
     def likeliest(self, cache: DeviceCache, ids: Sequence[int], past: int) -> list[int]:
-        length = len(ids)
         with self._memory.lock:
             self._decode(cache, ids, past)
-            for buffer in (self._best, self._best_logit):
-                self._memory.pull(buffer, 0, length)
-            self._memory.synchronize()
-            finite = np.isfinite(self._best_logit.array[:length, 0])
-            tokens: list[int] = np.where(finite, self._best.array[:length, 0], -1).tolist()
-            return tokens
+            return self._best.read(len(ids))
 
     def row(self, cache: DeviceCache, index: int) -> npt.NDArray[np.float32]:
         with self._memory.lock:
@@ -210,8 +206,7 @@ class TensorRTDecoder:
             "write_index": (self._write_index, (1,)),
             "mask": (mask, (1, 1, length, cache.capacity)),
             "logits": (cache.logits, (*rows[1], self._manifest.vocab_size)),
-            "best": (self._best, (*rows[1], 1)),
-            "best_logit": (self._best_logit, (*rows[1], 1)),
+            **self._best.outputs(*rows[1]),
             **{f"past.{name}": value for name, value in kv.items()},
             **{f"present.{name}": value for name, value in kv.items()},
         }
@@ -220,15 +215,16 @@ class TensorRTDecoder:
         return self._programs[cache.capacity].bind(profile, tensors, capture=profile == DECODE and length == 1)
 
 
-def open_tensorrt(bundle: Bundle, target: str) -> tuple[TensorRTVision | None, TensorRTDecoder]:
-    """The sessions of a bundle's engines on the first GPU, whose compute capability is `target`, such as `sm89`.
+def open_tensorrt(bundle: Bundle, target: str, gpu: str = "") -> tuple[TensorRTVision | None, TensorRTDecoder]:
+    """The sessions of a bundle's engines on the first GPU, whose compute capability is `target`, such as `sm89`, and
+    whose name is `gpu`.
 
     Raises DeviceUnusable, DeviceOutOfMemory, EnginesUnusable.
     """
     from runtime.cuda_memory import CudaMemory
     from runtime.tensorrt_program import TensorRTProgram
 
-    module, folder, engines = _find(bundle, target)
+    module, folder, engines = _find(bundle, target, gpu)
     memory = CudaMemory()
     manifest = bundle.manifest
     lengths = {n: TensorRTProgram(module, folder / f"decoder.{n}.engine", memory) for n in engines.cache_lengths}
@@ -241,7 +237,7 @@ def open_tensorrt(bundle: Bundle, target: str) -> tuple[TensorRTVision | None, T
     return TensorRTVision(manifest.image, manifest.hidden_size, engines.dtype, memory, tower), decoder
 
 
-def _find(bundle: Bundle, target: str) -> tuple[Any, Path, EngineSet]:
+def _find(bundle: Bundle, target: str, gpu: str) -> tuple[Any, Path, EngineSet]:
     """TensorRT and the engines that it can load. Raises DeviceUnusable, EnginesUnusable."""
     from runtime.tensorrt_library import MODULES, import_tensorrt
 
@@ -249,7 +245,7 @@ def _find(bundle: Bundle, target: str) -> tuple[Any, Path, EngineSet]:
     for name in MODULES:
         try:
             module, library, version = import_tensorrt([name])
-            return module, *find_engines(bundle, target, library, version)
+            return module, *find_engines(bundle, target, library, version, gpu)
         except (DeviceUnusable, EnginesUnusable) as error:
             refused.append(error)
     raise max(refused, key=lambda error: isinstance(error, EnginesUnusable))

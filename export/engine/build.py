@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,8 +12,7 @@ from typing import Any
 from export.engine.library import Library
 from export.engine.timing import timing_cache
 from export.errors import EngineBuildFailed
-
-log = logging.getLogger("lineside.engine")
+from runtime.tensorrt_log import shared_logger
 
 Range = tuple[int, int, int]
 """Least, best and most of a dimension that may vary."""
@@ -40,7 +38,8 @@ def build_engine(
         KeyboardInterrupt: the build was broken off.
     """
     trt = library.module
-    logger = _make_logger(trt)
+    logger = shared_logger(trt)
+    logger.errors.clear()
     builder = trt.Builder(logger)
     network = builder.create_network(_strongly_typed(trt))
     parser = trt.OnnxParser(network, logger)
@@ -109,22 +108,6 @@ def _profile(builder: Any, network: Any, dimensions: Mapping[str, Sequence[int |
             shapes = [tuple(ranges[d][i] if isinstance(d, str) else d for d in named) for i in range(3)]
             profile.set_shape(name, *shapes)
     return profile
-
-
-def _make_logger(trt: Any) -> Any:
-    class Logger(trt.ILogger):  # type: ignore[misc]
-        """Keeps the errors for the message; the rest is of no use to whoever builds."""
-
-        def __init__(self) -> None:
-            trt.ILogger.__init__(self)
-            self.errors: list[str] = []
-
-        def log(self, severity: Any, message: str) -> None:
-            if severity in (trt.ILogger.ERROR, trt.ILogger.INTERNAL_ERROR):
-                self.errors.append(message)
-            log.debug("%s", message)
-
-    return Logger()
 
 
 def _make_monitor(trt: Any, progress: Progress | None) -> Any:

@@ -12,11 +12,12 @@ from export.errors import ExportError
 from runtime.errors import EngineError
 
 
-def engine_command(bundle: Path, target: str, cache_lengths: Sequence[int], present: str) -> int:
-    """Returns the exit code. `present` is this machine's GPU, such as `sm89`, or nothing."""
+def engine_command(bundle: Path, target: str, cache_lengths: Sequence[int], present: str, gpu: str = "") -> int:
+    """Returns the exit code. `present` is this machine's GPU, such as `sm89`, or nothing; `gpu` is its name."""
+    machine = {"present": present, "gpu": gpu}
     try:
         with reporting(unit="steps") as report:
-            folder = build_engines(bundle, target, cache_lengths=cache_lengths, present=present, progress=report)
+            folder = build_engines(bundle, target, cache_lengths=cache_lengths, progress=report, **machine)
     except (ExportError, EngineError) as error:
         sys.stderr.write(f"lineside: {error}\n")
         return 1

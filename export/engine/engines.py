@@ -1,7 +1,7 @@
-"""All engines of a bundle for one target: `BUNDLE/engines/TARGET-LIBRARY-VERSION/`.
+"""All engines of a bundle for one target: `BUNDLE/engines/TARGET-LIBRARY-VERSION/`, see `runtime.engine_files`.
 
-Work happens in a folder that ends in `.partial`; a broken-off build keeps the engines that are complete. TensorRT's
-measurements of kernels stay beside it, in `TARGET-LIBRARY-VERSION.timings`.
+Work happens in a folder that ends in `.partial`; a broken-off build keeps the engines that are complete, and a new one
+takes over those that are there. TensorRT's measurements of kernels stay beside it, in a file that ends in `.timings`.
 """
 
 from __future__ import annotations
@@ -14,14 +14,16 @@ from dataclasses import asdict
 from pathlib import Path
 
 from export.engine.build import Profile, Progress, build_engine
-from export.engine.library import Library, check_target, load_library
+from export.engine.kept import take_over
+from export.engine.library import Library, choose_library
 from export.errors import DiskTooSmall, EngineBuildFailed
 from export.exported import Exported
 from export.graph.standard import Dtype
 from export.graph.writer import GraphWriter
 from export.standard_graphs import decoder_graph, save_graph, vision_graph
 from runtime.bundle import Bundle, FileEntry, file_sha256, open_bundle, verify_hashes
-from runtime.engine_files import ENGINES, FORMAT, EngineSet
+from runtime.engine_files import ENGINES, FORMAT, LISTING, EngineSet, find_engines, folder_name
+from runtime.errors import EnginesUnusable
 from runtime.session import MAX_DECODE_TOKENS
 
 log = logging.getLogger("lineside.engine")
@@ -29,19 +31,23 @@ DTYPE: Dtype = "float16"
 PREFILL_TOKENS = 512
 """The longest chunk of a prompt; a shorter cache takes no more than it holds."""
 DEFAULT_CACHE = 8192
+STAMP = "stamp.json"
 SPARE = 1.3
 """Of an engine over its weights, and the graph's file beside it."""
 
 
 def build_engines(
-    path: Path, target: str, *, cache_lengths: Sequence[int] = (), present: str = "", progress: Progress | None = None
-) -> Path:
+    path: Path, target: str, *, cache_lengths: Sequence[int] = (), present: str = "", gpu: str = "",
+    progress: Progress | None = None,
+) -> Path:  # fmt: skip
     """Build the vision engine and a decoder engine for each cache length; returns their folder.
+
+    What is there already is not built again. Decoders for other lengths stay, but are not loaded any more.
 
     Args:
         target: such as `sm89`.
         cache_lengths: in tokens; the context, but no more than `DEFAULT_CACHE`, where left out.
-        present: the compute capability of this machine's GPU, where there is one.
+        present, gpu: compute capability and name of this machine's GPU, where there is one.
 
     Raises:
         ExportError: see `export.errors`. EngineError: the bundle is damaged.
@@ -50,12 +56,46 @@ def build_engines(
     verify_hashes(bundle)
     lengths = tuple(cache_lengths) or (min(bundle.manifest.context_length, DEFAULT_CACHE),)
     _check_lengths(bundle, lengths)
-    library = load_library()
-    check_target(library, target, present)
-    folder = path / ENGINES / f"{target}-{library.name}-{library.version}"
+    library = choose_library(target, present)
+    measured_on = gpu if library.measures else ""
+    folder = path / ENGINES / folder_name(target, library.name, library.version, measured_on)
+    before = _finished(bundle, folder, library, target, measured_on)
+    if before is not None and set(before.cache_lengths) == set(lengths):
+        log.info("%s is there already", folder)
+        return folder
+    partial = _begin(folder, json.dumps([FORMAT, bundle.sha256, DTYPE, PREFILL_TOKENS]))
+    kept = take_over(before.files, folder, partial) if before is not None else {}
+    names = []
+    for graph, profiles in engine_parts(Exported(bundle), lengths):
+        name = f"{graph.name}.engine"
+        names.append(name)
+        if not (partial / name).exists():
+            _build(library, graph, profiles, target, partial, progress)
+    (partial / STAMP).unlink()
+    built = (partial / name for name in names if name not in kept)
+    files = kept | {file.name: FileEntry(file.stat().st_size, file_sha256(file)) for file in built}
+    built_with = (target, library.name, library.version)
+    engines = EngineSet(FORMAT, bundle.sha256, *built_with, DTYPE, PREFILL_TOKENS, lengths, files, measured_on)
+    (partial / LISTING).write_text(json.dumps(asdict(engines), indent=2) + "\n", encoding="utf-8")
+    shutil.rmtree(folder, ignore_errors=True)
+    partial.rename(folder)
+    return folder
+
+
+def _finished(bundle: Bundle, folder: Path, library: Library, target: str, gpu: str) -> EngineSet | None:
+    """What `folder` holds, where a session would load it."""
+    try:
+        found, engines = find_engines(bundle, target, library.name, library.version, gpu)
+    except EnginesUnusable:
+        return None
+    made_alike = (engines.dtype, engines.prefill_tokens) == (DTYPE, PREFILL_TOKENS)
+    return engines if found == folder and made_alike else None
+
+
+def _begin(folder: Path, wanted: str) -> Path:
+    """The folder to work in, with what a build that was broken off has left if that was made from the same."""
     partial = folder.with_name(folder.name + ".partial")
-    stamp = partial / "stamp.json"
-    wanted = json.dumps([FORMAT, bundle.sha256, DTYPE, PREFILL_TOKENS])
+    stamp = partial / STAMP
     if partial.exists() and (not stamp.exists() or stamp.read_text() != wanted):
         shutil.rmtree(partial)
     try:
@@ -64,21 +104,7 @@ def build_engines(
     except OSError as error:
         advice = "copy the bundle to a folder of yours"
         raise EngineBuildFailed(f"{partial} cannot be written ({error.strerror}): {advice}") from error
-    exported = Exported(bundle)
-    names = []
-    for graph, profiles in engine_parts(exported, lengths):
-        name = f"{graph.name}.engine"
-        names.append(name)
-        if not (partial / name).exists():
-            _build(library, graph, profiles, target, partial, progress)
-    stamp.unlink()
-    files = {name: FileEntry((partial / name).stat().st_size, file_sha256(partial / name)) for name in names}
-    built_with = (target, library.name, library.version)
-    engines = EngineSet(FORMAT, bundle.sha256, *built_with, DTYPE, PREFILL_TOKENS, lengths, files)
-    (partial / "engines.json").write_text(json.dumps(asdict(engines), indent=2) + "\n", encoding="utf-8")
-    shutil.rmtree(folder, ignore_errors=True)
-    partial.rename(folder)
-    return folder
+    return partial
 
 
 def engine_parts(exported: Exported, lengths: Sequence[int]) -> list[tuple[GraphWriter, list[Profile]]]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from export.errors import EngineBuildFailed
-from runtime.tensorrt_library import import_tensorrt
+from runtime.errors import DeviceUnusable
+from runtime.tensorrt_library import MODULES, import_tensorrt
 
 LEAST_CAPABILITY = 80
 """TensorRT has no INT4 weights for older GPUs."""
@@ -27,9 +29,30 @@ class Library:
         return not self.targets
 
 
-def load_library() -> Library:
-    """Whichever is installed. Raises DeviceUnusable, with what was tried."""
-    module, name, version = import_tensorrt()
+def choose_library(target: str, present: str = "") -> Library:
+    """The first that is installed and builds for `target`; `present` is the GPU that is there.
+
+    Raises DeviceUnusable where none is installed, EngineBuildFailed where none builds for it, each saying why.
+    """
+    refused = []
+    for name in MODULES:
+        try:
+            library = load_library((name,))
+            check_target(library, target, present)
+        except DeviceUnusable:
+            continue
+        except EngineBuildFailed as error:
+            refused.append(str(error))
+        else:
+            return library
+    if not refused:
+        load_library()
+    raise EngineBuildFailed("; ".join(refused))
+
+
+def load_library(names: Sequence[str] = MODULES) -> Library:
+    """The first of them that is installed. Raises DeviceUnusable, with what was tried."""
+    module, name, version = import_tensorrt(names)
     capabilities = getattr(module, "ComputeCapability", None)
     names = [c.name.lower() for c in capabilities.__members__.values()] if capabilities else []
     able = [n for n in names if n.startswith("sm") and int(n[2:]) >= LEAST_CAPABILITY]

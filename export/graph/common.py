@@ -46,6 +46,13 @@ class CommonOps:
         shape = self.graph.constant("joined_shape", [-1, count * width], np.int64)
         return self.graph.node("Reshape", [x, shape])[0]
 
+    def best_outputs(self) -> None:
+        """`best` (R, 1) int64, the likeliest token of each row of `logits`, and `best_logit` (R, 1) float32."""
+        one = self.graph.constant("one", [1], np.int64)
+        self.graph.node("TopK", ["logits", one], names=["best_logit", "best"], axis=-1)
+        for name, dtype in (("best_logit", "float32"), ("best", "int64")):
+            self.graph.output(name, dtype, ("R", 1))
+
     def first_row(self, x: str) -> str:
         """`(1, R, hidden)` -> `(R, hidden)`."""
         return self.graph.node("Squeeze", [x, self.graph.constant("first", [0], np.int64)])[0]

@@ -3,7 +3,8 @@
 Decoder inputs: `ids` (1, T) int64, `image_embeds` (I, hidden) where there is a vision tower, `rows` (R) int64 = the
 positions in `ids` whose logits are asked for, `seqlens` (1) int32 = past + T - 1, `total` () int32 = past + T, and
 per layer `past.{i}.key|value` (1, kv, capacity, head_dim). Outputs: `logits` (R, vocab) and `present.{i}.key|value`,
-which are meant to be bound to the same memory as `past`.
+which are meant to be bound to the same memory as `past`. In float16, which is for GPUs, also `best` (R, 1) int64 = the
+likeliest token and `best_logit` (R, 1) float32: on a CPU the logits are where they are searched anyway.
 """
 
 from __future__ import annotations
@@ -101,8 +102,17 @@ class OrtOps(CommonOps):
         bits = 4 if weight.form == "int4" else 8
         flat = self.graph.external(packed, name="embed.table", shape=(shape[0], shape[1] * bits // 8))
         inputs = [flat, ids, self._floats(scales)]
+        if self.dtype != "float32":
+            inputs.append(self._middle(bits, (shape[0], -(-shape[1] // weight.block_size * bits // 8))))
         layout = {"block_size": weight.block_size, "gather_axis": 0, "quantize_axis": 1}
         return self.graph.contrib("GatherBlockQuantized", inputs, {"bits": bits, **layout})
+
+    def _middle(self, bits: int, shape: tuple[int, int]) -> str:
+        """Zero points in the middle of the range, as where none are given; ONNX Runtime's CUDA kernels took 0 then
+        (onnxruntime#31692). Written as an expansion, which takes no room in the bundle.
+        """
+        middle = self.graph.constant("embed.middle", [[128 if bits == 8 else 0x88]], np.uint8)
+        return self.graph.node("Expand", [middle, self.graph.constant("embed.blocks", shape, np.int64)])[0]
 
     def head(self, hidden: str, config: DecoderConfig) -> None:
         row = self.first_row(hidden)
@@ -117,6 +127,8 @@ class OrtOps(CommonOps):
             logits = self._matmul(row, "lm_head", source, rows, columns, self.embedding_precision)
         self.graph.node("Identity", [self._from_own(logits)], names=["logits"])
         self.graph.output("logits", "float32", ("R", rows))
+        if self.dtype != "float32":
+            self.best_outputs()
 
     # Layers
 

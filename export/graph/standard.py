@@ -88,10 +88,7 @@ class StandardOps(CommonOps):
             logits = self.graph.node("Cast", [logits], to=FLOAT)[0]
         self.graph.node("Identity", [logits], names=["logits"])
         self.graph.output("logits", "float32", ("R", config.vocab_size))
-        one = self.graph.constant("one", [1], np.int64)
-        self.graph.node("TopK", ["logits", one], names=["best_logit", "best"], axis=-1)
-        for name, dtype in (("best_logit", "float32"), ("best", "int64")):
-            self.graph.output(name, dtype, ("R", 1))
+        self.best_outputs()
 
     # Layers
 

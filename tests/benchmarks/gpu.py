@@ -10,7 +10,6 @@ import argparse
 import dataclasses
 import logging
 import resource
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ import numpy as np
 from rich.console import Console
 
 from devices.accelerators import cpu
-from edge.sessions import Choice, Device, choose, look
+from edge.sessions import SESSIONS, Choice, Device, choose, look
 from export import float64
 from export.command import reporting
 from export.engine.engines import build_engines
@@ -30,9 +29,9 @@ from export.exported import Exported
 from export.network.config import NetworkConfig
 from export.synthetic import MISTRAL_SMALL, write_synthetic
 from runtime.bundle import Bundle, open_bundle
-from runtime.engine_files import built_engines
 from runtime.selftest import relative_error
 from runtime.session import Decoder, OpenSessions, Vision
+from runtime.tensorrt_session import TensorRTDecoder
 from tests.benchmarks.measure import bandwidth_bytes_s
 from tests.support.tokenizers import write_small_tokenizer
 
@@ -44,12 +43,14 @@ DECODED, ROUNDS = 32, 5
 COPIES, COPY_BYTES = 20, 1 << 30
 ROOM = 512
 """Tokens of a cache beyond the longest context, so that decoding has room."""
+SPARE = 1.2
+"""Of a GPU's memory over weights and cache: activations, the tower, and what else uses it."""
 console = Console(stderr=True)
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What is measured, on which shapes. `layers` 0 means all of them."""
+    """What is measured, on which shapes. `layers` 0 means all of them; with `gpu_only`, `auto` never takes the CPU."""
 
     network: NetworkConfig
     layers: int
@@ -57,9 +58,10 @@ class Plan:
     prefills: tuple[int, ...]
     contexts: tuple[int, ...]
     pixels: tuple[int, ...]
+    gpu_only: bool = False
 
 
-FULL = Plan(MISTRAL_SMALL, 0, 131072, (512, 4096), (128, 4096, 32768), (448, 1024, 1540))
+FULL = Plan(MISTRAL_SMALL, 0, 131072, (512, 4096), (128, 4096, 32768), (448, 1024, 1540), gpu_only=True)
 
 
 def reduced() -> Plan:
@@ -98,14 +100,22 @@ def main() -> None:
 
 
 def bench(folder: Path, device: Device, plan: Plan) -> Path:
-    """Make the bundles that are not there yet, check one layer, measure, and write the report; returns its path."""
+    """Make the bundles that are not there yet, check one layer, measure, and write the report; returns its path.
+
+    Layer and whole run on the same device. Raises DeviceUnusable where none works, ValueError as `check_layer` does.
+    """
     layer, whole = (_bundle(folder, name, plan, layers) for name, layers in (("layer", 1), ("whole", plan.layers)))
     tokens = max(*plan.contexts, *plan.prefills) + ROOM
     if device in ("auto", "tensorrt"):
         for bundle in (layer, whole):
             _build_engines(bundle, plan)
-    _, error = choose(layer, device, lambda sessions: check_layer(layer, sessions), tokens=tokens)
-    choice, rows = choose(whole, device, lambda sessions: list(measure(whole, sessions, plan)), tokens=tokens)
+
+    def start(sessions: OpenSessions) -> tuple[float, list[Row]]:
+        error = check_layer(layer, sessions)
+        return error, list(measure(whole, sessions, plan))
+
+    among = [name for name in SESSIONS if name != "cpu"] if plan.gpu_only else SESSIONS
+    choice, (error, rows) = choose(whole, device, start, tokens=tokens, among=among)
     path = folder / f"{choice.device}.md"
     path.write_text(_report(choice, plan, error, rows), encoding="utf-8")
     return path
@@ -141,19 +151,34 @@ def measure(bundle: Bundle, sessions: OpenSessions, plan: Plan) -> Iterator[Row]
     yield Row("memory bandwidth, measured", bandwidth / 1e9, "GB/s")
     rng = np.random.default_rng(1)
     tokens = rng.integers(100, bundle.manifest.vocab_size, size=max(plan.prefills))
+    caches = OneCache(decoder)
     for count in plan.prefills:
-        cache = decoder.allocate(_capacity(decoder, count))
-        seconds = best(partial(_prefill, decoder, cache, tokens[:count]))
+        seconds = best(partial(_prefill, decoder, caches.holding(count), tokens[:count]))
         yield Row(f"prefill, {count} tokens", count / seconds, "tokens/s")
-    weights = weight_bytes(bundle, half_scales=memory.on_gpu)
+    weights = weight_bytes(bundle, half_scales=memory.on_gpu, float_head=isinstance(decoder, TensorRTDecoder))
     for context in plan.contexts:
-        cache = decoder.allocate(_capacity(decoder, context + DECODED))
-        rate = DECODED / best(partial(_decode, decoder, cache, context))
+        rate = DECODED / best(partial(_decode, decoder, caches.holding(context + DECODED), context))
         read = weights + context * decoder.bytes_per_token
         yield Row(f"decode at context {context}", rate, "tokens/s", roofline=rate * read / bandwidth)
     for side in plan.pixels if vision is not None else ():
         yield Row(f"vision, {side} pixels square", 1e3 * best(partial(_embed, vision, bundle, side)), "ms")
     yield Row("peak memory", memory.used_bytes() / 1e9, "GB")
+
+
+class OneCache:
+    """The cache of the moment: on a GPU two of the longest would not fit beside the weights."""
+
+    def __init__(self, decoder: Decoder) -> None:
+        self._decoder = decoder
+        self._cache: Any = None
+
+    def holding(self, tokens: int) -> Any:
+        """A cache for `tokens` tokens. The one of before is gone by then, unless it will do."""
+        capacity = min((n for n in self._decoder.cache_lengths if n >= tokens), default=tokens)
+        if self._cache is None or self._cache.capacity != capacity:
+            self._cache = None
+            self._cache = self._decoder.allocate(capacity)
+        return self._cache
 
 
 def best(work: Callable[[], None]) -> float:
@@ -167,11 +192,18 @@ def best(work: Callable[[], None]) -> float:
     return min(times)
 
 
-def weight_bytes(bundle: Bundle, *, half_scales: bool) -> int:
-    """What a decode step reads of the weights: every matrix once, and of an embedding table of its own only a row."""
-    graph = Exported(bundle).decoder
-    unread = ("rotary.", "embed.table") if bundle.manifest.tied_embeddings else ("rotary.", "embed.")
+def weight_bytes(bundle: Bundle, *, half_scales: bool, float_head: bool = False) -> int:
+    """What a decode step reads of the weights: every matrix once, and of an embedding table of its own only a row.
+
+    Args:
+        float_head: the head is float16, as in TensorRT's engines, which know no 8-bit blocks.
+    """
+    graph, manifest = Exported(bundle).decoder, bundle.manifest
+    unread: tuple[str, ...] = ("rotary.", "embed.table") if manifest.tied_embeddings else ("rotary.", "embed.")
     total = 0
+    if float_head:
+        unread = (*unread, "embed.", "lm_head.")
+        total = 2 * manifest.vocab_size * manifest.hidden_size
     for name in graph.names():
         if not name.startswith(unread):
             share = 2 if half_scales and name.endswith(".scales") else 1
@@ -229,22 +261,26 @@ def _bundle(folder: Path, name: str, plan: Plan, layers: int) -> Bundle:
 
 
 def _build_engines(bundle: Bundle, plan: Plan) -> None:
-    """For the GPU that is there, unless they are there already; two lengths of the cache, each with its own weights."""
+    """For the GPU that is there, unless they are there already."""
     gpus = look().gpus
-    if not gpus or any(name.startswith(f"{gpus[0].target}-") for name in built_engines(bundle)):
+    if not gpus:
         return
-    short = max(plan.prefills) + ROOM
-    lengths = sorted({short, max(plan.contexts) + ROOM})
+    gpu, lengths = gpus[0], engine_lengths(bundle, plan, gpus[0].memory_bytes)
+    machine = {"present": gpu.target, "gpu": gpu.name}
     try:
         with reporting(unit="steps") as report:
-            build_engines(bundle.path, gpus[0].target, cache_lengths=lengths, present=gpus[0].target, progress=report)
+            build_engines(bundle.path, gpu.target, cache_lengths=lengths, progress=report, **machine)
     except Exception as error:  # noqa: BLE001  # the other sessions can be measured without
         console.log(f"no engines: {error}")
-        shutil.rmtree(bundle.path / "engines", ignore_errors=True)
 
 
-def _capacity(decoder: Decoder, tokens: int) -> int:
-    return min((n for n in decoder.cache_lengths if n >= tokens), default=tokens)
+def engine_lengths(bundle: Bundle, plan: Plan, memory_bytes: int) -> tuple[int, ...]:
+    """Lengths of the cache: a short one too where the GPU holds the weights twice, for each engine has its own."""
+    short, long = max(plan.prefills) + ROOM, max(plan.contexts) + ROOM
+    table = 2 * bundle.manifest.vocab_size * bundle.manifest.hidden_size  # float16 too, beside the head
+    weights = weight_bytes(bundle, half_scales=True, float_head=True) + table
+    needed = 2 * weights + long * bundle.manifest.kv.bytes_of("float16")
+    return (short, long) if short < long and SPARE * needed <= memory_bytes else (long,)
 
 
 def _prefill(decoder: Decoder, cache: Any, ids: Any) -> None:
@@ -284,6 +320,8 @@ def _report(choice: Choice, plan: Plan, error: float, rows: list[Row]) -> str:
         f"of 32. One layer against float64: relative error {error:.1e}. Batch 1; times are the best of {ROUNDS} runs; "
         "decoding takes the likeliest token each time. Roofline: the share of the measured bandwidth that reading "
         "weights and cache once a token takes.",
+        "",
+        f"Chosen because: {choice.reason}.",
         "",
         "| | | roofline |",
         "|---|---|---|",

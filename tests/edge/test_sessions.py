@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import shutil
+import weakref
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from devices.accelerators import Gpu
@@ -13,7 +17,9 @@ from edge.sessions import Device, Machine, choose, open_engine, problem
 from export.engine.engines import build_engines
 from runtime.bundle import Bundle, open_bundle
 from runtime.errors import DeviceOutOfMemory, DeviceUnusable
+from runtime.ort_session import OrtDecoder, OrtVision
 from runtime.session import OpenSessions
+from tests.support.cuda import EmulatedMemory
 
 RTX4090 = Gpu(0, "RTX 4090", (8, 9), 25_000_000_000, (13, 0))
 NONE = Machine((), "no NVIDIA driver (libcuda.so.1 is not there)")
@@ -105,3 +111,84 @@ def test_a_device_that_was_named_is_not_replaced(random_bundle: Path) -> None:
         open_engine(random_bundle, device="cuda")
     opened = open_engine(random_bundle, device="cpu")
     assert (opened.choice.device, opened.choice.degraded) == ("cpu", ())
+
+
+class Shifted:
+    """A decoder that computes every logit of the next token: it agrees with itself in all that it does."""
+
+    picker = None
+
+    def __init__(self, decoder: OrtDecoder) -> None:
+        self._decoder = decoder
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._decoder, name)
+
+    def prefill(self, *arguments: Any, **named: Any) -> Any:
+        return np.roll(self._decoder.prefill(*arguments, **named), 1, axis=-1)
+
+    def decode(self, *arguments: Any) -> Any:
+        return np.roll(self._decoder.decode(*arguments), 1, axis=-1)
+
+
+def on_a_gpu(bundle: Bundle, tokens: int) -> tuple[OrtVision, OrtDecoder]:
+    """What `open_cuda` opens, on the CPU's kernels."""
+    assert bundle.manifest.image is not None
+    memory, lengths = EmulatedMemory(), (tokens,)
+    options: dict[str, Any] = {"graph": "decoder.float16.onnx", "kv_dtype": "float16", "cache_lengths": lengths}
+    vision = OrtVision(bundle, bundle.manifest.image, 1, graph="vision.float16.onnx", memory=memory)
+    return vision, OrtDecoder(bundle, 1, memory=memory, **options)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ("nothing", ""),
+        ("the numbers", "not cuda: the device does not reproduce the bundle's self-test: prefill_logits is off by"),
+        ("the bindings", "not cuda: AttributeError: module has no attribute 'cudaSetDevice'"),
+        ("the cache", "not cuda: caches of 40 tokens are too short for the self-test, which takes 58"),
+    ],
+)
+def test_a_gpu_is_compared_with_known_numbers(
+    random_bundle: Path, monkeypatch: pytest.MonkeyPatch, wrong: str, said: str
+) -> None:
+    def opened(_device: Device, bundle: Bundle, _gpu: Gpu, tokens: int) -> Any:
+        if wrong == "the bindings":
+            raise AttributeError("module has no attribute 'cudaSetDevice'")
+        vision, decoder = on_a_gpu(bundle, 40 if wrong == "the cache" else tokens)
+        return vision, Shifted(decoder) if wrong == "the numbers" else decoder
+
+    monkeypatch.setattr("edge.sessions._open_on_gpu", opened)
+    monkeypatch.setattr("edge.sessions.installed", lambda packages: packages[0])
+    bundle = open_bundle(random_bundle)
+    choice, _ = choose(bundle, "auto", lambda sessions: sessions(bundle), tokens=64, machine=machine())
+    assert choice.device == ("cpu" if said else "cuda")
+    assert said in " ".join(choice.degraded)
+    assert bool(said) == bool(choice.degraded)
+
+
+def test_refused_sessions_are_gone_before_the_next_are_opened(
+    with_engines: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where something of them refers to itself, and the collector is not at work."""
+    held: list[weakref.ref[Any]] = []
+
+    class Held:
+        def __init__(self) -> None:
+            self.itself = self
+            held.append(weakref.ref(self))
+
+    def opened(*_: object) -> Any:
+        assert all(ref() is None for ref in held)
+        session = Held()
+        raise DeviceUnusable(f"does not work ({len(held)}, {type(session)})")
+
+    monkeypatch.setattr("edge.sessions._open_on_gpu", opened)
+    monkeypatch.setattr("edge.sessions.installed", lambda packages: packages[0])
+    gc.disable()
+    try:
+        choose(with_engines, "auto", lambda sessions: sessions(with_engines), tokens=64, machine=machine())
+    finally:
+        gc.enable()
+    assert len(held) == 2
+    assert all(ref() is None for ref in held)

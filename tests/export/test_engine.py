@@ -11,21 +11,24 @@ import signal
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from export.bundle_writer import export_bundle
 from export.engine.build import Profile, build_engine
-from export.engine.engines import build_engines, engine_parts
-from export.engine.library import Library, check_target, load_library
+from export.engine.engines import _build, build_engines, engine_parts
+from export.engine.kept import take_over
+from export.engine.library import Library, check_target, choose_library, load_library
 from export.errors import EngineBuildFailed
 from export.exported import Exported
 from export.graph.writer import GraphWriter
 from export.network.config import DecoderConfig
 from export.standard_graphs import save_graph
 from export.synthetic import MISTRAL_SMALL, write_synthetic
-from runtime.bundle import Bundle, open_bundle
-from runtime.engine_files import find_engines
+from runtime.bundle import Bundle, FileEntry, file_sha256, open_bundle
+from runtime.engine_files import engine_bytes, find_engines, folder_name
 from runtime.errors import DeviceUnusable, EnginesUnusable
 from runtime.tensorrt_session import DECODE, PREFILL
 from tests.support.checkpoints import copy_checkpoint
@@ -93,7 +96,7 @@ def test_a_small_bundle_for_every_target(built: Path, target: str, tmp_path: Pat
 def test_a_layer_of_the_24b_for_every_target(
     large: Large, library: Library, target: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with caplog.at_level(logging.DEBUG, "lineside.engine"):
+    with caplog.at_level(logging.DEBUG, "lineside.tensorrt"):
         plan = build_engine(library, large.path, large.graph.input_shapes(), large.profiles, target)
     weights = large.graph.plan.size_bytes
     assert 0.8 * weights < plan.nbytes < 1.2 * weights
@@ -105,7 +108,7 @@ def test_the_layers_of_a_small_bundle(built: Path, tmp_path: Path, caplog: pytes
     tower, decoder = engine_parts(exported, (SMALL_CACHE,))
     for graph, profiles in (decoder, tower):
         caplog.clear()
-        with caplog.at_level(logging.DEBUG, "lineside.engine"):
+        with caplog.at_level(logging.DEBUG, "lineside.tensorrt"):
             build_engine(library, save_graph(graph, tmp_path), graph.input_shapes(), profiles, "sm89")
         layers = layers_of(caplog.messages)
         if graph is decoder[0]:
@@ -155,16 +158,26 @@ def test_measurements_of_kernels_are_kept(
 ) -> None:
     """For whichever engine is built next. TensorRT for RTX, which needs no such file, stands in for TensorRT."""
     native = dataclasses.replace(library, name="tensorrt", targets=())
-    monkeypatch.setattr("export.engine.engines.load_library", lambda: native)
-    timings = bundle.path / "engines" / f"sm89-tensorrt-{library.version}.timings"
+    monkeypatch.setattr("export.engine.engines.choose_library", lambda *_: native)
+    name = f"sm89-tensorrt-{library.version}-nvidia-l4"
+    timings = bundle.path / "engines" / f"{name}.timings"
     for damage in (None, b"not a timing cache"):
         if damage is not None:
             timings.write_bytes(damage)
-        with caplog.at_level(logging.DEBUG, "lineside.engine"):
-            folder = build_engines(bundle.path, "sm89", cache_lengths=(SMALL_CACHE,), present="sm89")
+        with caplog.at_level(logging.DEBUG, "lineside.tensorrt"):
+            folder = build_engines(bundle.path, "sm89", cache_lengths=(SMALL_CACHE,), present="sm89", gpu="NVIDIA L4")
+        assert folder.name == name
         assert not any("Local timing cache in use" in message for message in caplog.messages)
         assert b"ptrt" in timings.read_bytes()
         assert sorted(path.name for path in folder.iterdir()) == ["decoder.64.engine", "engines.json", "vision.engine"]
+        assert find_engines(bundle, "sm89", "tensorrt", library.version, "NVIDIA L4")[1].gpu == "NVIDIA L4"
+        with pytest.raises(EnginesUnusable, match="there are engines for sm89-tensorrt"):
+            find_engines(bundle, "sm89", "tensorrt", library.version, "NVIDIA GeForce RTX 4090")
+        if damage is None:
+            shutil.rmtree(folder)
+    renamed = folder.rename(folder.with_name(f"sm89-tensorrt-{library.version}"))
+    with pytest.raises(EnginesUnusable, match=f"{renamed} was measured on NVIDIA L4, this is NVIDIA L40"):
+        find_engines(bundle, "sm89", "tensorrt", library.version, "NVIDIA L40")
     assert any("Failed to deserialize timing cache" in message for message in caplog.messages)
 
 
@@ -184,6 +197,54 @@ def test_a_broken_off_build_goes_on(built: Path, tmp_path: Path) -> None:
     assert (folder / "vision.engine").stat().st_mtime_ns == finished
     assert sorted(path.name for path in folder.iterdir()) == ["decoder.64.engine", "engines.json", "vision.engine"]
     assert not partial.exists()
+
+
+def test_what_is_built_is_not_built_again(
+    built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, library: Library
+) -> None:
+    """The same lengths cost nothing, a new one its engine, an old one nothing again; a damaged file is not taken."""
+    copy = open_bundle(Path(shutil.copytree(built, tmp_path / "copy")))
+    graphs: list[str] = []
+
+    def counted(*arguments: Any) -> None:
+        graphs.append(arguments[1].name)
+        _build(*arguments)
+
+    monkeypatch.setattr("export.engine.engines._build", counted)
+
+    def build(*lengths: int) -> list[str]:
+        graphs.clear()
+        build_engines(copy.path, "sm89", cache_lengths=lengths)
+        engines = find_engines(copy, "sm89", library.name, library.version)[1]
+        assert sorted(engines.cache_lengths) == sorted(lengths)
+        assert engine_bytes(copy, "sm89") == sum(entry.bytes for entry in engines.used_files().values())
+        return graphs
+
+    both = engine_bytes(copy, "sm89")
+    assert build(2 * SMALL_CACHE, SMALL_CACHE) == []
+    folder = copy.path / "engines" / folder_name("sm89", library.name, library.version)
+    (folder / "decoder.128.kernels").write_bytes(b"compiled")
+    assert build(SMALL_CACHE) == []
+    assert engine_bytes(copy, "sm89") < both
+    assert build(SMALL_CACHE, 96) == ["decoder.96"]
+    assert build(2 * SMALL_CACHE) == []
+    assert (folder / "decoder.128.kernels").read_bytes() == b"compiled"
+    other = folder / "decoder.96.engine"
+    other.unlink()  # not through the link to the file of before
+    other.write_bytes(b"damaged")
+    assert build(96) == ["decoder.96"]
+
+
+def test_the_library_that_builds_for_a_target_is_taken(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    """TensorRT itself where it can, for it measures; the one for RTX for GPUs that are not there."""
+    monkeypatch.setitem(sys.modules, "tensorrt", SimpleNamespace(__version__="10.13"))
+    assert choose_library("sm90", present="sm90").name == "tensorrt"
+    assert choose_library("sm89", present="sm89").name == "tensorrt"
+    assert choose_library("sm89", present="sm90") == library
+    assert choose_library("sm89") == library
+    said = "tensorrt 10.13 does not build for sm90; .*; tensorrt_rtx .* does not build for sm90"
+    with pytest.raises(EngineBuildFailed, match=said):
+        choose_library("sm90")
 
 
 def _unusable(bundle: Bundle, target: str = "sm89", version: str = "") -> str:
@@ -261,4 +322,19 @@ def test_without_tensorrt_the_message_says_what_to_install(monkeypatch: pytest.M
     for name in ("tensorrt", "tensorrt_rtx"):
         monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(DeviceUnusable, match=r"pip install 'lineside\[tensorrt\]'"):
-        load_library()
+        choose_library("sm89")
+
+
+def test_what_a_broken_off_build_took_over_is_listed(tmp_path: Path) -> None:
+    """Taken over once more by the next one; what it built anew is its own."""
+    source, target = tmp_path / "source", tmp_path / "target"
+    source.mkdir()
+    target.mkdir()
+    for name in ("vision.engine", "decoder.64.engine", "decoder.128.engine"):
+        (source / name).write_bytes(name.encode())
+    files = {file.name: FileEntry(file.stat().st_size, file_sha256(file)) for file in source.iterdir()}
+    (target / "decoder.64.engine").write_bytes(b"built anew")
+    for _ in range(2):
+        assert take_over(files, source, target).keys() == {"vision.engine", "decoder.128.engine"}
+        assert (target / "decoder.64.engine").read_bytes() == b"built anew"
+        assert (target / "vision.engine").read_bytes() == b"vision.engine"

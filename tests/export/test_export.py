@@ -17,13 +17,16 @@ from safetensors.numpy import load_file, save_file
 
 import export.bundle_writer as bundle_writer
 from export.bundle_writer import PRECISIONS, export_bundle
+from export.checkpoint.source import BlockFormat
 from export.checkpoint.tensors import Checkpoint
 from export.command import export_command
 from export.errors import DiskTooSmall, MissingPart, TargetExists, Unsupported
 from export.graph.weights import Weight, fill
+from export.synthetic import MISTRAL_SMALL, RandomSource
 from runtime.bundle import open_bundle, verify_hashes
 from runtime.chat import Prompt
 from runtime.engine import Engine
+from runtime.ort_session import OrtDecoder
 from runtime.sampling import Sampling
 from runtime.selftest import relative_error, self_test
 from tests.golden.prompts import PROMPTS, prompts
@@ -242,3 +245,38 @@ def test_no_tensor_is_ever_whole_in_memory(checkpoint: Path, tmp_path: Path, mon
     sliced = export_bundle(checkpoint, tmp_path / "sliced")
     for name in ("decoder.data", "vision.data"):
         assert (sliced / name).read_bytes() == (whole / name).read_bytes()
+
+
+@dataclasses.dataclass(frozen=True)
+class RoundedTables(RandomSource):
+    """A checkpoint whose embedding table comes with `bits` bits."""
+
+    bits: int = 8
+
+    def block_format(self, name: str) -> BlockFormat | None:
+        block = super().block_format(name)
+        return block if block is None or "embed_tokens" not in name else dataclasses.replace(block, bits=self.bits)
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+def test_graphs_for_cuda_leave_no_zero_point_to_the_kernel(tmp_path: Path, bits: int) -> None:
+    """Where none is given, some kernels for CUDA take 0 rather than the middle of the range. One that is wrong shows on
+    a CPU, too; nine blocks a row do not fill their bytes."""
+    decoder = dataclasses.replace(
+        MISTRAL_SMALL.decoder, hidden_size=288, intermediate_size=512, num_attention_heads=4, num_key_value_heads=2,
+        head_dim=64, context_length=1024, num_hidden_layers=1, vocab_size=640,
+    )  # fmt: skip
+    network = dataclasses.replace(MISTRAL_SMALL, decoder=decoder, vision=None)
+    write_small_tokenizer(tmp_path / "tekken.json", vocab_size=640)
+    source, path = RoundedTables(network, bits), tmp_path / "bundle"
+    bundle_writer.write_bundle(source, network, tmp_path / "tekken.json", "tables", path, EXACT, "float32", None)
+    bundle = open_bundle(path)
+    half = OrtDecoder(bundle, 1, graph="decoder.float16.onnx", kv_dtype="float16")
+    assert max(self_test(bundle, lambda _: (None, half)).errors.values()) < 0.01
+    graph = onnx.load(bundle.file("decoder.float16.onnx"), load_external_data=False).graph
+    (gather,) = (node for node in graph.node if node.op_type == "GatherBlockQuantized")
+    (expand,) = (node for node in graph.node if node.output[0] == gather.input[3])
+    tensors = {tensor.name: tensor for tensor in graph.initializer}
+    value, shape = (numpy_helper.to_array(tensors[name]) for name in expand.input)
+    assert value.tolist() == [[128 if bits == 8 else 0x88]]
+    assert shape.tolist() == [640, 9 if bits == 8 else 5]

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from runtime.bundle import DEFAULT_BUNDLE, MANIFEST, open_bundle, verify_hashes
+from export.bundle_writer import export_bundle
+from export.graph.kv import KVDtype
+from runtime.bundle import DEFAULT_BUNDLE, MANIFEST, Bundle, open_bundle, verify_hashes
 from runtime.engine import Engine
-from runtime.errors import BundleDamaged, BundleFormat, SelfTestFailed
-from runtime.selftest import GOLDEN_FILE, self_test
+from runtime.errors import BundleDamaged, BundleFormat, DeviceUnusable, SelfTestFailed
+from runtime.ort_session import OrtDecoder, OrtVision
+from runtime.selftest import EXACT, GOLDEN_FILE, ROUNDED_TOLERANCE, relative_error, self_test
+from tests.support.checkpoints import copy_checkpoint
 
 
 @pytest.fixture
@@ -60,20 +65,91 @@ def test_no_bundle_at_all(tmp_path: Path) -> None:
 
 
 def test_self_test_notices_other_outputs(copy: Path) -> None:
-    with np.load(copy / GOLDEN_FILE) as golden:
-        arrays = {name: golden[name] for name in golden.files}
-    arrays["decode_logits"] = arrays["decode_logits"][:, ::-1]
-    np.savez(copy / GOLDEN_FILE, **arrays)
-    manifest = json.loads((copy / MANIFEST).read_text())
-    manifest["files"][GOLDEN_FILE]["bytes"] = (copy / GOLDEN_FILE).stat().st_size
-    (copy / MANIFEST).write_text(json.dumps(manifest))
+    def turn(arrays: dict[str, np.ndarray]) -> None:
+        arrays["decode_logits"] = arrays["decode_logits"][:, ::-1]
+
     with pytest.raises(SelfTestFailed, match="decode_logits"):
-        self_test(open_bundle(copy))
+        self_test(edit_golden(copy, turn))
+
+
+@pytest.mark.parametrize("name", ["ids", "decode_logits"])
+def test_a_self_test_that_lacks_something_is_named(copy: Path, name: str) -> None:
+    bundle = edit_golden(copy, lambda arrays: arrays.__delitem__(name))
+    with pytest.raises(SelfTestFailed, match=rf"golden.npz cannot be used \({name} is missing"):
+        self_test(bundle)
+    (copy / GOLDEN_FILE).write_bytes(b"no archive")
+    with pytest.raises(SelfTestFailed, match=r"golden.npz cannot be used .*: copy the bundle again"):
+        self_test(bundle)
+
+
+@pytest.mark.parametrize("kind", ["float32", "float16", "int8"])
+def test_a_gpu_s_graphs_reproduce_the_exact_outputs(tmp_path: Path, kind: KVDtype) -> None:
+    """The graphs for CUDA on the CPU's kernels; 8-bit activations are much further off, also behind an INT8 cache."""
+    bundle = open_bundle(export_bundle(copy_checkpoint("grouped", tmp_path), tmp_path / "bundle", kv_dtype=kind))
+    assert not bundle.file("decoder.exact.onnx").exists()
+    errors = self_test(bundle, float16_sessions).errors
+    assert max(errors.values()) < 0.5 * max(errors_of_the_cpu(bundle))
+    assert sorted(errors) == ["decode_logits", "image_embeds", "prefill_logits"]
+
+
+def float16_sessions(bundle: Bundle) -> tuple[OrtVision, OrtDecoder]:
+    assert bundle.manifest.image is not None
+    kv_dtype = "float16" if bundle.manifest.kv.dtype == "float32" else bundle.manifest.kv.dtype
+    decoder = OrtDecoder(bundle, 1, graph="decoder.float16.onnx", kv_dtype=kv_dtype)
+    return OrtVision(bundle, bundle.manifest.image, 1, graph="vision.float16.onnx"), decoder
+
+
+def errors_of_the_cpu(bundle: Bundle) -> list[float]:
+    """How far the CPU's own outputs are from the exact ones."""
+    with np.load(bundle.file(GOLDEN_FILE)) as golden:
+        return [relative_error(golden[name], golden[EXACT + name]) for name in ("prefill_logits", "decode_logits")]
+
+
+def edit_golden(path: Path, change: Callable[[dict[str, np.ndarray]], None]) -> Bundle:
+    with np.load(path / GOLDEN_FILE) as golden:
+        arrays = {name: golden[name] for name in golden.files}
+    change(arrays)
+    np.savez(path / GOLDEN_FILE, **arrays)
+    manifest = json.loads((path / MANIFEST).read_text())
+    manifest["files"][GOLDEN_FILE]["bytes"] = (path / GOLDEN_FILE).stat().st_size
+    (path / MANIFEST).write_text(json.dumps(manifest))
+    return open_bundle(path)
+
+
+def test_a_bundle_without_exact_outputs_is_checked_on_a_gpu_too(copy: Path) -> None:
+    """Those of earlier versions: there a GPU is compared with a CPU's rounding."""
+
+    def forget(arrays: dict[str, np.ndarray]) -> None:
+        for name in [name for name in arrays if name.startswith(EXACT)]:
+            del arrays[name]
+
+    bundle = edit_golden(copy, forget)
+    assert 0.001 < max(self_test(bundle, float16_sessions).errors.values()) < ROUNDED_TOLERANCE
+
+    def turn(arrays: dict[str, np.ndarray]) -> None:
+        arrays["decode_logits"] = arrays["decode_logits"][:, ::-1]
+
+    with pytest.raises(DeviceUnusable, match=r"decode_logits is off by .* \(allowed 0.25\)"):
+        self_test(edit_golden(copy, turn), float16_sessions)
+
+
+def test_a_gpu_is_compared_with_the_exact_outputs_only(copy: Path) -> None:
+    def turn(arrays: dict[str, np.ndarray]) -> None:
+        arrays["prefill_logits"] = arrays["prefill_logits"][::-1]
+
+    self_test(edit_golden(copy, turn), float16_sessions)
+
+    def spoil(arrays: dict[str, np.ndarray]) -> None:
+        arrays[EXACT + "prefill_logits"] = arrays[EXACT + "prefill_logits"][::-1]
+
+    with pytest.raises(DeviceUnusable, match="does not reproduce the bundle's self-test: prefill_logits is off"):
+        self_test(edit_golden(copy, spoil), float16_sessions)
 
 
 def test_the_default_model_is_whole_and_reproduces_its_self_test() -> None:
     bundle = open_bundle(DEFAULT_BUNDLE)
     verify_hashes(bundle)
     assert max(self_test(bundle).errors.values()) < 0.05
+    assert max(self_test(bundle, float16_sessions).errors.values()) < ROUNDED_TOLERANCE
     assert sum(entry.bytes for entry in bundle.manifest.files.values()) < 40e6
     assert bundle.manifest.quantization["decoder"] == "int4"

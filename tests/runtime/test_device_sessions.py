@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import gc
+import shutil
 import threading
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import onnx
 import pytest
 from cuda.bindings import runtime as cuda_runtime
 
@@ -21,6 +24,7 @@ from runtime.cuda_session import open_cuda
 from runtime.engine import Engine, Limits
 from runtime.errors import DeviceFailed, DeviceOutOfMemory, DeviceUnusable, EnginesUnusable, PromptTooLong
 from runtime.ort_session import OrtDecoder, OrtVision
+from runtime.sampling import GREEDY
 from runtime.selftest import relative_error
 from runtime.session import Decoder, Vision
 from runtime.tensorrt_library import import_tensorrt
@@ -33,6 +37,7 @@ from tests.support.cuda import EmulatedCuda, EmulatedMemory
 from tests.support.device_sessions import (
     EXACT,
     HALF_TOLERANCE,
+    LENGTHS,
     images_of,
     new,
     on_cuda,
@@ -65,6 +70,50 @@ def test_the_float16_graphs_in_device_memory(bundle: Bundle) -> None:
     images = images_of(vision, bundle)
     assert worst(run(other, bundle, images), run(decoder, bundle, images)) < HALF_TOLERANCE
     assert 2 * other.bytes_per_token == decoder.bytes_per_token
+
+
+def on_cuda_in_float16(bundle: Bundle, cuda: EmulatedCuda) -> OrtDecoder:
+    """What runs on CUDA, on the CPU's kernels: single tokens are recorded."""
+    options: dict[str, Any] = {"graph": "decoder.float16.onnx", "kv_dtype": "float16", "capture": True}
+    return OrtDecoder(bundle, 1, memory=EmulatedMemory(cuda), **options)
+
+
+def test_cuda_finds_the_likeliest_tokens_where_the_logits_are(bundle: Bundle) -> None:
+    cuda, vocab = EmulatedCuda(), bundle.manifest.vocab_size
+    decoder = on_cuda_in_float16(bundle, cuda)
+    cache = decoder.allocate(64)
+    ids = np.random.default_rng(8).integers(100, vocab, size=16)
+    assert decoder.picker is decoder
+    assert decoder.prefill(cache, ids[:4], 0, logits=False).shape == (0, vocab)
+    decoder.prefill(cache, ids[4:8], 4)
+    for length in (1, 8, 1):
+        rows = decoder.decode(cache, ids[8 : 8 + length].tolist(), 8).copy()
+        before = cuda.pulled_bytes
+        assert decoder.likeliest(cache, ids[8 : 8 + length].tolist(), 8) == rows.argmax(axis=1).tolist()
+        assert cuda.pulled_bytes - before == 12 * length
+        np.testing.assert_array_equal(decoder.row(cache, length - 1), rows[-1])
+    image = np.full((1, bundle.manifest.hidden_size), np.nan, np.float32)
+    decoder.prefill(cache, np.asarray([bundle.manifest.image_token_id]), 0, image, logits=False)
+    assert decoder.likeliest(cache, [int(ids[0])], 1) == [-1], "a damaged weight is noticed"
+
+
+def test_graphs_for_cuda_of_earlier_versions_work(bundle: Bundle, tmp_path: Path) -> None:
+    """They do not look for the likeliest token: all logits come to the host."""
+    copy = dataclasses.replace(bundle, path=Path(shutil.copytree(bundle.path, tmp_path / "copy")))
+    graph = onnx.load(copy.file("decoder.float16.onnx"), load_external_data=False)
+    for output in [output for output in graph.graph.output if output.name.startswith("best")]:
+        graph.graph.output.remove(output)
+    onnx.save(graph, copy.file("decoder.float16.onnx"))
+    old, new_one = (on_cuda_in_float16(b, EmulatedCuda()) for b in (copy, bundle))
+    assert old.picker is None
+    images = images_of(reference(bundle)[0], bundle)
+    assert worst(run(old, bundle, images), run(new_one, bundle, images)) == 0
+    answers = []
+    for decoder in (old, new_one):
+        engine = Engine(bundle, Tokenizer(bundle.file("tekken.json")), None, decoder)
+        with engine.sequence(Prompt(np.arange(100, 140)), reserve=20) as sequence:
+            answers.append(engine.generate(sequence, max_tokens=20, sampling=GREEDY))
+    assert answers[0] == answers[1]
 
 
 Open = Callable[[Bundle, Path, EmulatedMemory], tuple[Vision, Decoder]]
@@ -119,30 +168,96 @@ def test_full_device_memory_is_survived(bundle: Bundle, tmp_path: Path) -> None:
     ask()
 
 
-def test_a_pass_without_memory_gives_the_idle_caches_up(
-    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Passes need memory besides the caches: where they find none, the next request must find some."""
-    engine = Engine(bundle, Tokenizer(bundle.file("tekken.json")), *on_tensorrt(bundle, tmp_path, EmulatedMemory()))
+class Failing:
+    """A decoder whose device fails as often as told."""
+
+    def __init__(self, decoder: Decoder, error: DeviceFailed) -> None:
+        self._decoder, self._error, self.failures = decoder, error, 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._decoder, name)
+
+    def decode(self, cache: Any, ids: Any, past: int) -> npt.NDArray[np.float32]:
+        if self.failures:
+            self.failures -= 1
+            raise self._error
+        return self._decoder.decode(cache, ids, past)
+
+
+class Crowded(Failing):
+    """A decoder whose passes find no memory beside more than `most` caches."""
+
+    def __init__(self, decoder: Decoder, most: int) -> None:
+        super().__init__(decoder, DeviceFailed(""))
+        self.most, self.prefills = most, 0
+        self.caches: weakref.WeakSet[Any] = weakref.WeakSet()
+
+    def allocate(self, capacity: int) -> Any:
+        cache = self._decoder.allocate(capacity)
+        self.caches.add(cache)
+        return cache
+
+    def prefill(self, *arguments: Any, **named: Any) -> Any:
+        self.prefills += 1
+        if len(self.caches) > self.most:
+            raise DeviceOutOfMemory("no memory for the activations")
+        return self._decoder.prefill(*arguments, **named)
+
+
+def asking(engine: Engine) -> Callable[[], None]:
+    """Asks the engine something new each time."""
     rng = np.random.default_rng(7)
 
     def ask() -> None:
-        prompt = Prompt(rng.integers(100, bundle.manifest.vocab_size, size=20))
+        prompt = Prompt(rng.integers(100, engine.bundle.manifest.vocab_size, size=20))
         with engine.sequence(prompt, reserve=2) as sequence:
             engine.generate(sequence, max_tokens=2)
 
-    ask()
-    assert engine.pool._bytes() > 0
+    return ask
 
-    def full(*_: object, **_named: object) -> None:
-        raise DeviceOutOfMemory("no memory for the activations")
 
-    with monkeypatch.context() as patch:
-        patch.setattr(engine._decoder, "prefill", full)
-        with pytest.raises(DeviceOutOfMemory):
-            ask()
+def test_a_pass_without_memory_is_tried_again_beside_fewer_caches(bundle: Bundle, tmp_path: Path) -> None:
+    """And the number of caches stays where it fitted: no later request fails, or is read twice."""
+    vision, decoder = on_tensorrt(bundle, tmp_path, EmulatedMemory())
+    crowded = Crowded(decoder, most=1)
+    limits = Limits(capacity=60, kv_cache_bytes=1 << 30)
+    engine = Engine(bundle, Tokenizer(bundle.file("tekken.json")), vision, crowded, limits)
+    ask = asking(engine)
+    for _ in range(4):
+        ask()
+    assert crowded.prefills == 1 + 2 + 1 + 1
+    assert engine.pool.fitting_bytes == engine.pool.cost(LENGTHS[0])
+    assert engine.pool.statistics().caches == 1
+
+
+def test_a_request_that_does_not_fit_alone_fails_alone(bundle: Bundle, tmp_path: Path) -> None:
+    vision, decoder = on_tensorrt(bundle, tmp_path, EmulatedMemory())
+    crowded = Crowded(decoder, most=0)
+    engine = Engine(bundle, Tokenizer(bundle.file("tekken.json")), vision, crowded)
+    ask = asking(engine)
+    with pytest.raises(DeviceOutOfMemory):
+        ask()
+    assert crowded.prefills == 2
     assert engine.pool._bytes() == 0
+    crowded.most = 1
     ask()
+
+
+def test_what_others_hold_fits_and_is_waited_for(bundle: Bundle, tmp_path: Path) -> None:
+    """A request that found no memory beside another one's cache begins when that one has ended."""
+    vision, decoder = on_tensorrt(bundle, tmp_path, EmulatedMemory())
+    crowded = Crowded(decoder, most=1)
+    limits = Limits(capacity=60, kv_cache_bytes=1 << 30)
+    engine = Engine(bundle, Tokenizer(bundle.file("tekken.json")), vision, crowded, limits)
+    with engine.sequence(Prompt(np.arange(100, 120)), reserve=2) as first:
+        second = threading.Thread(target=asking(engine))
+        second.start()
+        second.join(0.5)
+        assert second.is_alive()
+        engine.generate(first, max_tokens=2)
+    second.join(10)
+    assert not second.is_alive()
+    assert engine.pool.statistics().caches == 1
 
 
 class Watched:
@@ -212,22 +327,6 @@ def test_memory_of_a_session_that_is_gone_is_freed_by_the_next() -> None:
     assert cuda.allocated_bytes == 0
 
 
-class Failing:
-    """A decoder whose device fails as often as told."""
-
-    def __init__(self, decoder: Decoder, error: DeviceFailed) -> None:
-        self._decoder, self._error, self.failures = decoder, error, 0
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._decoder, name)
-
-    def decode(self, cache: Any, ids: Any, past: int) -> npt.NDArray[np.float32]:
-        if self.failures:
-            self.failures -= 1
-            raise self._error
-        return self._decoder.decode(cache, ids, past)
-
-
 @pytest.mark.parametrize(("error", "counted"), [(DeviceFailed("gone"), 2), (DeviceOutOfMemory("full"), 0)])
 def test_failures_of_the_device_are_counted_until_one_works(bundle: Bundle, error: DeviceFailed, counted: int) -> None:
     vision, decoder = reference(bundle)
@@ -290,9 +389,8 @@ def test_a_device_is_tried_out_before_it_is_relied_upon(bundle: Bundle, tmp_path
     vision, decoder = on_cuda(bundle, tmp_path, EmulatedMemory())
     try_out(bundle, vision, decoder)
     _, decoder_with_picker = on_tensorrt(bundle, new(tmp_path / "other"), EmulatedMemory())
-    decoder_with_picker.picker = Unlikeliest(decoder_with_picker.picker)
     with pytest.raises(DeviceUnusable, match="another token there than the likeliest"):
-        try_out(bundle, vision, decoder_with_picker)
+        try_out(bundle, vision, PicksAnother(decoder_with_picker))
     for wrong, said in ((np.nan, "not finite"), (2.0, "in two ways")):
         with pytest.raises(DeviceUnusable, match=said):
             try_out(bundle, vision, Scaled(decoder, wrong))
@@ -307,6 +405,14 @@ class Unlikeliest:
 
     def likeliest(self, cache: Any, ids: Any, past: int) -> list[int]:
         return [0 for _ in self._picker.likeliest(cache, ids, past)]
+
+
+class PicksAnother(Failing):
+    """A decoder that does not find the likeliest token."""
+
+    def __init__(self, decoder: Decoder) -> None:
+        super().__init__(decoder, DeviceFailed(""))
+        self.picker = Unlikeliest(decoder.picker)
 
 
 class Scaled(Failing):

@@ -24,11 +24,16 @@ def test_a_gpu_s_libraries_are_loaded_by_its_own_session_only() -> None:
     program = """
 import sys
 import edge.daemon
-from edge.sessions import SESSIONS, look, open_engine, problem
+import edge.devices
+from devices.accelerators import Gpu
+from edge.sessions import SESSIONS, Machine, look, open_engine, problem
 from runtime.bundle import DEFAULT_BUNDLE, open_bundle
 open_engine(DEFAULT_BUNDLE)
 for device in SESSIONS:
     problem(device, look(), open_bundle(DEFAULT_BUNDLE))
+gpu = Gpu(0, "RTX 4090", (8, 9), 25_000_000_000, (13, 0))
+edge.devices.look = lambda: Machine((gpu,))
+list(edge.devices.lines(DEFAULT_BUNDLE))
 print(sorted(name for name in sys.modules if name.split(".")[0] in ("cuda", "tensorrt", "tensorrt_rtx")))
 """
     found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

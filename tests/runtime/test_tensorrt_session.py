@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import random
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ from runtime.grammar import Grammars
 from runtime.sampling import GREEDY
 from runtime.selftest import relative_error
 from runtime.session import Decoder, Vision
+from runtime.tensorrt_library import import_tensorrt
+from runtime.tensorrt_log import shared_logger
 from runtime.tensorrt_program import TensorRTProgram
 from runtime.tensorrt_session import DECODE, PREFILL, TensorRTDecoder
 from runtime.tokenizer import Tokenizer
@@ -217,3 +220,31 @@ def test_a_program_runs_plain_and_recorded_passes(bundle: Bundle, tmp_path: Path
     gc.collect()
     memory.free_unused()
     assert not any(cuda._graphs), "recordings go with their caches"
+
+
+def test_a_decoder_goes_with_its_last_reference(bundle: Bundle, tmp_path: Path) -> None:
+    """And its engines with it, which are as large as the model; the collector may come late."""
+    _, decoder, programs = tensorrt(bundle, tmp_path, EmulatedMemory())
+    assert decoder.picker is decoder
+    decoder.likeliest(decoder.allocate(LENGTHS[0]), [100], 0)
+    engines = [weakref.ref(program) for program in programs.values()]
+    gc.disable()
+    try:
+        del decoder, programs
+        assert all(engine() is None for engine in engines)
+    finally:
+        gc.enable()
+
+
+def test_building_and_running_share_one_logger() -> None:
+    """TensorRT keeps the first that it is given, and some errors reach no other."""
+    module, _, _ = import_tensorrt()
+    logger = shared_logger(module)
+    assert shared_logger(module) is logger
+    logger.errors.clear()
+    for number in range(20):
+        logger.log(module.ILogger.ERROR, f"error {number}")
+        logger.log(module.ILogger.WARNING, "no error")
+    assert logger.errors[-1] == "error 19"
+    assert len(logger.errors) == 8
+    logger.errors.clear()

@@ -137,7 +137,7 @@ class ExecutionContextAllocationStrategy(enum.Enum):
 
 
 class FakeTensorRT:
-    """Stands in for the module for RTX. While there is a `complaint` nothing works, and every logger is told.
+    """Stands in for the module for RTX. While there is a `complaint` nothing works, and the first logger alone is told.
 
     Attributes:
         specialized: how each context gets the kernels for its shapes.
@@ -161,7 +161,7 @@ class FakeTensorRT:
 
     def works(self) -> bool:
         if self.complaint:
-            for logger in self._loggers:
+            for logger in self._loggers[:1]:
                 logger.log(self.ILogger.ERROR, self.complaint)
         return not self.complaint
 
