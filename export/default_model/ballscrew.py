@@ -18,10 +18,9 @@ TASK = InspectionTask(defect_types=("pitting",))
 
 
 REGION_ODDS = 0.25
-TINY_ODDS = 0.35
-TINY, USUAL = (0.18, 0.45), (0.4, 1.4)
-"""Of a pasted defect that is as small as pits are when they begin, since few photographs show one; and how much larger
-or smaller than the donor's it is."""
+TINY_ODDS = 0.1
+"""Of a pasted defect that is as small as pits are when they begin: few photographs show one. With many that nobody
+could see, every clean picture became suspect."""
 THREAD_SLOPE = -0.16
 """Of the thread's flanks in these pictures, y over x."""
 HELD_OUT = ("437500_315", "585000_090")
@@ -128,7 +127,7 @@ def paste_defect(example: Example, donor: Example, rng: np.random.Generator, pla
     x0, y0 = (max(int(v) - margin, 0) for v in defect.box[:2])
     x1, y1 = (int(v) + margin for v in defect.box[2:])
     patch = donor.picture[y0:y1, x0:x1]
-    scale = rng.uniform(*(TINY if rng.random() < TINY_ODDS else USUAL))
+    scale = rng.uniform(0.12, 0.4) if rng.random() < TINY_ODDS else rng.uniform(0.4, 1.4)
     w, h = max(int(patch.shape[1] * scale), 5), max(int(patch.shape[0] * scale), 5)
     height, width = example.picture.shape[:2]
     if w + 2 >= width or h + 2 >= height:

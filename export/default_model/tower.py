@@ -34,11 +34,8 @@ from export.default_model.size import MAX_IMAGE_SIZE, SCREW_SIZES, TOKEN_SIZE
 from runtime.chat import Picture
 from runtime.comparing import CLOSE_SIDE
 
-SCREWS, BOARDS = 14, 6
+SCREWS, BOARDS = 12, 12
 """Pictures of a step."""
-UNSEEN = 0.2
-"""What the expert marks less than this, where a defect was pasted, nobody could see: with many such marks to learn,
-every clean picture became suspect."""
 BOX_WEIGHT, EDGE_WEIGHT, PLACE_WEIGHT, NAME_WEIGHT = 3.0, 10.0, 0.2, 2.0
 QUIET, LOUD = 0.3, 100.0
 """Image embeddings' root mean square, for the heads that train them and for the decoder: the layers in front of the one
@@ -92,13 +89,12 @@ class TowerStage:
         edges = (
             (boxes + self._stacked(list(np.tile(token_centres(size), 2)))) * TOKEN_SIZE / self._stacked([*size, *size])
         )
-        expected = torch.sigmoid(taught.float()).cpu().numpy()[..., None]
-        seen = np.where((np.stack(maps) > 0) & (expected < UNSEEN), expected, np.stack(maps))
+        expected = [by_token(cells[..., None]) for cells in torch.sigmoid(taught.float()).cpu().numpy()]
         foretold = self._heads["foretell"](patches.movedim(1, -1)).float()
         return {
             "foretell": nn.functional.smooth_l1_loss(foretold, features.float().movedim(1, -1)),
-            "taught": marked(said[..., :CELLS], self._stacked([by_token(cells) for cells in expected])) * 2,
-            "mark": marked(said[..., :CELLS], self._stacked([by_token(cells) for cells in seen])) * 2,
+            "taught": marked(said[..., :CELLS], self._stacked(expected)) * 2,
+            "mark": marked(said[..., :CELLS], self._stacked([by_token(cells) for cells in maps])) * 2,
             "box": boxed(said[..., CELLS:], boxes) * BOX_WEIGHT,
             "edge": boxed(self._heads["edge"](embeds).float(), edges.float()) * EDGE_WEIGHT,
             "place": place_loss(self._heads["place"](embeds).float(), size) * PLACE_WEIGHT,
