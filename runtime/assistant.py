@@ -19,7 +19,7 @@ from runtime.sequence import Sequence as EngineSequence
 from runtime.timings import Timings, stopwatch
 from runtime.tool_calls import parse_tool_calls
 from runtime.tool_grammar import ToolChoice
-from runtime.verbatim import said
+from runtime.verbatim import said, said_once
 
 DEFAULT_MAX_TOKENS = 256
 CALL_ID_TOKENS = 80
@@ -31,7 +31,9 @@ class Answer:
     """Text, calls, or both. Calls are given only where generation came to its end.
 
     Attributes:
-        ids: the answer's tokens as they stand in the cache. Those of its calls are what mistral-common writes for them.
+        calls: with `verbatim_arguments`, without what `runtime.verbatim.said_once` leaves out.
+        ids: the answer's tokens as they stand in the cache. Those of the calls that were generated are what
+            mistral-common writes for them.
     """
 
     text: str
@@ -164,7 +166,16 @@ def _pieces(
         ids = tuple(sequence.text_keys[len(prompt.ids) :].tolist())
         reason = decoding.finish_reason or "stop"
         answer = _answer(engine, ids, reason, sequence, call_ids)
+    if heard is not None:
+        answer = dataclasses.replace(answer, calls=_said_once(answer.calls, tools, messages))
     yield answer
+
+
+def _said_once(calls: Sequence[ToolCall], tools: Sequence[Tool], messages: Sequence[Message]) -> tuple[ToolCall, ...]:
+    schemas = {tool.name: tool.parameters for tool in tools}
+    return tuple(
+        dataclasses.replace(call, arguments=said_once(call.arguments, schemas[call.name], messages)) for call in calls
+    )
 
 
 def _answer(

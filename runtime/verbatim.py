@@ -2,7 +2,8 @@
 
 A small model that is told `Rate The Abolition of Britain four points` knows which words are the title, and may still
 write `The Abolusion of Britain`. A bundle that says `verbatim_arguments` leaves it the choice of the words only: a name
-that nobody said is never passed to a function.
+that nobody said is never passed to a function, and one that was said once does not fill a second argument that could
+be left out.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ UNSPACED = ("\u3040", "\u9fff")
 """First and last of the characters that are written without spaces and may be a word each."""
 FIXED = {"enum", "const", "pattern", "format"}
 """Keywords of texts that are not free."""
+PLAIN = {"type", "properties", "required", "additionalProperties", "title", "description", "$schema"}
+"""Keywords of an object that ask for no property but those that are required."""
 OTHER_KINDS = ("number", "boolean", "null", "array", "object")
 SAID = "said"
 
@@ -61,6 +64,27 @@ def verbatim(schema: Mapping[str, Any], runs: Sequence[str]) -> dict[str, Any]:
     root = _narrowed({key: value for key, value in schema.items() if key != "$defs"}, runs, lists)
     told = {name: {"enum": _fitting(runs, *bounds)} for bounds, name in lists.items()}
     return {**root, "$defs": {**defs, **told}}
+
+
+def said_once(arguments: Mapping[str, Any], schema: Mapping[str, Any], messages: Sequence[Message]) -> dict[str, Any]:
+    """`arguments` without optional texts that repeat another argument, where that was said only once.
+
+    What is said once is meant once: in `book a table at Shore Club` the restaurant is no city, too. A schema with
+    keywords that might need the argument is left alone, and so are texts that it bounds.
+    """
+    kept = dict(arguments)
+    if not schema.keys() <= PLAIN:
+        return kept
+    heard = [text.casefold() for role in ("user", "tool") for text in _texts(messages, role)]
+    for name in reversed(list(arguments)):
+        value, told = arguments[name], schema.get("properties", {}).get(name, {})
+        if told.get("type") != "string" or FIXED & told.keys() or name in schema.get("required", ()):
+            continue
+        word = str(value).casefold()
+        others = {str(other).casefold() for key, other in kept.items() if key != name}
+        if word in others and sum(text.count(word) for text in heard) <= 1:
+            del kept[name]
+    return kept
 
 
 def _narrowed(node: Any, runs: Sequence[str], lists: dict[tuple[int, float], str]) -> Any:

@@ -36,7 +36,7 @@ OUT_OF_SCOPE = 0.22
 TWO_CALLS = 0.03
 MOST_TOKENS = 2400
 LONG_ODDS = 0.22
-WRITTEN_ODDS, ONE_DOMAIN_ODDS, MERGED_ODDS = 0.3, 0.5, 0.2
+WRITTEN_ODDS, ONE_DOMAIN_ODDS, MERGED_ODDS = 0.3, 0.5, 0.4
 FIRST_WEIGHT, QUIET_WEIGHT, DIGIT_WEIGHT = 3.0, 15.0, 2.0
 """Of the token that decides for a call, of the one that decides against: a wrong call costs five missed ones."""
 CHATTER = ("general_quirky", "general_praise", "general_explain", "general_repeat", "general_affirm", "general_negate")

@@ -17,7 +17,7 @@ from runtime.chat import Message, Tool, ToolCall
 from runtime.engine import Engine
 from runtime.sampling import Sampling
 from runtime.tool_grammar import OneTool
-from runtime.verbatim import MOST_BYTES, MOST_WORDS, said
+from runtime.verbatim import MOST_BYTES, MOST_WORDS, said, said_once
 from tests.support.checkpoints import copy_checkpoint
 
 COMMAND = 'Spiele "Ça ira" (live) von Édith Piaf, but not Pan\'s Labyrinth!'
@@ -154,6 +154,30 @@ def test_odd_characters_and_bounds_can_be_written(engine: Engine) -> None:
     assert allowed(engine, tool, runs, {"x": 'say "hi"', "y": 'say "hi" \\ \U0001f600 blue'})
     assert not allowed(engine, tool, runs, {"x": "blue"})
     assert not allowed(engine, tool, runs, {"y": "green"})
+
+
+def test_what_is_said_once_fills_one_argument(engine: Engine) -> None:
+    text = {"type": "string"}
+    parameters = {"type": "object", "properties": {"who": text, "where": text}, "required": ["who"]}
+    tool = Tool("find", "", {**parameters, "additionalProperties": False})
+    once = [call(engine, "Piaf", tool, seed) for seed in range(20)]
+    twice = [call(engine, "Piaf Piaf", tool, seed) for seed in range(20)]
+    assert {"who": "Piaf"} in once
+    assert all(arguments in (None, {"who": "Piaf"}) for arguments in once)
+    assert {"who": "Piaf", "where": "Piaf"} in twice
+
+
+def test_only_optional_free_texts_are_left_out() -> None:
+    text = {"type": "string"}
+    schema = {"type": "object", "properties": {"state": {"enum": ["on", "off"]}, "room": text, "by": text}}
+    messages = [Message("user", ("Switch it off by noon.",))]
+    given = {"state": "off", "room": "OFF", "by": "noon"}
+    assert said_once(given, schema, messages) == {"state": "off", "by": "noon"}
+    assert said_once({"state": "off", "by": "noon"}, schema, messages) == {"state": "off", "by": "noon"}
+    for strict in ({"required": ["room"]}, {"minProperties": 3}):
+        assert said_once(given, {**schema, **strict}, messages) == given
+    again = [*messages, Message("user", ("Off!",))]
+    assert said_once(given, schema, again) == given
 
 
 def test_other_texts_are_left_as_they_are(engine: Engine) -> None:
