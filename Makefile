@@ -31,9 +31,9 @@ bench: $(VENV)/.bench
 
 # A model of Mistral Small 3.2's shapes with random weights, on the GPU (DEVICE=cuda, tensorrt or cpu). Needs about 40 GB of
 # disk with DEVICE=cuda, 65 to 70 GB with engines for TensorRT, and 17 GB of RAM: its self-test is made on the CPU. Left to
-# itself it never measures these shapes on a CPU. REDUCED=1 takes small shapes, which a CPU does in seconds.
-bench-gpu: $(if $(filter cpu,$(DEVICE)),$(VENV)/.dev,$(VENV)/.cuda)
-	$(BIN)/python -m tests.benchmarks.gpu $(if $(DEVICE),--device $(DEVICE)) $(if $(REDUCED),--reduced)
+# itself it never measures these shapes on a CPU. REDUCED=1 takes small shapes, which DEVICE=cpu does in seconds.
+bench-gpu: $(if $(filter cpu,$(DEVICE)),$(VENV)/.dev,$(VENV)-cuda/.cuda)
+	$(if $(filter cpu,$(DEVICE)),$(BIN),$(VENV)-cuda/bin)/python -m tests.benchmarks.gpu $(if $(DEVICE),--device $(DEVICE)) $(if $(REDUCED),--reduced)
 
 # Train the default model on DATA (see NOTICE for its parts), export it, and score it. Goes on where it was broken off.
 model: $(VENV)/.train
@@ -73,11 +73,12 @@ $(VENV)/.dev: deploy/requirements/dev.lock pyproject.toml
 	$(BIN)/python -m pip install -q --no-deps -e .
 	touch $@ $(VENV)/.demo
 
-# onnxruntime and onnxruntime-gpu are the same import package: installed over one another, or one taken away again, neither
-# works. Both go, and the one for CUDA comes (1.31.1 is the newest on PyPI; its kernels for CPUs then run the tests, too).
-$(VENV)/.cuda: $(VENV)/.dev
-	$(BIN)/python -m pip uninstall -q -y onnxruntime onnxruntime-gpu
-	$(BIN)/python -m pip install -q -e '.[cuda,tensorrt]'
+# An environment of its own: onnxruntime and onnxruntime-gpu are the same import package, and installed over one another,
+# or one taken away again, neither works. Both go, and the one for CUDA comes.
+$(VENV)-cuda/.cuda: deploy/requirements/dev.lock pyproject.toml
+	$(MAKE) VENV=$(VENV)-cuda $(VENV)-cuda/.dev
+	$(VENV)-cuda/bin/python -m pip uninstall -q -y onnxruntime onnxruntime-gpu
+	$(VENV)-cuda/bin/python -m pip install -q -e '.[cuda,tensorrt]'
 	touch $@
 
 $(VENV)/.bench: $(VENV)/.dev

@@ -126,7 +126,7 @@ class Engine:
         try:
             begun = begin()
         except DeviceOutOfMemory as error:  # fewer caches beside it leave more memory for its passes
-            log.warning("the prompt is read once more: %s", str(error))  # a record must not hold the cache
+            log.warning("the request is tried once more: %s", str(error))  # a record must not hold the cache
         sequence, entry = begun or begin()  # once the error is gone, whose traceback holds the cache
         try:
             with self.watched():

@@ -213,7 +213,7 @@ class KVPool:
         try:
             cache = self._decoder.allocate(capacity)
         except DeviceOutOfMemory:
-            self._bound(others)
+            self._bound(others + self.cost(capacity) - 1)
             raise
         self._bound(others + self.cost(capacity))
         return cache

@@ -70,21 +70,25 @@ def said_once(arguments: Mapping[str, Any], schema: Mapping[str, Any], messages:
     """`arguments` without optional texts that repeat another argument, where that was said only once.
 
     What is said once is meant once: in `book a table at Shore Club` the restaurant is no city, too. A schema with
-    keywords that might need the argument is left alone, and so are texts that it bounds.
+    keywords that might need the argument is left alone, and so are texts with an enum, const, pattern or format.
     """
     kept = dict(arguments)
     if not schema.keys() <= PLAIN:
         return kept
-    heard = [text.casefold() for role in ("user", "tool") for text in _texts(messages, role)]
+    heard = [_alike(text) for role in ("user", "tool") for text in _texts(messages, role)]
     for name in reversed(list(arguments)):
         value, told = arguments[name], schema.get("properties", {}).get(name, {})
-        if told.get("type") != "string" or FIXED & told.keys() or name in schema.get("required", ()):
+        if not isinstance(told, Mapping) or told.get("type") != "string" or FIXED & told.keys():
             continue
-        word = str(value).casefold()
-        others = {str(other).casefold() for key, other in kept.items() if key != name}
-        if word in others and sum(text.count(word) for text in heard) <= 1:
+        word = _alike(str(value))
+        others = {_alike(str(other)) for key, other in kept.items() if key != name}
+        if name not in schema.get("required", ()) and word in others and sum(text.count(word) for text in heard) <= 1:
             del kept[name]
     return kept
+
+
+def _alike(text: str) -> str:
+    return unicodedata.normalize("NFC", text).casefold()
 
 
 def _narrowed(node: Any, runs: Sequence[str], lists: dict[tuple[int, float], str]) -> Any:

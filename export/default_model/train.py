@@ -86,7 +86,6 @@ def train_tower(model: Any, data: Path, out: Path, steps: int, seed: int, device
     stage = tower.TowerStage(model, heads, expert, screws, boards, device)
     rate = TOWER_RATE * (1.0 if fresh else LATER_FACTOR)
     loop.run(loop.Stage("tower", steps, rate, stage.losses), modules, out, seed, device)
-    tower.set_loudness(model, sample[:FEW], tower.LOUD)
 
 
 def train_commands(model: Any, data: Path, out: Path, steps: int, seed: int, device: torch.device) -> None:
@@ -107,15 +106,18 @@ def train_reading(
     model: Any, data: Path, out: Path, steps: int, seed: int, device: torch.device, *, fresh: bool
 ) -> None:
     """Train `model`'s last layer in place behind the others as the export will round them; a `fresh` one is new."""
+    torch.manual_seed(seed)  # what an interrupted run drew is drawn again
     model.to(device).requires_grad_(False)
     decoder = model.model.language_model
     last = decoder.layers[-1]
     if fresh:
         fresh_matrices(last)
+    pictured = training_screws(data)
+    tower.set_loudness(model, [example.picture for example in pictured[:: max(1, len(pictured) // FEW)]], tower.LOUD)
     rounding.round_in_place(model, len(decoder.layers) - 1)
     tokenizer = Tokenizer(out / "tekken.json")
     packer = Packer(data / "commands", tokenizer)
-    sampler = Sampler(model, tokenizer, packer, training_screws(data), training_boards(data), device)
+    sampler = Sampler(model, tokenizer, packer, pictured, training_boards(data), device)
     screws = collect(out / "states", "screws", SCREW_SAMPLES, seed, sampler.screws)
     boards = collect(out / "states", "boards", BOARD_SAMPLES, seed, sampler.boards)
     dictations = collect(out / "states", "dictations", DICTATION_SAMPLES, seed, sampler.dictation)
@@ -211,7 +213,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, help="folder with ballscrew/, pcb/, commands/ and video/")
     parser.add_argument("out", type=Path, help="folder of the checkpoint")
-    parser.add_argument("--steps", type=int, nargs=4, default=(700, 1700, 4000, 2400), help="of the four stages")
+    parser.add_argument(
+        "--steps",
+        type=int,
+        nargs=4,
+        default=(700, 1700, 4000, 2400),
+        help="of expert, tower, commands and reading; practice in writing takes at most 3,000 of the last",
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--start", type=Path, help="bundle of an earlier run to go on from")
     arguments = parser.parse_args()

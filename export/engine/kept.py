@@ -35,4 +35,6 @@ def _link(source: Path, target: Path) -> None:
     try:
         os.link(source, target)
     except OSError:  # a file system without links
-        shutil.copyfile(source, target)
+        unfinished = target.with_suffix(".unfinished")
+        shutil.copyfile(source, unfinished)
+        unfinished.rename(target)

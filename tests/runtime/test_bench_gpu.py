@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import subprocess
 import weakref
 from pathlib import Path
@@ -129,7 +130,9 @@ def test_a_small_gpu_gets_one_engine(folder: Path, gigabytes: int, lengths: tupl
 def made(folder: Path, *variables: str) -> list[str]:
     """What `make bench-gpu` would run in an environment that is not there yet."""
     command = ["make", "-n", "bench-gpu", f"VENV={folder / 'venv'}", *variables]
-    found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    outer = ("MAKEFLAGS", "MAKELEVEL", "MFLAGS", "DEVICE", "REDUCED")
+    clean = {name: value for name, value in os.environ.items() if name not in outer}
+    found = subprocess.run(command, cwd=ROOT, env=clean, capture_output=True, text=True, check=True)
     return found.stdout.splitlines()
 
 

@@ -6,6 +6,7 @@ import dataclasses
 import gc
 import shutil
 import threading
+import time
 import weakref
 from collections.abc import Callable
 from pathlib import Path
@@ -184,6 +185,15 @@ class Failing:
         return self._decoder.decode(cache, ids, past)
 
 
+class Narrow(Failing):
+    """A decoder with room for the shortest cache."""
+
+    def allocate(self, capacity: int) -> Any:
+        if capacity > LENGTHS[0]:
+            raise DeviceOutOfMemory("no memory for the cache")
+        return self._decoder.allocate(capacity)
+
+
 class Crowded(Failing):
     """A decoder whose passes find no memory beside more than `most` caches."""
 
@@ -243,6 +253,16 @@ def test_a_request_that_does_not_fit_alone_fails_alone(bundle: Bundle, tmp_path:
     ask()
 
 
+def test_a_cache_that_is_too_large_leaves_room_for_smaller_ones(bundle: Bundle, tmp_path: Path) -> None:
+    vision, decoder = on_tensorrt(bundle, tmp_path, EmulatedMemory())
+    narrow = Narrow(decoder, DeviceFailed(""))
+    engine = Engine(bundle, Tokenizer(bundle.file("tekken.json")), vision, narrow, Limits(capacity=LENGTHS[-1]))
+    large, small = engine.pool.cost(LENGTHS[-1]), engine.pool.cost(LENGTHS[0])
+    with pytest.raises(DeviceOutOfMemory):
+        engine.pool._allocate(LENGTHS[-1], [])
+    assert small < engine.pool.fitting_bytes < large
+
+
 def test_what_others_hold_fits_and_is_waited_for(bundle: Bundle, tmp_path: Path) -> None:
     """A request that found no memory beside another one's cache begins when that one has ended."""
     vision, decoder = on_tensorrt(bundle, tmp_path, EmulatedMemory())
@@ -252,10 +272,14 @@ def test_what_others_hold_fits_and_is_waited_for(bundle: Bundle, tmp_path: Path)
     with engine.sequence(Prompt(np.arange(100, 120)), reserve=2) as first:
         second = threading.Thread(target=asking(engine))
         second.start()
-        second.join(0.5)
+        deadline = time.monotonic() + 60
+        while crowded.prefills < 2 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert crowded.prefills == 2, "it was tried beside the other one"
+        second.join(0.2)
         assert second.is_alive()
         engine.generate(first, max_tokens=2)
-    second.join(10)
+    second.join(60)
     assert not second.is_alive()
     assert engine.pool.statistics().caches == 1
 

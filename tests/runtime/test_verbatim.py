@@ -176,6 +176,12 @@ def test_only_optional_free_texts_are_left_out() -> None:
     assert said_once({"state": "off", "by": "noon"}, schema, messages) == {"state": "off", "by": "noon"}
     for strict in ({"required": ["room"]}, {"minProperties": 3}):
         assert said_once(given, {**schema, **strict}, messages) == given
+    assert said_once(
+        {"a": "noon", "by": "noon"}, {"type": "object", "properties": {"a": True, "by": text}}, messages
+    ) == {"a": "noon"}
+    decomposed = [Message("user", ("E\u0301dith and E\u0301dith",))]
+    names = {"first": "\u00c9dith", "second": "\u00c9dith"}
+    assert said_once(names, {"type": "object", "properties": {"first": text, "second": text}}, decomposed) == names
     again = [*messages, Message("user", ("Off!",))]
     assert said_once(given, schema, again) == given
 
