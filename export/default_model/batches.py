@@ -77,21 +77,20 @@ def in_order(example: Example) -> Example:
     return replace(example, defects=tuple(sorted(example.defects, key=area, reverse=True)))
 
 
-def boxes_written(pack: Pack, tokenizer: Tokenizer) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """In which of its answer's boxes each label stands, `(T,)`, and in which number of it; -1 where in none."""
-    opening, closing, comma = (int(tokenizer.encode_text(mark)[-1]) for mark in "[],")
-    boxes, sides = np.full((2, len(pack.labels)), -1, np.int64)
+def boxes_written(pack: Pack, tokenizer: Tokenizer) -> npt.NDArray[np.int64]:
+    """In which of its answer's boxes each label stands, `(T,)`; -1 where in none."""
+    opening, closing = (int(tokenizer.encode_text(mark)[-1]) for mark in "[]")
+    boxes = np.full(len(pack.labels), -1, np.int64)
     for owner in np.unique(pack.owner[pack.labels != IGNORE]):
-        box, inside, side = -2, False, 0
+        box, inside = -2, False
         for at in np.flatnonzero((pack.owner == owner) & (pack.labels != IGNORE)):
             if inside:
-                boxes[at], sides[at] = box, side
-                side += bool(pack.labels[at] == comma)
+                boxes[at] = box
             if pack.labels[at] == opening:
-                box, inside, side = box + 1, box >= -1, 0
+                box, inside = box + 1, box >= -1
             elif pack.labels[at] == closing:
                 inside = False
-    return boxes, sides
+    return boxes
 
 
 def _coordinate_weights(is_digit: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:

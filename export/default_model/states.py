@@ -51,7 +51,7 @@ class Sample:
         rows: where it answers, `(R,)`; labels and weights `(R,)`.
         boxes: which of the rows write a box, `(B,)`.
         shares: where to look for it, `(B, T)` bfloat16.
-        edges: of the box, in sides of the picture, `(B, 4)`; `sides` says which of them is written, `(B,)`.
+        edges: of the box, in sides of the picture, `(B, 4)`.
         tokens: which are of a picture that is inspected, `(I,)`.
         covered: how much of each one defect covers, `(I,)`.
         around: that one's edges, `(I, 4)`; NaN for none.
@@ -67,7 +67,6 @@ class Sample:
     boxes: Tensor
     shares: Tensor
     edges: Tensor
-    sides: Tensor
     tokens: Tensor
     covered: Tensor
     around: Tensor
@@ -168,8 +167,7 @@ class Sampler:
         image = pack.ids == self._model.config.image_token_index
         if screws and screws[0].reference is not None:
             image &= _second_half(image, pack.owner)
-        written, sides = (each[rows] for each in boxes_written(pack, self._tokenizer))
-        targets = _box_targets(pack, written, rows, image, screws, size)
+        targets = _box_targets(pack, boxes_written(pack, self._tokenizer)[rows], rows, image, screws, size)
         covered, around, kinds = _token_targets(screws, size)
         return Sample(
             states=self._states(pack, pixels).cpu(),
@@ -181,7 +179,6 @@ class Sampler:
             boxes=torch.from_numpy(targets[0]),
             shares=torch.from_numpy(targets[1]).to(torch.bfloat16),
             edges=torch.from_numpy(targets[2]),
-            sides=torch.from_numpy(sides[targets[0]]),
             tokens=torch.from_numpy(np.flatnonzero(image)),
             covered=torch.from_numpy(covered),
             around=torch.from_numpy(around),

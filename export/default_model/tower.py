@@ -37,9 +37,6 @@ from runtime.comparing import CLOSE_SIDE
 SCREWS, BOARDS = 12, 12
 """Pictures of a step."""
 BOX_WEIGHT, EDGE_WEIGHT, PLACE_WEIGHT, NAME_WEIGHT = 3.0, 10.0, 0.2, 2.0
-QUIET, LOUD = 0.3, 100.0
-"""Image embeddings' root mean square, for the heads that train them and for the decoder: the layers in front of the one
-that reads pictures add ten to a channel, in which the place of a box would drown."""
 MOST_TOKENS = MAX_IMAGE_SIZE // TOKEN_SIZE
 """Image tokens along a side."""
 
@@ -127,19 +124,6 @@ class TowerStage:
 
     def _stacked(self, arrays: Sequence[Any]) -> Tensor:
         return torch.from_numpy(np.stack(arrays)).to(self._device)
-
-
-def set_loudness(model: Any, pictures: Sequence[Picture], rms: float) -> None:
-    """Scale the projector so that the image embeddings of `pictures` have this root mean square.
-
-    The layers behind normalize what they take, so only their own share of the states becomes smaller by it.
-    """
-    device = model.model.multi_modal_projector.linear_2.weight.device
-    with torch.no_grad():
-        pixels = [normalized(torch.from_numpy(resized(p, SCREW_SIZES[0]))[None].to(device)) for p in pictures]
-        size = torch.cat([image_embeds(model, patch_features(model, p))[0] for p in pixels]).square().mean().sqrt()
-        for parameter in model.model.multi_modal_projector.linear_2.parameters():
-            parameter *= rms / size
 
 
 def place_loss(logits: Tensor, size: tuple[int, int]) -> Tensor:

@@ -5,8 +5,7 @@ Seeded and resumable, in stages that each leave a file in OUT:
 - `expert`: a convolutional network that the tower learns from (`expert.py`).
 - `tower`: the vision tower and the projector, on dense targets (`tower.py`).
 - `commands`: the layers that come from SmolLM2, on calls of many made-up and real tools (`packs.py`).
-- `dictation` and `reading`: a new layer behind them, on numbers (`dictation.py`), then on answers about pictures
-  (`reading.py`).
+- `reading`: a new layer behind them, on answers about pictures (`reading.py`).
 
 What the stages before have trained stays as it is, and before the last is rounded as the export will round it. With
 `--start` all but the expert begin with the weights of a bundle. A stage of 0 steps is left out, the expert with the
@@ -28,7 +27,7 @@ from torch import Tensor, nn
 
 from export.checkpoint.from_bundle import read_bundle
 from export.checkpoint.tensors import canonical_name
-from export.default_model import ballscrew, calling, dictation, loop, pcb, pointer, reading, rounding, tower
+from export.default_model import ballscrew, calling, loop, pcb, reading, rounding, tower
 from export.default_model.base import SmolLM2
 from export.default_model.dense import resized
 from export.default_model.expert import HEAD_RATE, Expert, ExpertStage
@@ -38,16 +37,13 @@ from export.default_model.packs import Packer
 from export.default_model.size import LARGE, MAX_IMAGE_SIZE, SMALL, Size
 from export.default_model.states import Sampler, collect
 from export.default_model.vocabulary import VOCAB_SIZE, write_tokenizer
-from runtime.inspection import ANSWER_PREFIX
 from runtime.tokenizer import Tokenizer
 
 log = logging.getLogger("lineside.train")
-INIT_PICTURES, FEW = 120, 20
-STAGES = ("expert", "tower", "commands", "dictation", "reading")
+INIT_PICTURES = 120
+STAGES = ("expert", "tower", "commands", "reading")
 SCREW_SAMPLES, BOARD_SAMPLES, DICTATION_SAMPLES, COMMAND_SAMPLES = 1100, 800, 200, 100
-EXPERT_RATE, TOWER_RATE, COMMANDS_RATE, PRACTICE_RATE, READING_RATE = 5e-4, 1e-3, 6e-4, 4e-3, 1e-3
-PRACTICE_STEPS, KEPT_SAMPLES = 3000, 100
-"""Before the reading stage: at most so many steps, and samples of each kind for which the MLP should stay as it is."""
+EXPERT_RATE, TOWER_RATE, COMMANDS_RATE, READING_RATE = 5e-4, 1e-3, 6e-4, 1e-3
 LATER_FACTOR = 0.6
 """Of the rate, for a tower that was trained before."""
 WRITING_FACTOR = 5.0
@@ -72,7 +68,6 @@ def train_tower(model: Any, data: Path, out: Path, steps: int, seed: int, device
     pixels = [normalized(torch.from_numpy(resized(p, (576, 240)))[None])[0] for p in sample]
     if fresh:
         initialize(model, [p.numpy() for p in pixels])
-    tower.set_loudness(model, sample[:FEW], tower.QUIET)
     expert = Expert().to(device)
     expert_modules(expert).load_state_dict(_left(out, "expert"))
     vision = model.config.vision_config.hidden_size
@@ -106,24 +101,21 @@ def train_reading(
     model: Any, data: Path, out: Path, steps: int, seed: int, device: torch.device, *, fresh: bool
 ) -> None:
     """Train `model`'s last layer in place behind the others as the export will round them; a `fresh` one is new."""
-    torch.manual_seed(seed)  # what an interrupted run drew is drawn again
     model.to(device).requires_grad_(False)
     decoder = model.model.language_model
     last = decoder.layers[-1]
     if fresh:
         fresh_matrices(last)
-    pictured = training_screws(data)
-    tower.set_loudness(model, [example.picture for example in pictured[:: max(1, len(pictured) // FEW)]], tower.LOUD)
     rounding.round_in_place(model, len(decoder.layers) - 1)
     tokenizer = Tokenizer(out / "tekken.json")
     packer = Packer(data / "commands", tokenizer)
-    sampler = Sampler(model, tokenizer, packer, pictured, training_boards(data), device)
+    sampler = Sampler(model, tokenizer, packer, training_screws(data), training_boards(data), device)
     screws = collect(out / "states", "screws", SCREW_SAMPLES, seed, sampler.screws)
     boards = collect(out / "states", "boards", BOARD_SAMPLES, seed, sampler.boards)
     dictations = collect(out / "states", "dictations", DICTATION_SAMPLES, seed, sampler.dictation)
     commands = collect(out / "states", "commands", COMMAND_SAMPLES, seed, sampler.commands)
-    heads = pointer.make_heads(model.config.text_config.hidden_size).to(device)
-    pointer.point(last, heads, screws, boards, dictations, fresh=fresh)
+    heads = reading.make_heads(model.config.text_config.hidden_size).to(device)
+    reading.point(last, heads, screws, boards, fresh=fresh)
     last.requires_grad_(True)
     rounding.feel(last)
     attention, mlp = last.self_attn, last.mlp
@@ -131,15 +123,8 @@ def train_reading(
     taking = [attention.q_proj, attention.k_proj, attention.v_proj, mlp.gate_proj, mlp.up_proj, *norms]
     parts = {"taking": nn.ModuleList(taking), "writing": nn.ModuleList([attention.o_proj, mlp.down_proj])}
     modules = nn.ModuleDict({**parts, "heads": heads})
-    fail = int(tokenizer.encode_text(f"{ANSWER_PREFIX}fail")[len(tokenizer.encode_text(ANSWER_PREFIX))])
-    stage = reading.ReadingStage(model, heads, screws, boards, dictations, commands, fail, device)
+    stage = reading.ReadingStage(model, heads, screws, boards, dictations, commands, device)
     factors = {"writing": WRITING_FACTOR}
-    others = [*screws[:KEPT_SAMPLES], *boards[:KEPT_SAMPLES], *commands[:KEPT_SAMPLES]]
-    practice = dictation.DictationStage(model, heads, stage, dictations, others)
-    attention.requires_grad_(False)
-    practising = loop.Stage("dictation", min(PRACTICE_STEPS, steps), PRACTICE_RATE, practice.losses, factors)
-    loop.run(practising, modules, out, seed, device)
-    attention.requires_grad_(True)
     loop.run(loop.Stage("reading", steps, READING_RATE, stage.losses, factors), modules, out, seed, device)
     rounding.settle(last)
 
@@ -213,13 +198,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, help="folder with ballscrew/, pcb/, commands/ and video/")
     parser.add_argument("out", type=Path, help="folder of the checkpoint")
-    parser.add_argument(
-        "--steps",
-        type=int,
-        nargs=4,
-        default=(700, 1700, 4000, 2400),
-        help="of expert, tower, commands and reading; practice in writing takes at most 3,000 of the last",
-    )
+    parser.add_argument("--steps", type=int, nargs=4, default=(700, 1700, 4000, 2400), help="of the four stages")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--start", type=Path, help="bundle of an earlier run to go on from")
     arguments = parser.parse_args()
