@@ -5,15 +5,17 @@ has to be propagated back through them, and commands keep their answers as long 
 
 Where a box stands it would not find out from the digits alone: for a long time it would write the mean of all boxes. So
 its first head begins as a pointer (`point`): it looks at the tokens of a defect and passes the defect's edges on,
-which are nearly linear in the tokens' states. What is left to learn is to write them down, digit by digit; part of the
-time from the true edges, so that it does not wait for the pointer to become steady, and from dictation of made-up ones:
-a few hundred pictures have so few boxes that their numbers would be learnt by heart.
+which are nearly linear in the tokens' states. What is left to learn is to write them down, digit by digit: from
+dictation of made-up edges, since a few hundred pictures have so few boxes that their numbers would be learnt by heart.
 A second head begins as one that looks there, too, and passes on which type of fault it is.
+
+Behind a norm only ratios are known: an edge is told beside a one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -26,12 +28,15 @@ from export.default_model.losses import sight
 from export.default_model.rounding import stored4
 from export.default_model.states import Sample
 
-SCREW_PACKS, BOARD_PACKS, DICTATIONS = 2, 2, 1
+SCREW_PACKS, BOARD_PACKS, DICTATIONS = 2, 2, 2
 """Of a step, beside one pack of commands."""
+BOX_WEIGHT = 0.1
+"""Of boxes in answers about screws: few camera positions are known, and what they have in common would be learnt. To
+write is learnt from dictation."""
 LOOK_WEIGHT, TOLD_WEIGHT, QUIET_WEIGHT = 0.5, 5.0, 2.0
 COPIES, KEY_COPIES = 8, 4
 """A row of four-bit weights errs by seven percent; several that make up for each other's errors, by one."""
-SHARPNESS = 1.5
+SHARPNESS = 2.2
 """Of the pointer at first, over the log odds that a token shows a defect."""
 LOUDNESS = 1.5
 """Of an edge or a mark at first, in lengths of a state."""
@@ -39,8 +44,13 @@ TRUE_ODDS, TRUE_NOISE = 0.6, 0.006
 """Of writing from the true edges, and how far from the truth those are, in sides of the picture."""
 FRESH_GAIN, SHOWN_GAIN = 0.3, 0.1
 """Of random weights that stay beside the pointer's, in the output matrix and in its own head."""
+LEAST_ONE = 1.0
+"""That the pointer tells, where it is helped."""
 LEAST_SPREAD = 0.05
-EDGE_RIDGE, QUERY_RIDGE, MARK_DECAY = 1e-2, 1e-3, 1e-4
+EDGE_RIDGE, NAME_RIDGE, QUERY_RIDGE, MARK_DECAY = 1e-2, 1e-2, 1e-3, 1e-4
+BOARD_WEIGHT, TEXT_WEIGHT = 0.2, 0.1
+"""Beside screws, where edges are fitted: on a board, seen close up, they hardly vary; of text nothing is to be read."""
+EDGES = 4
 FAINT, PLAIN = 0.2, 0.5
 """Of a token: how much a defect covers where its edges can be told, and where it is sure to be seen."""
 MIDDLE = 0.5
@@ -49,9 +59,8 @@ FEW = 40
 
 
 def make_heads(hidden: int) -> nn.ModuleDict:
-    """`told` reads the box that is being written from what attention adds to a state of `hidden` channels; `tell` says
-    one there."""
-    heads = {"told": nn.Linear(hidden, 4), "tell": nn.Linear(4, hidden, bias=False)}
+    """`told` reads four edges and a one from what attention adds to a state of `hidden` channels; `tell` says them."""
+    heads = {"told": nn.Linear(hidden, EDGES + 1, bias=False), "tell": nn.Linear(EDGES + 1, hidden, bias=False)}
     return nn.ModuleDict(heads).requires_grad_(False)
 
 
@@ -65,30 +74,28 @@ def point(
     second group starts anew in any case.
 
     The pointer looks at the tokens that a logistic regression marks, and says the box around what it looks at, which a
-    ridge regression reads, how marked it is, and that it is looking at a picture: a one, by which the size of the
-    others can be told behind a norm. `heads` are made to hear it. The edges are those of screws: on a board, seen close
-    up, they hardly vary.
+    ridge regression reads, how marked it is, and a one. Nothing else says anything in the same directions at first, and
+    `heads` are made to hear what is said there.
     """
     attention = layer.self_attn
     with torch.no_grad():
         spread = _spread(samples).to(attention.o_proj.weight.device)
         if fresh:
             _even_channels(layer, spread)
-        seen, text, asking = _normed(layer, samples)
-        covered, around = (torch.cat([getattr(s, n) for s in samples]).to(seen.device) for n in ("covered", "around"))
-        board, other, _ = _normed(layer, boards)
-        faulty, kinds = (torch.cat([getattr(s, n) for s in boards]).to(seen.device) for n in ("covered", "kinds"))
-    marks = _mark(torch.cat([seen, board]), torch.cat([text, other]), torch.cat([covered, faulty]))
+        screw, board = _seen(layer, samples), _seen(layer, boards)
+    marks = _mark(
+        torch.cat([screw.image, board.image]),
+        torch.cat([screw.text, board.text]),
+        torch.cat([screw.covered, board.covered]),
+    )
     with torch.no_grad():
-        plain = covered > FAINT
-        edges = _ridge(seen[plain], around[plain] - MIDDLE, EDGE_RIDGE)
+        asking = screw.asking
         query = _ridge(asking, torch.ones(len(asking), 1, device=asking.device), QUERY_RIDGE)[:, 0]
-        one = torch.cat([torch.ones(len(seen), 1), torch.zeros(len(text), 1)]).to(seen.device)
-        pictured = _ridge(torch.cat([seen, text]), one, EDGE_RIDGE)[:, 0]
+        edges, pictured = _edges(screw, board)
         told = [*edges.T, marks / 10, pictured]
-        plain = faulty > FAINT
-        named = nn.functional.one_hot(kinds[plain], len(pcb.TYPES)).float()
-        names = _ridge(board[plain], named - named.mean(0), EDGE_RIDGE).T
+        plain = board.covered > FAINT
+        named = nn.functional.one_hot(board.kinds[plain], len(pcb.TYPES)).float()
+        names = _ridge(board.image[plain], named - named.mean(0), NAME_RIDGE).T
         size = torch.cat([s.states[s.rows].float() for s in samples[:FEW]]).square().mean().sqrt()
         directions, _ = torch.linalg.qr(torch.randn(len(spread), len(told) + len(names), device=spread.device))
         directions *= spread[:, None] * size * len(spread) ** 0.5 * LOUDNESS
@@ -102,12 +109,13 @@ def point(
             attention.o_proj.weight[:, : attention.head_dim] = 0
         attention.o_proj.weight[:, group * attention.head_dim : 2 * group * attention.head_dim] = 0
         attention.q_proj.weight[group * attention.head_dim : (group + 1) * attention.head_dim] *= SHOWN_GAIN
+        reads, heard = torch.linalg.pinv(directions), [*range(EDGES), len(told) - 1]
+        attention.o_proj.weight -= directions @ (reads @ attention.o_proj.weight)
         for head, others in ((0, told), (group, list(names))):
             _look(attention, head, query, marks)
             _tell(attention, head, others, directions[:, : len(told)] if head == 0 else directions[:, len(told) :])
-        heads["tell"].weight.copy_(directions[:, :4])
-        heads["told"].weight.copy_(torch.linalg.pinv(directions[:, : len(told)])[:4])
-        heads["told"].bias.fill_(MIDDLE)
+        heads["tell"].weight.copy_(directions[:, heard])
+        heads["told"].weight.copy_(reads[heard])
 
 
 def _look(attention: Any, head: int, query: Tensor, marks: Tensor) -> None:
@@ -171,7 +179,7 @@ class ReadingStage:
         """One step's losses: the answers, where and what the pointer points at, and silence beside commands."""
         picked = [_any(self._samples, rng) for _ in range(SCREW_PACKS)]
         with nn.utils.parametrize.cached():
-            answers = [self._answer_losses(sample, rng.random() < TRUE_ODDS) for sample in picked]
+            answers = [self._answer_losses(sample, rng.random() < TRUE_ODDS, BOX_WEIGHT) for sample in picked]
             losses = {name: torch.stack([answer[name] for answer in answers]).mean() for name in answers[0]}
             drawn = [_any(self._boards, rng) for _ in range(BOARD_PACKS)]
             compared = [self._answer_losses(sample, rng.random() < TRUE_ODDS) for sample in drawn]
@@ -181,10 +189,12 @@ class ReadingStage:
             losses["quiet"] = self._changed(_any(self._commands, rng)) * QUIET_WEIGHT
         return losses
 
-    def _answer_losses(self, sample: Sample, from_truth: bool) -> dict[str, Tensor]:
+    def _answer_losses(self, sample: Sample, from_truth: bool, box_weight: float = 1.0) -> dict[str, Tensor]:
         """Weighted cross entropy of the answers' tokens; where the pointer looks; and what it says of the edges."""
         logits, looked, told = self._answer(sample, from_truth)
         labels, weights = sample.labels.to(self._device), sample.weights.to(self._device)
+        weights = weights.clone()
+        weights[sample.boxes.to(self._device)] *= box_weight
         loss = nn.functional.cross_entropy(logits, labels, reduction="none")
         answer = (loss * weights).sum() / weights.sum()
         if not len(sample.boxes):
@@ -193,7 +203,7 @@ class ReadingStage:
         return {
             "answer": answer,
             "look": -(looked[boxes] * shares).sum(-1).mean() * LOOK_WEIGHT,
-            "told": nn.functional.l1_loss(told[boxes], sample.edges.to(self._device)) * TOLD_WEIGHT,
+            "told": self._missing(told, sample)[:, :EDGES].abs().mean() * TOLD_WEIGHT,
         }
 
     def _dictated(self, sample: Sample) -> Tensor:
@@ -211,10 +221,22 @@ class ReadingStage:
         return (before.exp() * (before - after)).sum(-1).mean()
 
     def _answer(self, sample: Sample, from_truth: bool = False) -> tuple[Tensor, Tensor, Tensor]:
-        """Logits `(R, V)`, log of how the pointer shares its attention `(R, T)`, and the edges that it tells `(R, 4)`.
+        """Logits `(R, V)`, log of how the pointer shares its attention `(R, T)`, and what it tells `(R, 5)`.
 
-        Only the rows are computed: no layer comes behind that would look at the others. With `from_truth` the answer is
-        written from the true edges instead of those that the pointer tells.
+        With `from_truth` the answer is written from the true edges instead of those that the pointer tells.
+        """
+        layer = self._language.layers[-1]
+        state, looked, told = self.attend(sample)
+        if from_truth and len(sample.boxes):
+            missing = self._missing(told, sample, TRUE_NOISE, LEAST_ONE)
+            state = state.index_add(0, sample.boxes.to(self._device), self._heads["tell"](missing).to(state.dtype))
+        state = state + layer.mlp(layer.post_attention_layernorm(state))
+        return self._head(self._language.norm(state)).float(), looked, told
+
+    def attend(self, sample: Sample) -> tuple[Tensor, Tensor, Tensor]:
+        """States behind the attention `(R, hidden)`, log of how the pointer shares it `(R, T)`, what it tells `(R, 5)`.
+
+        Only the rows are computed: no layer comes behind that would look at the others.
         """
         layer = self._language.layers[-1]
         attention, rows = layer.self_attn, sample.rows.to(self._device)
@@ -236,14 +258,15 @@ class ReadingStage:
         looked = scores.masked_fill(~seen, -1e4).log_softmax(-1)  # (1, heads, R, T)
         mixed = (looked.exp().to(value.dtype) @ value).transpose(1, 2).flatten(2)[0]
         added = attention.o_proj(mixed)
-        told = self._heads["told"](added).float()
-        state = states[rows] + added
-        if from_truth and len(sample.boxes):
-            boxes, edges = sample.boxes.to(self._device), sample.edges.to(self._device)
-            missing = edges + torch.randn_like(edges) * TRUE_NOISE - told[boxes]
-            state = state.index_add(0, boxes, self._heads["tell"](missing).to(state.dtype))
-        state = state + layer.mlp(layer.post_attention_layernorm(state))
-        return self._head(self._language.norm(state)).float(), looked[0, 0], told
+        return states[rows] + added, looked[0, 0], self._heads["told"](added).float()
+
+    def _missing(self, told: Tensor, sample: Sample, noise: float = 0.0, least: float = 0.0) -> Tensor:
+        """What the pointer would have to tell beside what it tells, `(B, 5)`: edges as large as its one, which would be
+        `least` at least."""
+        edges, told = sample.edges.to(self._device), told[sample.boxes.to(self._device)]
+        one = told[:, EDGES:].detach().clamp_min(least)
+        wanted = (edges + torch.randn_like(edges) * noise - MIDDLE) * one
+        return torch.cat([wanted, one], 1) - told
 
 
 def _any(samples: Sequence[Sample], rng: np.random.Generator) -> Sample:
@@ -267,18 +290,66 @@ def _even_channels(layer: Any, spread: Tensor) -> None:
         norm.weight.copy_(1 / spread.clamp_min(LEAST_SPREAD))
 
 
-def _normed(layer: Any, samples: Sequence[Sample]) -> tuple[Tensor, Tensor, Tensor]:
-    """States as the attention is given them: of all image tokens; of some other tokens; of some that answer."""
+@dataclass(frozen=True)
+class Seen:
+    """States as the attention is given them, `(N, hidden)`.
+
+    Attributes:
+        image: of all image tokens, with `covered`, `around` and `kinds` as in `Sample`.
+        sizes: what their norm divided them by, in means of this where a defect is, `(N, 1)`.
+        text: of some other tokens.
+        asking: of some that answer.
+    """
+
+    image: Tensor
+    sizes: Tensor
+    covered: Tensor
+    around: Tensor
+    kinds: Tensor
+    text: Tensor
+    asking: Tensor
+
+
+def _seen(layer: Any, samples: Sequence[Sample]) -> Seen:
     device = layer.input_layernorm.weight.device
-    seen, text, asking = [], [], []
+    image, sizes, text, asking = [], [], [], []
     for number, sample in enumerate(samples):
-        seen.append(layer.input_layernorm(sample.states[sample.tokens].float().to(device)))
+        states = sample.states[sample.tokens].float().to(device)
+        image.append(layer.input_layernorm(states))
+        sizes.append(states.square().mean(-1, keepdim=True).sqrt())
         if number < FEW:
             other = torch.ones(len(sample.states), dtype=torch.bool)
             other[sample.tokens] = False
             text.append(layer.input_layernorm(sample.states[other].float().to(device)))
             asking.append(layer.input_layernorm(sample.states[sample.rows].float().to(device)))
-    return torch.cat(seen), torch.cat(text), torch.cat(asking)
+    covered, size = torch.cat([sample.covered for sample in samples]).to(device), torch.cat(sizes)
+    return Seen(
+        image=torch.cat(image),
+        sizes=size / size[covered > FAINT].mean(),
+        covered=covered,
+        around=torch.cat([sample.around for sample in samples]).to(device),
+        kinds=torch.cat([sample.kinds for sample in samples]).to(device),
+        text=torch.cat(text),
+        asking=torch.cat(asking),
+    )
+
+
+def _edges(screw: Seen, board: Seen) -> tuple[Tensor, Tensor]:
+    """Rows that read a defect's edges, from the middle of the picture, and a one: `(hidden, 4)` and `(hidden,)`.
+
+    Both are as large as the state was before the norm, in whose place only their ratio is known; of text they read
+    nothing.
+    """
+    given, wanted = [], []
+    for seen, weight in ((screw, 1.0), (board, BOARD_WEIGHT)):
+        plain = seen.covered > FAINT
+        share = len(plain.nonzero()) ** -0.5 * weight
+        given.append(seen.image[plain] * seen.sizes[plain] * share)
+        wanted.append(torch.cat([seen.around[plain] - MIDDLE, torch.ones_like(seen.around[plain, :1])], 1) * share)
+        given.append(seen.text * len(seen.text) ** -0.5 * TEXT_WEIGHT)
+        wanted.append(torch.zeros(len(seen.text), EDGES + 1, device=seen.text.device))
+    rows = _ridge(torch.cat(given), torch.cat(wanted), EDGE_RIDGE)
+    return rows[:, :EDGES], rows[:, EDGES]
 
 
 def _mark(seen: Tensor, text: Tensor, covered: Tensor) -> Tensor:

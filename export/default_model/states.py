@@ -35,6 +35,8 @@ PASTE_ODDS = 0.2
 """Lower than for the tower: most bad parts have one defect, and two are hard to tell apart."""
 DICTATED = 6
 """Made-up boxes in an answer."""
+EDGE_ODDS, NEAR_EDGE = 0.25, 0.15
+"""Of those that lie near an edge, and how far from it at most, in sides of the picture."""
 SYNTAX_SHARE = 0.25
 """Of the tokens that the grammar writes, those that are learnt nevertheless."""
 WHOLE_ODDS, EMPTY_ODDS = 0.1, 0.2
@@ -199,10 +201,11 @@ class Sampler:
 
 
 def made_up(example: Example, rng: np.random.Generator) -> Defect:
-    """A defect of any size anywhere in the picture."""
+    """A defect of any size anywhere in the picture, often at the upper or left edge, where numbers have two digits."""
     height, width = example.picture.shape[:2]
     sides = np.asarray([width, height]) * np.exp(rng.uniform(np.log(0.02), np.log(0.5), size=2))
-    x, y = rng.uniform(0, np.asarray([width, height]) - sides)
+    near = np.where(rng.random(2) < EDGE_ODDS, NEAR_EDGE, 1.0)
+    x, y = rng.uniform(0, (np.asarray([width, height]) - sides) * near)
     return Defect(ballscrew.TASK.defect_types[0], (float(x), float(y), float(x + sides[0]), float(y + sides[1])))
 
 
