@@ -24,14 +24,15 @@ log = logging.getLogger("lineside.selftest")
 Arrays = Mapping[str, npt.NDArray[np.float32]]
 GOLDEN_FILE = "golden.npz"
 STEPS = 4
-TOLERANCE = 0.05
-"""Relative error (L2) that another processor's kernels may show: 8-bit activations round at different places."""
+TOLERANCE, MOST_TOLERANCE = 0.05, 0.5
+"""Relative error (L2) that another processor's kernels may show: 8-bit activations round at different places, which may
+make as much of a difference as rounding them does at all; nonsense is off by 1."""
 EXACT = "exact."
 EXACT_TOLERANCE = 0.1
-"""Of a GPU, which adds up in float16; float16 itself costs 0.002 on the default model, and nonsense is off by 1."""
+"""Of a GPU, which adds up in float16; float16 itself costs 0.018 on the default model, and nonsense is off by 1."""
 ROUNDED_TOLERANCE = 0.25
-"""Of a GPU from a CPU's 8-bit activations, where a bundle has no exact outputs: 0.09 on the default model, and 0.19 in
-its worst step."""
+"""Of a GPU from a CPU's 8-bit activations, where a bundle has no exact outputs: 0.09 on the default model of version 3,
+and 0.19 in its worst step."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ def check_sessions(bundle: Bundle, vision: Vision | None, decoder: Decoder) -> S
         DeviceUnusable: the same on a GPU, where it is not the bundle that is to blame.
     """
     stored = _read(bundle)
-    wanted, tolerance = _wanted(stored, exact=decoder.exact)
+    wanted, tolerances = _wanted(stored, exact=decoder.exact)
     errors = dict.fromkeys(wanted, 0.0)
     for capacity in _capacities(decoder, len(stored["ids"]) + len(stored["steps"])):
         for name, array in run_selftest_inputs(bundle, stored, vision, decoder, capacity).items():
@@ -88,8 +89,8 @@ def check_sessions(bundle: Bundle, vision: Vision | None, decoder: Decoder) -> S
             errors[name] = float(np.maximum(errors[name], relative_error(array, wanted[name])))  # NaN stays
     log.info("self-test of %s: %s", bundle.path, ", ".join(f"{name} is off by {e:.2g}" for name, e in errors.items()))
     for name, distance in errors.items():
-        if not distance <= tolerance:  # NaN fails too
-            off = f"{name} is off by {distance:.3g} (allowed {tolerance})"
+        if not distance <= tolerances[name]:  # NaN fails too
+            off = f"{name} is off by {distance:.3g} (allowed {tolerances[name]:.3g})"
             if decoder.exact:
                 raise DeviceUnusable(f"the device does not reproduce the bundle's self-test: {off}")
             raise SelfTestFailed(f"{bundle.path}: {off}: export anew")
@@ -117,16 +118,21 @@ def _unusable(bundle: Bundle, reason: str) -> SelfTestFailed:
     return SelfTestFailed(f"{bundle.file(GOLDEN_FILE)} cannot be used ({reason}): copy the bundle again")
 
 
-def _wanted(stored: Arrays, *, exact: bool) -> tuple[Arrays, float]:
-    """The outputs to reproduce, and how far off they may be. The tower never rounds: its output serves both."""
+def _wanted(stored: Arrays, *, exact: bool) -> tuple[Arrays, dict[str, float]]:
+    """The outputs to reproduce, and how far off each may be. The tower never rounds: its output serves both."""
     names = ("image_embeds", "prefill_logits", "decode_logits")
     rounded = {name: stored[name] for name in names if name in stored}
-    if not exact:
-        return rounded, TOLERANCE
-    if all(f"{EXACT}{name}" not in stored for name in names):  # a bundle of an earlier version
-        return rounded, ROUNDED_TOLERANCE
+    if exact and all(f"{EXACT}{name}" not in stored for name in names):  # a bundle of an earlier version
+        return rounded, dict.fromkeys(rounded, ROUNDED_TOLERANCE)
     exactly = {name: stored.get(EXACT + name, array).astype(np.float32) for name, array in rounded.items()}
-    return exactly, EXACT_TOLERANCE
+    if exact:
+        return exactly, dict.fromkeys(exactly, EXACT_TOLERANCE)
+    differences = {name: _distance(array, exactly[name]) for name, array in rounded.items()}
+    return rounded, {name: float(np.clip(each, TOLERANCE, MOST_TOLERANCE)) for name, each in differences.items()}
+
+
+def _distance(found: npt.NDArray[np.float32], expected: npt.NDArray[np.float32]) -> float:
+    return relative_error(found, expected) if found.shape == expected.shape else 0.0
 
 
 def _capacities(decoder: Decoder, tokens: int) -> tuple[int, ...]:

@@ -133,6 +133,23 @@ def test_a_bundle_without_exact_outputs_is_checked_on_a_gpu_too(copy: Path) -> N
         self_test(edit_golden(copy, turn), float16_sessions)
 
 
+def test_another_processor_may_round_elsewhere(copy: Path) -> None:
+    def shift(by: float) -> Callable[[dict[str, np.ndarray]], None]:
+        def edit(arrays: dict[str, np.ndarray]) -> None:
+            exact, rounded = arrays[EXACT + "prefill_logits"].astype(np.float32), arrays["prefill_logits"]
+            off = rounded - exact
+            arrays["prefill_logits"] = exact + off * (0.2 * np.linalg.norm(exact) / np.linalg.norm(off)).astype(
+                np.float32
+            )
+            arrays["prefill_logits"] *= 1 + by
+
+        return edit
+
+    assert 0.05 < self_test(edit_golden(copy, shift(0.0))).errors["prefill_logits"] < 0.25
+    with pytest.raises(SelfTestFailed, match=r"prefill_logits is off by .* \(allowed 0.5\)"):
+        self_test(edit_golden(copy, shift(1.5)))
+
+
 def test_a_gpu_is_compared_with_the_exact_outputs_only(copy: Path) -> None:
     def turn(arrays: dict[str, np.ndarray]) -> None:
         arrays["prefill_logits"] = arrays["prefill_logits"][::-1]
@@ -152,6 +169,6 @@ def test_the_default_model_is_whole_and_reproduces_its_self_test() -> None:
     assert max(self_test(bundle).errors.values()) < 0.05
     with np.load(bundle.file(GOLDEN_FILE)) as golden:
         assert {EXACT + "prefill_logits", EXACT + "decode_logits"} <= set(golden.files)
-    assert max(self_test(bundle, float16_sessions).errors.values()) < 0.02
+    assert max(self_test(bundle, float16_sessions).errors.values()) < 0.05
     assert sum(entry.bytes for entry in bundle.manifest.files.values()) < 40e6
     assert bundle.manifest.quantization["decoder"] == "int4"
