@@ -246,7 +246,9 @@ def test_results_and_info_say_whether_they_are_calibrated(
         calibrated, raw = (client.on(TOPICS.result(camera))[0].json() for camera in ("cam0", "cam1"))
         (problem,) = client.on(TOPICS.info)[0].json()["degraded"]
     assert (calibrated["calibrated"], raw["calibrated"]) == (True, False)
-    assert calibrated["fail_probability"] == pytest.approx(report.calibration(raw["fail_probability"]), abs=0.01)
+    # The second frame finds the instruction in the cache: other activations round to other values.
+    assert calibrated["fail_probability"] == pytest.approx(report.calibration(raw["fail_probability"]), abs=0.03)
+    assert abs(calibrated["fail_probability"] - raw["fail_probability"]) > 0.05
     assert "cam1" in problem
     assert "another model" in problem
 
