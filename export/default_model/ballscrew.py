@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -21,6 +21,8 @@ REGION_ODDS = 0.25
 TINY_ODDS = 0.1
 """Of a pasted defect that is as small as pits are when they begin: few photographs show one. With many that nobody
 could see, every clean picture became suspect."""
+TINY = 15
+"""Pixels of a picture 640 wide, under which a pit is hardly to be seen."""
 THREAD_SLOPE = -0.16
 """Of the thread's flanks in these pictures, y over x."""
 HELD_OUT = ("437500_315", "585000_090")
@@ -88,6 +90,20 @@ def augment(example: Example, donors: list[Example], rng: np.random.Generator, p
     return Example(example.name, example.position, np.clip(light, 0, 255).astype(np.uint8), defects)
 
 
+def with_tiny(example: Example, donors: list[Example], rng: np.random.Generator, most: int) -> Example:
+    """A copy with up to `most` tiny defects of other pictures pasted in, half of them on the flank of the thread."""
+    for _ in range(int(rng.integers(most + 1))):
+        donor, place = (donors[int(i)] for i in rng.integers(len(donors), size=2))
+        example = paste_defect(example, donor, rng, place if rng.random() < 0.5 else None, tiny_odds=1.0)
+    return example
+
+
+def only_tiny(example: Example) -> Example:
+    """With the defects that are less than `TINY` pixels long."""
+    tiny = tuple(d for d in example.defects if max(d.box[2] - d.box[0], d.box[3] - d.box[1]) < TINY)
+    return replace(example, defects=tiny)
+
+
 def warp(example: Example, rng: np.random.Generator) -> Example:
     """Turned, sheared and scaled a little, unlike in both directions; one whose defect would be cut is left alone.
 
@@ -117,17 +133,24 @@ def warp(example: Example, rng: np.random.Generator) -> Example:
     return Example(example.name, example.position, np.asarray(picture, np.uint8), tuple(defects))
 
 
-def paste_defect(example: Example, donor: Example, rng: np.random.Generator, place: Example | None = None) -> Example:
+def paste_defect(
+    example: Example,
+    donor: Example,
+    rng: np.random.Generator,
+    place: Example | None = None,
+    tiny_odds: float = TINY_ODDS,
+) -> Example:
     """Blend one of the donor's defects, scaled, turned and feathered, into a free place of `example`.
 
-    `place` is a picture with a defect near which to put it; None puts it anywhere.
+    `place` is a picture with a defect near which to put it; None puts it anywhere. With `tiny_odds` it is as small as
+    pits are when they begin.
     """
     defect = donor.defects[int(rng.integers(len(donor.defects)))]
     margin = 5
     x0, y0 = (max(int(v) - margin, 0) for v in defect.box[:2])
     x1, y1 = (int(v) + margin for v in defect.box[2:])
     patch = donor.picture[y0:y1, x0:x1]
-    scale = rng.uniform(0.12, 0.4) if rng.random() < TINY_ODDS else rng.uniform(0.4, 1.4)
+    scale = rng.uniform(0.12, 0.4) if rng.random() < tiny_odds else rng.uniform(0.4, 1.4)
     w, h = max(int(patch.shape[1] * scale), 5), max(int(patch.shape[0] * scale), 5)
     height, width = example.picture.shape[:2]
     if w + 2 >= width or h + 2 >= height:

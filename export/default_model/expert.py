@@ -44,7 +44,11 @@ class Expert(nn.Module):  # type: ignore[misc]
         fine, x = stages(self.net, pixels, LITE2_BLOCKS)
         fine = nn.functional.adaptive_max_pool2d(fine, x.shape[2:])
         features = self.mix(torch.cat([x, fine], 1))
-        return self.out(nn.functional.silu(features))[:, 0], features
+        return self.marks(features), features
+
+    def marks(self, features: Tensor) -> Tensor:
+        """Features `(B, WIDTH, h, w)` to logits `(B, h, w)`."""
+        return torch.as_tensor(self.out(nn.functional.silu(features))[:, 0])
 
 
 class ExpertStage:

@@ -16,6 +16,13 @@ def marked(marks: Tensor, target: Tensor) -> Tensor:
     return nn.functional.binary_cross_entropy_with_logits(marks, target, pos_weight=weight)
 
 
+def missed(marks: Tensor, target: Tensor) -> Tensor:
+    """The same, every mark weighted by how far off it is: of hundreds of cells one shows a tiny defect."""
+    weight = 1 + (MARK_WEIGHT - 1) * target
+    losses = nn.functional.binary_cross_entropy_with_logits(marks, target, reduction="none")
+    return (losses * weight * (torch.sigmoid(marks) - target).detach().abs()).mean()
+
+
 def boxed(boxes: Tensor, target: Tensor) -> Tensor:
     """Mean absolute error of the edges, where there is a defect; `(B, T, 4)` both, NaN for none."""
     known = ~torch.isnan(target[..., 0])

@@ -28,7 +28,7 @@ from export.default_model.dense import (
     token_shares,
 )
 from export.default_model.expert import WIDTH, Expert
-from export.default_model.losses import boxed, marked
+from export.default_model.losses import boxed, marked, missed
 from export.default_model.network import image_embeds, normalized, patch_features
 from export.default_model.size import MAX_IMAGE_SIZE, SCREW_SIZES, TOKEN_SIZE
 from runtime.chat import Picture
@@ -36,6 +36,9 @@ from runtime.comparing import CLOSE_SIDE
 
 SCREWS, BOARDS = 12, 12
 """Pictures of a step."""
+MOST_TINY = 6
+"""Tiny defects pasted into a picture, of which the expert sees some: those and no others are to be marked."""
+SEEN_WEIGHT = 15.0
 BOX_WEIGHT, EDGE_WEIGHT, PLACE_WEIGHT, NAME_WEIGHT = 3.0, 10.0, 0.2, 2.0
 MOST_TOKENS = MAX_IMAGE_SIZE // TOKEN_SIZE
 """Image tokens along a side."""
@@ -73,7 +76,8 @@ class TowerStage:
 
     def _screw_losses(self, rng: np.random.Generator) -> dict[str, Tensor]:
         picked = [self._screws[int(i)] for i in rng.integers(len(self._screws), size=SCREWS)]
-        screws = [ballscrew.augment(example, self._donors, rng) for example in picked]
+        screws = [ballscrew.with_tiny(example, self._donors, rng, MOST_TINY) for example in picked]
+        screws = [ballscrew.augment(example, self._donors, rng) for example in screws]
         size = SCREW_SIZES[int(rng.integers(len(SCREW_SIZES)))]
         pixels = self._pixels([s.picture for s in screws], size)
         with torch.no_grad():
@@ -81,17 +85,23 @@ class TowerStage:
         patches = patch_features(self._model, pixels)
         embeds = image_embeds(self._model, patches)
         said = self._heads["mark"](embeds).float()
-        maps = [cell_map(s, size, ballscrew.TASK.defect_types) for s in screws]
+        seen = torch.sigmoid(taught.float())
+        expected = self._stacked([by_token(cells[..., None]) for cells in seen.cpu().numpy()])
+        marks, tiny = (
+            self._stacked([by_token(cell_map(s, size, ballscrew.TASK.defect_types)) for s in shown])
+            for shown in (screws, [ballscrew.only_tiny(s) for s in screws])
+        )
+        marks = torch.where(tiny > 0, expected, marks)
         boxes = self._stacked([token_boxes(s, size) for s in screws])
         edges = (
             (boxes + self._stacked(list(np.tile(token_centres(size), 2)))) * TOKEN_SIZE / self._stacked([*size, *size])
         )
-        expected = [by_token(cells[..., None]) for cells in torch.sigmoid(taught.float()).cpu().numpy()]
         foretold = self._heads["foretell"](patches.movedim(1, -1)).float()
         return {
             "foretell": nn.functional.smooth_l1_loss(foretold, features.float().movedim(1, -1)),
-            "taught": marked(said[..., :CELLS], self._stacked(expected)) * 2,
-            "mark": marked(said[..., :CELLS], self._stacked([by_token(cells) for cells in maps])) * 2,
+            "seen": missed(self._expert.marks(foretold.movedim(-1, 1)).float(), seen) * SEEN_WEIGHT,
+            "taught": missed(said[..., :CELLS], expected) * SEEN_WEIGHT,
+            "mark": missed(said[..., :CELLS], marks) * SEEN_WEIGHT,
             "box": boxed(said[..., CELLS:], boxes) * BOX_WEIGHT,
             "edge": boxed(self._heads["edge"](embeds).float(), edges.float()) * EDGE_WEIGHT,
             "place": place_loss(self._heads["place"](embeds).float(), size) * PLACE_WEIGHT,

@@ -46,6 +46,9 @@ SCREW_SAMPLES, BOARD_SAMPLES, DICTATION_SAMPLES, COMMAND_SAMPLES = 1100, 800, 20
 EXPERT_RATE, TOWER_RATE, COMMANDS_RATE, READING_RATE = 5e-4, 1e-3, 6e-4, 1e-3
 LATER_FACTOR = 0.6
 """Of the rate, for a tower that was trained before."""
+KEPT = 0.5
+"""Of the weights that a tower which was trained before began with: between both it tells good from bad at least as well
+as with either, and fewer good ones are marked (WiSE-FT, Wortsman et al., 2022)."""
 READING_FACTORS = {"looking": 0.3, "telling": 0.01, "saying": 0.05, "writing": 5.0}
 """Of the rate: what the pointer tells is precise from the beginning; what the MLP writes is large. The norms stay as
 they are: channels that are a hundred times as large as others have weights near zero, which a step would double."""
@@ -71,9 +74,11 @@ def train_tower(model: Any, data: Path, out: Path, steps: int, seed: int, device
         initialize(model, [p.numpy() for p in pixels])
     expert = Expert().to(device)
     expert_modules(expert).load_state_dict(_left(out, "expert"))
+    expert.requires_grad_(False)
     vision = model.config.vision_config.hidden_size
     heads = tower.make_heads(vision, model.config.text_config.hidden_size)
     modules = vision_modules(model)
+    before = [parameter.detach().cpu().clone() for parameter in modules.parameters()]
     modules["heads"] = heads
     modules.to(device)
     if shutil.which("g++"):
@@ -82,6 +87,10 @@ def train_tower(model: Any, data: Path, out: Path, steps: int, seed: int, device
     stage = tower.TowerStage(model, heads, expert, screws, boards, device)
     rate = TOWER_RATE * (1.0 if fresh else LATER_FACTOR)
     loop.run(loop.Stage("tower", steps, rate, stage.losses), modules, out, seed, device)
+    if not fresh:
+        with torch.no_grad():
+            for parameter, start in zip(vision_modules(model).parameters(), before, strict=True):
+                parameter.lerp_(start.to(device), KEPT)
 
 
 def train_commands(model: Any, data: Path, out: Path, steps: int, seed: int, device: torch.device) -> None:

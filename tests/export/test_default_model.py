@@ -383,6 +383,20 @@ def test_augmented_boxes_stay_inside(examples: list[ballscrew.Example], seed: in
         assert -1 <= y0 < y1 <= height + 1
 
 
+def test_tiny_defects_are_pasted_beside_those_that_are_there(examples: list[ballscrew.Example]) -> None:
+    donors = [example for example in examples if example.defects]
+    pasted = [ballscrew.with_tiny(example, donors, np.random.default_rng(at), 6) for at, example in enumerate(examples)]
+    for before, after in zip(examples, pasted, strict=True):
+        added = after.defects[len(before.defects) :]
+        assert after.defects[: len(before.defects)] == before.defects
+        assert bool(added) != np.array_equal(before.picture, after.picture)
+        longest = max(max(d.box[2] - d.box[0], d.box[3] - d.box[1]) for e in donors for d in e.defects)
+        assert all(max(d.box[2] - d.box[0], d.box[3] - d.box[1]) < 0.5 * longest for d in added)
+        kept = ballscrew.only_tiny(after)
+        assert set(kept.defects) == {d for d in after.defects if d.box[2] - d.box[0] < 15 and d.box[3] - d.box[1] < 15}
+    assert sum(len(after.defects) for after in pasted) > sum(len(before.defects) for before in examples)
+
+
 def test_figures() -> None:
     scores, positive = np.asarray([0.1, 0.4, 0.4, 0.9]), np.asarray([False, False, True, True])
     assert auroc(scores, positive) == pytest.approx(3.5 / 4)
