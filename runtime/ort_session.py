@@ -47,6 +47,8 @@ def session_options(threads: int) -> ort.SessionOptions:
     options.intra_op_num_threads = threads or os.cpu_count() or 1
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
+    # The idle threads of one session would spin on, and take the cores from the other.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
     return options
 
 
