@@ -39,8 +39,8 @@ bench-gpu: $(if $(filter cpu,$(DEVICE)),$(VENV)/.dev,$(VENV)-cuda/.cuda)
 model: $(VENV)/.train
 	$(BIN)/python -m export.default_model.train $(DATA) $(MODEL) $(if $(START),--start $(START))
 	rm -rf build/default build/float32
-	$(BIN)/lineside export --verbatim-arguments $(MODEL) build/default
-	$(BIN)/lineside export --precision float32 --verbatim-arguments $(MODEL) build/float32
+	$(BIN)/lineside export --verbatim-arguments --any-way-up $(MODEL) build/default
+	$(BIN)/lineside export --precision float32 --verbatim-arguments --any-way-up $(MODEL) build/float32
 	$(BIN)/python -m export.default_model.baselines $(DATA) --out build/baselines.json
 	$(BIN)/python -m export.default_model.evaluate $(DATA) build/default build/float32 --out build/evaluation.json
 	$(MAKE) evaluate BUNDLE=build/default

@@ -54,7 +54,9 @@ class CameraCalibration(BaseModel):
         """Why it is not valid for this bundle and task; empty where it is."""
         if self.bundle_sha256 != bundle_sha256:
             return "it was fitted for another model"
-        return "" if self.task_sha256 == task_digest(task) else "it was fitted for other defect types or instructions"
+        if self.task_sha256 != task_digest(task):
+            return "it was fitted for other defect types, another instruction or another `any_way_up`"
+        return ""
 
 
 class CalibrationFile(BaseModel):
@@ -66,8 +68,10 @@ class CalibrationFile(BaseModel):
 
 
 def task_digest(task: InspectionTask) -> str:
-    """Of all that the model is told about a picture, and shown with it."""
+    """Of all that the model is told about a picture, and shown with it, and which way up it sees it."""
     digest = hashlib.sha256(task.system_text().encode())
+    if not task.any_way_up:
+        digest.update(b"one way up")
     if task.reference is not None:
         digest.update(task.reference.tobytes())
     return digest.hexdigest()

@@ -111,6 +111,11 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="free texts in the arguments of calls are words of the conversation: for small models, which misspell",
     )
+    export.add_argument(
+        "--any-way-up",
+        action="store_true",
+        help="inspect pictures upside down, too: for a model that was taught parts whichever way up they are",
+    )
     export.set_defaults(run=_export)
 
     engine = commands.add_parser("engine", help="build TensorRT engines of a bundle")
@@ -281,7 +286,14 @@ def _calibrate(options: argparse.Namespace) -> int:
 def _export(options: argparse.Namespace) -> int:
     command = _export_stage("export")
     return int(
-        command(options.checkpoint, options.bundle, options.precision, options.kv_cache, options.verbatim_arguments)
+        command(
+            options.checkpoint,
+            options.bundle,
+            options.precision,
+            options.kv_cache,
+            verbatim_arguments=options.verbatim_arguments,
+            any_way_up=options.any_way_up,
+        )
     )
 
 

@@ -100,12 +100,15 @@ class InspectConfig:
 
     A frame that is older than `max_age_s` when its turn comes is rejected. With a `deadline_s` (0 for none), its
     inspection is ended when the frame is older than that, wherever it is.
+
+    `any_way_up` allows a model that was taught so a second look upside down, which takes as long as the first.
     """
 
     defect_types: tuple[str, ...] = ("pitting",)
     instruction: str = ""
     pass_below: Annotated[float, Field(ge=0, le=1)] = 0.35
     fail_above: Annotated[float, Field(ge=0, le=1)] = 0.65
+    any_way_up: bool = True
     max_pixels: Annotated[int, Field(ge=1)] = DEFAULT_MAX_PIXELS
     max_age_s: Annotated[float, Field(gt=0, le=DAY_S)] = 10.0
     deadline_s: Annotated[float, Field(ge=0, le=DAY_S)] = 0.0

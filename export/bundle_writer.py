@@ -93,12 +93,14 @@ def export_bundle(
     precisions: Precisions = PRECISIONS["int4"],
     kv_dtype: KVDtype = "float32",
     verbatim_arguments: bool = False,
+    any_way_up: bool = False,
     progress: Progress | None = None,
 ) -> Path:
     """Export the checkpoint `path`, a folder or a GGUF file with a tekken.json beside it, to the bundle `target`.
 
     With `verbatim_arguments` the runtime lets the model choose words of the conversation where the argument of a call
-    is a free text, and write nothing else (`runtime/verbatim.py`).
+    is a free text, and write nothing else (`runtime/verbatim.py`). With `any_way_up` it has the model look at pictures
+    upside down, too (`runtime/turning.py`).
 
     Raises:
         ExportError: see `export.errors`; everything that can be found before the work starts is.
@@ -119,6 +121,7 @@ def export_bundle(
         kv_dtype,
         progress,
         verbatim_arguments=verbatim_arguments,
+        any_way_up=any_way_up,
     )
 
 
@@ -133,6 +136,7 @@ def write_bundle(
     progress: Progress | None,
     *,
     verbatim_arguments: bool = False,
+    any_way_up: bool = False,
 ) -> Path:
     """Export an opened checkpoint; `name` is that of its folder or file."""
     tokenizer = Tokenizer(tokenizer_path)
@@ -144,7 +148,7 @@ def write_bundle(
     _check_disk(target, planned.size_bytes - journal.done_bytes)
     source_sha256 = _stream(planned, checkpoint, partial, journal, progress)
     manifest = _manifest(target.name, name, source_sha256, planned, tokenizer)
-    manifest = replace(manifest, verbatim_arguments=verbatim_arguments)
+    manifest = replace(manifest, verbatim_arguments=verbatim_arguments, any_way_up=any_way_up)
     for graph in planned.graphs:
         graph.save(partial / f"{graph.name}.onnx")
     kv = KVFormat("float16")

@@ -24,7 +24,13 @@ LOG_EVERY_S = 10.0
 
 
 def export_command(
-    checkpoint: Path, bundle: Path, precision: str, kv_dtype: KVDtype = "float32", verbatim_arguments: bool = False
+    checkpoint: Path,
+    bundle: Path,
+    precision: str,
+    kv_dtype: KVDtype = "float32",
+    *,
+    verbatim_arguments: bool = False,
+    any_way_up: bool = False,
 ) -> int:
     """Returns the exit code."""
     try:
@@ -35,6 +41,7 @@ def export_command(
                 precisions=PRECISIONS[precision],
                 kv_dtype=kv_dtype,
                 verbatim_arguments=verbatim_arguments,
+                any_way_up=any_way_up,
                 progress=report,
             )
     except (ExportError, EngineError) as error:

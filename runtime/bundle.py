@@ -63,6 +63,7 @@ class Manifest:
     """The contents of `bundle.json`. `image` is null where there is no `vision.onnx`: a model without vision.
 
     `verbatim_arguments`: free texts in the arguments of calls are words of the conversation (see `runtime.verbatim`).
+    `any_way_up`: the model was taught to inspect pictures whichever way up they are (see `runtime.turning`).
     """
 
     format_version: int
@@ -84,6 +85,7 @@ class Manifest:
     image: ImageSettings | None
     files: Mapping[str, FileEntry]
     verbatim_arguments: bool = False
+    any_way_up: bool = False
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), indent=2) + "\n"

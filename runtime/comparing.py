@@ -9,8 +9,7 @@ model than to read one.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
-from typing import Any
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -18,8 +17,7 @@ import numpy as np
 from runtime.chat import Picture
 from runtime.differences import compare
 from runtime.inspection import Defect, Region, Verdict
-from runtime.sequence import Counts
-from runtime.timings import Timings
+from runtime.timings import total
 from runtime.verdict import Inspection
 
 MARGIN = 11
@@ -89,14 +87,9 @@ def joined(looks: Sequence[Inspection], close: Sequence[View], size: tuple[int, 
         defect,
         tuple(_in_picture(found, view.place, size) for each, view in told for found in each.defects),
         next((each.finish_reason for each in looks if not each.complete), "stop"),
-        Timings(*_sums(Timings, [each.timings for each in looks])),
-        Counts(*_sums(Counts, [each.counts for each in looks])),
+        total([each.timings for each in looks]),
+        total([each.counts for each in looks]),
     )
-
-
-def _sums(kind: type, several: Sequence[Timings] | Sequence[Counts]) -> list[Any]:
-    """Of each field."""
-    return [sum(getattr(each, field.name) for each in several) for field in fields(kind)]
 
 
 def _in_picture(found: Defect, place: Region, size: tuple[int, int]) -> Defect:

@@ -43,6 +43,8 @@ class InspectionTask:
         report: JSON Schema of what else the model is to report; None for nothing.
         report_name: where that schema comes from, for messages.
         reference: the same view of a part without defects, shown before the picture; boxes are of the picture.
+        any_way_up: the part may as well be seen upside down, which is a second look for a model that was taught so
+            (see `runtime.turning`).
         tinted: the picture is coloured where it differs from the reference (see `runtime.differences`).
     """
 
@@ -51,6 +53,7 @@ class InspectionTask:
     report: Schema | None = None
     report_name: str = "the report's schema"
     reference: Picture | None = field(default=None, repr=False, compare=False)
+    any_way_up: bool = True
     tinted: bool = False
 
     def messages(self, picture: Picture, region: Region | None = None) -> list[Message]:

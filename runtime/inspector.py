@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -17,7 +18,8 @@ from runtime.inspection import ANSWER_PREFIX, VERDICTS, Defect, InspectionTask, 
 from runtime.sampling import GREEDY
 from runtime.scheduler import Priority, Request
 from runtime.sequence import Sequence
-from runtime.timings import Timings, stopwatch
+from runtime.timings import Timings, stopwatch, total
+from runtime.turning import Sight, Told, mean, together
 from runtime.verdict import Inspection, Thresholds, fail_probability, judge
 
 MAX_ANSWER_TOKENS, LEAST_ANSWER_TOKENS = 640, 400
@@ -61,44 +63,19 @@ class Inspector:
         request = request or Request(Priority.FRAME)
         reference = self.task.reference
         if reference is None or self.task.report is not None:
-            return self._look(picture, request, region, self.task)
+            return self._look(Sight(picture, self.task, region), request)
         searching = Timings()
         with stopwatch(searching, "preprocess"):
             found = views(picture, reference)
         if found.close:
-            looks = [self._look(view.picture, request, None, self._task_of(view)) for view in found.close]
+            looks = [self._look(self._sight(view), request) for view in found.close]
             inspection = joined(looks, found.close, (picture.shape[1], picture.shape[0]))
         else:
-            inspection = self._look(picture, request, region, self.task)
+            inspection = self._look(Sight(picture, self.task, region), request)
             if not found.same_view and inspection.verdict == "pass":
                 inspection = replace(inspection, verdict="unsure")
         inspection.timings.preprocess_ms += searching.preprocess_ms
         return inspection
-
-    def _task_of(self, view: View) -> InspectionTask:
-        return replace(self.task, reference=view.reference, tinted=True)
-
-    def _look(self, picture: Picture, request: Request, region: Region | None, task: InspectionTask) -> Inspection:
-        """At one picture, or at two: how it should be, and how it is."""
-        engine = self._engine
-        preprocess = Timings()
-        with stopwatch(preprocess, "preprocess"):
-            prompt = self._prompt(picture, region, task)
-        left = engine.capacity - BEGIN_TOKENS - len(prompt.ids)
-        room = min(self._max_tokens, max(left, LEAST_ANSWER_TOKENS))
-        with engine.sequence(prompt, reserve=BEGIN_TOKENS + room, request=request) as sequence:
-            sequence.timings.preprocess_ms = preprocess.preprocess_ms
-            probabilities = self._probabilities(sequence.logits)
-            verdict, defect = judge(probabilities, self._thresholds, self.calibration)
-            defects: tuple[Defect, ...] = ()
-            report = None
-            reason: FinishReason = "stop"
-            if verdict != "pass" or self.task.report is not None:
-                text, reason = self._describe(sequence, self._begin[verdict])
-                if reason == "stop":
-                    defects, report = self.task.parse(text, picture.shape[1], picture.shape[0])
-        confidence = {"pass": 1 - defect, "fail": defect, "unsure": max(defect, 1 - defect)}[verdict]
-        return Inspection(verdict, confidence, defect, defects, reason, sequence.timings, sequence.counts, report)
 
     def probabilities(self, picture: Picture) -> dict[Verdict, float]:
         """The model's own probability of each verdict, before any calibration; nothing is generated. Of several looks
@@ -109,16 +86,81 @@ class Inspector:
         """
         reference = self.task.reference
         close = views(picture, reference).close if reference is not None and self.task.report is None else ()
-        if not close:
-            return self._judged(picture, self.task)
-        return max((self._judged(view.picture, self._task_of(view)) for view in close), key=fail_probability)
+        sights = [self._sight(view) for view in close] or [Sight(picture, self.task)]
+        return max((self._judged(sight) for sight in sights), key=fail_probability)
 
-    def _judged(self, picture: Picture, task: InspectionTask) -> dict[Verdict, float]:
-        with self._engine.sequence(self._prompt(picture, None, task), reserve=0) as sequence:
-            return self._probabilities(sequence.logits)
+    def _sight(self, view: View) -> Sight:
+        return Sight(view.picture, replace(self.task, reference=view.reference, tinted=True))
 
-    def _prompt(self, picture: Picture, region: Region | None, task: InspectionTask) -> Prompt:
-        chat = self._engine.tokenizer.encode_chat(task.messages(picture, region))
+    def _judged(self, sight: Sight) -> dict[Verdict, float]:
+        request = Request(Priority.FRAME)
+        ways = (sight, sight.turned()) if self._both_ways else (sight,)
+        return mean([self._answer(way, request, lambda _: None).probabilities for way in ways])
+
+    @property
+    def _both_ways(self) -> bool:
+        """A report is about the picture as it came."""
+        return self._engine.bundle.manifest.any_way_up and self.task.any_way_up and self.task.report is None
+
+    def _look(self, sight: Sight, request: Request) -> Inspection:
+        """At one picture, or at two: how it should be, and how it is. At one upside down, too, where that helps."""
+        if not self._both_ways:
+            only = self._answer(sight, request, self._verdict)
+            return self._inspection([only], only.probabilities, only.defects)
+        first = self._answer(sight, request, self._verdict)
+        second = self._answer(sight.turned(), request, lambda own: self._verdict(mean([first.probabilities, own])))
+        probabilities = mean([first.probabilities, second.probabilities])
+        verdict = self._verdict(probabilities)
+        if verdict == "pass":
+            return self._inspection([first, second], probabilities, ())
+        if self._verdict(first.probabilities) != "pass":
+            return self._inspection([first, second], probabilities, together(first, second, sight.size))
+        again = self._answer(sight, request, lambda _: verdict)  # it has not told where, yet
+        return self._inspection([first, second, again], probabilities, together(again, second, sight.size))
+
+    def _verdict(self, probabilities: Mapping[Verdict, float]) -> Verdict:
+        return judge(probabilities, self._thresholds, self.calibration)[0]
+
+    def _inspection(
+        self, told: list[Told], probabilities: Mapping[Verdict, float], defects: tuple[Defect, ...]
+    ) -> Inspection:
+        verdict, defect = judge(probabilities, self._thresholds, self.calibration)
+        return Inspection(
+            verdict,
+            {"pass": 1 - defect, "fail": defect, "unsure": max(defect, 1 - defect)}[verdict],
+            defect,
+            defects,
+            next((each.finish_reason for each in told if each.finish_reason != "stop"), "stop"),
+            total([each.timings for each in told]),
+            total([each.counts for each in told]),
+            told[0].report,
+        )
+
+    def _answer(
+        self, sight: Sight, request: Request, decide: Callable[[Mapping[Verdict, float]], Verdict | None]
+    ) -> Told:
+        """What the model says of one picture as it is; `decide` makes a verdict of its probabilities, None for none."""
+        engine, task = self._engine, self.task
+        preprocess = Timings()
+        with stopwatch(preprocess, "preprocess"):
+            prompt = self._prompt(sight)
+        left = engine.capacity - BEGIN_TOKENS - len(prompt.ids)
+        room = min(self._max_tokens, max(left, LEAST_ANSWER_TOKENS))
+        with engine.sequence(prompt, reserve=BEGIN_TOKENS + room, request=request) as sequence:
+            sequence.timings.preprocess_ms = preprocess.preprocess_ms
+            probabilities = self._probabilities(sequence.logits)
+            verdict = decide(probabilities)
+            defects: tuple[Defect, ...] = ()
+            report = None
+            reason: FinishReason = "stop"
+            if verdict is not None and (verdict != "pass" or task.report is not None):
+                text, reason = self._describe(sequence, self._begin[verdict])
+                if reason == "stop":
+                    defects, report = task.parse(text, *sight.size)
+        return Told(probabilities, defects, reason, sequence.timings, sequence.counts, report)
+
+    def _prompt(self, sight: Sight) -> Prompt:
+        chat = self._engine.tokenizer.encode_chat(sight.task.messages(sight.picture, sight.region))
         return Prompt(np.concatenate([chat.ids, self._prefix]), chat.pixels)
 
     def _probabilities(self, logits: npt.NDArray[np.float32]) -> dict[Verdict, float]:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any, TypeVar
+
+Fields = TypeVar("Fields", bound=Any)
 
 
 @dataclass
@@ -18,6 +21,13 @@ class Timings:
     vision_ms: float = 0.0
     prefill_ms: float = 0.0
     decode_ms: float = 0.0
+
+
+def total(several: Sequence[Fields]) -> Fields:
+    """Dataclasses of numbers, such as `Timings`, added field by field; raises IndexError where there is none."""
+    kind = type(several[0])
+    added: Fields = kind(*(sum(getattr(each, field.name) for each in several) for field in fields(kind)))
+    return added
 
 
 @contextmanager

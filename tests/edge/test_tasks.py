@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from edge.calibration_file import task_digest
 from edge.config import CameraConfig, Config, InspectConfig
 from edge.tasks import inspection_task
 
@@ -18,3 +19,12 @@ def test_a_camera_has_its_own_settings_or_those_of_inspect(tmp_path: Path) -> No
     assert (own.defect_types, own.instruction, own.report) == (("dent", "scratch"), "Look well.", {"type": "boolean"})
     assert '{"type": "boolean"}' in own.system_text()
     assert own.properties()["report"] == {"type": "boolean"}
+
+
+def test_a_part_with_an_up_and_a_down_is_another_task() -> None:
+    free, fixed = (
+        inspection_task(Config(inspect=InspectConfig(any_way_up=value), cameras={"cam0": CameraConfig("mqtt")}), "cam0")
+        for value in (True, False)
+    )
+    assert (free.any_way_up, fixed.any_way_up) == (True, False)
+    assert task_digest(free) != task_digest(fixed)

@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from runtime.chat import Picture
+from runtime.engine import Engine
+from runtime.inspection import Defect, InspectionTask, Region
+from runtime.inspector import Inspector
+from runtime.picture import decode_picture
+from runtime.sequence import Counts
+from runtime.timings import Timings
+from runtime.turning import Sight, Told, together, turned_box
+from runtime.verdict import Thresholds
+
+SIZE = (640, 260)
+PICTURES = Path("deploy/stations/ballscrew/pictures")
+BOX = st.tuples(st.integers(0, 600), st.integers(0, 220), st.integers(1, 40), st.integers(1, 40)).map(
+    lambda b: (float(b[0]), float(b[1]), float(b[0] + b[2]), float(b[1] + b[3]))
+)
+
+
+@given(BOX)
+def test_a_turned_box_is_where_the_turned_picture_shows_it(box: Region) -> None:
+    picture = np.zeros((SIZE[1], SIZE[0], 3), np.uint8)
+    x0, y0, x1, y1 = (int(v) for v in box)
+    picture[y0:y1, x0:x1] = 255
+    sight = Sight(picture, InspectionTask(("pitting",)), box).turned()
+    assert sight.region == turned_box(box, SIZE)
+    x0, y0, x1, y1 = (int(v) for v in sight.region)
+    assert sight.picture[y0:y1, x0:x1].all()
+    assert sight.picture.sum() == picture.sum()
+    assert sight.turned().region == box
+
+
+def told(fail: float, *defects: Defect) -> Told:
+    probabilities = {"pass": 1 - fail, "fail": fail, "unsure": 0.0}
+    return Told(probabilities, defects, "stop", Timings(), Counts(), None)  # type: ignore[arg-type]
+
+
+def as_turned(*defects: Defect) -> list[Defect]:
+    return [Defect(each.type, turned_box(each.box, SIZE)) for each in defects]
+
+
+PIT, BESIDE = Defect("pitting", (100.0, 50.0, 120.0, 60.0)), Defect("pitting", (110.0, 54.0, 130.0, 68.0))
+ELSEWHERE = Defect("pitting", (400.0, 50.0, 420.0, 60.0))
+
+
+def test_what_both_looks_tell_lies_between() -> None:
+    found = together(told(0.9, PIT, ELSEWHERE), told(0.5, *as_turned(BESIDE)), SIZE)
+    assert found == (Defect("pitting", (105.0, 52.0, 125.0, 64.0)),)
+
+
+@pytest.mark.parametrize(("upright", "turned", "expected"), [(0.9, 0.2, PIT), (0.2, 0.9, ELSEWHERE)])
+def test_where_the_looks_agree_on_nothing_the_more_suspicious_one_counts(
+    upright: float, turned: float, expected: Defect
+) -> None:
+    assert together(told(upright, PIT), told(turned, *as_turned(ELSEWHERE)), SIZE) == (expected,)
+
+
+def test_defects_of_two_types_are_not_one() -> None:
+    crack = Defect("crack", PIT.box)
+    assert together(told(0.9, PIT), told(0.2, *as_turned(crack)), SIZE) == (PIT,)
+
+
+@pytest.fixture(scope="module", params=sorted(path.name for path in PICTURES.glob("*.jpg"))[:6])
+def picture(request: pytest.FixtureRequest) -> Picture:
+    return decode_picture((PICTURES / request.param).read_bytes())
+
+
+def test_it_does_not_matter_which_way_up_a_part_lies(default_engine: Engine, picture: Picture) -> None:
+    inspector = Inspector(default_engine, InspectionTask(("pitting",)), Thresholds(0.0, 0.0))
+    upright, turned = (inspector.inspect(each) for each in (picture, np.ascontiguousarray(picture[::-1, ::-1])))
+    assert upright.fail_probability == pytest.approx(turned.fail_probability, abs=0.02)
+    size = (picture.shape[1], picture.shape[0])
+    back = sorted(turned_box(each.box, size) for each in turned.defects)
+    assert np.allclose(sorted(each.box for each in upright.defects), back, atol=12.0)  # resizing is not symmetric
+
+
+def test_a_part_with_an_up_and_a_down_is_looked_at_once(default_engine: Engine, picture: Picture) -> None:
+    thresholds = Thresholds(1.0, 1.0)
+    once = Inspector(default_engine, InspectionTask(("pitting",), any_way_up=False), thresholds).inspect(picture)
+    twice = Inspector(default_engine, InspectionTask(("pitting",)), thresholds).inspect(picture)
+    assert twice.counts.prompt == 2 * once.counts.prompt
+    assert twice.fail_probability != once.fail_probability
+
+
+def test_a_model_that_was_not_taught_so_looks_once(random_engine: Engine, picture: Picture) -> None:
+    inspections = [
+        Inspector(random_engine, InspectionTask(("pitting",), any_way_up=allowed), Thresholds(1.0, 1.0)).inspect(
+            picture
+        )
+        for allowed in (True, False)
+    ]
+    assert inspections[0].counts.prompt == inspections[1].counts.prompt
