@@ -19,6 +19,7 @@ from pydantic.dataclasses import dataclass
 from edge.errors import ConfigError
 from edge.sessions import Device
 from edge.tool_config import DAY_S, STRICT, ToolConfig
+from runtime.assistant import CALL_ABOVE
 from runtime.bundle import DEFAULT_BUNDLE
 from runtime.picture import DEFAULT_MAX_PIXELS
 
@@ -120,12 +121,14 @@ class CommandConfig:
     """How commands in plain language are put to the model, and how long a reply is kept for duplicates.
 
     `rounds` is how often the model may answer to one command: after each but the last it is told what came of its
-    calls. 0 is 4, but 1 for the default model, which has not learnt to read results.
+    calls. 0 is 4, but 1 for the default model, which has not learnt to read results. Where the model is less sure
+    than `call_above` that a function is wanted, it calls none.
     """
 
     system: str = "You control a production line. Call a function, or say that none fits."
     expiry_s: Annotated[float, Field(gt=0, le=DAY_S)] = 60.0
     rounds: Annotated[int, Field(ge=0, le=20)] = 0
+    call_above: Annotated[float, Field(ge=0, le=1)] = CALL_ABOVE
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -165,6 +165,7 @@ class Conversation:
             messages,
             self._tools,
             tool_choice=choice,
+            call_above=self._config.commands.call_above,
             max_tokens=request.max_tokens or model.max_tokens,
             sampling=Sampling(model.temperature, model.seed),
             request=Request(Priority.COMMAND, deadline, self._cancelled),

@@ -7,6 +7,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Self
 
+import numpy as np
+import numpy.typing as npt
+
 from runtime.call_stream import CallStream, Delta
 from runtime.canonical import CallIds, Canonical
 from runtime.chat import Message, Tool, ToolCall
@@ -22,6 +25,8 @@ from runtime.tool_grammar import ToolChoice
 from runtime.verbatim import said, said_once
 
 DEFAULT_MAX_TOKENS = 256
+CALL_ABOVE = 0.65
+"""How sure a model must be that a function is wanted, to call one of its own accord."""
 CALL_ID_TOKENS = 80
 """Room for the ids that we put into the calls of a model before v13."""
 
@@ -101,16 +106,25 @@ def ask(
     max_tokens: int = DEFAULT_MAX_TOKENS,
     sampling: Sampling | None = None,
     request: Request | None = None,
+    call_above: float = CALL_ABOVE,
 ) -> Answer:
     """Answer a conversation that ends in a user or tool turn.
 
-    With tools, a grammar bounds calls to their names and parameters.
+    With tools, a grammar bounds calls to their names and parameters. An answer that would begin with a call, though the
+    model's probability of one is below `call_above`, is a text instead, where `tool_choice` leaves the choice.
 
     Raises:
         EngineError: see `runtime.errors`.
     """
     answer = stream(
-        engine, messages, tools, tool_choice=tool_choice, max_tokens=max_tokens, sampling=sampling, request=request
+        engine,
+        messages,
+        tools,
+        tool_choice=tool_choice,
+        max_tokens=max_tokens,
+        sampling=sampling,
+        request=request,
+        call_above=call_above,
     )
     for _ in answer:
         pass
@@ -126,9 +140,10 @@ def stream(
     max_tokens: int = DEFAULT_MAX_TOKENS,
     sampling: Sampling | None = None,
     request: Request | None = None,
+    call_above: float = CALL_ABOVE,
 ) -> AnswerStream:
     """Like `ask`, piece by piece. The request begins with the first piece that is taken."""
-    return AnswerStream(_pieces(engine, messages, tools, tool_choice, max_tokens, sampling, request))
+    return AnswerStream(_pieces(engine, messages, tools, tool_choice, max_tokens, sampling, request, call_above))
 
 
 def _pieces(
@@ -139,6 +154,7 @@ def _pieces(
     max_tokens: int,
     sampling: Sampling | None,
     request: Request | None,
+    call_above: float,
 ) -> Iterator[Delta | Answer]:
     """Deltas, then the answer."""
     preprocess = Timings()
@@ -151,6 +167,8 @@ def _pieces(
     room = max(min(max_tokens + extra, engine.capacity - len(prompt.ids)), 1)
     with engine.sequence(prompt, reserve=room, request=request) as sequence:
         sequence.timings.preprocess_ms = preprocess.preprocess_ms
+        if tools and tool_choice == "auto" and _hesitates(sequence.logits, tokenizer.tool_calls_id, call_above):
+            constraint = engine.grammars.tools(tools, "none")
         call_ids = CallIds()
         decoding = engine.decode(
             sequence,
@@ -169,6 +187,13 @@ def _pieces(
     if heard is not None:
         answer = dataclasses.replace(answer, calls=_said_once(answer.calls, tools, messages))
     yield answer
+
+
+def _hesitates(logits: npt.NDArray[np.float32], call: int | None, least: float) -> bool:
+    """Whether a call is the likeliest beginning of an answer, and less likely than `least` all the same."""
+    if call is None or logits.argmax() != call:
+        return False
+    return float(np.exp(logits - logits[call]).sum()) * least > 1.0
 
 
 def _said_once(calls: Sequence[ToolCall], tools: Sequence[Tool], messages: Sequence[Message]) -> tuple[ToolCall, ...]:

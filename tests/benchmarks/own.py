@@ -51,6 +51,7 @@ def verdict() -> dict[str, tuple[float, float]]:
     pictures = [path.read_bytes() for path in PICTURES]
     labels = json.loads((PICTURES[0].parent.parent / "labels.json").read_text())
     good = [decode_picture(path.read_bytes()) for path in PICTURES if labels[path.name]["verdict"] == "pass"]
+    once = Inspector(engine, InspectionTask(("pitting",), any_way_up=False))
     gate = Gate(engine, learn(engine, good))
     inspector.inspect(good[0])
     board = (BOARDS / "board.png").read_bytes()
@@ -63,6 +64,9 @@ def verdict() -> dict[str, tuple[float, float]]:
 
     def inspect(data: bytes) -> None:
         write(inspector.inspect(decode_picture(data)))
+
+    def inspect_once(data: bytes) -> None:
+        write(once.inspect(decode_picture(data)))
 
     def write(found: Inspection) -> None:
         boxes = [{"type": defect.type, "box": defect.box} for defect in found.defects]
@@ -93,6 +97,7 @@ def verdict() -> dict[str, tuple[float, float]]:
     return {
         "nothing remembered": measure(inspect, forget),
         "instruction remembered": measure(inspect, forget_pictures),
+        "the same, with one look": measure(inspect_once, forget_pictures),
         "the same frame again": measure(inspect, inspect),
         "the gate alone": measure(look, forget_pictures),
         "a circuit board beside its reference": measure(inspect_board, forget_pictures, [board]),
