@@ -22,6 +22,9 @@ from runtime.verdict import fail_probability
 REACH = 3.0
 """Two boxes are of one defect where their centres are closer than so many times their mean width, and height."""
 
+LEAST_SIDE = 0.1
+"""Pixels: boxes are rounded to a tenth, in which the box of a tiny picture may be lost."""
+
 
 @dataclass(frozen=True)
 class Sight:
@@ -76,15 +79,15 @@ class Told:
 
 def together(upright: Told, turned: Told, size: tuple[int, int]) -> tuple[Defect, ...]:
     """The defects that both looks at a picture of `size` tell, each box the mean of two; where there are none, those of
-    the more suspicious look.
+    the more suspicious look, and of the other where it tells none.
     """
     back = [replace(found, box=turned_box(found.box, size)) for found in turned.defects]
     both = _pairs(upright.defects, back)
     if both:
         return tuple(Defect(a.type, _between(a.box, b.box)) for a, b in both)
     if fail_probability(turned.probabilities) > fail_probability(upright.probabilities):
-        return tuple(back)
-    return upright.defects
+        return tuple(back) or upright.defects
+    return upright.defects or tuple(back)
 
 
 def _pairs(one: Sequence[Defect], other: Sequence[Defect]) -> list[tuple[Defect, Defect]]:
@@ -106,8 +109,8 @@ def _pairs(one: Sequence[Defect], other: Sequence[Defect]) -> list[tuple[Defect,
 
 def _distance(a: Region, b: Region) -> float:
     """Between the centres, in mean widths or in mean heights, whichever is more."""
-    across = abs(a[0] + a[2] - b[0] - b[2]) / (a[2] - a[0] + b[2] - b[0])
-    down = abs(a[1] + a[3] - b[1] - b[3]) / (a[3] - a[1] + b[3] - b[1])
+    across = abs(a[0] + a[2] - b[0] - b[2]) / max(a[2] - a[0] + b[2] - b[0], LEAST_SIDE)
+    down = abs(a[1] + a[3] - b[1] - b[3]) / max(a[3] - a[1] + b[3] - b[1], LEAST_SIDE)
     return max(across, down)
 
 

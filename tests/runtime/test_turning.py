@@ -62,6 +62,16 @@ def test_where_the_looks_agree_on_nothing_the_more_suspicious_one_counts(
     assert together(told(upright, PIT), told(turned, *as_turned(ELSEWHERE)), SIZE) == (expected,)
 
 
+def test_a_look_that_tells_nothing_leaves_it_to_the_other() -> None:
+    assert together(told(0.9), told(0.2, *as_turned(PIT)), SIZE) == (PIT,)
+    assert together(told(0.2, PIT), told(0.9), SIZE) == (PIT,)
+
+
+def test_boxes_that_rounding_has_made_empty_are_compared() -> None:
+    point = Defect("pitting", (3.0, 3.0, 3.0, 3.0))
+    assert together(told(0.9, point), told(0.2, *as_turned(point)), SIZE) == (point,)
+
+
 def test_defects_of_two_types_are_not_one() -> None:
     crack = Defect("crack", PIT.box)
     assert together(told(0.9, PIT), told(0.2, *as_turned(crack)), SIZE) == (PIT,)
