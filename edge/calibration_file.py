@@ -70,7 +70,7 @@ class CalibrationFile(BaseModel):
 def task_digest(task: InspectionTask) -> str:
     """Of all that the model is told about a picture, and shown with it, and which way up it sees it."""
     digest = hashlib.sha256(task.system_text().encode())
-    if not task.any_way_up:
+    if task.report is None and not task.any_way_up:
         digest.update(b"one way up")
     if task.reference is not None:
         digest.update(task.reference.tobytes())

@@ -82,7 +82,7 @@ class CameraConfig:
 
     `defect_types` and `instruction` stand for those of `[inspect]`. `schema` is a file with a JSON Schema: each result
     then has a `report` that satisfies it. `reference` is a picture of the same view of a part without defects, which
-    the model compares each frame with.
+    the model compares each frame with. `any_way_up` as in `[inspect]`.
     """
 
     kind: Literal["folder", "video", "mqtt"]
@@ -93,6 +93,7 @@ class CameraConfig:
     instruction: str = ""
     schema: str = ""
     reference: str = ""
+    any_way_up: bool | None = None
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -102,7 +103,8 @@ class InspectConfig:
     A frame that is older than `max_age_s` when its turn comes is rejected. With a `deadline_s` (0 for none), its
     inspection is ended when the frame is older than that, wherever it is.
 
-    `any_way_up` allows a model that was taught so a second look upside down, which takes as long as the first.
+    `any_way_up` allows a model that was taught so a second look upside down, and a third to say where a defect is that
+    only the second showed. A deadline holds for all of them.
     """
 
     defect_types: tuple[str, ...] = ("pitting",)
@@ -121,8 +123,8 @@ class CommandConfig:
     """How commands in plain language are put to the model, and how long a reply is kept for duplicates.
 
     `rounds` is how often the model may answer to one command: after each but the last it is told what came of its
-    calls. 0 is 4, but 1 for the default model, which has not learnt to read results. Where the model is less sure
-    than `call_above` that a function is wanted, it calls none.
+    calls. 0 is 4, but 1 for the default model, which has not learnt to read results. An answer begins with a
+    call only where the model's probability of that is at least `call_above`.
     """
 
     system: str = "You control a production line. Call a function, or say that none fits."

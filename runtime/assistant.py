@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
-import numpy.typing as npt
 
 from runtime.call_stream import CallStream, Delta
 from runtime.canonical import CallIds, Canonical
@@ -24,9 +24,10 @@ from runtime.tool_calls import parse_tool_calls
 from runtime.tool_grammar import ToolChoice
 from runtime.verbatim import said, said_once
 
+log = logging.getLogger("lineside.assistant")
 DEFAULT_MAX_TOKENS = 256
 CALL_ABOVE = 0.65
-"""How sure a model must be that a function is wanted, to call one of its own accord."""
+"""How sure a model must be that a call comes first, to begin with one of its own accord."""
 CALL_ID_TOKENS = 80
 """Room for the ids that we put into the calls of a model before v13."""
 
@@ -110,8 +111,8 @@ def ask(
 ) -> Answer:
     """Answer a conversation that ends in a user or tool turn.
 
-    With tools, a grammar bounds calls to their names and parameters. An answer that would begin with a call, though the
-    model's probability of one is below `call_above`, is a text instead, where `tool_choice` leaves the choice.
+    With tools, a grammar bounds calls to their names and parameters. Where `tool_choice` leaves the choice, an answer
+    begins with a call only if its probability is at least `call_above`.
 
     Raises:
         EngineError: see `runtime.errors`.
@@ -167,8 +168,8 @@ def _pieces(
     room = max(min(max_tokens + extra, engine.capacity - len(prompt.ids)), 1)
     with engine.sequence(prompt, reserve=room, request=request) as sequence:
         sequence.timings.preprocess_ms = preprocess.preprocess_ms
-        if tools and tool_choice == "auto" and _hesitates(sequence.logits, tokenizer.tool_calls_id, call_above):
-            constraint = engine.grammars.tools(tools, "none")
+        if tools and tool_choice == "auto":
+            _hold_back(sequence, tokenizer.tool_calls_id, call_above)
         call_ids = CallIds()
         decoding = engine.decode(
             sequence,
@@ -189,11 +190,19 @@ def _pieces(
     yield answer
 
 
-def _hesitates(logits: npt.NDArray[np.float32], call: int | None, least: float) -> bool:
-    """Whether a call is the likeliest beginning of an answer, and less likely than `least` all the same."""
-    if call is None or logits.argmax() != call:
-        return False
-    return float(np.exp(logits - logits[call]).sum()) * least > 1.0
+def _hold_back(sequence: EngineSequence, call: int | None, least: float) -> None:
+    """Let the answer begin with something else than a call, where that is less likely than `least`."""
+    logits = sequence.logits.astype(np.float64)
+    if call is None or not np.isfinite(logits).all():  # decoding will say so
+        return
+    odds = np.exp(logits - logits.max())
+    probability = odds[call] / odds.sum()
+    if probability < least:
+        if odds[call] == 1.0:
+            log.info("no function is called: the model is sure by %.0f%% only that one is wanted", 100 * probability)
+        row = sequence.logits.copy()
+        row[call] = np.finfo(np.float32).min
+        sequence.logits = row
 
 
 def _said_once(calls: Sequence[ToolCall], tools: Sequence[Tool], messages: Sequence[Message]) -> tuple[ToolCall, ...]:

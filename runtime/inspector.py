@@ -17,7 +17,7 @@ from runtime.errors import DeadlineExceeded, NotFinite, RequestCancelled
 from runtime.inspection import ANSWER_PREFIX, VERDICTS, Defect, InspectionTask, Region, Verdict
 from runtime.sampling import GREEDY
 from runtime.scheduler import Priority, Request
-from runtime.sequence import Sequence
+from runtime.sequence import Counts, Sequence
 from runtime.timings import Timings, stopwatch, total
 from runtime.turning import Sight, Told, mean, together
 from runtime.verdict import Inspection, Thresholds, fail_probability, judge
@@ -57,8 +57,11 @@ class Inspector:
         report, has the places looked at closely where the two differ: see `runtime.comparing`. Where the two seem
         not to show the same view, no verdict is better than `unsure`.
 
+        Where bundle and task say `any_way_up`, each look is followed by one at the same upside down; the mean of both
+        probabilities counts.
+
         Raises:
-            EngineError: see `runtime.errors`.
+            EngineError: see `runtime.errors`; DeadlineExceeded where the verdict was not known in time.
         """
         request = request or Request(Priority.FRAME)
         reference = self.task.reference
@@ -78,8 +81,8 @@ class Inspector:
         return inspection
 
     def probabilities(self, picture: Picture) -> dict[Verdict, float]:
-        """The model's own probability of each verdict, before any calibration; nothing is generated. Of several looks
-        those of the most suspicious one.
+        """The model's own probability of each verdict, before any calibration; nothing is generated. Of several places
+        those of the most suspicious one, of two looks at one place their mean.
 
         Raises:
             EngineError: see `runtime.errors`.
@@ -94,8 +97,8 @@ class Inspector:
 
     def _judged(self, sight: Sight) -> dict[Verdict, float]:
         request = Request(Priority.FRAME)
-        ways = (sight, sight.turned()) if self._both_ways else (sight,)
-        return mean([self._answer(way, request, lambda _: None).probabilities for way in ways])
+        ways = (False, True) if self._both_ways else (False,)
+        return mean([self._answer(sight, request, lambda _: None, turned=way).probabilities for way in ways])
 
     @property
     def _both_ways(self) -> bool:
@@ -103,20 +106,31 @@ class Inspector:
         return self._engine.bundle.manifest.any_way_up and self.task.any_way_up and self.task.report is None
 
     def _look(self, sight: Sight, request: Request) -> Inspection:
-        """At one picture, or at two: how it should be, and how it is. At one upside down, too, where that helps."""
+        """At one picture, or at two: how it should be, and how it is. Once more upside down, where that helps; then
+        what both told counts, and a look that told nothing is asked again where the other raised suspicion.
+        """
         if not self._both_ways:
             only = self._answer(sight, request, self._verdict)
             return self._inspection([only], only.probabilities, only.defects)
         first = self._answer(sight, request, self._verdict)
-        second = self._answer(sight.turned(), request, lambda own: self._verdict(mean([first.probabilities, own])))
+        second = self._answer(sight, request, lambda own: self._verdict(mean([first.probabilities, own])), turned=True)
         probabilities = mean([first.probabilities, second.probabilities])
         verdict = self._verdict(probabilities)
-        if verdict == "pass":
-            return self._inspection([first, second], probabilities, ())
-        if self._verdict(first.probabilities) != "pass":
-            return self._inspection([first, second], probabilities, together(first, second, sight.size))
-        again = self._answer(sight, request, lambda _: verdict)  # it has not told where, yet
-        return self._inspection([first, second, again], probabilities, together(again, second, sight.size))
+        if verdict == "pass":  # whatever the first told then
+            return self._inspection([replace(first, finish_reason="stop"), second], probabilities, ())
+        upright, told = first, [first, second]
+        if self._verdict(first.probabilities) == "pass":
+            upright = self._asked_again(sight, request, verdict, first)
+            told.append(upright)
+        return self._inspection(told, probabilities, together(upright, second, sight.size))
+
+    def _asked_again(self, sight: Sight, request: Request, verdict: Verdict, first: Told) -> Told:
+        """What the first look sees where the second raised suspicion. The verdict stands, whatever becomes of this."""
+        try:
+            return self._answer(sight, request, lambda _: verdict)
+        except (DeadlineExceeded, RequestCancelled) as error:
+            reason: FinishReason = "deadline" if isinstance(error, DeadlineExceeded) else "cancelled"
+            return replace(first, finish_reason=reason, timings=Timings(), counts=Counts())
 
     def _verdict(self, probabilities: Mapping[Verdict, float]) -> Verdict:
         return judge(probabilities, self._thresholds, self.calibration)[0]
@@ -137,12 +151,21 @@ class Inspector:
         )
 
     def _answer(
-        self, sight: Sight, request: Request, decide: Callable[[Mapping[Verdict, float]], Verdict | None]
+        self,
+        sight: Sight,
+        request: Request,
+        decide: Callable[[Mapping[Verdict, float]], Verdict | None],
+        *,
+        turned: bool = False,
     ) -> Told:
-        """What the model says of one picture as it is; `decide` makes a verdict of its probabilities, None for none."""
+        """What the model says at one look; `decide` makes a verdict of its probabilities, None where it is to tell
+        nothing.
+        """
         engine, task = self._engine, self.task
         preprocess = Timings()
         with stopwatch(preprocess, "preprocess"):
+            if turned:
+                sight = sight.turned()
             prompt = self._prompt(sight)
         left = engine.capacity - BEGIN_TOKENS - len(prompt.ids)
         room = min(self._max_tokens, max(left, LEAST_ANSWER_TOKENS))
@@ -169,8 +192,8 @@ class Inspector:
             raise NotFinite("the model computed logits that are not finite: run `lineside check` on the bundle")
         peak = max(float(logits[tokens].max()) for tokens in self._candidates.values())
         mass = {name: float(np.exp(logits[tokens] - peak).sum()) for name, tokens in self._candidates.items()}
-        total = sum(mass.values())
-        return {name: value / total for name, value in mass.items()}
+        whole = sum(mass.values())
+        return {name: value / whole for name, value in mass.items()}
 
     def _describe(self, sequence: Sequence, begin: str) -> tuple[str, FinishReason]:
         """Let the model go on from the beginning of an answer, under the grammar; returns the whole answer's text."""

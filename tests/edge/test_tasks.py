@@ -21,6 +21,14 @@ def test_a_camera_has_its_own_settings_or_those_of_inspect(tmp_path: Path) -> No
     assert own.properties()["report"] == {"type": "boolean"}
 
 
+def test_a_camera_may_see_another_way_than_the_others() -> None:
+    config = Config(
+        inspect=InspectConfig(any_way_up=False),
+        cameras={"belt": CameraConfig("mqtt"), "table": CameraConfig("mqtt", any_way_up=True)},
+    )
+    assert [inspection_task(config, camera).any_way_up for camera in ("belt", "table")] == [False, True]
+
+
 def test_a_part_with_an_up_and_a_down_is_another_task() -> None:
     free, fixed = (
         inspection_task(Config(inspect=InspectConfig(any_way_up=value), cameras={"cam0": CameraConfig("mqtt")}), "cam0")

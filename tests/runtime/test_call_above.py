@@ -8,7 +8,7 @@ import pytest
 from runtime.assistant import ask
 from runtime.chat import Message, Prompt, Tool
 from runtime.engine import Engine
-from runtime.sampling import GREEDY
+from runtime.sampling import GREEDY, Sampling
 
 MESSAGES = [
     Message("system", ("You control a production line. Call a function, or say that none fits.",)),
@@ -45,6 +45,12 @@ def test_it_says_something_instead_where_it_is_not(default_engine: Engine, proba
     assert not answer.calls
     assert answer.text
     assert answer.finish_reason == "stop"
+
+
+def test_chance_does_not_call_either(default_engine: Engine) -> None:
+    for seed in range(8):
+        answer = ask(default_engine, MESSAGES, TOOLS, sampling=Sampling(2.0, seed), max_tokens=4, call_above=1.0)
+        assert default_engine.tokenizer.tool_calls_id not in answer.ids[:1]
 
 
 def test_a_call_that_was_asked_for_needs_no_certainty(default_engine: Engine) -> None:

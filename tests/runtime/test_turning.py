@@ -1,15 +1,19 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from runtime.bundle import MANIFEST, read_manifest
 from runtime.chat import Picture
 from runtime.engine import Engine
-from runtime.inspection import Defect, InspectionTask, Region
+from runtime.errors import DeadlineExceeded, EngineError, RequestCancelled
+from runtime.inspection import Defect, InspectionTask, Region, Verdict
 from runtime.inspector import Inspector
 from runtime.picture import decode_picture
 from runtime.sequence import Counts
@@ -96,6 +100,49 @@ def test_a_part_with_an_up_and_a_down_is_looked_at_once(default_engine: Engine, 
     twice = Inspector(default_engine, InspectionTask(("pitting",)), thresholds).inspect(picture)
     assert twice.counts.prompt == 2 * once.counts.prompt
     assert twice.fail_probability != once.fail_probability
+
+
+def test_a_bundle_that_does_not_say_so_is_looked_at_once(default_engine: Engine, tmp_path: Path) -> None:
+    older = json.loads(default_engine.bundle.manifest.to_json())
+    del older["any_way_up"]
+    (tmp_path / MANIFEST).write_text(json.dumps(older))
+    assert not read_manifest(tmp_path).any_way_up
+
+
+class OneSided(Inspector):
+    """Finds the turned picture suspicious, the upright one good; `late` is raised where it is asked again."""
+
+    late: EngineError | None = None
+    asked = 0
+
+    def _probabilities(self, logits: Any) -> dict[Verdict, float]:
+        super()._probabilities(logits)
+        self.asked += 1
+        if self.asked > 2 and self.late is not None:
+            raise self.late
+        fail = 0.9 if self.asked == 2 else 0.2
+        return {"pass": 1 - fail, "fail": fail, "unsure": 0.0}
+
+
+def test_a_look_that_told_nothing_is_asked_again(default_engine: Engine, picture: Picture) -> None:
+    inspector = OneSided(default_engine, InspectionTask(("pitting",)), Thresholds(0.5, 0.5))
+    inspection = inspector.inspect(picture)
+    assert (inspector.asked, inspection.verdict, inspection.complete) == (3, "fail", True)
+    assert inspection.fail_probability == pytest.approx(0.55)
+    assert inspection.defects
+
+
+@pytest.mark.parametrize(
+    ("late", "reason"), [(DeadlineExceeded("late"), "deadline"), (RequestCancelled("stopped"), "cancelled")]
+)
+def test_a_verdict_outlives_the_time_for_its_boxes(
+    default_engine: Engine, picture: Picture, late: EngineError, reason: str
+) -> None:
+    inspector = OneSided(default_engine, InspectionTask(("pitting",)), Thresholds(0.5, 0.5))
+    inspector.late = late
+    inspection = inspector.inspect(picture)
+    assert (inspection.verdict, inspection.finish_reason) == ("fail", reason)
+    assert inspection.defects  # those of the second look
 
 
 def test_a_model_that_was_not_taught_so_looks_once(random_engine: Engine, picture: Picture) -> None:
