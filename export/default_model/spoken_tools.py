@@ -179,7 +179,7 @@ def _exchanged(row: Utterance, rows: Sequence[Utterance], rng: np.random.Generat
         return row
     at = int(rng.choice(places))
     slot, value = row.slots[at]
-    known = [v for r in rows[:400] for n, v in r.slots if n == slot]
+    known = [v for r in rows[:400] for n, v in r.slots if n == slot] or [value]
     new = str(rng.choice(known)) if rng.random() < OWN_KIND_ODDS else made_up.text(known, rng)
     text = row.text.replace(value, new)
     if any(text.count(other) != 1 for number, (_, other) in enumerate(row.slots) if number != at):

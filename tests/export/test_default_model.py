@@ -164,6 +164,14 @@ def test_made_up_texts_are_new() -> None:
     assert len(set(texts)) > 350
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_a_name_that_is_alone_of_its_kind_may_be_exchanged(seed: int) -> None:
+    alone = spoken_tools.Utterance("play Rosalinde", (("track", "Rosalinde"),))
+    rows = [*[spoken_tools.Utterance("play", ())] * 400, alone]
+    drawn = spoken_tools._exchanged(alone, rows, np.random.default_rng(seed))
+    assert drawn.text == f"play {drawn.slots[0][1]}"
+
+
 def test_what_the_evaluation_keeps_is_never_drawn(spoken: Path) -> None:
     texts = {row.text for rows in spoken_tools.utterances(spoken).values() for row in rows}
     assert len(texts) > 500
