@@ -37,20 +37,20 @@ bench-gpu: $(if $(filter cpu,$(DEVICE)),$(VENV)/.dev,$(VENV)-cuda/.cuda)
 
 # Train the default model on DATA (see NOTICE for its parts), export it, and score it. Goes on where it was broken off.
 model: $(VENV)/.train
-	$(BIN)/python -m export.default_model.train $(DATA) $(MODEL) $(if $(START),--start $(START))
+	$(BIN)/python -m lineside.export.default_model.train $(DATA) $(MODEL) $(if $(START),--start $(START))
 	rm -rf build/default build/float32
 	$(BIN)/lineside export --verbatim-arguments --any-way-up $(MODEL) build/default
 	$(BIN)/lineside export --precision float32 --verbatim-arguments --any-way-up $(MODEL) build/float32
-	$(BIN)/python -m export.default_model.baselines $(DATA) --out build/baselines.json
-	$(BIN)/python -m export.default_model.evaluate $(DATA) build/default build/float32 --out build/evaluation.json
+	$(BIN)/python -m lineside.export.default_model.scoring.baselines $(DATA) --out build/baselines.json
+	$(BIN)/python -m lineside.export.default_model.scoring.evaluate $(DATA) build/default build/float32 --out build/evaluation.json
 	$(MAKE) evaluate BUNDLE=build/default
-	$(BIN)/python -m export.default_model.publish $(MODEL) build/default build/evaluation.json \
+	$(BIN)/python -m lineside.export.default_model.scoring.publish $(MODEL) build/default build/evaluation.json \
 		build/evaluation-commands.json build/baselines.json $(BUNDLE)
 	cp build/screws.jpg build/boards.jpg export/default_model/mistakes/
 
 # Score BUNDLE on commands in four languages with tools that it was not trained on; needs nothing but what is in here.
 evaluate: $(VENV)/.dev
-	$(BIN)/python -m export.evaluation.run $(BUNDLE) --out build/evaluation-commands.json
+	$(BIN)/python -m lineside.export.evaluation.run $(BUNDLE) --out build/evaluation-commands.json
 
 # Pin every dependency with its hashes; needs uv.
 lock:

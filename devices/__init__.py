@@ -1,1 +1,1 @@
-"""Everything with a wire: cameras today; triggers, accelerators and actuators as they come."""
+"""Everything with a wire: cameras, and what the machine computes with."""

@@ -11,7 +11,7 @@ import platform
 from dataclasses import dataclass
 from pathlib import Path
 
-from devices.errors import AcceleratorError, DriverMissing
+from lineside.devices.errors import AcceleratorError, DriverMissing
 
 LIBRARY = "libcuda.so.1"
 CUDA_SUCCESS, CUDA_ERROR_NO_DEVICE = 0, 100

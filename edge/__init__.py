@@ -1,3 +1,1 @@
-"""The daemon: configuration, MQTT, topics, wire messages, frame and command pipelines, outbox, command line."""
-
-__version__ = "0.1.0"
+"""The daemon: frames and commands from MQTT in, inspection results and function calls out."""

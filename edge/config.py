@@ -16,12 +16,12 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, SecretStr, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from edge.errors import ConfigError
-from edge.sessions import Device
-from edge.tool_config import DAY_S, STRICT, ToolConfig
-from runtime.assistant import CALL_ABOVE
-from runtime.bundle import DEFAULT_BUNDLE
-from runtime.picture import DEFAULT_MAX_PIXELS
+from lineside.edge.device_choice import Device
+from lineside.edge.errors import ConfigError
+from lineside.edge.tool_config import DAY_S, STRICT, ToolConfig
+from lineside.runtime.assistant import CALL_ABOVE
+from lineside.runtime.bundle import DEFAULT_BUNDLE
+from lineside.runtime.picture import DEFAULT_MAX_PIXELS
 
 PREFIX = "LINESIDE_"
 NAME = r"^[A-Za-z0-9_-]{1,64}$"
@@ -78,7 +78,7 @@ class ModelConfig:
 
 @dataclass(frozen=True, config=STRICT)
 class CameraConfig:
-    """See `devices.camera.CameraSettings`.
+    """See `devices.cameras.camera.CameraSettings`.
 
     `defect_types` and `instruction` stand for those of `[inspect]`. `schema` is a file with a JSON Schema: each result
     then has a `report` that satisfies it. `reference` is a picture of the same view of a part without defects, which

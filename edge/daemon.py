@@ -8,23 +8,23 @@ import time
 from types import TracebackType
 from typing import Protocol, Self
 
-from devices.camera import CameraSettings, open_camera
-from edge import __version__
-from edge.calls import Calls
-from edge.cameras import CameraThread
-from edge.commands import Commands
-from edge.config import Config
-from edge.counters import Counters
-from edge.errors import BrokerError, StoreError
-from edge.frames import FrameIntake
-from edge.messages import Health, Info, WireModel, WireSession
-from edge.mqtt import Connection, Message
-from edge.outbox import Outbox
-from edge.pipeline import Pipeline
-from edge.sessions import open_engine
-from edge.store import Store
-from edge.topics import Topics
-from runtime.engine import Limits
+from lineside import __version__
+from lineside.devices.cameras.camera import CameraSettings, open_camera
+from lineside.edge.calls.calls import Calls
+from lineside.edge.commands.inbox import Commands
+from lineside.edge.config import Config
+from lineside.edge.counters import Counters
+from lineside.edge.device_choice import open_engine
+from lineside.edge.errors import BrokerError, StoreError
+from lineside.edge.frames.cameras import CameraThread
+from lineside.edge.frames.intake import FrameIntake
+from lineside.edge.frames.pipeline import Pipeline
+from lineside.edge.wire.messages import Health, Info, WireModel, WireSession
+from lineside.edge.wire.mqtt import Connection, Message
+from lineside.edge.wire.outbox import Outbox
+from lineside.edge.wire.store import Store
+from lineside.edge.wire.topics import Topics
+from lineside.runtime.engine.engine import Limits
 
 log = logging.getLogger("lineside.daemon")
 HEALTH_EVERY_S = 10.0

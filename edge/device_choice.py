@@ -14,17 +14,17 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal, TypeVar
 
-from devices.accelerators import Gpu, gpus
-from devices.errors import AcceleratorError, DriverMissing
-from runtime.bundle import Bundle, open_bundle
-from runtime.engine import DEFAULT_CAPACITY, Engine, Limits
-from runtime.engine_files import engine_bytes
-from runtime.errors import DeviceError, DeviceUnusable, EngineError, EnginesUnusable
-from runtime.memory_plan import least_device_bytes
-from runtime.ort_session import open_cpu
-from runtime.selftest import check_sessions
-from runtime.session import Decoder, OpenSessions, Vision
-from runtime.try_out import try_out
+from lineside.devices.accelerators import Gpu, gpus
+from lineside.devices.errors import AcceleratorError, DriverMissing
+from lineside.runtime.bundle import Bundle, open_bundle
+from lineside.runtime.engine.engine import DEFAULT_CAPACITY, Engine, Limits
+from lineside.runtime.engine.memory_plan import least_device_bytes
+from lineside.runtime.errors import DeviceError, DeviceUnusable, EngineError, EnginesUnusable
+from lineside.runtime.sessions.interface import Decoder, OpenSessions, Vision
+from lineside.runtime.sessions.ort import open_cpu
+from lineside.runtime.sessions.selftest import check_sessions
+from lineside.runtime.sessions.tensorrt.engine_files import engine_bytes
+from lineside.runtime.sessions.try_out import try_out
 
 log = logging.getLogger("lineside.sessions")
 
@@ -205,10 +205,10 @@ def _refusing() -> Iterator[None]:
 
 def _open_on_gpu(device: Device, bundle: Bundle, gpu: Gpu, tokens: int) -> tuple[Vision | None, Decoder]:
     if device == "tensorrt":
-        from runtime.tensorrt_session import open_tensorrt
+        from lineside.runtime.sessions.tensorrt.session import open_tensorrt
 
         return open_tensorrt(bundle, gpu.target, gpu.name)
-    from runtime.cuda_session import open_cuda
+    from lineside.runtime.sessions.cuda import open_cuda
 
     return open_cuda(bundle, tokens)
 

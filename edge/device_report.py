@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from devices.accelerators import Gpu, cpu
-from edge.sessions import PACKAGES, SESSIONS, Device, installed, look, problem
-from runtime.bundle import Bundle, open_bundle
-from runtime.engine import DEFAULT_CAPACITY
-from runtime.memory_plan import plan_memory
+from lineside.devices.accelerators import Gpu, cpu
+from lineside.edge.device_choice import PACKAGES, SESSIONS, Device, installed, look, problem
+from lineside.runtime.bundle import Bundle, open_bundle
+from lineside.runtime.engine.engine import DEFAULT_CAPACITY
+from lineside.runtime.engine.memory_plan import plan_memory
 
 GB = 1e9
 

@@ -22,7 +22,7 @@ class RateLimit:
 
 @dataclass(frozen=True, config=STRICT)
 class PublishConfig:
-    """A call publishes on `topic`. `payload` is a template: see `edge.bindings.publish`."""
+    """A call publishes on `topic`. `payload` is a template: see `edge.calls.bindings.publish`."""
 
     topic: Annotated[str, Field(min_length=1)]
     payload: str | dict[str, Any] | list[Any] | None = None

@@ -13,11 +13,11 @@ from typing import Literal
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from export.bundle_writer import PRECISIONS, export_bundle
-from export.bundle_writer import Progress as Report
-from export.errors import ExportError
-from export.graph.kv import KVDtype
-from runtime.errors import EngineError
+from lineside.export.bundle.writer import PRECISIONS, export_bundle
+from lineside.export.bundle.writer import Progress as Report
+from lineside.export.errors import ExportError
+from lineside.export.graph.kv import KVDtype
+from lineside.runtime.errors import EngineError
 
 log = logging.getLogger("lineside.export")
 LOG_EVERY_S = 10.0

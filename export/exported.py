@@ -16,9 +16,9 @@ import numpy.typing as npt
 import onnx
 from onnx import helper, numpy_helper
 
-from export.errors import Unsupported
-from export.network.config import DecoderConfig, NetworkConfig, VisionConfig
-from runtime.bundle import Bundle
+from lineside.export.errors import Unsupported
+from lineside.export.network.config import DecoderConfig, NetworkConfig, VisionConfig
+from lineside.runtime.bundle import Bundle
 
 Array = npt.NDArray[np.generic]
 

@@ -10,19 +10,19 @@ from typing import Self
 
 import numpy as np
 
-from runtime.call_stream import CallStream, Delta
-from runtime.canonical import CallIds, Canonical
-from runtime.chat import Message, Tool, ToolCall
-from runtime.decoding import FinishReason
-from runtime.engine import Engine
-from runtime.sampling import Sampling
-from runtime.scheduler import Request
-from runtime.sequence import Counts
-from runtime.sequence import Sequence as EngineSequence
-from runtime.timings import Timings, stopwatch
-from runtime.tool_calls import parse_tool_calls
-from runtime.tool_grammar import ToolChoice
-from runtime.verbatim import said, said_once
+from lineside.runtime.chat import Message, Tool, ToolCall
+from lineside.runtime.engine.decoding import FinishReason
+from lineside.runtime.engine.engine import Engine
+from lineside.runtime.engine.sampling import Sampling
+from lineside.runtime.engine.scheduler import Request
+from lineside.runtime.engine.sequence import Counts
+from lineside.runtime.engine.sequence import Sequence as EngineSequence
+from lineside.runtime.grammar.tool_grammar import ToolChoice
+from lineside.runtime.grammar.verbatim import said, said_once
+from lineside.runtime.text.call_stream import CallStream, Delta
+from lineside.runtime.text.canonical import CallIds, Canonical
+from lineside.runtime.text.tool_calls import parse_tool_calls
+from lineside.runtime.timings import Timings, stopwatch
 
 log = logging.getLogger("lineside.assistant")
 DEFAULT_MAX_TOKENS = 256
@@ -37,7 +37,7 @@ class Answer:
     """Text, calls, or both. Calls are given only where generation came to its end.
 
     Attributes:
-        calls: with `verbatim_arguments`, without what `runtime.verbatim.said_once` leaves out.
+        calls: with `verbatim_arguments`, without what `runtime.grammar.verbatim.said_once` leaves out.
         ids: the answer's tokens as they stand in the cache. Those of the calls that were generated are what
             mistral-common writes for them.
     """

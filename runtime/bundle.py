@@ -9,7 +9,7 @@ from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from runtime.errors import BundleDamaged, BundleFormat
+from lineside.runtime.errors import BundleDamaged, BundleFormat
 
 FORMAT_VERSION = 2
 MANIFEST = "bundle.json"
@@ -62,8 +62,10 @@ class ImageSettings:
 class Manifest:
     """The contents of `bundle.json`. `image` is null where there is no `vision.onnx`: a model without vision.
 
-    `verbatim_arguments`: free texts in the arguments of calls are words of the conversation (see `runtime.verbatim`).
-    `any_way_up`: the model was taught to inspect pictures whichever way up they are (see `runtime.turning`).
+    `verbatim_arguments`: free texts in the arguments of calls are words of the conversation
+    (see `runtime.grammar.verbatim`).
+    `any_way_up`: the model was taught to inspect pictures whichever way up they are
+    (see `runtime.inspection.augmentation`).
     """
 
     format_version: int

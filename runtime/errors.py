@@ -21,7 +21,7 @@
     │       └── DeviceOutOfMemory
     ├── NotFinite              the logits hold NaN or infinity: damaged weights
     ├── GrammarError           a schema or a tool set that cannot be turned into a grammar
-    │   ├── UnsupportedKeyword a keyword that cannot be enforced; `path` points to it (`runtime.json_schema`)
+    │   ├── UnsupportedKeyword a keyword that cannot be enforced; `path` points to it (`runtime.grammar.json_schema`)
     │   ├── GrammarTooLarge    it is over the limits on size
     │   └── Unsatisfiable      no answer could satisfy it
     ├── AnswerError            the model's answer cannot be parsed

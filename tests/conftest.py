@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from export.bundle_writer import PRECISIONS, export_bundle
-from runtime.bundle import DEFAULT_BUNDLE
-from runtime.engine import Engine
+from lineside.export.bundle.writer import PRECISIONS, export_bundle
+from lineside.runtime.bundle import DEFAULT_BUNDLE
+from lineside.runtime.engine.engine import Engine
 from tests.support.broker import Mosquitto
 from tests.support.checkpoints import copy_checkpoint
 from tests.support.client import Client

@@ -11,7 +11,14 @@ HEAVY = ("torch", "transformers", "onnx", "safetensors", "scipy", "matplotlib", 
 
 
 @pytest.mark.parametrize(
-    "module", ["runtime.engine", "runtime.inspector", "runtime.assistant", "edge.daemon", "edge.cli"]
+    "module",
+    [
+        "lineside.runtime.engine.engine",
+        "lineside.runtime.inspection.inspector",
+        "lineside.runtime.assistant",
+        "lineside.edge.daemon",
+        "lineside.edge.command_line.main",
+    ],
 )
 def test_nothing_heavy_is_imported(module: str) -> None:
     program = f"import sys, {module}; print([name for name in {HEAVY!r} if name in sys.modules])"
@@ -23,17 +30,17 @@ def test_a_gpu_s_libraries_are_loaded_by_its_own_session_only() -> None:
     """Choosing a session looks at the driver and at what is installed; on a machine without a GPU nothing is loaded."""
     program = """
 import sys
-import edge.daemon
-import edge.devices
-from devices.accelerators import Gpu
-from edge.sessions import SESSIONS, Machine, look, open_engine, problem
-from runtime.bundle import DEFAULT_BUNDLE, open_bundle
+import lineside.edge.daemon
+import lineside.edge.device_report
+from lineside.devices.accelerators import Gpu
+from lineside.edge.device_choice import SESSIONS, Machine, look, open_engine, problem
+from lineside.runtime.bundle import DEFAULT_BUNDLE, open_bundle
 open_engine(DEFAULT_BUNDLE)
 for device in SESSIONS:
     problem(device, look(), open_bundle(DEFAULT_BUNDLE))
 gpu = Gpu(0, "RTX 4090", (8, 9), 25_000_000_000, (13, 0))
-edge.devices.look = lambda: Machine((gpu,))
-list(edge.devices.lines(DEFAULT_BUNDLE))
+lineside.edge.device_report.look = lambda: Machine((gpu,))
+list(lineside.edge.device_report.lines(DEFAULT_BUNDLE))
 print(sorted(name for name in sys.modules if name.split(".")[0] in ("cuda", "tensorrt", "tensorrt_rtx")))
 """
     found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
@@ -41,6 +48,6 @@ print(sorted(name for name in sys.modules if name.split(".")[0] in ("cuda", "ten
 
 
 def test_a_plain_export_needs_no_torch() -> None:
-    program = "import sys, export.command; print('torch' in sys.modules or 'transformers' in sys.modules)"
+    program = "import sys, lineside.export.command; print('torch' in sys.modules or 'transformers' in sys.modules)"
     found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "False"

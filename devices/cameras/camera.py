@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
-from devices.folder import FolderCamera
-from devices.frame import Frame
-from devices.video import VideoCamera
+from lineside.devices.cameras.folder import FolderCamera
+from lineside.devices.cameras.frame import Frame
+from lineside.devices.cameras.video import VideoCamera
 
 Kind = Literal["folder", "video", "mqtt"]
 

@@ -7,8 +7,8 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-from devices.errors import CameraError
-from devices.frame import Frame
+from lineside.devices.cameras.frame import Frame
+from lineside.devices.errors import CameraError
 
 SUFFIXES = {".jpg", ".jpeg", ".png"}
 

@@ -11,8 +11,8 @@ from contextlib import contextmanager
 import cv2
 import numpy as np
 
-from devices.errors import CameraError
-from devices.frame import Frame
+from lineside.devices.cameras.frame import Frame
+from lineside.devices.errors import CameraError
 
 log = logging.getLogger("lineside.cameras")
 DEFAULT_RATE = 25.0

@@ -10,22 +10,22 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from edge.bindings import Binding, Done
-from edge.bindings.actuator import ActuatorBinding
-from edge.bindings.publish import PublishBinding
-from edge.bindings.python import PythonBinding
-from edge.config import Config
-from edge.confirmations import Confirmations
-from edge.counters import Counters
-from edge.errors import RequestError, StoreError
-from edge.messages import CallReport
-from edge.mqtt import Connection
-from edge.outbox import Outbox
-from edge.policy import Policy
-from edge.store import Store, StoredCall
-from edge.tool_config import ToolConfig
-from edge.topics import Topics
-from runtime.chat import ToolCall
+from lineside.edge.calls.bindings import Binding, Done
+from lineside.edge.calls.bindings.actuator import ActuatorBinding
+from lineside.edge.calls.bindings.publish import PublishBinding
+from lineside.edge.calls.bindings.python import PythonBinding
+from lineside.edge.calls.confirmations import Confirmations
+from lineside.edge.calls.policy import Policy
+from lineside.edge.config import Config
+from lineside.edge.counters import Counters
+from lineside.edge.errors import RequestError, StoreError
+from lineside.edge.tool_config import ToolConfig
+from lineside.edge.wire.messages import CallReport
+from lineside.edge.wire.mqtt import Connection
+from lineside.edge.wire.outbox import Outbox
+from lineside.edge.wire.store import Store, StoredCall
+from lineside.edge.wire.topics import Topics
+from lineside.runtime.chat import ToolCall
 
 log = logging.getLogger("lineside.calls")
 MAX_RESULT_BYTES = 16 * 1024

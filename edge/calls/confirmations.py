@@ -10,16 +10,16 @@ from datetime import timedelta
 
 from pydantic import ValidationError
 
-from edge.counters import Counters
-from edge.errors import RequestError
-from edge.messages import JSON_TYPE, Confirmation, ToolEvent, now
-from edge.store import Outgoing
-from edge.topics import Topics
-from runtime.chat import ToolCall
+from lineside.edge.counters import Counters
+from lineside.edge.errors import RequestError
+from lineside.edge.wire.messages import JSON_TYPE, Confirmation, ToolEvent, now
+from lineside.edge.wire.store import Outgoing
+from lineside.edge.wire.topics import Topics
+from lineside.runtime.chat import ToolCall
 
 log = logging.getLogger("lineside.confirmations")
 MAX_PENDING = 32
-"""Fewer than commands that may wait at once (`edge.commands`): questions that nobody answers hold no command up."""
+"""Fewer than commands may wait at once (`edge.commands.inbox`): questions that nobody answers hold no command up."""
 
 
 class Confirmations:

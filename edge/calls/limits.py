@@ -8,7 +8,7 @@ from typing import Any
 from jsonschema.exceptions import SchemaError
 from jsonschema.validators import Draft202012Validator
 
-from edge.errors import ConfigError
+from lineside.edge.errors import ConfigError
 
 NUMBERS = {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"}
 TEXTS = {"minLength", "maxLength", "pattern"}

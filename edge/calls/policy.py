@@ -14,11 +14,11 @@ from collections.abc import Callable, Mapping
 import jsonschema
 from jsonschema.validators import Draft202012Validator
 
-from edge.errors import ConfigError, RequestError
-from edge.limits import check_limit
-from edge.quiet_hours import check_zone, parse_quiet_hours, time_of_day
-from edge.tool_config import ToolConfig
-from runtime.chat import Tool, ToolCall
+from lineside.edge.calls.limits import check_limit
+from lineside.edge.calls.quiet_hours import check_zone, parse_quiet_hours, time_of_day
+from lineside.edge.errors import ConfigError, RequestError
+from lineside.edge.tool_config import ToolConfig
+from lineside.runtime.chat import Tool, ToolCall
 
 MAX_MESSAGE_CHARACTERS = 300
 """A schema's complaint repeats an enum, however long it is."""

@@ -18,18 +18,18 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from edge import __version__
-from edge.errors import ConfigError, EdgeError
-from runtime.errors import EngineError
+from lineside import __version__
+from lineside.edge.errors import ConfigError, EdgeError
+from lineside.runtime.errors import EngineError
 
 if TYPE_CHECKING:
-    from runtime.chat import Picture
+    from lineside.runtime.chat import Picture
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point of `lineside`."""
     options = _parser().parse_args(arguments)
-    from edge import logs
+    from lineside.edge import logs
 
     quiet = ("ask", "inspect", "check", "learn", "calibrate", "demo")
     logs.set_up("WARNING" if options.command in quiet else "INFO")
@@ -142,8 +142,8 @@ def _add_device(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from edge.config import load_config
-    from edge.daemon import Daemon
+    from lineside.edge.config import load_config
+    from lineside.edge.daemon import Daemon
 
     daemon = Daemon(load_config(options.config))
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -155,15 +155,15 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _bundle(path: Path | None) -> Path:
-    from runtime.bundle import DEFAULT_BUNDLE
+    from lineside.runtime.bundle import DEFAULT_BUNDLE
 
     return DEFAULT_BUNDLE if path is None or str(path) == "default" else path
 
 
 def _check(options: argparse.Namespace) -> int:
-    from edge.sessions import choose
-    from runtime.bundle import open_bundle, verify_hashes
-    from runtime.selftest import self_test
+    from lineside.edge.device_choice import choose
+    from lineside.runtime.bundle import open_bundle, verify_hashes
+    from lineside.runtime.sessions.selftest import self_test
 
     bundle = open_bundle(_bundle(options.bundle))
     verify_hashes(bundle)
@@ -177,8 +177,8 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _plan(options: argparse.Namespace) -> int:
-    from runtime.bundle import read_manifest
-    from runtime.memory_plan import machine_bytes, plan_memory
+    from lineside.runtime.bundle import read_manifest
+    from lineside.runtime.engine.memory_plan import machine_bytes, plan_memory
 
     manifest = read_manifest(_bundle(options.bundle))
     tokens = options.tokens or manifest.context_length
@@ -199,8 +199,8 @@ def _plan(options: argparse.Namespace) -> int:
 
 
 def _read_picture(path: Path) -> Picture:
-    from runtime.errors import PictureUndecodable
-    from runtime.picture import decode_picture
+    from lineside.runtime.errors import PictureUndecodable
+    from lineside.runtime.picture import decode_picture
 
     try:
         return decode_picture(path.read_bytes())
@@ -211,11 +211,11 @@ def _read_picture(path: Path) -> Picture:
 
 
 def _ask(options: argparse.Namespace) -> int:
-    from edge.sessions import open_engine
-    from runtime.assistant import stream
-    from runtime.call_stream import TextDelta
-    from runtime.chat import Message
-    from runtime.sampling import Sampling
+    from lineside.edge.device_choice import open_engine
+    from lineside.runtime.assistant import stream
+    from lineside.runtime.chat import Message
+    from lineside.runtime.engine.sampling import Sampling
+    from lineside.runtime.text.call_stream import TextDelta
 
     messages = [Message("user", (*map(_read_picture, options.image), options.text))]
     engine = open_engine(_bundle(options.bundle), device=options.device).engine
@@ -232,9 +232,9 @@ def _ask(options: argparse.Namespace) -> int:
 
 
 def _inspect(options: argparse.Namespace) -> int:
-    from edge.sessions import open_engine
-    from runtime.inspection import InspectionTask
-    from runtime.inspector import Inspector
+    from lineside.edge.device_choice import open_engine
+    from lineside.runtime.inspection.inspector import Inspector
+    from lineside.runtime.inspection.task import InspectionTask
 
     kinds = tuple(kind.strip() for kind in options.defects.split(",") if kind.strip())
     if not kinds:
@@ -251,18 +251,18 @@ def _inspect(options: argparse.Namespace) -> int:
 
 
 def _learn(options: argparse.Namespace) -> int:
-    from edge.config import load_config
-    from edge.learn import learn_station
+    from lineside.edge.config import load_config
+    from lineside.edge.tuning.learn import learn_station
 
     print("\n".join(learn_station(load_config(options.station), options.folder, options.camera).lines()))
     return 0
 
 
 def _calibrate(options: argparse.Namespace) -> int:
-    from edge.calibrate import calibrate
-    from edge.calibration_report import lines
-    from edge.config import load_config
-    from runtime.calibration import Costs
+    from lineside.edge.config import load_config
+    from lineside.edge.tuning.calibrate import calibrate
+    from lineside.edge.tuning.calibration_report import lines
+    from lineside.runtime.inspection.calibration import Costs
 
     costs = Costs(options.missed_defect_costs, options.look_costs)
     if not (0 < costs.missed_defect < 1e6 and 0 <= costs.look < 1e6):
@@ -270,7 +270,7 @@ def _calibrate(options: argparse.Namespace) -> int:
     report = calibrate(load_config(options.station), options.folder, options.camera, costs)
     print("\n".join(lines(report)))
     try:
-        from edge.reliability_plot import draw_reliability
+        from lineside.edge.tuning.reliability_plot import draw_reliability
     except ImportError:
         print("no reliability plot: matplotlib is missing, pip install 'lineside[plot]'")
         return 0
@@ -298,8 +298,8 @@ def _export(options: argparse.Namespace) -> int:
 
 
 def _engine(options: argparse.Namespace) -> int:
-    from devices.accelerators import gpus
-    from devices.errors import AcceleratorError
+    from lineside.devices.accelerators import gpus
+    from lineside.devices.errors import AcceleratorError
 
     try:
         present, name = next(((gpu.target, gpu.name) for gpu in gpus()), ("", ""))
@@ -312,7 +312,7 @@ def _engine(options: argparse.Namespace) -> int:
 
 
 def _devices(options: argparse.Namespace) -> int:
-    from edge.devices import lines
+    from lineside.edge.device_report import lines
 
     print("\n".join(lines(options.bundle)))
     return 0
@@ -333,7 +333,7 @@ def _export_stage(name: str) -> Callable[..., int]:
 
 
 def _demo(options: argparse.Namespace) -> int:
-    from edge.demo import run_demo
+    from lineside.edge.demo.play import run_demo
 
     summary = run_demo(options.config, options.broker, options.output)
     if not summary.results or not summary.calls:

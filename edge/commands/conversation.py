@@ -11,18 +11,18 @@ from functools import partial
 
 from pydantic import ValidationError
 
-from edge.calls import Calls, call_id
-from edge.config import Config
-from edge.errors import ConfigError, RequestError, StoreError
-from edge.messages import AskCommand, CallReport, Reply, WireError
-from edge.store import StoredCommand
-from runtime.assistant import Answer, ask, tool_result
-from runtime.chat import Message, Tool
-from runtime.engine import Engine
-from runtime.errors import EngineError, GrammarError
-from runtime.sampling import Sampling
-from runtime.scheduler import Priority, Request
-from runtime.tool_grammar import OneTool, ToolChoice
+from lineside.edge.calls.calls import Calls, call_id
+from lineside.edge.config import Config
+from lineside.edge.errors import ConfigError, RequestError, StoreError
+from lineside.edge.wire.messages import AskCommand, CallReport, Reply, WireError
+from lineside.edge.wire.store import StoredCommand
+from lineside.runtime.assistant import Answer, ask, tool_result
+from lineside.runtime.chat import Message, Tool
+from lineside.runtime.engine.engine import Engine
+from lineside.runtime.engine.sampling import Sampling
+from lineside.runtime.engine.scheduler import Priority, Request
+from lineside.runtime.errors import EngineError, GrammarError
+from lineside.runtime.grammar.tool_grammar import OneTool, ToolChoice
 
 NO_UTF8 = "the command is neither JSON nor UTF-8 text"
 MAX_RESULT_CHARACTERS = 2000

@@ -11,20 +11,20 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import partial
 
-from edge.calls import Calls
-from edge.config import Config
-from edge.conversation import Conversation
-from edge.counters import Counters
-from edge.errors import RequestError, StoreError
-from edge.in_order import InOrder
-from edge.messages import JSON_TYPE, Reply, WireError
-from edge.mqtt import Message
-from edge.outbox import Outbox
-from edge.store import Outgoing, Store, StoredCommand
-from edge.tool_config import DAY_S
-from edge.topics import Topics
-from runtime.engine import Engine
-from runtime.errors import EngineError
+from lineside.edge.calls.calls import Calls
+from lineside.edge.commands.conversation import Conversation
+from lineside.edge.commands.in_order import InOrder
+from lineside.edge.config import Config
+from lineside.edge.counters import Counters
+from lineside.edge.errors import RequestError, StoreError
+from lineside.edge.tool_config import DAY_S
+from lineside.edge.wire.messages import JSON_TYPE, Reply, WireError
+from lineside.edge.wire.mqtt import Message
+from lineside.edge.wire.outbox import Outbox
+from lineside.edge.wire.store import Outgoing, Store, StoredCommand
+from lineside.edge.wire.topics import Topics
+from lineside.runtime.engine.engine import Engine
+from lineside.runtime.errors import EngineError
 
 log = logging.getLogger("lineside.commands")
 MAX_PAYLOAD_BYTES = 64 * 1024

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from edge.errors import BrokerError
+from lineside.edge.errors import BrokerError
 
 HOST = "127.0.0.1"
 TEMPLATE = """

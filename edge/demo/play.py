@@ -20,12 +20,12 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from pydantic import SecretStr
 
-from edge.broker import embedded_broker
-from edge.config import Config, load_config
-from edge.daemon import Daemon
-from edge.errors import BrokerError, ConfigError
-from edge.evidence import COLORS
-from edge.topics import Topics
+from lineside.edge.config import Config, load_config
+from lineside.edge.daemon import Daemon
+from lineside.edge.demo.broker import embedded_broker
+from lineside.edge.errors import BrokerError, ConfigError
+from lineside.edge.inspection.evidence import COLORS
+from lineside.edge.wire.topics import Topics
 
 COMMAND = "set the belt to half speed"
 TIMEOUT_S = 45.0

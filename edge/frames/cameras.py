@@ -7,13 +7,13 @@ import threading
 from collections.abc import Callable
 from typing import Literal
 
-from devices.camera import Camera
-from devices.errors import CameraError
-from edge.counters import Counters
-from edge.messages import JSON_TYPE, Event, WireError
-from edge.pipeline import Pipeline
-from edge.store import Outgoing
-from edge.topics import Topics
+from lineside.devices.cameras.camera import Camera
+from lineside.devices.errors import CameraError
+from lineside.edge.counters import Counters
+from lineside.edge.frames.pipeline import Pipeline
+from lineside.edge.wire.messages import JSON_TYPE, Event, WireError
+from lineside.edge.wire.store import Outgoing
+from lineside.edge.wire.topics import Topics
 
 log = logging.getLogger("lineside.cameras")
 

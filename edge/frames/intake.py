@@ -11,12 +11,12 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from devices.frame import Frame
-from edge.counters import Counters
-from edge.errors import RequestError
-from edge.messages import FrameReference
-from edge.mqtt import Message
-from edge.pipeline import Pipeline
+from lineside.devices.cameras.frame import Frame
+from lineside.edge.counters import Counters
+from lineside.edge.errors import RequestError
+from lineside.edge.frames.pipeline import Pipeline
+from lineside.edge.wire.messages import FrameReference
+from lineside.edge.wire.mqtt import Message
 
 log = logging.getLogger("lineside.frames")
 WAITING = 64

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from devices.frame import Frame
+from lineside.devices.cameras.frame import Frame
 
 
 @dataclass(frozen=True)

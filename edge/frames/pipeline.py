@@ -12,14 +12,14 @@ from pathlib import Path
 
 import cv2
 
-from devices.frame import Frame
-from edge.config import Config
-from edge.counters import Counters
-from edge.errors import BrokerError, ConfigError, RequestError
-from edge.evidence import draw, encode_jpeg
-from edge.inspectors import open_inspectors
-from edge.mailbox import Mailbox, Work
-from edge.messages import (
+from lineside.devices.cameras.frame import Frame
+from lineside.edge.config import Config
+from lineside.edge.counters import Counters
+from lineside.edge.errors import BrokerError, ConfigError, RequestError
+from lineside.edge.frames.mailbox import Mailbox, Work
+from lineside.edge.inspection.evidence import draw, encode_jpeg
+from lineside.edge.inspection.inspectors import open_inspectors
+from lineside.edge.wire.messages import (
     JSON_TYPE,
     Event,
     InspectionResult,
@@ -31,17 +31,17 @@ from edge.messages import (
     WireTimings,
     now,
 )
-from edge.mqtt import Connection
-from edge.outbox import Outbox
-from edge.store import Outgoing
-from edge.topics import Topics
-from runtime.chat import Picture
-from runtime.engine import Engine
-from runtime.errors import EngineError, RequestCancelled
-from runtime.gated import GatedInspector
-from runtime.picture import decode_picture
-from runtime.scheduler import Priority, Request
-from runtime.verdict import Inspection
+from lineside.edge.wire.mqtt import Connection
+from lineside.edge.wire.outbox import Outbox
+from lineside.edge.wire.store import Outgoing
+from lineside.edge.wire.topics import Topics
+from lineside.runtime.chat import Picture
+from lineside.runtime.engine.engine import Engine
+from lineside.runtime.engine.scheduler import Priority, Request
+from lineside.runtime.errors import EngineError, RequestCancelled
+from lineside.runtime.inspection.gated import GatedInspector
+from lineside.runtime.inspection.verdict import Inspection
+from lineside.runtime.picture import decode_picture
 
 log = logging.getLogger("lineside.pipeline")
 

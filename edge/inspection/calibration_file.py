@@ -10,10 +10,10 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from edge.errors import ConfigError
-from runtime.calibration import Calibration
-from runtime.inspection import InspectionTask
-from runtime.verdict import Thresholds
+from lineside.edge.errors import ConfigError
+from lineside.runtime.inspection.calibration import Calibration
+from lineside.runtime.inspection.task import InspectionTask
+from lineside.runtime.inspection.verdict import Thresholds
 
 Share = Annotated[float, Field(ge=0, le=1)]
 

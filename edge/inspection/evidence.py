@@ -5,8 +5,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from runtime.chat import Picture
-from runtime.verdict import Inspection
+from lineside.runtime.chat import Picture
+from lineside.runtime.inspection.verdict import Inspection
 
 COLORS = {"pass": (60, 180, 75), "fail": (220, 40, 40), "unsure": (240, 170, 30)}
 JPEG_QUALITY = 85

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from edge.errors import ConfigError
-from runtime.gate import GateMemory
+from lineside.edge.errors import ConfigError
+from lineside.runtime.inspection.gate import GateMemory
 
 FORMAT = "lineside.gate/2"
 

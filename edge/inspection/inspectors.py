@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import logging
 
-from edge.calibration_file import CameraCalibration, read_calibrations
-from edge.config import Config
-from edge.errors import ConfigError
-from edge.gate_file import read_gate
-from edge.tasks import inspection_task
-from runtime.engine import Engine
-from runtime.errors import GrammarError
-from runtime.gate import Gate
-from runtime.gated import GatedInspector
-from runtime.inspector import LEAST_ANSWER_TOKENS, Inspector
-from runtime.verdict import Thresholds
+from lineside.edge.config import Config
+from lineside.edge.errors import ConfigError
+from lineside.edge.inspection.calibration_file import CameraCalibration, read_calibrations
+from lineside.edge.inspection.gate_file import read_gate
+from lineside.edge.inspection.tasks import inspection_task
+from lineside.runtime.engine.engine import Engine
+from lineside.runtime.errors import GrammarError
+from lineside.runtime.inspection.gate import Gate
+from lineside.runtime.inspection.gated import GatedInspector
+from lineside.runtime.inspection.inspector import LEAST_ANSWER_TOKENS, Inspector
+from lineside.runtime.inspection.verdict import Thresholds
 
 log = logging.getLogger("lineside.inspectors")
 

@@ -6,12 +6,12 @@ import json
 from pathlib import Path
 from typing import Any
 
-from edge.config import Config
-from edge.errors import ConfigError
-from runtime.chat import Picture
-from runtime.errors import PictureError
-from runtime.inspection import InspectionTask
-from runtime.picture import decode_picture
+from lineside.edge.config import Config
+from lineside.edge.errors import ConfigError
+from lineside.runtime.chat import Picture
+from lineside.runtime.errors import PictureError
+from lineside.runtime.inspection.task import InspectionTask
+from lineside.runtime.picture import decode_picture
 
 
 def inspection_task(config: Config, camera: str) -> InspectionTask:

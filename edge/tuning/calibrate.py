@@ -9,15 +9,22 @@ from pathlib import Path
 
 import numpy as np
 
-from edge.calibration_file import CameraCalibration, read_calibrations, task_digest, write_calibrations
-from edge.config import Config
-from edge.errors import ConfigError
-from edge.labelled import Labelled, find_labelled
-from edge.messages import now
-from edge.progress import progress
-from edge.sessions import open_engine
-from edge.tasks import inspection_task
-from runtime.calibration import (
+from lineside.edge.config import Config
+from lineside.edge.device_choice import open_engine
+from lineside.edge.errors import ConfigError
+from lineside.edge.inspection.calibration_file import (
+    CameraCalibration,
+    read_calibrations,
+    task_digest,
+    write_calibrations,
+)
+from lineside.edge.inspection.tasks import inspection_task
+from lineside.edge.progress import progress
+from lineside.edge.tuning.labelled import Labelled, find_labelled
+from lineside.edge.wire.messages import now
+from lineside.runtime.engine.engine import Engine, Limits
+from lineside.runtime.errors import PictureError
+from lineside.runtime.inspection.calibration import (
     MIN_PER_CLASS,
     Calibration,
     Costs,
@@ -31,12 +38,10 @@ from runtime.calibration import (
     fit,
     log_loss,
 )
-from runtime.engine import Engine, Limits
-from runtime.errors import PictureError
-from runtime.inspection import InspectionTask
-from runtime.inspector import Inspector
-from runtime.picture import decode_picture
-from runtime.verdict import abstains, fail_probability
+from lineside.runtime.inspection.inspector import Inspector
+from lineside.runtime.inspection.task import InspectionTask
+from lineside.runtime.inspection.verdict import abstains, fail_probability
+from lineside.runtime.picture import decode_picture
 
 log = logging.getLogger("lineside.calibrate")
 FEW_PER_CLASS = 30

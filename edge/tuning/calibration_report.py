@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edge.calibrate import Report, Side
+from lineside.edge.tuning.calibrate import Report, Side
 
 
 def lines(report: Report) -> list[str]:

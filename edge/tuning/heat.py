@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from runtime.chat import Picture
-from runtime.gate import GateMemory, Look
+from lineside.runtime.chat import Picture
+from lineside.runtime.inspection.gate import GateMemory, Look
 
 TILE_WIDTH = 360
 COLUMNS = 3

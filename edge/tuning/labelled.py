@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from edge.errors import ConfigError
+from lineside.edge.errors import ConfigError
 
 SUFFIXES = {".jpg", ".jpeg", ".png"}
 LABELS = "labels.jsonl"

@@ -10,18 +10,18 @@ from pathlib import Path
 
 import numpy as np
 
-from edge.config import Config
-from edge.errors import ConfigError
-from edge.evidence import encode_jpeg
-from edge.gate_file import write_gate
-from edge.heat import contact_sheet
-from edge.labelled import SUFFIXES
-from edge.progress import progress
-from edge.sessions import open_engine
-from runtime.chat import Picture
-from runtime.errors import PictureError
-from runtime.gate import Gate, GateMemory, Look, learn
-from runtime.picture import decode_picture
+from lineside.edge.config import Config
+from lineside.edge.device_choice import open_engine
+from lineside.edge.errors import ConfigError
+from lineside.edge.inspection.evidence import encode_jpeg
+from lineside.edge.inspection.gate_file import write_gate
+from lineside.edge.progress import progress
+from lineside.edge.tuning.heat import contact_sheet
+from lineside.edge.tuning.labelled import SUFFIXES
+from lineside.runtime.chat import Picture
+from lineside.runtime.errors import PictureError
+from lineside.runtime.inspection.gate import Gate, GateMemory, Look, learn
+from lineside.runtime.picture import decode_picture
 
 log = logging.getLogger("lineside.learn")
 MOST_PICTURES = 200

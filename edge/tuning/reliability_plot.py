@@ -9,8 +9,8 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
-from edge.calibrate import Report, Side
-from runtime.calibration import BINS, reliability
+from lineside.edge.tuning.calibrate import Report, Side
+from lineside.runtime.inspection.calibration import BINS, reliability
 
 mpl.use("Agg")
 COLORS = {"good": "#4c9f70", "defective": "#c0392b"}

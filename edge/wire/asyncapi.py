@@ -1,4 +1,6 @@
-"""Writes the AsyncAPI 3 description from the code's own messages: `python -m edge.asyncapi deploy/asyncapi.json`.
+"""The AsyncAPI 3 description, from the code's own messages.
+
+`python -m lineside.edge.wire.asyncapi deploy/asyncapi.json` writes it.
 
 A test compares the file with what this module makes, so the description cannot fall behind.
 """
@@ -12,8 +14,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from edge import __version__
-from edge.messages import INCOMING_BODIES, WIRE_BODIES
+from lineside import __version__
+from lineside.edge.wire.messages import INCOMING_BODIES, WIRE_BODIES
 
 CHANNELS: tuple[tuple[str, str, str, str], ...] = (
     ("status", "send", "Status", "QoS 1, retained; also the will, 5 s after the connection is lost"),

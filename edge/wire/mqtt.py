@@ -22,8 +22,8 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
-from edge.config import MqttConfig
-from edge.errors import BrokerError, ConfigError, QueueFull
+from lineside.edge.config import MqttConfig
+from lineside.edge.errors import BrokerError, ConfigError, QueueFull
 
 log = logging.getLogger("lineside.mqtt")
 INFLIGHT = 10

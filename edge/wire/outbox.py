@@ -6,10 +6,10 @@ import logging
 import threading
 import time
 
-from edge.counters import Counters
-from edge.errors import BrokerError, QueueFull, StoreError
-from edge.mqtt import INFLIGHT, Connection
-from edge.store import Outgoing, Store
+from lineside.edge.counters import Counters
+from lineside.edge.errors import BrokerError, QueueFull, StoreError
+from lineside.edge.wire.mqtt import INFLIGHT, Connection
+from lineside.edge.wire.store import Outgoing, Store
 
 log = logging.getLogger("lineside.outbox")
 IDLE_S = 0.5

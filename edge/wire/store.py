@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from edge.errors import StoreError
+from lineside.edge.errors import StoreError
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS outbox (

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from export.errors import ParityError
-from runtime.bundle import Bundle, ImageSettings, Manifest
-from runtime.ort_session import CPU_GRAPH, OrtDecoder, OrtVision
-from runtime.selftest import EXACT, GOLDEN_FILE, STEPS, run_selftest_inputs
+from lineside.export.errors import ParityError
+from lineside.runtime.bundle import Bundle, ImageSettings, Manifest
+from lineside.runtime.sessions.ort import CPU_GRAPH, OrtDecoder, OrtVision
+from lineside.runtime.sessions.selftest import EXACT, GOLDEN_FILE, STEPS, run_selftest_inputs
 
 SEED = 20260601
 PICTURE_PATCHES = (2, 3)

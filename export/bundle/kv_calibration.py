@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from export.golden import noise_picture
-from runtime.bundle import Bundle, Manifest
-from runtime.ort_session import OrtDecoder, OrtVision
-from runtime.tokenizer import Tokenizer
+from lineside.export.bundle.golden import noise_picture
+from lineside.runtime.bundle import Bundle, Manifest
+from lineside.runtime.sessions.ort import OrtDecoder, OrtVision
+from lineside.runtime.text.tokenizer import Tokenizer
 
 MARGIN = 1.1
 """Headroom for values that the sample does not show; what lies beyond is clipped."""

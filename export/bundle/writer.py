@@ -18,23 +18,23 @@ from typing import Literal
 
 from mistral_common.tokens.tokenizers.image import ImageConfig
 
-from export.checkpoint.config import read_config
-from export.checkpoint.gguf import GgufCheckpoint
-from export.checkpoint.source import Source
-from export.checkpoint.tensors import Checkpoint
-from export.errors import DiskTooSmall, MissingPart, TargetExists, Unsupported
-from export.golden import write_golden
-from export.graph.kv import FLOAT_KV, KVDtype, KVFormat
-from export.graph.ort import OPSET, OrtOps
-from export.graph.weights import Precision, WeightPlan, fill
-from export.graph.writer import GraphWriter
-from export.journal import Journal
-from export.kv_calibration import kv_scales
-from export.network.config import NetworkConfig, VisionConfig
-from export.network.decoder import emit_decoder
-from export.network.vision import emit_vision
-from runtime.bundle import FORMAT_VERSION, MANIFEST, FileEntry, ImageSettings, KVLayout, Manifest, file_sha256
-from runtime.tokenizer import Tokenizer
+from lineside.export.bundle.golden import write_golden
+from lineside.export.bundle.journal import Journal
+from lineside.export.bundle.kv_calibration import kv_scales
+from lineside.export.checkpoint.config import read_config
+from lineside.export.checkpoint.gguf import GgufCheckpoint
+from lineside.export.checkpoint.source import Source
+from lineside.export.checkpoint.tensors import Checkpoint
+from lineside.export.errors import DiskTooSmall, MissingPart, TargetExists, Unsupported
+from lineside.export.graph.kv import FLOAT_KV, KVDtype, KVFormat
+from lineside.export.graph.ort import OPSET, OrtOps
+from lineside.export.graph.weights import Precision, WeightPlan, fill
+from lineside.export.graph.writer import GraphWriter
+from lineside.export.network.config import NetworkConfig, VisionConfig
+from lineside.export.network.decoder import emit_decoder
+from lineside.export.network.vision import emit_vision
+from lineside.runtime.bundle import FORMAT_VERSION, MANIFEST, FileEntry, ImageSettings, KVLayout, Manifest, file_sha256
+from lineside.runtime.text.tokenizer import Tokenizer
 
 log = logging.getLogger("lineside.export")
 SPARE_BYTES = 64 * 1024 * 1024
@@ -99,8 +99,8 @@ def export_bundle(
     """Export the checkpoint `path`, a folder or a GGUF file with a tekken.json beside it, to the bundle `target`.
 
     With `verbatim_arguments` the runtime lets the model choose words of the conversation where the argument of a call
-    is a free text, and write nothing else (`runtime/verbatim.py`). With `any_way_up` it has the model look at pictures
-    upside down, too (`runtime/turning.py`).
+    is a free text, and write nothing else (`runtime/grammar/verbatim.py`). With `any_way_up` it has the model look at
+    pictures upside down, too (`runtime/inspection/augmentation.py`).
 
     Raises:
         ExportError: see `export.errors`; everything that can be found before the work starts is.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from export.exported import Exported, ExportedGraph
+from lineside.export.exported import Exported, ExportedGraph
 
 Float64 = npt.NDArray[np.float64]
 ROWS = 4096

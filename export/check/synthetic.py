@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from export.bundle_writer import PRECISIONS, Progress, write_bundle
-from export.checkpoint.source import BlockFormat, Blocks
-from export.errors import MissingPart
-from export.network.config import DecoderConfig, NetworkConfig, VisionConfig
-from runtime.tokenizer import Tokenizer
+from lineside.export.bundle.writer import PRECISIONS, Progress, write_bundle
+from lineside.export.checkpoint.source import BlockFormat, Blocks
+from lineside.export.errors import MissingPart
+from lineside.export.network.config import DecoderConfig, NetworkConfig, VisionConfig
+from lineside.runtime.text.tokenizer import Tokenizer
 
 SLICE_ROWS = 4096
 TILE = 1_048_583

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from export.errors import MissingPart, Unsupported
-from export.network.config import DecoderConfig, NetworkConfig, VisionConfig
+from lineside.export.errors import MissingPart, Unsupported
+from lineside.export.network.config import DecoderConfig, NetworkConfig, VisionConfig
 
 ARCHITECTURE = "Mistral3ForConditionalGeneration"
 

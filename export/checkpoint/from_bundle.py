@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from export.errors import Unsupported
-from export.exported import Exported, ExportedGraph
-from export.network.vision import merge_columns
-from runtime.bundle import open_bundle
+from lineside.export.errors import Unsupported
+from lineside.export.exported import Exported, ExportedGraph
+from lineside.export.network.vision import merge_columns
+from lineside.runtime.bundle import open_bundle
 
 STACKED = {"q_proj": ("qkv", 0), "k_proj": ("qkv", 1), "v_proj": ("qkv", 2), "gate_proj": ("gate_up", 0),
            "up_proj": ("gate_up", 1)}  # fmt: skip

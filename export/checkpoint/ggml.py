@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from export.checkpoint.source import BlockFormat, Blocks
+from lineside.export.checkpoint.source import BlockFormat, Blocks
 
 Bytes = npt.NDArray[np.uint8]
 

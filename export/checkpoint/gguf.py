@@ -12,10 +12,10 @@ import numpy as np
 import numpy.typing as npt
 from gguf import GGUFReader, ReaderTensor
 
-from export.checkpoint.ggml import GGML_FORMATS, GgmlFormat, dequantize_blocks
-from export.checkpoint.source import BlockFormat, Blocks
-from export.errors import MissingPart, Unsupported
-from export.network.config import DecoderConfig, NetworkConfig
+from lineside.export.checkpoint.ggml import GGML_FORMATS, GgmlFormat, dequantize_blocks
+from lineside.export.checkpoint.source import BlockFormat, Blocks
+from lineside.export.errors import MissingPart, Unsupported
+from lineside.export.network.config import DecoderConfig, NetworkConfig
 
 ARCHITECTURE = "llama"
 """What llama.cpp calls Mistral's and Llama's networks."""

@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
 
-from export.checkpoint.source import BlockFormat, Blocks
-from export.errors import MissingPart, Unsupported
+from lineside.export.checkpoint.source import BlockFormat, Blocks
+from lineside.export.errors import MissingPart, Unsupported
 
 FLOAT_TYPES = {"F32", "F16", "BF16"}
 INDEX = "model.safetensors.index.json"

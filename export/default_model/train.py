@@ -1,4 +1,6 @@
-"""Train the default model and save it as a Hugging Face checkpoint: `python -m export.default_model.train DATA OUT`.
+"""Train the default model and save it as a Hugging Face checkpoint.
+
+`python -m lineside.export.default_model.train DATA OUT`
 
 Seeded and resumable, in stages that each leave a file in OUT:
 
@@ -25,19 +27,21 @@ import torch
 from rich.progress import track
 from torch import Tensor, nn
 
-from export.checkpoint.from_bundle import read_bundle
-from export.checkpoint.tensors import canonical_name
-from export.default_model import ballscrew, calling, loop, pcb, reading, rounding, tower
-from export.default_model.base import SmolLM2
-from export.default_model.dense import resized
-from export.default_model.expert import HEAD_RATE, Expert, ExpertStage
-from export.default_model.initialize import fresh_matrices, initialize
-from export.default_model.network import make_model, normalized, without_reading
-from export.default_model.packs import Packer
-from export.default_model.size import LARGE, MAX_IMAGE_SIZE, SMALL, Size
-from export.default_model.states import Sampler, collect
-from export.default_model.vocabulary import VOCAB_SIZE, write_tokenizer
-from runtime.tokenizer import Tokenizer
+from lineside.export.checkpoint.from_bundle import read_bundle
+from lineside.export.checkpoint.tensors import canonical_name
+from lineside.export.default_model.data import ballscrew, pcb
+from lineside.export.default_model.data.packs import Packer
+from lineside.export.default_model.networks import rounding
+from lineside.export.default_model.networks.base import SmolLM2
+from lineside.export.default_model.networks.dense import resized
+from lineside.export.default_model.networks.network import make_model, normalized, without_reading
+from lineside.export.default_model.networks.size import LARGE, MAX_IMAGE_SIZE, SMALL, Size
+from lineside.export.default_model.networks.vocabulary import VOCAB_SIZE, write_tokenizer
+from lineside.export.default_model.stages import calling, loop, reading, tower
+from lineside.export.default_model.stages.expert import HEAD_RATE, Expert, ExpertStage
+from lineside.export.default_model.stages.initialize import fresh_matrices, initialize
+from lineside.export.default_model.stages.states import Sampler, collect
+from lineside.runtime.text.tokenizer import Tokenizer
 
 log = logging.getLogger("lineside.train")
 INIT_PICTURES = 120

@@ -9,10 +9,10 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from export.engine.library import Library
-from export.engine.timing import timing_cache
-from export.errors import EngineBuildFailed
-from runtime.tensorrt_log import shared_logger
+from lineside.export.engine.library import Library
+from lineside.export.engine.timing import timing_cache
+from lineside.export.errors import EngineBuildFailed
+from lineside.runtime.sessions.tensorrt.log import shared_logger
 
 Range = tuple[int, int, int]
 """Least, best and most of a dimension that may vary."""

@@ -6,10 +6,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from export.command import reporting
-from export.engine.engines import build_engines
-from export.errors import ExportError
-from runtime.errors import EngineError
+from lineside.export.command import reporting
+from lineside.export.engine.engines import build_engines
+from lineside.export.errors import ExportError
+from lineside.runtime.errors import EngineError
 
 
 def engine_command(bundle: Path, target: str, cache_lengths: Sequence[int], present: str, gpu: str = "") -> int:

@@ -1,4 +1,6 @@
-"""All engines of a bundle for one target: `BUNDLE/engines/TARGET-LIBRARY-VERSION/`, see `runtime.engine_files`.
+"""All engines of a bundle for one target, in `BUNDLE/engines/TARGET-LIBRARY-VERSION/`.
+
+See `runtime.sessions.tensorrt.engine_files`.
 
 Work happens in a folder that ends in `.partial`; a broken-off build keeps the engines that are complete, and a new one
 takes over those that are there. TensorRT's measurements of kernels stay beside it, in a file that ends in `.timings`.
@@ -13,18 +15,25 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from export.engine.build import Profile, Progress, build_engine
-from export.engine.kept import take_over
-from export.engine.library import Library, choose_library
-from export.errors import DiskTooSmall, EngineBuildFailed
-from export.exported import Exported
-from export.graph.standard import Dtype
-from export.graph.writer import GraphWriter
-from export.standard_graphs import decoder_graph, save_graph, vision_graph
-from runtime.bundle import Bundle, FileEntry, file_sha256, open_bundle, verify_hashes
-from runtime.engine_files import ENGINES, FORMAT, LISTING, EngineSet, find_engines, folder_name
-from runtime.errors import EnginesUnusable
-from runtime.session import MAX_DECODE_TOKENS
+from lineside.export.engine.build import Profile, Progress, build_engine
+from lineside.export.engine.kept import take_over
+from lineside.export.engine.library import Library, choose_library
+from lineside.export.errors import DiskTooSmall, EngineBuildFailed
+from lineside.export.exported import Exported
+from lineside.export.graph.standard import Dtype
+from lineside.export.graph.standard_graphs import decoder_graph, save_graph, vision_graph
+from lineside.export.graph.writer import GraphWriter
+from lineside.runtime.bundle import Bundle, FileEntry, file_sha256, open_bundle, verify_hashes
+from lineside.runtime.errors import EnginesUnusable
+from lineside.runtime.sessions.interface import MAX_DECODE_TOKENS
+from lineside.runtime.sessions.tensorrt.engine_files import (
+    ENGINES,
+    FORMAT,
+    LISTING,
+    EngineSet,
+    find_engines,
+    folder_name,
+)
 
 log = logging.getLogger("lineside.engine")
 DTYPE: Dtype = "float16"

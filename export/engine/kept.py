@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-from runtime.bundle import FileEntry, file_sha256
+from lineside.runtime.bundle import FileEntry, file_sha256
 
 
 def take_over(files: Mapping[str, FileEntry], source: Path, target: Path) -> dict[str, FileEntry]:

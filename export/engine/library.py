@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from export.errors import EngineBuildFailed
-from runtime.errors import DeviceUnusable
-from runtime.tensorrt_library import MODULES, import_tensorrt
+from lineside.export.errors import EngineBuildFailed
+from lineside.runtime.errors import DeviceUnusable
+from lineside.runtime.sessions.tensorrt.library import MODULES, import_tensorrt
 
 LEAST_CAPABILITY = 80
 """TensorRT has no INT4 weights for older GPUs."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from runtime.chat import Tool
+from lineside.runtime.chat import Tool
 
 FOLDER = Path(__file__).parent
 OWN = ("factory", "vehicle", "home")

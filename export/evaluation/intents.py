@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from export.evaluation.cases import Expected
+from lineside.export.evaluation.cases import Expected
 
 WHOLE_HOME = ("house", "home", "room", "rooms")
 """Rooms that say no more than leaving the room out."""

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from export.evaluation.cases import Expected
+from lineside.export.evaluation.cases import Expected
 
 ARTICLES = {
     "en": ("the", "a", "an"),

@@ -1,4 +1,4 @@
-"""Put the held-out commands to a bundle, as the daemon would: `python -m export.evaluation.run BUNDLE`.
+"""Put the held-out commands to a bundle, as the daemon would: `python -m lineside.export.evaluation.run BUNDLE`.
 
 Any bundle that can call functions will do. Needs no torch and no data but what is in this folder.
 """
@@ -20,13 +20,13 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from export.evaluation.cases import Case, load_cases
-from export.evaluation.scoring import Outcome, Rate, Score, score, score_groups
-from runtime.assistant import Answer, ask
-from runtime.chat import Message
-from runtime.engine import Engine
-from runtime.errors import BundleError, EngineError
-from runtime.sampling import GREEDY
+from lineside.export.evaluation.cases import Case, load_cases
+from lineside.export.evaluation.scoring import Outcome, Rate, Score, score, score_groups
+from lineside.runtime.assistant import Answer, ask
+from lineside.runtime.chat import Message
+from lineside.runtime.engine.engine import Engine
+from lineside.runtime.engine.sampling import GREEDY
+from lineside.runtime.errors import BundleError, EngineError
 
 log = logging.getLogger("lineside.evaluation")
 
@@ -47,7 +47,7 @@ HEADINGS = (
 
 
 def answerer(engine: Engine) -> Answerer:
-    """What `edge.commands` does with a command: a system turn, a user turn, the station's tools; but always greedy."""
+    """What the daemon does with a command: a system turn, a user turn, the station's tools; but always greedy."""
 
     def answer(case: Case) -> Answer:
         messages = [Message("system", (case.system,)), Message("user", (case.text,))]

@@ -1,4 +1,4 @@
-"""Make the public cases again from their data sets: `python -m export.evaluation.sample DATA`.
+"""Make the public cases again from their data sets: `python -m lineside.export.evaluation.sample DATA`.
 
 DATA holds `commands/hwu64_train.jsonl`, `snips_train.jsonl` and `clinc_oos_train.jsonl`. The same DATA gives the same
 files. An utterance is taken where its annotation says all that the tool needs, and its values stand in the text.
@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from export.evaluation.cases import FOLDER, Expected, load_tools
-from export.evaluation.intents import HWU64, NOTHING_FITS, SNIPS, UNCLEAR, Rule, hwu64_slots, snips_slots
+from lineside.export.evaluation.cases import FOLDER, Expected, load_tools
+from lineside.export.evaluation.intents import HWU64, NOTHING_FITS, SNIPS, UNCLEAR, Rule, hwu64_slots, snips_slots
 
 SEED = 20
 PER_RULE = 10

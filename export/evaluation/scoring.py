@@ -8,9 +8,9 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from export.evaluation import matching
-from export.evaluation.cases import Case
-from runtime.chat import ToolCall
+from lineside.export.evaluation import matching
+from lineside.export.evaluation.cases import Case
+from lineside.runtime.chat import ToolCall
 
 Z_95 = 1.959964
 

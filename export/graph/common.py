@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from export.graph.writer import GraphWriter
+from lineside.export.graph.writer import GraphWriter
 
 BOOL, INT64 = 9, 7
 """ONNX's numbers of these types."""

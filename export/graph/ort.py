@@ -16,12 +16,12 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from export.checkpoint.source import BlockFormat, Source
-from export.graph.common import CommonOps
-from export.graph.kv import FLOAT_KV, KVFormat
-from export.graph.weights import Precision, Slot, Weight
-from export.graph.writer import MICROSOFT
-from export.network.config import DecoderConfig, NetworkConfig, VisionConfig
+from lineside.export.checkpoint.source import BlockFormat, Source
+from lineside.export.graph.common import CommonOps
+from lineside.export.graph.kv import FLOAT_KV, KVFormat
+from lineside.export.graph.weights import Precision, Slot, Weight
+from lineside.export.graph.writer import MICROSOFT
+from lineside.export.network.config import DecoderConfig, NetworkConfig, VisionConfig
 
 OPSET = 21
 FLOAT, FLOAT16 = 1, 10

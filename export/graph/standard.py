@@ -22,10 +22,10 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from export.errors import Unsupported
-from export.exported import ExportedGraph, Rounded
-from export.graph.common import CommonOps
-from export.network.config import DecoderConfig, NetworkConfig, VisionConfig
+from lineside.export.errors import Unsupported
+from lineside.export.exported import ExportedGraph, Rounded
+from lineside.export.graph.common import CommonOps
+from lineside.export.network.config import DecoderConfig, NetworkConfig, VisionConfig
 
 OPSET = 24
 FLOAT = 1

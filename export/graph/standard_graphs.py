@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from export.exported import Exported, ExportedGraph
-from export.graph.standard import OPSET, Dtype, StandardOps
-from export.graph.weights import WeightPlan
-from export.graph.writer import GraphWriter
-from export.network.decoder import emit_decoder
-from export.network.vision import emit_vision
+from lineside.export.exported import Exported, ExportedGraph
+from lineside.export.graph.standard import OPSET, Dtype, StandardOps
+from lineside.export.graph.weights import WeightPlan
+from lineside.export.graph.writer import GraphWriter
+from lineside.export.network.decoder import emit_decoder
+from lineside.export.network.vision import emit_vision
 
 
 def decoder_graph(exported: Exported, cache_length: int, dtype: Dtype = "float32") -> GraphWriter:

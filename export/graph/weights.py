@@ -14,9 +14,9 @@ from typing import BinaryIO, Literal
 import numpy as np
 import numpy.typing as npt
 
-from export.checkpoint.source import BlockFormat, Source
-from export.errors import Unsupported
-from export.quantize import BLOCK_SIZE, pack_int4, pack_int8, quantize_int4, quantize_int8
+from lineside.export.checkpoint.source import BlockFormat, Source
+from lineside.export.errors import Unsupported
+from lineside.export.graph.quantize import BLOCK_SIZE, pack_int4, pack_int8, quantize_int4, quantize_int8
 
 Precision = Literal["int4", "int8", "float32"]
 Array = npt.NDArray[np.generic]

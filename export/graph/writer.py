@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from export.graph.weights import Slot, WeightPlan
+from lineside.export.graph.weights import Slot, WeightPlan
 
 MICROSOFT = "com.microsoft"
 ELEMENT_TYPES: dict[str, int] = {

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from export.network.config import NetworkConfig
-from export.network.ops import Ops
+from lineside.export.network.config import NetworkConfig
+from lineside.export.network.ops import Ops
 
 
 def emit_decoder(ops: Ops, network: NetworkConfig) -> None:

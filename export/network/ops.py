@@ -7,7 +7,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from export.network.config import DecoderConfig, NetworkConfig, VisionConfig
+from lineside.export.network.config import DecoderConfig, NetworkConfig, VisionConfig
 
 
 class Ops(Protocol):

@@ -10,9 +10,9 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from export.network.config import VisionConfig
-from export.network.decoder import emit_mlp
-from export.network.ops import Ops
+from lineside.export.network.config import VisionConfig
+from lineside.export.network.decoder import emit_mlp
+from lineside.export.network.ops import Ops
 
 NORM_EPS = 1e-5
 """The tower's norms have a fixed epsilon (transformers' PixtralAttentionLayer)."""

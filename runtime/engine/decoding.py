@@ -14,14 +14,14 @@ from typing import Literal, Self
 import numpy as np
 import numpy.typing as npt
 
-from runtime.canonical import Canonical
-from runtime.drafts import Drafter
-from runtime.errors import DeadlineExceeded, RequestCancelled
-from runtime.grammar import Constraint
-from runtime.loop_guard import LoopGuard
-from runtime.sampling import Sampler, Sampling
-from runtime.sequence import Sequence
-from runtime.session import MAX_DECODE_TOKENS
+from lineside.runtime.engine.drafts import Drafter
+from lineside.runtime.engine.loop_guard import LoopGuard
+from lineside.runtime.engine.sampling import Sampler, Sampling
+from lineside.runtime.engine.sequence import Sequence
+from lineside.runtime.errors import DeadlineExceeded, RequestCancelled
+from lineside.runtime.grammar.constraint import Constraint
+from lineside.runtime.sessions.interface import MAX_DECODE_TOKENS
+from lineside.runtime.text.canonical import Canonical
 
 FinishReason = Literal["stop", "length", "repetition", "deadline", "cancelled"]
 

@@ -14,8 +14,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from runtime.grammar import Constraint
-from runtime.session import MAX_DECODE_TOKENS
+from lineside.runtime.grammar.constraint import Constraint
+from lineside.runtime.sessions.interface import MAX_DECODE_TOKENS
 
 MAX_DRAFT = MAX_DECODE_TOKENS - 1
 PATTERN_LENGTHS = (4, 2)

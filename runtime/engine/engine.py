@@ -1,7 +1,7 @@
 """The engine: bundle, tokenizer and sessions, and the requests that run on them.
 
 Requests come from several threads. Each opens a `sequence`, which lends it a KV cache that may hold the beginning of
-its prompt already; passes of different sequences take turns (`runtime.scheduler`).
+its prompt already; passes of different sequences take turns (`runtime.engine.scheduler`).
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from runtime.bundle import Bundle, open_bundle
-from runtime.canonical import Canonical
-from runtime.chat import Prompt
-from runtime.decoding import Decoding, FinishReason
-from runtime.errors import DeviceFailed, DeviceOutOfMemory, NotFinite, PicturesUnsupported, PromptTooLong
-from runtime.grammar import Constraint, Grammars
-from runtime.kv_pool import Entry, Keys, KVPool
-from runtime.ort_session import open_cpu
-from runtime.sampling import Sampling
-from runtime.scheduler import Request, Scheduler
-from runtime.sequence import Chunking, Sequence
-from runtime.session import Decoder, OpenSessions, Vision
-from runtime.timings import Timings, stopwatch
-from runtime.tokenizer import Tokenizer
-from runtime.vision_cache import VisionCache, image_tokens, picture_digest, prompt_keys
+from lineside.runtime.bundle import Bundle, open_bundle
+from lineside.runtime.chat import Prompt
+from lineside.runtime.engine.decoding import Decoding, FinishReason
+from lineside.runtime.engine.kv_pool import Entry, Keys, KVPool
+from lineside.runtime.engine.sampling import Sampling
+from lineside.runtime.engine.scheduler import Request, Scheduler
+from lineside.runtime.engine.sequence import Chunking, Sequence
+from lineside.runtime.engine.vision_cache import VisionCache, image_tokens, picture_digest, prompt_keys
+from lineside.runtime.errors import DeviceFailed, DeviceOutOfMemory, NotFinite, PicturesUnsupported, PromptTooLong
+from lineside.runtime.grammar.constraint import Constraint, Grammars
+from lineside.runtime.sessions.interface import Decoder, OpenSessions, Vision
+from lineside.runtime.sessions.ort import open_cpu
+from lineside.runtime.text.canonical import Canonical
+from lineside.runtime.text.tokenizer import Tokenizer
+from lineside.runtime.timings import Timings, stopwatch
 
 log = logging.getLogger("lineside.engine")
 DEFAULT_CAPACITY = 4096

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from runtime.errors import DeviceOutOfMemory, KVBudgetExceeded
-from runtime.scheduler import Queue, Request
-from runtime.session import Decoder
+from lineside.runtime.engine.scheduler import Queue, Request
+from lineside.runtime.errors import DeviceOutOfMemory, KVBudgetExceeded
+from lineside.runtime.sessions.interface import Decoder
 
 log = logging.getLogger("lineside.kv")
 Keys = npt.NDArray[np.int64]

@@ -8,9 +8,9 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-from runtime.bundle import Manifest
-from runtime.sequence import Chunking
-from runtime.session import MAX_DECODE_TOKENS
+from lineside.runtime.bundle import Manifest
+from lineside.runtime.engine.sequence import Chunking
+from lineside.runtime.sessions.interface import MAX_DECODE_TOKENS
 
 PROCESS_BYTES = 144_000_000
 """Python, numpy, ONNX Runtime, mistral-common and llguidance, loaded and run once."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from runtime.errors import NotFinite
+from lineside.runtime.errors import NotFinite
 
 RECOMMENDED_TEMPERATURE = 0.15
 """Mistral Small 3.2's model card recommends it."""

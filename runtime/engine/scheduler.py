@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import TypeVar
 
-from runtime.errors import DeadlineExceeded, EngineError, RequestCancelled
+from lineside.runtime.errors import DeadlineExceeded, EngineError, RequestCancelled
 
 POLL_S = 0.1
 """How often a waiting request looks whether it was cancelled."""

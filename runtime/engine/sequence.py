@@ -11,11 +11,11 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from runtime.errors import PromptTooLong
-from runtime.kv_pool import Entry
-from runtime.scheduler import Request, Scheduler
-from runtime.session import MAX_DECODE_TOKENS, Decoder
-from runtime.timings import Timings, stopwatch
+from lineside.runtime.engine.kv_pool import Entry
+from lineside.runtime.engine.scheduler import Request, Scheduler
+from lineside.runtime.errors import PromptTooLong
+from lineside.runtime.sessions.interface import MAX_DECODE_TOKENS, Decoder
+from lineside.runtime.timings import Timings, stopwatch
 
 Rows = TypeVar("Rows", npt.NDArray[np.float32], list[int])
 MIN_CHUNK = 16
@@ -66,7 +66,7 @@ class Sequence:
     """Made by `Engine.sequence`, which prefills it.
 
     Args:
-        keys: `(T,)` of the prompt; see `runtime.kv_pool`.
+        keys: `(T,)` of the prompt; see `runtime.engine.kv_pool`.
         limit: tokens that prompt and answer may have together.
 
     Attributes:

@@ -10,9 +10,9 @@ from collections import OrderedDict
 import numpy as np
 import numpy.typing as npt
 
-from runtime.bundle import ImageSettings
-from runtime.chat import Prompt
-from runtime.session import Vision
+from lineside.runtime.bundle import ImageSettings
+from lineside.runtime.chat import Prompt
+from lineside.runtime.sessions.interface import Vision
 
 SECRET = secrets.token_bytes(16)
 """Nobody who sends pictures can search for two that are taken for one."""

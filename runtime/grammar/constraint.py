@@ -14,11 +14,11 @@ import numpy.typing as npt
 from llguidance.numpy import allocate_token_bitmask, fill_next_token_bitmask
 from mistral_common.guidance.tokenizer import from_mistral_tokenizer
 
-from runtime.chat import Tool
-from runtime.errors import GrammarError, GrammarTooLarge, Unsatisfiable
-from runtime.json_schema import Lowered, Schema, UnsupportedKeyword, lower
-from runtime.tokenizer import Tokenizer
-from runtime.tool_grammar import SPACED, WRITTEN_ONE_WAY, ToolChoice, lower_parameters, tool_grammar
+from lineside.runtime.chat import Tool
+from lineside.runtime.errors import GrammarError, GrammarTooLarge, Unsatisfiable
+from lineside.runtime.grammar.json_schema import Lowered, Schema, UnsupportedKeyword, lower
+from lineside.runtime.grammar.tool_grammar import SPACED, WRITTEN_ONE_WAY, ToolChoice, lower_parameters, tool_grammar
+from lineside.runtime.text.tokenizer import Tokenizer
 
 log = logging.getLogger("lineside.grammar")
 COMPACT = {**WRITTEN_ONE_WAY, "item_separator": ",", "key_separator": ":"}
@@ -115,11 +115,11 @@ class Grammars:
     ) -> Constraint:
         """Text or calls of these tools, each call with arguments that satisfy the tool's parameters.
 
-        Free texts in arguments are among `said` where it is given (see `runtime.verbatim`). Where no call could be
-        written then, they are free again, and the log says so.
+        Free texts in arguments are among `said` where it is given (see `runtime.grammar.verbatim`). Where no call
+        could be written then, they are free again, and the log says so.
 
         Raises:
-            GrammarError: see `runtime.tool_grammar`.
+            GrammarError: see `runtime.grammar.tool_grammar`.
         """
         offer = repr((choice, [(tool.name, tool.parameters) for tool in tools]))
         constraint = self._offers.get(offer)

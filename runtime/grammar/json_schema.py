@@ -18,8 +18,8 @@ from urllib.parse import unquote
 from jsonschema.exceptions import SchemaError
 from jsonschema.validators import Draft202012Validator
 
-from runtime.errors import GrammarError, GrammarTooLarge
-from runtime.portable_pattern import NotPortable, portable
+from lineside.runtime.errors import GrammarError, GrammarTooLarge
+from lineside.runtime.grammar.portable_pattern import NotPortable, portable
 
 Schema = Mapping[str, Any] | bool
 

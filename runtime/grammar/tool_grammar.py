@@ -6,7 +6,8 @@ it lets spaces stand between the parts of a call, which re-encodes to other toke
     v3, v7:      [TOOL_CALLS] and `[{"name": "stop", "arguments": {}, "id": "abc123DEF"}, ...]`
     v11, v13:    [TOOL_CALLS] name [ARGS] {...}, for each call
 
-A v11 model may write `[CALL_ID] id` behind the name. It is read (`runtime.tool_calls`), never asked for: ids are ours.
+A v11 model may write `[CALL_ID] id` behind the name. It is read (`runtime.text.tool_calls`), never asked for:
+ids are ours.
 """
 
 from __future__ import annotations
@@ -19,11 +20,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
 
-from runtime.chat import Tool
-from runtime.errors import GrammarError
-from runtime.json_schema import Lowered, lower
-from runtime.tokenizer import Tokenizer
-from runtime.verbatim import verbatim
+from lineside.runtime.chat import Tool
+from lineside.runtime.errors import GrammarError
+from lineside.runtime.grammar.json_schema import Lowered, lower
+from lineside.runtime.grammar.verbatim import verbatim
+from lineside.runtime.text.tokenizer import Tokenizer
 
 WRITTEN_ONE_WAY = {"whitespace_flexible": False, "json_allowed_escapes": 'nrbtf\\"'}
 """No `\\u` escapes: a property's name must not be writable in a second way, past the schema of the first."""

@@ -14,7 +14,7 @@ import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from runtime.chat import Message
+from lineside.runtime.chat import Message
 
 MOST_WORDS = 24
 """In one argument, with its commas and the like."""
@@ -55,7 +55,7 @@ def said(messages: Sequence[Message]) -> tuple[str, ...]:
 
 
 def verbatim(schema: Mapping[str, Any], runs: Sequence[str]) -> dict[str, Any]:
-    """A lowered schema (see `runtime.json_schema`), where every text that may be anything is one of `runs`.
+    """A lowered schema (see `runtime.grammar.json_schema`), where every text that may be anything is one of `runs`.
 
     Bounds of its length hold; one that none of the runs satisfies stays as it is.
     """

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from runtime.errors import NotSeparable
+from lineside.runtime.errors import NotSeparable
 
 Floats = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.bool_]

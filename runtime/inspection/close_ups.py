@@ -14,11 +14,11 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from runtime.chat import Picture
-from runtime.differences import compare
-from runtime.inspection import Defect, Region, Verdict
-from runtime.timings import total
-from runtime.verdict import Inspection
+from lineside.runtime.chat import Picture
+from lineside.runtime.inspection.differences import compare
+from lineside.runtime.inspection.task import Defect, Region, Verdict
+from lineside.runtime.inspection.verdict import Inspection
+from lineside.runtime.timings import total
 
 MARGIN = 11
 """Pixels that a labelled box leaves around a difference, by which what is shown around it is scaled."""

@@ -13,8 +13,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from runtime.chat import Picture
-from runtime.inspection import Region
+from lineside.runtime.chat import Picture
+from lineside.runtime.inspection.task import Region
 
 Grey = npt.NDArray[np.uint8]
 MOST_OFFSET, MOST_SHIFT = 12, 4

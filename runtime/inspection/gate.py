@@ -16,10 +16,10 @@ import numpy as np
 import numpy.typing as npt
 from threadpoolctl import ThreadpoolController
 
-from runtime.chat import Picture
-from runtime.engine import Engine
-from runtime.errors import PicturesUnsupported, TooFewPictures
-from runtime.picture import to_pixels
+from lineside.runtime.chat import Picture
+from lineside.runtime.engine.engine import Engine
+from lineside.runtime.errors import PicturesUnsupported, TooFewPictures
+from lineside.runtime.picture import to_pixels
 
 Floats = npt.NDArray[np.float32]
 MIN_PICTURES = 5

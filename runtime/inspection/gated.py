@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from runtime.chat import Picture
-from runtime.gate import Gate, Look
-from runtime.inspection import Defect
-from runtime.inspector import Inspector
-from runtime.scheduler import Request
-from runtime.sequence import Counts
-from runtime.timings import Timings, stopwatch
-from runtime.verdict import Inspection
+from lineside.runtime.chat import Picture
+from lineside.runtime.engine.scheduler import Request
+from lineside.runtime.engine.sequence import Counts
+from lineside.runtime.inspection.gate import Gate, Look
+from lineside.runtime.inspection.inspector import Inspector
+from lineside.runtime.inspection.task import Defect
+from lineside.runtime.inspection.verdict import Inspection
+from lineside.runtime.timings import Timings, stopwatch
 
 ANOMALY = "anomaly"
 """Type of what the gate finds: it cannot tell one kind of defect from another."""

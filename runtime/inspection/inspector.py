@@ -8,19 +8,19 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from runtime.calibration import Calibration
-from runtime.chat import Picture, Prompt
-from runtime.comparing import View, joined, views
-from runtime.decoding import FinishReason
-from runtime.engine import Engine
-from runtime.errors import DeadlineExceeded, NotFinite, RequestCancelled
-from runtime.inspection import ANSWER_PREFIX, VERDICTS, Defect, InspectionTask, Region, Verdict
-from runtime.sampling import GREEDY
-from runtime.scheduler import Priority, Request
-from runtime.sequence import Counts, Sequence
-from runtime.timings import Timings, stopwatch, total
-from runtime.turning import Sight, Told, mean, together
-from runtime.verdict import Inspection, Thresholds, fail_probability, judge
+from lineside.runtime.chat import Picture, Prompt
+from lineside.runtime.engine.decoding import FinishReason
+from lineside.runtime.engine.engine import Engine
+from lineside.runtime.engine.sampling import GREEDY
+from lineside.runtime.engine.scheduler import Priority, Request
+from lineside.runtime.engine.sequence import Counts, Sequence
+from lineside.runtime.errors import DeadlineExceeded, NotFinite, RequestCancelled
+from lineside.runtime.inspection.augmentation import Sight, Told, mean, together
+from lineside.runtime.inspection.calibration import Calibration
+from lineside.runtime.inspection.close_ups import View, joined, views
+from lineside.runtime.inspection.task import ANSWER_PREFIX, VERDICTS, Defect, InspectionTask, Region, Verdict
+from lineside.runtime.inspection.verdict import Inspection, Thresholds, fail_probability, judge
+from lineside.runtime.timings import Timings, stopwatch, total
 
 MAX_ANSWER_TOKENS, LEAST_ANSWER_TOKENS = 640, 400
 """What an answer without a report may take, and what there must be room for."""
@@ -54,8 +54,8 @@ class Inspector:
         """Look at one picture; `request` has a frame's priority and no deadline where it is left out.
 
         `region` is where something may be wrong, x0, y0, x1, y1 in pixels. A task with a reference, and without a
-        report, has the places looked at closely where the two differ: see `runtime.comparing`. Where the two seem
-        not to show the same view, no verdict is better than `unsure`.
+        report, has the places looked at closely where the two differ: see `runtime.inspection.close_ups`. Where the two
+        seem not to show the same view, no verdict is better than `unsure`.
 
         Where bundle and task say `any_way_up`, each look is followed by one at the same upside down; the mean of both
         probabilities counts.

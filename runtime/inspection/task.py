@@ -12,10 +12,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from runtime.chat import Message, Picture
-from runtime.errors import AnswerError
-from runtime.json_schema import Schema
-from runtime.tool_calls import load_json
+from lineside.runtime.chat import Message, Picture
+from lineside.runtime.errors import AnswerError
+from lineside.runtime.grammar.json_schema import Schema
+from lineside.runtime.text.tool_calls import load_json
 
 Region = tuple[float, float, float, float]
 Verdict = Literal["pass", "fail", "unsure"]
@@ -44,8 +44,8 @@ class InspectionTask:
         report_name: where that schema comes from, for messages.
         reference: the same view of a part without defects, shown before the picture; boxes are of the picture.
         any_way_up: the part may as well be seen upside down, which is a second look for a model that was taught so
-            (see `runtime.turning`).
-        tinted: the picture is coloured where it differs from the reference (see `runtime.differences`).
+            (see `runtime.inspection.augmentation`).
+        tinted: the picture is coloured where it differs from the reference (see `runtime.inspection.differences`).
     """
 
     defect_types: tuple[str, ...]

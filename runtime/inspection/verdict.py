@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from runtime.calibration import Calibration
-from runtime.decoding import FinishReason
-from runtime.gate import Look
-from runtime.inspection import Defect, Verdict
-from runtime.sequence import Counts
-from runtime.timings import Timings
+from lineside.runtime.engine.decoding import FinishReason
+from lineside.runtime.engine.sequence import Counts
+from lineside.runtime.inspection.calibration import Calibration
+from lineside.runtime.inspection.gate import Look
+from lineside.runtime.inspection.task import Defect, Verdict
+from lineside.runtime.timings import Timings
 
 
 @dataclass(frozen=True)

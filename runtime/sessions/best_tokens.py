@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from runtime.device_memory import Buffer, DeviceMemory
-from runtime.session import MAX_DECODE_TOKENS
+from lineside.runtime.sessions.device_memory import Buffer, DeviceMemory
+from lineside.runtime.sessions.interface import MAX_DECODE_TOKENS
 
 
 class BestTokens:

@@ -10,10 +10,10 @@ from typing import Any
 
 import onnxruntime as ort
 
-from runtime.bundle import Bundle
-from runtime.cuda_memory import CudaMemory
-from runtime.errors import DeviceUnusable
-from runtime.ort_session import OrtDecoder, OrtVision
+from lineside.runtime.bundle import Bundle
+from lineside.runtime.errors import DeviceUnusable
+from lineside.runtime.sessions.cuda_memory import CudaMemory
+from lineside.runtime.sessions.ort import OrtDecoder, OrtVision
 
 log = logging.getLogger("lineside.cuda")
 PROVIDER = "CUDAExecutionProvider"

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from runtime.device_memory import Buffer, size_bytes
-from runtime.errors import DeviceFailed, DeviceOutOfMemory, DeviceUnusable
+from lineside.runtime.errors import DeviceFailed, DeviceOutOfMemory, DeviceUnusable
+from lineside.runtime.sessions.device_memory import Buffer, size_bytes
 
 try:
     from cuda.bindings import runtime as cuda_runtime

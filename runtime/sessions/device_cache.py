@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from runtime.bundle import Manifest
-from runtime.device_memory import DeviceMemory
-from runtime.session import MAX_DECODE_TOKENS
+from lineside.runtime.bundle import Manifest
+from lineside.runtime.sessions.device_memory import DeviceMemory
+from lineside.runtime.sessions.interface import MAX_DECODE_TOKENS
 
 
 class DeviceCache:

@@ -1,4 +1,4 @@
-"""Memory that sessions compute in: the host's own here, a GPU's in `runtime.cuda_memory`.
+"""Memory that sessions compute in: the host's own here, a GPU's in `runtime.sessions.cuda_memory`.
 
 A session writes what a pass needs into a buffer's `host` array, pushes it, runs, and pulls what it wants to read. In
 the host's memory both are the same bytes, and pushing and pulling cost nothing.

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from runtime.bundle import Bundle
+from lineside.runtime.bundle import Bundle
 
 MAX_DECODE_TOKENS = 32
 """The longest run of tokens that one `Decoder.decode` takes."""
@@ -40,7 +40,7 @@ class Decoder(Protocol):
         bytes_per_cache: what a cache takes besides.
         prefill_tokens: the longest chunk of a prompt that it takes at once.
         device: what it runs on: `cpu` or `cuda`.
-        scored_heads: see `runtime.sequence.Chunking`.
+        scored_heads: see `runtime.engine.sequence.Chunking`.
         cache_lengths: those that it can run with, in tokens; empty where any length will do.
         exact: whether it is to reproduce what a bundle's graphs compute with activations that are not rounded.
     """

@@ -22,13 +22,13 @@ try:
 except ImportError as error:
     raise ImportError("no onnxruntime: pip install 'lineside[cpu]', or 'lineside[cuda]' on an NVIDIA GPU") from error
 
-from runtime.best_tokens import BestTokens
-from runtime.bundle import Bundle, ImageSettings
-from runtime.device_cache import DeviceCache
-from runtime.device_memory import Buffer, DeviceMemory, HostMemory
-from runtime.errors import BundleDamaged, DeviceFailed, DeviceOutOfMemory, DeviceUnusable, FeaturesMissing
-from runtime.picture import to_grid, to_patches
-from runtime.session import MAX_DECODE_TOKENS, Picker
+from lineside.runtime.bundle import Bundle, ImageSettings
+from lineside.runtime.errors import BundleDamaged, DeviceFailed, DeviceOutOfMemory, DeviceUnusable, FeaturesMissing
+from lineside.runtime.picture import to_grid, to_patches
+from lineside.runtime.sessions.best_tokens import BestTokens
+from lineside.runtime.sessions.device_cache import DeviceCache
+from lineside.runtime.sessions.device_memory import Buffer, DeviceMemory, HostMemory
+from lineside.runtime.sessions.interface import MAX_DECODE_TOKENS, Picker
 
 log = logging.getLogger("lineside.session")
 Read = TypeVar("Read", npt.NDArray[np.float32], list[int])
@@ -125,7 +125,7 @@ class OrtDecoder:
         kv_dtype: of the caches; the manifest's where left out.
         capture: record each decode pass of one token as a CUDA graph and replay it. ONNX Runtime keeps a recording
             for the thread that made it, so that all passes run on one thread then.
-        cache_lengths: see `runtime.session.Decoder`.
+        cache_lengths: see `runtime.sessions.interface.Decoder`.
     """
 
     def __init__(

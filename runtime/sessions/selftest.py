@@ -15,10 +15,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from runtime.bundle import Bundle
-from runtime.errors import DeviceUnusable, SelfTestFailed
-from runtime.ort_session import open_cpu
-from runtime.session import Decoder, OpenSessions, Vision
+from lineside.runtime.bundle import Bundle
+from lineside.runtime.errors import DeviceUnusable, SelfTestFailed
+from lineside.runtime.sessions.interface import Decoder, OpenSessions, Vision
+from lineside.runtime.sessions.ort import open_cpu
 
 log = logging.getLogger("lineside.selftest")
 Arrays = Mapping[str, npt.NDArray[np.float32]]

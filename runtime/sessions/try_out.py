@@ -6,16 +6,16 @@ import logging
 
 import numpy as np
 
-from runtime.bundle import Bundle
-from runtime.errors import DeviceUnusable
-from runtime.session import Decoder, Vision
+from lineside.runtime.bundle import Bundle
+from lineside.runtime.errors import DeviceUnusable
+from lineside.runtime.sessions.interface import Decoder, Vision
 
 log = logging.getLogger("lineside.try_out")
 STEPS, DRAFT = 4, 4
 ROOM = STEPS + DRAFT
 TOLERANCE = 0.2
 """Relative error (L2) between a token's logits alone and in a longer pass, whose kernels add up in another order: in
-float16 that shows in a wide model. Whether the numbers are right is for `runtime.selftest` to say."""
+float16 that shows in a wide model. Whether the numbers are right is for `runtime.sessions.selftest` to say."""
 
 
 def try_out(bundle: Bundle, vision: Vision | None, decoder: Decoder) -> None:

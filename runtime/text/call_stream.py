@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from runtime.canonical import CallIds
-from runtime.stream import TextStream
-from runtime.tokenizer import Tokenizer
+from lineside.runtime.text.canonical import CallIds
+from lineside.runtime.text.stream import TextStream
+from lineside.runtime.text.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True)

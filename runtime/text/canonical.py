@@ -15,8 +15,8 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 
-from runtime.tokenizer import Tokenizer
-from runtime.tool_calls import load_json, new_call_id
+from lineside.runtime.text.tokenizer import Tokenizer
+from lineside.runtime.text.tool_calls import load_json, new_call_id
 
 
 @dataclass

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import codecs
 
-from runtime.tokenizer import Tokenizer
+from lineside.runtime.text.tokenizer import Tokenizer
 
 
 class TextStream:

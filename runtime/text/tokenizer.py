@@ -23,8 +23,8 @@ from mistral_common.tokens.tokenizers.image import ImageConfig
 from mistral_common.tokens.tokenizers.mistral import MistralTokenizer
 from PIL import Image
 
-from runtime.chat import Message, Prompt, Tool, ToolCall
-from runtime.errors import AnswerError, BundleFormat, PictureEmpty
+from lineside.runtime.chat import Message, Prompt, Tool, ToolCall
+from lineside.runtime.errors import AnswerError, BundleFormat, PictureEmpty
 
 
 class Tokenizer:

@@ -13,9 +13,9 @@ import string
 from collections.abc import Sequence
 from typing import Any
 
-from runtime.chat import ToolCall
-from runtime.errors import AnswerError
-from runtime.tokenizer import Tokenizer
+from lineside.runtime.chat import ToolCall
+from lineside.runtime.errors import AnswerError
+from lineside.runtime.text.tokenizer import Tokenizer
 
 ID_ALPHABET = string.ascii_letters + string.digits
 ID_LENGTH = 9

@@ -42,9 +42,9 @@ def peak_mb() -> float:
 def lineside(bundle: Path, threads: int) -> Iterator[None]:
     import numpy as np
 
-    from runtime.chat import Prompt
-    from runtime.engine import Engine, Limits
-    from runtime.sampling import GREEDY
+    from lineside.runtime.chat import Prompt
+    from lineside.runtime.engine.engine import Engine, Limits
+    from lineside.runtime.engine.sampling import GREEDY
 
     engine = Engine.open(bundle, threads=threads, limits=Limits(CAPACITY))
     for length, count in ((16, SHORT), (512, LONG)):

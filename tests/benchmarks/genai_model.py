@@ -17,13 +17,13 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from export.checkpoint.gguf import GgufCheckpoint
-from export.checkpoint.source import BlockFormat, Blocks
-from export.graph.ort import OPSET, OrtOps
-from export.graph.weights import WeightPlan, fill
-from export.graph.writer import MICROSOFT, GraphWriter
-from export.network.config import DecoderConfig, NetworkConfig
-from export.network.decoder import emit_decoder
+from lineside.export.checkpoint.gguf import GgufCheckpoint
+from lineside.export.checkpoint.source import BlockFormat, Blocks
+from lineside.export.graph.ort import OPSET, OrtOps
+from lineside.export.graph.weights import WeightPlan, fill
+from lineside.export.graph.writer import MICROSOFT, GraphWriter
+from lineside.export.network.config import DecoderConfig, NetworkConfig
+from lineside.export.network.decoder import emit_decoder
 
 INT32, INT64 = 6, 7
 

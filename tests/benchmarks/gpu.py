@@ -20,18 +20,18 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from devices.accelerators import cpu
-from edge.sessions import SESSIONS, Choice, Device, choose, look
-from export import float64
-from export.command import reporting
-from export.engine.engines import build_engines
-from export.exported import Exported
-from export.network.config import NetworkConfig
-from export.synthetic import MISTRAL_SMALL, write_synthetic
-from runtime.bundle import Bundle, open_bundle
-from runtime.selftest import relative_error
-from runtime.session import Decoder, OpenSessions, Vision
-from runtime.tensorrt_session import TensorRTDecoder
+from lineside.devices.accelerators import cpu
+from lineside.edge.device_choice import SESSIONS, Choice, Device, choose, look
+from lineside.export.check import float64
+from lineside.export.check.synthetic import MISTRAL_SMALL, write_synthetic
+from lineside.export.command import reporting
+from lineside.export.engine.engines import build_engines
+from lineside.export.exported import Exported
+from lineside.export.network.config import NetworkConfig
+from lineside.runtime.bundle import Bundle, open_bundle
+from lineside.runtime.sessions.interface import Decoder, OpenSessions, Vision
+from lineside.runtime.sessions.selftest import relative_error
+from lineside.runtime.sessions.tensorrt.session import TensorRTDecoder
 from tests.benchmarks.measure import bandwidth_bytes_s
 from tests.support.tokenizers import write_small_tokenizer
 
@@ -218,7 +218,7 @@ class Memory:
         self.on_gpu = on_gpu
         self._cuda: Any = None
         if on_gpu:
-            from runtime.cuda_memory import CudaMemory
+            from lineside.runtime.sessions.cuda_memory import CudaMemory
 
             self._cuda = CudaMemory()
 

@@ -12,16 +12,16 @@ from typing import Any
 
 import numpy as np
 
-from runtime.assistant import ask
-from runtime.bundle import DEFAULT_BUNDLE
-from runtime.chat import Message, Prompt
-from runtime.engine import Engine
-from runtime.gate import Gate, learn
-from runtime.inspection import InspectionTask
-from runtime.inspector import Inspector
-from runtime.picture import decode_picture
-from runtime.sampling import GREEDY
-from runtime.verdict import Inspection
+from lineside.runtime.assistant import ask
+from lineside.runtime.bundle import DEFAULT_BUNDLE
+from lineside.runtime.chat import Message, Prompt
+from lineside.runtime.engine.engine import Engine
+from lineside.runtime.engine.sampling import GREEDY
+from lineside.runtime.inspection.gate import Gate, learn
+from lineside.runtime.inspection.inspector import Inspector
+from lineside.runtime.inspection.task import InspectionTask
+from lineside.runtime.inspection.verdict import Inspection
+from lineside.runtime.picture import decode_picture
 from tests.benchmarks import texts
 from tests.benchmarks.smollm import IM_END, IM_START
 

@@ -15,9 +15,9 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from runtime.chat import Prompt
-from runtime.engine import Engine, Limits
-from runtime.sampling import GREEDY
+from lineside.runtime.chat import Prompt
+from lineside.runtime.engine.engine import Engine, Limits
+from lineside.runtime.engine.sampling import GREEDY
 from tests.benchmarks.smollm import SmolLM
 
 CAPACITY = 4096

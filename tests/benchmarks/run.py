@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from export.bundle_writer import PRECISIONS, write_bundle
-from export.checkpoint.gguf import GgufCheckpoint
+from lineside.export.bundle.writer import PRECISIONS, write_bundle
+from lineside.export.checkpoint.gguf import GgufCheckpoint
 from tests.benchmarks import measure, own, texts
 from tests.benchmarks.genai_model import AsFloats, write_genai_model
 from tests.benchmarks.peers import Genai, Lineside, LlamaCpp, Peer

@@ -16,9 +16,9 @@ import numpy as np
 import numpy.typing as npt
 from gguf import GGUFReader
 
-from export.bundle_writer import PRECISIONS, Precisions, write_bundle
-from export.checkpoint.gguf import GgufCheckpoint, piece_bytes
-from export.graph.kv import KVDtype
+from lineside.export.bundle.writer import PRECISIONS, Precisions, write_bundle
+from lineside.export.checkpoint.gguf import GgufCheckpoint, piece_bytes
+from lineside.export.graph.kv import KVDtype
 
 FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
 SPECIAL_TOKENS = 17

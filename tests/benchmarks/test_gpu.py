@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from devices.accelerators import Gpu
-from edge.sessions import Machine, choose
-from runtime.bundle import Bundle
-from runtime.errors import DeviceOutOfMemory, DeviceUnusable
-from runtime.ort_session import OrtDecoder
+from lineside.devices.accelerators import Gpu
+from lineside.edge.device_choice import Machine, choose
+from lineside.runtime.bundle import Bundle
+from lineside.runtime.errors import DeviceOutOfMemory, DeviceUnusable
+from lineside.runtime.sessions.ort import OrtDecoder
 from tests.benchmarks import gpu
 from tests.conftest import ROOT
 
@@ -82,7 +82,7 @@ def test_one_cache_at_a_time(folder: Path) -> None:
 
 
 def test_the_large_shapes_are_not_measured_on_a_cpu_by_itself(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("edge.sessions.look", lambda: Machine((), "no NVIDIA driver"))
+    monkeypatch.setattr("lineside.edge.device_choice.look", lambda: Machine((), "no NVIDIA driver"))
     plan = dataclasses.replace(gpu.reduced(), gpu_only=True)
     assert gpu.FULL.gpu_only
     with pytest.raises(DeviceUnusable, match=r"^tensorrt: no NVIDIA driver; cuda: no NVIDIA driver$"):
@@ -105,9 +105,9 @@ def test_layer_and_whole_run_on_the_same_device(folder: Path, monkeypatch: pytes
 
     monkeypatch.setattr(gpu, "measure", measure)
     monkeypatch.setattr(gpu, "check_layer", check)
-    monkeypatch.setattr("edge.sessions.problem", lambda *_: "")
+    monkeypatch.setattr("lineside.edge.device_choice.problem", lambda *_: "")
     found = Machine((Gpu(0, "RTX 4090", (8, 9), 25_000_000_000, (13, 0)),))
-    monkeypatch.setattr("edge.sessions.look", lambda: found)
+    monkeypatch.setattr("lineside.edge.device_choice.look", lambda: found)
     path = gpu.bench(folder, "auto", gpu.reduced())
     assert path.name == "cuda.md"
     assert "not tensorrt: full" in path.read_text()

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from devices.accelerators import Gpu, cpu, gpus
-from devices.errors import AcceleratorError
+from lineside.devices.accelerators import Gpu, cpu, gpus
+from lineside.devices.errors import AcceleratorError
 
 DRIVER = """
 #include <string.h>

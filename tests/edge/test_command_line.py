@@ -5,21 +5,21 @@ from __future__ import annotations
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 
-from runtime.bundle import DEFAULT_BUNDLE
+from lineside.runtime.bundle import DEFAULT_BUNDLE
 from tests.conftest import ROOT
 from tests.support.broker import Mosquitto
 from tests.support.checkpoints import copy_checkpoint
 from tests.support.client import Client
+from tests.support.station import LINESIDE
 
 
 def lineside(*arguments: object, folder: Path = ROOT) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "edge.cli", *map(str, arguments)]
+    command = [*LINESIDE, *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, timeout=100, cwd=folder)
 
 
@@ -149,9 +149,7 @@ def test_run_says_goodbye_on_sigterm(broker: Mosquitto, client: Client, tmp_path
     path.write_text(
         f'[station]\nname = "polite"\n[mqtt]\nhost = "127.0.0.1"\nport = {broker.port}\npassword = "hunter2"\n'
     )
-    process = subprocess.Popen(
-        [sys.executable, "-m", "edge.cli", "run", "-c", str(path)], stderr=subprocess.PIPE, text=True
-    )
+    process = subprocess.Popen([*LINESIDE, "run", "-c", str(path)], stderr=subprocess.PIPE, text=True)
     assert client.on("lineside/polite/status", timeout_s=20)[0].payload == b"online"
     started = time.monotonic()
     process.send_signal(signal.SIGTERM)

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from edge.config import load_config
-from edge.errors import ConfigError
-from runtime.bundle import DEFAULT_BUNDLE
+from lineside.edge.config import load_config
+from lineside.edge.errors import ConfigError
+from lineside.runtime.bundle import DEFAULT_BUNDLE
 from tests.conftest import ROOT
 
 STATIONS = sorted((ROOT / "deploy/stations").glob("*/station.toml"))

@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from devices.accelerators import Gpu
-from edge.sessions import Device, Machine, choose, open_engine, problem
-from export.engine.engines import build_engines
-from runtime.bundle import Bundle, open_bundle
-from runtime.errors import DeviceOutOfMemory, DeviceUnusable
-from runtime.ort_session import OrtDecoder, OrtVision
-from runtime.session import OpenSessions
+from lineside.devices.accelerators import Gpu
+from lineside.edge.device_choice import Device, Machine, choose, open_engine, problem
+from lineside.export.engine.engines import build_engines
+from lineside.runtime.bundle import Bundle, open_bundle
+from lineside.runtime.errors import DeviceOutOfMemory, DeviceUnusable
+from lineside.runtime.sessions.interface import OpenSessions
+from lineside.runtime.sessions.ort import OrtDecoder, OrtVision
 from tests.support.cuda import EmulatedMemory
 
 RTX4090 = Gpu(0, "RTX 4090", (8, 9), 25_000_000_000, (13, 0))
@@ -158,8 +158,8 @@ def test_a_gpu_is_compared_with_known_numbers(
         vision, decoder = on_a_gpu(bundle, 40 if wrong == "the cache" else tokens)
         return vision, Shifted(decoder) if wrong == "the numbers" else decoder
 
-    monkeypatch.setattr("edge.sessions._open_on_gpu", opened)
-    monkeypatch.setattr("edge.sessions.installed", lambda packages: packages[0])
+    monkeypatch.setattr("lineside.edge.device_choice._open_on_gpu", opened)
+    monkeypatch.setattr("lineside.edge.device_choice.installed", lambda packages: packages[0])
     bundle = open_bundle(random_bundle)
     choice, _ = choose(bundle, "auto", lambda sessions: sessions(bundle), tokens=64, machine=machine())
     assert choice.device == ("cpu" if said else "cuda")
@@ -183,8 +183,8 @@ def test_refused_sessions_are_gone_before_the_next_are_opened(
         session = Held()
         raise DeviceUnusable(f"does not work ({len(held)}, {type(session)})")
 
-    monkeypatch.setattr("edge.sessions._open_on_gpu", opened)
-    monkeypatch.setattr("edge.sessions.installed", lambda packages: packages[0])
+    monkeypatch.setattr("lineside.edge.device_choice._open_on_gpu", opened)
+    monkeypatch.setattr("lineside.edge.device_choice.installed", lambda packages: packages[0])
     gc.disable()
     try:
         choose(with_engines, "auto", lambda sessions: sessions(with_engines), tokens=64, machine=machine())

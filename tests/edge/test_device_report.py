@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from devices.accelerators import Gpu
-from edge.devices import lines
-from edge.sessions import Machine
+from lineside.devices.accelerators import Gpu
+from lineside.edge.device_choice import Machine
+from lineside.edge.device_report import lines
 
 RTX4090 = Gpu(0, "RTX 4090", (8, 9), 25_000_000_000, (13, 0))
 OLD = Gpu(1, "GTX 1080", (6, 1), 8_500_000_000, (13, 0))
@@ -16,8 +16,8 @@ OLD = Gpu(1, "GTX 1080", (6, 1), 8_500_000_000, (13, 0))
 
 def said(monkeypatch: pytest.MonkeyPatch, machine: Machine, there: tuple[str, ...], bundle: Path | None) -> list[str]:
     """The lines of a machine on which the packages `there` are installed."""
-    monkeypatch.setattr("edge.devices.look", lambda: machine)
-    for module in ("edge.devices", "edge.sessions"):
+    monkeypatch.setattr("lineside.edge.device_report.look", lambda: machine)
+    for module in ("lineside.edge.device_report", "lineside.edge.device_choice"):
         monkeypatch.setattr(
             f"{module}.installed", lambda names: next((f"{name} 9.9" for name in names if name in there), "")
         )

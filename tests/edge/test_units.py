@@ -10,20 +10,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from devices.frame import Frame
-from edge.conversation import parse_ask
-from edge.errors import ConfigError, RequestError
-from edge.evidence import BANNER_PX, draw, encode_jpeg
-from edge.mailbox import Mailbox, Work
-from edge.policy import Policy
-from edge.tool_config import ToolConfig
-from edge.topics import Topics
-from runtime.chat import ToolCall
-from runtime.inspection import Defect
-from runtime.picture import decode_picture
-from runtime.sequence import Counts
-from runtime.timings import Timings
-from runtime.verdict import Inspection
+from lineside.devices.cameras.frame import Frame
+from lineside.edge.calls.policy import Policy
+from lineside.edge.commands.conversation import parse_ask
+from lineside.edge.errors import ConfigError, RequestError
+from lineside.edge.frames.mailbox import Mailbox, Work
+from lineside.edge.inspection.evidence import BANNER_PX, draw, encode_jpeg
+from lineside.edge.tool_config import ToolConfig
+from lineside.edge.wire.topics import Topics
+from lineside.runtime.chat import ToolCall
+from lineside.runtime.engine.sequence import Counts
+from lineside.runtime.inspection.task import Defect
+from lineside.runtime.inspection.verdict import Inspection
+from lineside.runtime.picture import decode_picture
+from lineside.runtime.timings import Timings
 
 PERCENT = {
     "type": "object",

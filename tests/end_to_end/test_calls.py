@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edge.config import CommandConfig
-from edge.daemon import Daemon
-from edge.errors import ConfigError, StoreError
-from edge.evidence import encode_jpeg
-from edge.tool_config import PublishConfig, RateLimit, ToolConfig
-from runtime.chat import Message, ToolCall
+from lineside.edge.config import CommandConfig
+from lineside.edge.daemon import Daemon
+from lineside.edge.errors import ConfigError, StoreError
+from lineside.edge.inspection.evidence import encode_jpeg
+from lineside.edge.tool_config import PublishConfig, RateLimit, ToolConfig
+from lineside.runtime.chat import Message, ToolCall
 from tests.support.broker import Mosquitto
 from tests.support.client import Client, Received
 from tests.support.scripted import Say, Scripted, results
@@ -36,7 +36,7 @@ def model(monkeypatch: pytest.MonkeyPatch) -> Model:
 
     def put(says: Callable[[list[Message]], Say]) -> Scripted:
         scripted = Scripted(says)
-        monkeypatch.setattr("edge.conversation.ask", scripted)
+        monkeypatch.setattr("lineside.edge.commands.conversation.ask", scripted)
         return scripted
 
     return put

@@ -17,25 +17,25 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from edge.config import CameraConfig
-from edge.daemon import Daemon
-from edge.errors import StoreError
-from edge.messages import CallReport
-from edge.store import Outgoing, Store, StoredCommand
-from edge.tool_config import ToolConfig
-from runtime.assistant import Answer
-from runtime.chat import ToolCall
-from runtime.errors import DeviceFailed
-from runtime.inspection import InspectionTask
-from runtime.picture import decode_picture
-from runtime.scheduler import Priority, Request
-from runtime.sequence import Counts
-from runtime.timings import Timings
-from runtime.tool_calls import new_call_id
+from lineside.edge.config import CameraConfig
+from lineside.edge.daemon import Daemon
+from lineside.edge.errors import StoreError
+from lineside.edge.tool_config import ToolConfig
+from lineside.edge.wire.messages import CallReport
+from lineside.edge.wire.store import Outgoing, Store, StoredCommand
+from lineside.runtime.assistant import Answer
+from lineside.runtime.chat import ToolCall
+from lineside.runtime.engine.scheduler import Priority, Request
+from lineside.runtime.engine.sequence import Counts
+from lineside.runtime.errors import DeviceFailed
+from lineside.runtime.inspection.task import InspectionTask
+from lineside.runtime.picture import decode_picture
+from lineside.runtime.text.tool_calls import new_call_id
+from lineside.runtime.timings import Timings
 from tests.conftest import VIDEO
 from tests.support.broker import Mosquitto
 from tests.support.client import Client, Received
-from tests.support.station import SPEED, TOOLS, TOPICS, station
+from tests.support.station import LINESIDE, SPEED, TOOLS, TOPICS, station
 
 
 @pytest.fixture
@@ -157,7 +157,7 @@ def obedient(monkeypatch: pytest.MonkeyPatch) -> None:
     def answer(*_args: object, **_options: object) -> Answer:
         return Answer("", (ToolCall(new_call_id(), "stop_line", {}),), "stop", Timings(), Counts())
 
-    monkeypatch.setattr("edge.conversation.ask", answer)
+    monkeypatch.setattr("lineside.edge.commands.conversation.ask", answer)
 
 
 def act(client: Client, outcome: str = "achieved") -> threading.Thread:
@@ -339,11 +339,10 @@ def test_a_cut_connection_is_made_again(daemon: Daemon, client: Client, pictures
 def test_a_crash_shows_as_offline(broker: Mosquitto, client: Client, tmp_path: Path) -> None:
     """The will: a client that vanishes without goodbye is announced by the broker after its delay."""
     import subprocess
-    import sys
 
     path = tmp_path / "station.toml"
     path.write_text(f'[station]\nname = "crash"\n[mqtt]\nhost = "127.0.0.1"\nport = {broker.port}\n')
-    process = subprocess.Popen([sys.executable, "-m", "edge.cli", "run", "-c", str(path)], stderr=subprocess.DEVNULL)
+    process = subprocess.Popen([*LINESIDE, "run", "-c", str(path)], stderr=subprocess.DEVNULL)
     try:
         client.on("lineside/crash/status", timeout_s=20)
     finally:

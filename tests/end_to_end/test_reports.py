@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from jsonschema.validators import Draft202012Validator
 
-from edge.config import CameraConfig, load_config
-from edge.daemon import Daemon
-from edge.errors import ConfigError
+from lineside.edge.config import CameraConfig, load_config
+from lineside.edge.daemon import Daemon
+from lineside.edge.errors import ConfigError
 from tests.support.broker import Mosquitto
 from tests.support.client import Client
 from tests.support.station import TOPICS, station

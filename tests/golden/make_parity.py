@@ -19,8 +19,8 @@ import numpy as np
 import torch
 from transformers import Mistral3Config, Mistral3ForConditionalGeneration
 
-from runtime.chat import Prompt
-from runtime.tokenizer import Tokenizer
+from lineside.runtime.chat import Prompt
+from lineside.runtime.text.tokenizer import Tokenizer
 from tests.golden.prompts import prompts
 from tests.support.tokenizers import VOCAB_SIZE, write_small_tokenizer
 

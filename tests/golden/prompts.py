@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from runtime.chat import Message, Picture, Prompt
-from runtime.tokenizer import Tokenizer
+from lineside.runtime.chat import Message, Picture, Prompt
+from lineside.runtime.text.tokenizer import Tokenizer
 
 PROMPTS = ("text", "picture", "two_pictures", "second_turn")
 

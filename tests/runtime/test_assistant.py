@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from runtime.assistant import ask
-from runtime.chat import Message, Prompt, Tool
-from runtime.engine import Engine
-from runtime.sampling import GREEDY, Sampling
+from lineside.runtime.assistant import ask
+from lineside.runtime.chat import Message, Prompt, Tool
+from lineside.runtime.engine.engine import Engine
+from lineside.runtime.engine.sampling import GREEDY, Sampling
 
 MESSAGES = [
     Message("system", ("You control a production line. Call a function, or say that none fits.",)),

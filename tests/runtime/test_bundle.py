@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from export.bundle_writer import export_bundle
-from export.graph.kv import KVDtype
-from runtime.bundle import DEFAULT_BUNDLE, MANIFEST, Bundle, open_bundle, verify_hashes
-from runtime.engine import Engine
-from runtime.errors import BundleDamaged, BundleFormat, DeviceUnusable, SelfTestFailed
-from runtime.ort_session import OrtDecoder, OrtVision
-from runtime.selftest import EXACT, GOLDEN_FILE, ROUNDED_TOLERANCE, relative_error, self_test
+from lineside.export.bundle.writer import export_bundle
+from lineside.export.graph.kv import KVDtype
+from lineside.runtime.bundle import DEFAULT_BUNDLE, MANIFEST, Bundle, open_bundle, verify_hashes
+from lineside.runtime.engine.engine import Engine
+from lineside.runtime.errors import BundleDamaged, BundleFormat, DeviceUnusable, SelfTestFailed
+from lineside.runtime.sessions.ort import OrtDecoder, OrtVision
+from lineside.runtime.sessions.selftest import EXACT, GOLDEN_FILE, ROUNDED_TOLERANCE, relative_error, self_test
 from tests.support.checkpoints import copy_checkpoint
 
 

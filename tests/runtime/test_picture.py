@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from runtime.bundle import ImageSettings
-from runtime.errors import PictureError, PictureTooLarge, PictureUndecodable
-from runtime.picture import decode_picture, to_patches
+from lineside.runtime.bundle import ImageSettings
+from lineside.runtime.errors import PictureError, PictureTooLarge, PictureUndecodable
+from lineside.runtime.picture import decode_picture, to_patches
 
 
 def encode(image: Image.Image, kind: str = "PNG") -> bytes:

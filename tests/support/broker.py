@@ -8,7 +8,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from edge.broker import HOST, free_port
+from lineside.edge.demo.broker import HOST, free_port
 
 CONFIG = """
 listener {port} {host}

@@ -14,7 +14,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from edge.broker import HOST
+from lineside.edge.demo.broker import HOST
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import enum
 from collections.abc import Callable
 from types import SimpleNamespace
 
-from runtime.cuda_memory import CudaMemory
+from lineside.runtime.sessions.cuda_memory import CudaMemory
 
 Graph = list[Callable[[], None]]
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import save_file
 
-from export.bundle_writer import PRECISIONS, open_checkpoint, plan
-from export.checkpoint.tensors import Checkpoint
-from export.quantize import dequantize, quantize_int4, quantize_int8
+from lineside.export.bundle.writer import PRECISIONS, open_checkpoint, plan
+from lineside.export.checkpoint.tensors import Checkpoint
+from lineside.export.graph.quantize import dequantize, quantize_int4, quantize_int8
 
 SHARD = "model.safetensors"
 

@@ -8,16 +8,16 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from export.bundle_writer import PRECISIONS
-from export.exported import Exported
-from export.graph.standard import Dtype
-from export.standard_graphs import decoder_graph, save_graph, vision_graph
-from runtime.bundle import Bundle
-from runtime.engine_files import FORMAT, EngineSet
-from runtime.ort_session import OrtDecoder, OrtVision
-from runtime.selftest import relative_error
-from runtime.session import Decoder, Vision
-from runtime.tensorrt_session import TensorRTDecoder, TensorRTVision
+from lineside.export.bundle.writer import PRECISIONS
+from lineside.export.exported import Exported
+from lineside.export.graph.standard import Dtype
+from lineside.export.graph.standard_graphs import decoder_graph, save_graph, vision_graph
+from lineside.runtime.bundle import Bundle
+from lineside.runtime.sessions.interface import Decoder, Vision
+from lineside.runtime.sessions.ort import OrtDecoder, OrtVision
+from lineside.runtime.sessions.selftest import relative_error
+from lineside.runtime.sessions.tensorrt.engine_files import FORMAT, EngineSet
+from lineside.runtime.sessions.tensorrt.session import TensorRTDecoder, TensorRTVision
 from tests.support.cuda import EmulatedMemory
 from tests.support.standard import OrtProgram
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from gguf import GGMLQuantizationType, GGUFWriter, quants
 
-from export.checkpoint.ggml import GGML_FORMATS
+from lineside.export.checkpoint.ggml import GGML_FORMATS
 from tests.support.tokenizers import write_small_tokenizer
 
 HIDDEN, FFN, LAYERS, HEADS, KV_HEADS, VOCAB = 256, 512, 2, 4, 2, 1024

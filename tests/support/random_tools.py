@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from runtime.chat import Tool
+from lineside.runtime.chat import Tool
 
 LETTERS = string.ascii_letters + string.digits + "_-"
 

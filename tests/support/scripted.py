@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from runtime.assistant import Answer
-from runtime.chat import Message, ToolCall
-from runtime.sequence import Counts
-from runtime.timings import Timings
-from runtime.tool_calls import new_call_id
+from lineside.runtime.assistant import Answer
+from lineside.runtime.chat import Message, ToolCall
+from lineside.runtime.engine.sequence import Counts
+from lineside.runtime.text.tool_calls import new_call_id
+from lineside.runtime.timings import Timings
 
 Say = str | list[tuple[str, dict[str, Any]]]
 """A text, or calls: names with arguments."""

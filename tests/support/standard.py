@@ -7,8 +7,8 @@ from pathlib import Path
 
 import onnxruntime as ort
 
-from runtime.ort_session import session_options
-from runtime.tensorrt_session import Tensors
+from lineside.runtime.sessions.ort import session_options
+from lineside.runtime.sessions.tensorrt.session import Tensors
 
 
 def exact_session(path: Path) -> ort.InferenceSession:
@@ -19,7 +19,7 @@ def exact_session(path: Path) -> ort.InferenceSession:
 
 
 class OrtProgram:
-    """A `runtime.tensorrt_session.Program`; `runs` counts by profile."""
+    """A `runtime.sessions.tensorrt.session.Program`; `runs` counts by profile."""
 
     def __init__(self, path: Path) -> None:
         self._session = exact_session(path)

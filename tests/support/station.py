@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from pathlib import Path
 
-from edge.config import CameraConfig, Config, InspectConfig, MqttConfig, StationConfig, StoreConfig
-from edge.tool_config import ToolConfig
-from edge.topics import Topics
+from lineside.edge.config import CameraConfig, Config, InspectConfig, MqttConfig, StationConfig, StoreConfig
+from lineside.edge.tool_config import ToolConfig
+from lineside.edge.wire.topics import Topics
 
+LINESIDE = (sys.executable, "-m", "lineside")
+"""The command line, as a user starts it."""
 BASE = "plant/line3/cell2"
 TOPICS = Topics(BASE)
 SPEED = {

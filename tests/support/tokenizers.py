@@ -8,7 +8,7 @@ from typing import Any
 
 import mistral_common
 
-from export.default_model.vocabulary import NUM_SPECIAL_TOKENS, special_tokens
+from lineside.export.default_model.networks.vocabulary import NUM_SPECIAL_TOKENS, special_tokens
 
 VOCAB_SIZE = 640
 

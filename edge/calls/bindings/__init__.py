@@ -1,6 +1,6 @@
 """What a call does. Each kind of binding returns what was really done, as far as it can know.
 
-A new kind is a module here with a class that has `invoke`, and a line in `edge.calls`.
+A new kind is a module here with a class that has `invoke`, and a line in `edge.calls.calls`.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from edge.messages import Outcome
-from edge.tool_config import ToolConfig
-from runtime.chat import ToolCall
+from lineside.edge.tool_config import ToolConfig
+from lineside.edge.wire.messages import Outcome
+from lineside.runtime.chat import ToolCall
 
 
 @dataclass(frozen=True)

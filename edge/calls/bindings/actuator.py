@@ -12,14 +12,14 @@ from datetime import timedelta
 
 from pydantic import ValidationError
 
-from edge.bindings import Done
-from edge.counters import Counters
-from edge.messages import JSON_TYPE, Call, Return, now
-from edge.store import Outgoing
-from edge.tool_config import ToolConfig
-from edge.topics import Topics
-from runtime.chat import ToolCall
-from runtime.tool_calls import load_json
+from lineside.edge.calls.bindings import Done
+from lineside.edge.counters import Counters
+from lineside.edge.tool_config import ToolConfig
+from lineside.edge.wire.messages import JSON_TYPE, Call, Return, now
+from lineside.edge.wire.store import Outgoing
+from lineside.edge.wire.topics import Topics
+from lineside.runtime.chat import ToolCall
+from lineside.runtime.text.tool_calls import load_json
 
 log = logging.getLogger("lineside.bindings")
 EXPIRY_S = 10.0

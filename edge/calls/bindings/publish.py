@@ -20,13 +20,13 @@ from typing import Any
 from jinja2 import StrictUndefined, TemplateError, meta
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from edge.bindings import Done
-from edge.errors import BrokerError, ConfigError
-from edge.messages import JSON_TYPE
-from edge.mqtt import Connection
-from edge.tool_config import ToolConfig
-from runtime.chat import ToolCall
-from runtime.tool_calls import load_json
+from lineside.edge.calls.bindings import Done
+from lineside.edge.errors import BrokerError, ConfigError
+from lineside.edge.tool_config import ToolConfig
+from lineside.edge.wire.messages import JSON_TYPE
+from lineside.edge.wire.mqtt import Connection
+from lineside.runtime.chat import ToolCall
+from lineside.runtime.text.tool_calls import load_json
 
 Render = Callable[[Mapping[str, Any]], Any]
 EXPIRY_S = 10.0

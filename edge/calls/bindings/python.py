@@ -16,11 +16,11 @@ from collections.abc import Callable, Mapping
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
-from edge.bindings import Done
-from edge.errors import ConfigError
-from edge.tool_config import ToolConfig
-from runtime.chat import ToolCall
-from runtime.tool_calls import load_json
+from lineside.edge.calls.bindings import Done
+from lineside.edge.errors import ConfigError
+from lineside.edge.tool_config import ToolConfig
+from lineside.runtime.chat import ToolCall
+from lineside.runtime.text.tool_calls import load_json
 
 log = logging.getLogger("lineside.bindings")
 GROUP = "lineside.tools"

@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from runtime.chat import Picture
-from runtime.inspection import Defect, InspectionTask, Region, Verdict
+from lineside.runtime.chat import Picture
+from lineside.runtime.inspection.task import Defect, InspectionTask, Region, Verdict
 
 TASK = InspectionTask(defect_types=("pitting",))
 """What the default model is trained to look for."""

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from export.evaluation.cases import held_out_texts
-from runtime.chat import Message, Tool, ToolCall
+from lineside.export.evaluation.cases import held_out_texts
+from lineside.runtime.chat import Message, Tool, ToolCall
 
 SYSTEM_TEXT = "You control a production line. Call a function, or say that none fits."
 NUMERIC = ["set_belt_speed", "set_light", "set_temperature"]

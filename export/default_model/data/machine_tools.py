@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from export.default_model import commands, made_up
-from export.default_model.offers import MACHINES, Asked, Offer, make_tool, ordered, spell, styled, wrapped
-from runtime.chat import Tool
+from lineside.export.default_model.data import commands, made_up
+from lineside.export.default_model.data.offers import MACHINES, Asked, Offer, make_tool, ordered, spell, styled, wrapped
+from lineside.runtime.chat import Tool
 
 MADE_UP_ODDS = 0.5
 

@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from export.evaluation.cases import OWN, load_tools
-from runtime.chat import Tool
+from lineside.export.evaluation.cases import OWN, load_tools
+from lineside.runtime.chat import Tool
 
 FOLDER = Path(__file__).parent
 MACHINES: Mapping[str, Any] = tomllib.loads((FOLDER / "machines.toml").read_text(encoding="utf-8"))

@@ -13,14 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from export.default_model import commands
-from export.default_model.machine_tools import line_offer, machine_offer
-from export.default_model.offers import LANGUAGE_ODDS, LANGUAGES, Offer
-from export.default_model.pack import Pack, branch, joined, shared
-from export.default_model.spoken_tools import merged_offer, spoken_offer, utterances
-from export.default_model.written_tools import written_offer, written_tools
-from runtime.chat import Message, Tool, ToolCall
-from runtime.tokenizer import Tokenizer
+from lineside.export.default_model.data import commands
+from lineside.export.default_model.data.machine_tools import line_offer, machine_offer
+from lineside.export.default_model.data.offers import LANGUAGE_ODDS, LANGUAGES, Offer
+from lineside.export.default_model.data.pack import Pack, branch, joined, shared
+from lineside.export.default_model.data.spoken_tools import merged_offer, spoken_offer, utterances
+from lineside.export.default_model.data.written_tools import written_offer, written_tools
+from lineside.runtime.chat import Message, Tool, ToolCall
+from lineside.runtime.text.tokenizer import Tokenizer
 
 SYSTEMS = (
     commands.SYSTEM_TEXT,

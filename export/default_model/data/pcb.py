@@ -9,10 +9,10 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from export.default_model.ballscrew import Example
-from runtime.chat import Picture
-from runtime.comparing import View, views
-from runtime.inspection import Defect, InspectionTask
+from lineside.export.default_model.data.ballscrew import Example
+from lineside.runtime.chat import Picture
+from lineside.runtime.inspection.close_ups import View, views
+from lineside.runtime.inspection.task import Defect, InspectionTask
 
 TYPES = ("open", "short", "mousebite", "spur", "spurious_copper", "pinhole")
 TASK = InspectionTask(defect_types=TYPES)
@@ -95,7 +95,7 @@ def warp(view: Example, rng: np.random.Generator) -> Example:
 
 
 def close_ups(example: Example) -> list[Example]:
-    """What the model is shown of a board (see `runtime.comparing`), with the defects in the middle of each view."""
+    """What the model is shown of a board (`runtime.inspection.close_ups`), each view with a defect in its middle."""
     found = views(np.ascontiguousarray(example.picture), np.ascontiguousarray(_reference(example)))
     return [_seen(example, view) for view in found.close]
 

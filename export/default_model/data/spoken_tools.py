@@ -16,10 +16,10 @@ from typing import Any
 
 import numpy as np
 
-from export.default_model import made_up
-from export.default_model.offers import FOLDER, NUMBER_WORDS, Asked, Offer, make_tool, styled
-from export.evaluation.cases import held_out_texts
-from export.evaluation.intents import hwu64_slots, snips_slots
+from lineside.export.default_model.data import made_up
+from lineside.export.default_model.data.offers import FOLDER, NUMBER_WORDS, Asked, Offer, make_tool, styled
+from lineside.export.evaluation.cases import held_out_texts
+from lineside.export.evaluation.intents import hwu64_slots, snips_slots
 
 SPOKEN: Mapping[str, Any] = tomllib.loads((FOLDER / "spoken_tools.toml").read_text(encoding="utf-8"))
 MERGED: Sequence[Mapping[str, Any]] = tomllib.loads((FOLDER / "merged_tools.toml").read_text(encoding="utf-8"))["tool"]

@@ -19,9 +19,9 @@ from typing import Any
 
 import numpy as np
 
-from export.default_model import made_up
-from export.default_model.offers import FOLDER, Asked, Offer, make_tool, ordered, spell, styled, wrapped
-from runtime.chat import Tool
+from lineside.export.default_model.data import made_up
+from lineside.export.default_model.data.offers import FOLDER, Asked, Offer, make_tool, ordered, spell, styled, wrapped
+from lineside.runtime.chat import Tool
 
 MADE_UP_ODDS, WRAP_ODDS = 0.4, 0.4
 DESCRIBED_ODDS, LEFT_OUT_ODDS = 0.7, 0.1

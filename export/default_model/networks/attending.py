@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from export.default_model.pack import SHARED
+from lineside.export.default_model.data.pack import SHARED
 
 HIDDEN_FROM = -1e4
 STEP, ROOM = 64, 16

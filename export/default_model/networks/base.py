@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from export.checkpoint.gguf import GgufCheckpoint
+from lineside.export.checkpoint.gguf import GgufCheckpoint
 
 Floats = npt.NDArray[np.float32]
 FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"

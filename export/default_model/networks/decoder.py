@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from export.default_model.attending import Attention
-from export.quantize import BLOCK_SIZE
+from lineside.export.default_model.networks.attending import Attention
+from lineside.export.graph.quantize import BLOCK_SIZE
 
 STEP = 128
 """Lengths are rounded up to this, as in `attending.py`."""

@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from export.default_model.ballscrew import Example
-from export.default_model.size import MERGE, PATCH_SIZE, TOKEN_SIZE
-from runtime.chat import Picture
+from lineside.export.default_model.data.ballscrew import Example
+from lineside.export.default_model.networks.size import MERGE, PATCH_SIZE, TOKEN_SIZE
+from lineside.runtime.chat import Picture
 
 Floats = npt.NDArray[np.float32]
 CELLS = MERGE * MERGE

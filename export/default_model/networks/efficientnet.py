@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from export.default_model.network import CLIP_MEAN, CLIP_STD
-from export.default_model.size import PATCH_SIZE
+from lineside.export.default_model.networks.network import CLIP_MEAN, CLIP_STD
+from lineside.export.default_model.networks.size import PATCH_SIZE
 
 LITE0_BLOCKS, LITE2_BLOCKS = (4, 10), (6, 14)
 """The last blocks at a stride of 8 and 16 pixels."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from export.default_model.pack import SHARED, Pack
+from lineside.export.default_model.data.pack import SHARED, Pack
 
 MARK_WEIGHT = 4.0
 

@@ -14,7 +14,15 @@ import torch
 from torch import Tensor
 from transformers import Mistral3Config, Mistral3ForConditionalGeneration
 
-from export.default_model.size import CONTEXT_LENGTH, MAX_IMAGE_SIZE, MERGE, PATCH_SIZE, READING_LAYERS, SMALL, Size
+from lineside.export.default_model.networks.size import (
+    CONTEXT_LENGTH,
+    MAX_IMAGE_SIZE,
+    MERGE,
+    PATCH_SIZE,
+    READING_LAYERS,
+    SMALL,
+    Size,
+)
 
 HEAD_DIM = 32
 CLIP_MEAN = torch.tensor([0.48145466, 0.4578275, 0.40821073]).view(3, 1, 1)

@@ -13,8 +13,8 @@ from typing import Any
 
 from mistral_common.tokens.tokenizers.tekken import Tekkenizer
 
-from export.default_model.base import SmolLM2
-from export.default_model.size import MERGE, PATCH_SIZE
+from lineside.export.default_model.networks.base import SmolLM2
+from lineside.export.default_model.networks.size import MERGE, PATCH_SIZE
 
 VOCAB_SIZE = 10240
 NUM_SPECIAL_TOKENS = 64

@@ -1,4 +1,6 @@
-"""What simple methods score on the same pictures: `python -m export.default_model.baselines DATA --out FILE`.
+"""What simple methods score on the same pictures.
+
+`python -m lineside.export.default_model.scoring.baselines DATA --out FILE`
 
 For ball screws the nearest neighbours of frozen EfficientNet-Lite0 features; for circuit boards the difference of scan
 and reference. Needs torch.
@@ -17,15 +19,15 @@ import numpy.typing as npt
 import torch
 from rich.progress import track
 
-from export.default_model import pcb
-from export.default_model.ballscrew import Example
-from export.default_model.dense import resized
-from export.default_model.efficientnet import Lite0Features
-from export.default_model.evaluate import BOARD_IOU, held_out_boards, held_out_screws
-from export.default_model.network import normalized
-from export.default_model.scores import Matches, auroc, balanced_accuracy, match
-from export.default_model.train import training_screws
-from runtime.inspection import Defect
+from lineside.export.default_model.data import pcb
+from lineside.export.default_model.data.ballscrew import Example
+from lineside.export.default_model.networks.dense import resized
+from lineside.export.default_model.networks.efficientnet import Lite0Features
+from lineside.export.default_model.networks.network import normalized
+from lineside.export.default_model.scoring.evaluate import BOARD_IOU, held_out_boards, held_out_screws
+from lineside.export.default_model.scoring.scores import Matches, auroc, balanced_accuracy, match
+from lineside.export.default_model.train import training_screws
+from lineside.runtime.inspection.task import Defect
 
 NEIGHBOURS = 5
 SIZE = (576, 240)

@@ -1,4 +1,4 @@
-"""Score a bundle on what it was trained for: `python -m export.default_model.evaluate DATA BUNDLE`.
+"""Score a bundle on what it was trained for: `python -m lineside.export.default_model.scoring.evaluate DATA BUNDLE`.
 
 Camera positions, boards and phrases are held out. `export.evaluation` has tools that no model knows. Needs no torch:
 it runs the bundle as the daemon does. Writes its figures to `evaluation.json`, and pictures of its mistakes.
@@ -17,18 +17,18 @@ from typing import Any
 import numpy as np
 from rich.progress import track
 
-from export.default_model import ballscrew, commands, pcb
-from export.default_model.ballscrew import Example
-from export.default_model.mistakes import draw_mistakes
-from export.default_model.score_gate import GateScore, score_gate
-from export.default_model.scores import Matches, auroc, balanced_accuracy, match
-from export.evaluation.cases import held_out_texts
-from runtime.assistant import ask
-from runtime.engine import Engine
-from runtime.inspection import InspectionTask
-from runtime.inspector import Inspector
-from runtime.sampling import GREEDY
-from runtime.verdict import Inspection, Thresholds
+from lineside.export.default_model.data import ballscrew, commands, pcb
+from lineside.export.default_model.data.ballscrew import Example
+from lineside.export.default_model.scoring.mistakes import draw_mistakes
+from lineside.export.default_model.scoring.score_gate import GateScore, score_gate
+from lineside.export.default_model.scoring.scores import Matches, auroc, balanced_accuracy, match
+from lineside.export.evaluation.cases import held_out_texts
+from lineside.runtime.assistant import ask
+from lineside.runtime.engine.engine import Engine
+from lineside.runtime.engine.sampling import GREEDY
+from lineside.runtime.inspection.inspector import Inspector
+from lineside.runtime.inspection.task import InspectionTask
+from lineside.runtime.inspection.verdict import Inspection, Thresholds
 
 SCREW_IOU, BOARD_IOU = 0.3, 0.33
 BOARDS = 100

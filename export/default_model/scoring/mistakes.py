@@ -8,10 +8,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from export.default_model.ballscrew import Example
-from runtime.chat import Picture
-from runtime.inspection import Defect
-from runtime.verdict import Inspection
+from lineside.export.default_model.data.ballscrew import Example
+from lineside.runtime.chat import Picture
+from lineside.runtime.inspection.task import Defect
+from lineside.runtime.inspection.verdict import Inspection
 
 COLUMNS, ROWS, TILE_WIDTH = 3, 4, 420
 LABEL, FOUND = (40, 170, 60), (220, 40, 40)

@@ -1,8 +1,9 @@
 """Put a scored bundle into the package with its card.
 
-`python -m export.default_model.publish CHECKPOINT BUNDLE SCORES COMMANDS BASELINES TARGET`; SCORES is what
-`export.default_model.evaluate` wrote, COMMANDS what `export.evaluation.run` did, BASELINES what
-`export.default_model.baselines` did. BUNDLE may be TARGET: then only card and manifest are written anew.
+`python -m lineside.export.default_model.scoring.publish CHECKPOINT BUNDLE SCORES COMMANDS BASELINES TARGET`
+SCORES is what
+`export.default_model.scoring.evaluate` wrote, COMMANDS what `export.evaluation.run` did, BASELINES what
+`export.default_model.scoring.baselines` did. BUNDLE may be TARGET: then only card and manifest are written anew.
 """
 
 from __future__ import annotations
@@ -17,11 +18,11 @@ from typing import Any
 
 from safetensors import safe_open
 
-from export.bundle_writer import write_manifest
-from export.default_model.evaluate import BOARD_IOU, SCREW_IOU
-from export.evaluation.run import percent
-from export.evaluation.scoring import Rate
-from runtime.bundle import open_bundle, verify_hashes
+from lineside.export.bundle.writer import write_manifest
+from lineside.export.default_model.scoring.evaluate import BOARD_IOU, SCREW_IOU
+from lineside.export.evaluation.run import percent
+from lineside.export.evaluation.scoring import Rate
+from lineside.runtime.bundle import open_bundle, verify_hashes
 
 CARD = Path(__file__).with_name("card.md").read_text(encoding="utf-8")
 COMMAND_COLUMNS = (
@@ -76,9 +77,9 @@ def card(
     """The model card.
 
     Args:
-        scores: of `export.default_model.evaluate`.
+        scores: of `export.default_model.scoring.evaluate`.
         spoken: of `export.evaluation.run`.
-        baselines: of `export.default_model.baselines`.
+        baselines: of `export.default_model.scoring.baselines`.
         size: millions of parameters, and megabytes.
     """
     groups = {**spoken["by_source"], "all": spoken["all"]}

@@ -14,11 +14,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from export.default_model.ballscrew import Example
-from export.default_model.scores import auroc
-from runtime.chat import Picture
-from runtime.engine import Engine
-from runtime.gate import Gate, learn
+from lineside.export.default_model.data.ballscrew import Example
+from lineside.export.default_model.scoring.scores import auroc
+from lineside.runtime.chat import Picture
+from lineside.runtime.engine.engine import Engine
+from lineside.runtime.inspection.gate import Gate, learn
 
 GOOD_PICTURES = 10
 VIDEO = "bottle-detection.mp4"

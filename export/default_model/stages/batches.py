@@ -9,10 +9,10 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from export.default_model.ballscrew import Example
-from export.default_model.pack import IGNORE, Pack, branch, joined, shared
-from runtime.inspection import ANSWER_PREFIX, Defect, InspectionTask, Region, format_answer
-from runtime.tokenizer import Tokenizer
+from lineside.export.default_model.data.ballscrew import Example
+from lineside.export.default_model.data.pack import IGNORE, Pack, branch, joined, shared
+from lineside.runtime.inspection.task import ANSWER_PREFIX, Defect, InspectionTask, Region, format_answer
+from lineside.runtime.text.tokenizer import Tokenizer
 
 VERDICT_WEIGHT, TYPE_WEIGHT, SYNTAX_WEIGHT = 6.0, 10.0, 0.3
 """The grammar writes most of what is neither verdict nor number."""

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from export.default_model import decoder
-from export.default_model.losses import pack_tensors
-from export.default_model.pack import Pack
-from export.default_model.packs import Packer
+from lineside.export.default_model.data.pack import Pack
+from lineside.export.default_model.data.packs import Packer
+from lineside.export.default_model.networks import decoder
+from lineside.export.default_model.networks.losses import pack_tensors
 
 PACKS = 1
 READ_WEIGHT, READ_SHARE = 0.1, 0.1

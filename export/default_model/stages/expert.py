@@ -13,13 +13,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from export.default_model import ballscrew
-from export.default_model.ballscrew import Example
-from export.default_model.dense import cell_map, resized
-from export.default_model.efficientnet import LITE2_BLOCKS, LITE2_CHANNELS, lite2, stages
-from export.default_model.losses import marked
-from export.default_model.network import normalized
-from export.default_model.size import SCREW_SIZES
+from lineside.export.default_model.data import ballscrew
+from lineside.export.default_model.data.ballscrew import Example
+from lineside.export.default_model.networks.dense import cell_map, resized
+from lineside.export.default_model.networks.efficientnet import LITE2_BLOCKS, LITE2_CHANNELS, lite2, stages
+from lineside.export.default_model.networks.losses import marked
+from lineside.export.default_model.networks.network import normalized
+from lineside.export.default_model.networks.size import SCREW_SIZES
 
 BATCH = 8
 WIDTH = 128

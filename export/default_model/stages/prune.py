@@ -1,4 +1,4 @@
-"""Which layers of SmolLM2 the decoder keeps: `python -m export.default_model.prune DATA`.
+"""Which layers of SmolLM2 the decoder keeps: `python -m lineside.export.default_model.stages.prune DATA`.
 
 Again and again the layer goes whose absence costs least, by the loss over whole packs of tools and commands. That is
 not what one would guess: of the first seven layers five may go, and the ten that stay lose 6.4 nats a token where the
@@ -18,14 +18,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from export.default_model.base import SmolLM2
-from export.default_model.losses import sight
-from export.default_model.network import make_model
-from export.default_model.pack import Pack
-from export.default_model.packs import Packer
-from export.default_model.size import MAX_IMAGE_SIZE, READING_LAYERS, Size
-from export.default_model.vocabulary import VOCAB_SIZE, write_tokenizer
-from runtime.tokenizer import Tokenizer
+from lineside.export.default_model.data.pack import Pack
+from lineside.export.default_model.data.packs import Packer
+from lineside.export.default_model.networks.base import SmolLM2
+from lineside.export.default_model.networks.losses import sight
+from lineside.export.default_model.networks.network import make_model
+from lineside.export.default_model.networks.size import MAX_IMAGE_SIZE, READING_LAYERS, Size
+from lineside.export.default_model.networks.vocabulary import VOCAB_SIZE, write_tokenizer
+from lineside.runtime.text.tokenizer import Tokenizer
 
 log = logging.getLogger("lineside.prune")
 ALL_LAYERS = tuple(range(30))

@@ -23,10 +23,10 @@ import torch
 from torch import Tensor, nn
 from transformers.models.mistral.modeling_mistral import apply_rotary_pos_emb
 
-from export.default_model import pcb
-from export.default_model.losses import sight
-from export.default_model.rounding import stored4
-from export.default_model.states import Sample
+from lineside.export.default_model.data import pcb
+from lineside.export.default_model.networks.losses import sight
+from lineside.export.default_model.networks.rounding import stored4
+from lineside.export.default_model.stages.states import Sample
 
 SCREW_PACKS, BOARD_PACKS, DICTATIONS = 2, 2, 2
 """Of a step, beside one pack of commands."""

@@ -17,17 +17,18 @@ import torch
 from rich.progress import track
 from torch import Tensor
 
-from export.default_model import ballscrew, decoder, pcb
-from export.default_model.ballscrew import Example
-from export.default_model.batches import SYNTAX_WEIGHT, boxes_written, in_order, inspection_pack
-from export.default_model.dense import coverage, resized, scale, token_kinds, token_shares
-from export.default_model.losses import pack_tensors
-from export.default_model.network import image_embeds, patch_features
-from export.default_model.pack import IGNORE, Pack
-from export.default_model.packs import Packer
-from runtime.comparing import CLOSE_SIDE
-from runtime.inspection import Defect
-from runtime.tokenizer import Tokenizer
+from lineside.export.default_model.data import ballscrew, pcb
+from lineside.export.default_model.data.ballscrew import Example
+from lineside.export.default_model.data.pack import IGNORE, Pack
+from lineside.export.default_model.data.packs import Packer
+from lineside.export.default_model.networks import decoder
+from lineside.export.default_model.networks.dense import coverage, resized, scale, token_kinds, token_shares
+from lineside.export.default_model.networks.losses import pack_tensors
+from lineside.export.default_model.networks.network import image_embeds, patch_features
+from lineside.export.default_model.stages.batches import SYNTAX_WEIGHT, boxes_written, in_order, inspection_pack
+from lineside.runtime.inspection.close_ups import CLOSE_SIDE
+from lineside.runtime.inspection.task import Defect
+from lineside.runtime.text.tokenizer import Tokenizer
 
 SCREWS, VIEWS, WHOLE_BOARDS, COMMANDS = 4, 6, 2, 8
 """In a pack. Attention over larger ones, which is quadratic, costs more than the shared instruction saves."""

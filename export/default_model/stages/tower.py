@@ -15,9 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from export.default_model import ballscrew, pcb
-from export.default_model.ballscrew import Example
-from export.default_model.dense import (
+from lineside.export.default_model.data import ballscrew, pcb
+from lineside.export.default_model.data.ballscrew import Example
+from lineside.export.default_model.networks.dense import (
     CELLS,
     by_token,
     cell_map,
@@ -27,12 +27,12 @@ from export.default_model.dense import (
     token_kinds,
     token_shares,
 )
-from export.default_model.expert import WIDTH, Expert
-from export.default_model.losses import boxed, marked, missed
-from export.default_model.network import image_embeds, normalized, patch_features
-from export.default_model.size import MAX_IMAGE_SIZE, SCREW_SIZES, TOKEN_SIZE
-from runtime.chat import Picture
-from runtime.comparing import CLOSE_SIDE
+from lineside.export.default_model.networks.losses import boxed, marked, missed
+from lineside.export.default_model.networks.network import image_embeds, normalized, patch_features
+from lineside.export.default_model.networks.size import MAX_IMAGE_SIZE, SCREW_SIZES, TOKEN_SIZE
+from lineside.export.default_model.stages.expert import WIDTH, Expert
+from lineside.runtime.chat import Picture
+from lineside.runtime.inspection.close_ups import CLOSE_SIDE
 
 SCREWS, BOARDS = 12, 12
 """Pictures of a step."""

@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from runtime.bundle import Bundle, FileEntry, file_sha256
-from runtime.errors import EnginesUnusable
+from lineside.runtime.bundle import Bundle, FileEntry, file_sha256
+from lineside.runtime.errors import EnginesUnusable
 
 ENGINES = "engines"
 """Folder of a bundle, with a folder for each target, library, version and, where kernels were measured, GPU."""

@@ -6,7 +6,7 @@ import importlib
 from collections.abc import Sequence
 from typing import Any
 
-from runtime.errors import DeviceUnusable
+from lineside.runtime.errors import DeviceUnusable
 
 MODULES = ("tensorrt", "tensorrt_rtx")
 """In the order in which they are tried."""

@@ -8,11 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from runtime.cuda_memory import CudaMemory
-from runtime.errors import DeviceFailed, DeviceOutOfMemory, DeviceUnusable, EnginesUnusable
-from runtime.tensorrt_kernels import KernelCache
-from runtime.tensorrt_log import shared_logger
-from runtime.tensorrt_session import Tensors
+from lineside.runtime.errors import DeviceFailed, DeviceOutOfMemory, DeviceUnusable, EnginesUnusable
+from lineside.runtime.sessions.cuda_memory import CudaMemory
+from lineside.runtime.sessions.tensorrt.kernels import KernelCache
+from lineside.runtime.sessions.tensorrt.log import shared_logger
+from lineside.runtime.sessions.tensorrt.session import Tensors
 
 log = logging.getLogger("lineside.tensorrt")
 

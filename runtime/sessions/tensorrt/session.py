@@ -1,7 +1,7 @@
 """Sessions on TensorRT engines: the vision tower, and the decoder with its KV caches in the GPU's memory.
 
 An engine has a fixed length of the cache, and a mask says what of it a token sees. What an engine is to a session is a
-`Program`; `runtime.tensorrt_program` has the real one.
+`Program`; `runtime.sessions.tensorrt.program` has the real one.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from runtime.best_tokens import BestTokens
-from runtime.bundle import Bundle, ImageSettings, Manifest
-from runtime.device_cache import DeviceCache
-from runtime.device_memory import Buffer, DeviceMemory
-from runtime.engine_files import EngineSet, find_engines
-from runtime.errors import DeviceUnusable, EnginesUnusable
-from runtime.picture import to_grid, to_patches
-from runtime.session import MAX_DECODE_TOKENS, Picker
+from lineside.runtime.bundle import Bundle, ImageSettings, Manifest
+from lineside.runtime.errors import DeviceUnusable, EnginesUnusable
+from lineside.runtime.picture import to_grid, to_patches
+from lineside.runtime.sessions.best_tokens import BestTokens
+from lineside.runtime.sessions.device_cache import DeviceCache
+from lineside.runtime.sessions.device_memory import Buffer, DeviceMemory
+from lineside.runtime.sessions.interface import MAX_DECODE_TOKENS, Picker
+from lineside.runtime.sessions.tensorrt.engine_files import EngineSet, find_engines
 
 DECODE, PREFILL = 0, 1
 """Profiles of a decoder engine."""
@@ -221,8 +221,8 @@ def open_tensorrt(bundle: Bundle, target: str, gpu: str = "") -> tuple[TensorRTV
 
     Raises DeviceUnusable, DeviceOutOfMemory, EnginesUnusable.
     """
-    from runtime.cuda_memory import CudaMemory
-    from runtime.tensorrt_program import TensorRTProgram
+    from lineside.runtime.sessions.cuda_memory import CudaMemory
+    from lineside.runtime.sessions.tensorrt.program import TensorRTProgram
 
     module, folder, engines = _find(bundle, target, gpu)
     memory = CudaMemory()
@@ -239,7 +239,7 @@ def open_tensorrt(bundle: Bundle, target: str, gpu: str = "") -> tuple[TensorRTV
 
 def _find(bundle: Bundle, target: str, gpu: str) -> tuple[Any, Path, EngineSet]:
     """TensorRT and the engines that it can load. Raises DeviceUnusable, EnginesUnusable."""
-    from runtime.tensorrt_library import MODULES, import_tensorrt
+    from lineside.runtime.sessions.tensorrt.library import MODULES, import_tensorrt
 
     refused: list[DeviceUnusable | EnginesUnusable] = []
     for name in MODULES:

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from devices.camera import CameraSettings, open_camera
-from devices.errors import CameraError
-from devices.folder import FolderCamera
-from devices.video import VideoCamera
+from lineside.devices.cameras.camera import CameraSettings, open_camera
+from lineside.devices.cameras.folder import FolderCamera
+from lineside.devices.cameras.video import VideoCamera
+from lineside.devices.errors import CameraError
 from tests.conftest import VIDEO
 
 

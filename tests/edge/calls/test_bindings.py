@@ -12,13 +12,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.bindings import Done
-from edge.bindings.publish import PublishBinding
-from edge.bindings.python import PythonBinding
-from edge.errors import BrokerError, ConfigError
-from edge.mqtt import Connection
-from edge.tool_config import PublishConfig, ToolConfig
-from runtime.chat import ToolCall
+from lineside.edge.calls.bindings import Done
+from lineside.edge.calls.bindings.publish import PublishBinding
+from lineside.edge.calls.bindings.python import PythonBinding
+from lineside.edge.errors import BrokerError, ConfigError
+from lineside.edge.tool_config import PublishConfig, ToolConfig
+from lineside.edge.wire.mqtt import Connection
+from lineside.runtime.chat import ToolCall
 
 LAMP = {
     "type": "object",

@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.errors import ConfigError, RequestError
-from edge.policy import Policy
-from edge.quiet_hours import parse_quiet_hours
-from edge.tool_config import RateLimit, ToolConfig
-from runtime.chat import ToolCall
+from lineside.edge.calls.policy import Policy
+from lineside.edge.calls.quiet_hours import parse_quiet_hours
+from lineside.edge.errors import ConfigError, RequestError
+from lineside.edge.tool_config import RateLimit, ToolConfig
+from lineside.runtime.chat import ToolCall
 from tests.support.station import SPEED
 
 

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from edge.calibration_file import task_digest
-from edge.config import CameraConfig, Config, InspectConfig
-from edge.tasks import inspection_task
+from lineside.edge.config import CameraConfig, Config, InspectConfig
+from lineside.edge.inspection.calibration_file import task_digest
+from lineside.edge.inspection.tasks import inspection_task
 
 
 def test_a_camera_has_its_own_settings_or_those_of_inspect(tmp_path: Path) -> None:

@@ -11,19 +11,19 @@ from pathlib import Path
 import cv2
 import pytest
 
-from edge import cli
-from edge.calibrate import Side, calibrate
-from edge.calibration_file import read_calibrations
-from edge.calibration_report import lines
-from edge.config import CameraConfig, Config, load_config
-from edge.daemon import Daemon
-from edge.errors import ConfigError
-from edge.inspectors import open_inspectors
-from runtime.calibration import Costs
-from runtime.engine import Engine
-from runtime.inspector import Inspector
-from runtime.picture import decode_picture
-from runtime.verdict import fail_probability
+from lineside.edge.command_line import main as cli
+from lineside.edge.config import CameraConfig, Config, load_config
+from lineside.edge.daemon import Daemon
+from lineside.edge.errors import ConfigError
+from lineside.edge.inspection.calibration_file import read_calibrations
+from lineside.edge.inspection.inspectors import open_inspectors
+from lineside.edge.tuning.calibrate import Side, calibrate
+from lineside.edge.tuning.calibration_report import lines
+from lineside.runtime.engine.engine import Engine
+from lineside.runtime.inspection.calibration import Costs
+from lineside.runtime.inspection.inspector import Inspector
+from lineside.runtime.inspection.verdict import fail_probability
+from lineside.runtime.picture import decode_picture
 from tests.support.broker import Mosquitto
 from tests.support.client import Client
 from tests.support.station import TOPICS, station
@@ -107,7 +107,7 @@ def test_the_report_says_when_the_thresholds_cost_more(station_file: Path, label
 def test_without_matplotlib_the_file_is_written_all_the_same(
     station_file: Path, labelled: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delitem(sys.modules, "edge.reliability_plot", raising=False)
+    monkeypatch.delitem(sys.modules, "lineside.edge.tuning.reliability_plot", raising=False)
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     assert run(station_file, labelled) == 0
     assert "pip install 'lineside[plot]'" in capsys.readouterr().out

@@ -8,15 +8,15 @@ import cv2
 import numpy as np
 import pytest
 
-from edge import cli
-from edge.config import load_config
-from edge.daemon import Daemon
-from edge.gate_file import read_gate, write_gate
-from edge.inspectors import open_inspectors
-from runtime.engine import Engine
-from runtime.gate import GateMemory
-from runtime.gated import GatedInspector
-from runtime.picture import decode_picture
+from lineside.edge.command_line import main as cli
+from lineside.edge.config import load_config
+from lineside.edge.daemon import Daemon
+from lineside.edge.inspection.gate_file import read_gate, write_gate
+from lineside.edge.inspection.inspectors import open_inspectors
+from lineside.runtime.engine.engine import Engine
+from lineside.runtime.inspection.gate import GateMemory
+from lineside.runtime.inspection.gated import GatedInspector
+from lineside.runtime.picture import decode_picture
 from tests.support.broker import Mosquitto
 from tests.support.client import Client
 from tests.support.station import TOPICS, station

@@ -8,8 +8,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from edge.errors import StoreError
-from edge.store import Outgoing, Store, StoredCommand
+from lineside.edge.errors import StoreError
+from lineside.edge.wire.store import Outgoing, Store, StoredCommand
 
 
 def message(text: str = "x", expires: float | None = None) -> Outgoing:

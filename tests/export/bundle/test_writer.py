@@ -15,20 +15,20 @@ import pytest
 from onnx import numpy_helper
 from safetensors.numpy import load_file, save_file
 
-import export.bundle_writer as bundle_writer
-from export.bundle_writer import PRECISIONS, export_bundle
-from export.checkpoint.source import BlockFormat
-from export.checkpoint.tensors import Checkpoint
-from export.command import export_command
-from export.errors import DiskTooSmall, MissingPart, TargetExists, Unsupported
-from export.graph.weights import Weight, fill
-from export.synthetic import MISTRAL_SMALL, RandomSource
-from runtime.bundle import open_bundle, verify_hashes
-from runtime.chat import Prompt
-from runtime.engine import Engine
-from runtime.ort_session import OrtDecoder
-from runtime.sampling import Sampling
-from runtime.selftest import relative_error, self_test
+import lineside.export.bundle.writer as bundle_writer
+from lineside.export.bundle.writer import PRECISIONS, export_bundle
+from lineside.export.check.synthetic import MISTRAL_SMALL, RandomSource
+from lineside.export.checkpoint.source import BlockFormat
+from lineside.export.checkpoint.tensors import Checkpoint
+from lineside.export.command import export_command
+from lineside.export.errors import DiskTooSmall, MissingPart, TargetExists, Unsupported
+from lineside.export.graph.weights import Weight, fill
+from lineside.runtime.bundle import open_bundle, verify_hashes
+from lineside.runtime.chat import Prompt
+from lineside.runtime.engine.engine import Engine
+from lineside.runtime.engine.sampling import Sampling
+from lineside.runtime.sessions.ort import OrtDecoder
+from lineside.runtime.sessions.selftest import relative_error, self_test
 from tests.golden.prompts import PROMPTS, prompts
 from tests.support.checkpoints import CASES, copy_checkpoint
 from tests.support.dequantized import write_dequantized
@@ -240,8 +240,8 @@ def test_another_source_starts_afresh(checkpoint: Path, tmp_path: Path) -> None:
 def test_no_tensor_is_ever_whole_in_memory(checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With a chunk of a thousand elements, no slice of more rows than that is read, and the result is the same."""
     whole = export_bundle(checkpoint, tmp_path / "whole")
-    monkeypatch.setattr("export.checkpoint.tensors.ROW_CHUNK_ELEMENTS", 1000)
-    monkeypatch.setattr("export.checkpoint.tensors.Checkpoint.read", None)
+    monkeypatch.setattr("lineside.export.checkpoint.tensors.ROW_CHUNK_ELEMENTS", 1000)
+    monkeypatch.setattr("lineside.export.checkpoint.tensors.Checkpoint.read", None)
     sliced = export_bundle(checkpoint, tmp_path / "sliced")
     for name in ("decoder.data", "vision.data"):
         assert (sliced / name).read_bytes() == (whole / name).read_bytes()

@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from export import float64
-from export.bundle_writer import PRECISIONS, Precisions, export_bundle
-from export.exported import Exported
-from export.synthetic import MISTRAL_SMALL, write_synthetic
-from runtime.bundle import open_bundle
-from runtime.ort_session import OrtDecoder
-from runtime.selftest import relative_error
+from lineside.export.bundle.writer import PRECISIONS, Precisions, export_bundle
+from lineside.export.check import float64
+from lineside.export.check.synthetic import MISTRAL_SMALL, write_synthetic
+from lineside.export.exported import Exported
+from lineside.runtime.bundle import open_bundle
+from lineside.runtime.sessions.ort import OrtDecoder
+from lineside.runtime.sessions.selftest import relative_error
 from tests.support.checkpoints import CASES, copy_checkpoint
 from tests.support.tokenizers import write_small_tokenizer
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from export.bundle_writer import PRECISIONS, export_bundle, open_checkpoint
-from export.checkpoint.from_bundle import read_bundle
-from export.checkpoint.tensors import Checkpoint
-from export.errors import Unsupported
-from export.network.config import NetworkConfig
+from lineside.export.bundle.writer import PRECISIONS, export_bundle, open_checkpoint
+from lineside.export.checkpoint.from_bundle import read_bundle
+from lineside.export.checkpoint.tensors import Checkpoint
+from lineside.export.errors import Unsupported
+from lineside.export.network.config import NetworkConfig
 from tests.support.checkpoints import CASES, copy_checkpoint
 
 VECTOR_OR_MATRIX = (1, 2, 4)

@@ -10,17 +10,17 @@ import numpy.typing as npt
 import pytest
 from gguf import GGMLQuantizationType, GGUFWriter, quants
 
-from export.bundle_writer import PRECISIONS, export_bundle
-from export.checkpoint.ggml import GGML_FORMATS, dequantize_blocks
-from export.checkpoint.gguf import STAND_INS
-from export.errors import MissingPart, Unsupported
-from export.graph.kv import KVDtype
-from runtime.bundle import open_bundle
-from runtime.chat import Message, Prompt
-from runtime.engine import Engine
-from runtime.errors import PicturesUnsupported
-from runtime.selftest import relative_error
-from runtime.tokenizer import Tokenizer
+from lineside.export.bundle.writer import PRECISIONS, export_bundle
+from lineside.export.checkpoint.ggml import GGML_FORMATS, dequantize_blocks
+from lineside.export.checkpoint.gguf import STAND_INS
+from lineside.export.errors import MissingPart, Unsupported
+from lineside.export.graph.kv import KVDtype
+from lineside.runtime.bundle import open_bundle
+from lineside.runtime.chat import Message, Prompt
+from lineside.runtime.engine.engine import Engine
+from lineside.runtime.errors import PicturesUnsupported
+from lineside.runtime.sessions.selftest import relative_error
+from lineside.runtime.text.tokenizer import Tokenizer
 from tests.support.gguf_files import HEAD_DIM, HEADS, HIDDEN, KV_HEADS, LAYERS, random_blocks, write_gguf
 from tests.support.tokenizers import write_small_tokenizer
 

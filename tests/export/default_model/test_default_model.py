@@ -13,28 +13,28 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from export.default_model import ballscrew, commands, made_up, offers, pcb, spoken_tools
-from export.default_model.batches import TYPE_WEIGHT, boxes_written, in_order, inspection_pack
-from export.default_model.dense import CELLS, by_token, cell_map, token_boxes, token_shares
-from export.default_model.evaluate import SCREW_IOU, inspect_all, score_inspections
-from export.default_model.machine_tools import line_offer, machine_offer
-from export.default_model.offers import LANGUAGES, held_out_names
-from export.default_model.pack import IGNORE, SHARED
-from export.default_model.packs import CHATTER, Line, Packer
-from export.default_model.publish import card
-from export.default_model.scores import Matches, auroc, iou, match
-from export.default_model.spoken_tools import merged_offer, spoken_offer
-from export.default_model.written_tools import written_offer, written_tools
-from export.evaluation.cases import held_out_texts, load_cases
-from export.evaluation.run import report
-from export.evaluation.scoring import Outcome
-from runtime.bundle import DEFAULT_BUNDLE
-from runtime.chat import ToolCall
-from runtime.engine import Engine
-from runtime.inspection import Defect, grid_box
-from runtime.picture import decode_picture
-from runtime.tokenizer import Tokenizer
-from runtime.tool_calls import parse_tool_calls
+from lineside.export.default_model.data import ballscrew, commands, made_up, offers, pcb, spoken_tools
+from lineside.export.default_model.data.machine_tools import line_offer, machine_offer
+from lineside.export.default_model.data.offers import LANGUAGES, held_out_names
+from lineside.export.default_model.data.pack import IGNORE, SHARED
+from lineside.export.default_model.data.packs import CHATTER, Line, Packer
+from lineside.export.default_model.data.spoken_tools import merged_offer, spoken_offer
+from lineside.export.default_model.data.written_tools import written_offer, written_tools
+from lineside.export.default_model.networks.dense import CELLS, by_token, cell_map, token_boxes, token_shares
+from lineside.export.default_model.scoring.evaluate import SCREW_IOU, inspect_all, score_inspections
+from lineside.export.default_model.scoring.publish import card
+from lineside.export.default_model.scoring.scores import Matches, auroc, iou, match
+from lineside.export.default_model.stages.batches import TYPE_WEIGHT, boxes_written, in_order, inspection_pack
+from lineside.export.evaluation.cases import held_out_texts, load_cases
+from lineside.export.evaluation.run import report
+from lineside.export.evaluation.scoring import Outcome
+from lineside.runtime.bundle import DEFAULT_BUNDLE
+from lineside.runtime.chat import ToolCall
+from lineside.runtime.engine.engine import Engine
+from lineside.runtime.inspection.task import Defect, grid_box
+from lineside.runtime.picture import decode_picture
+from lineside.runtime.text.tokenizer import Tokenizer
+from lineside.runtime.text.tool_calls import parse_tool_calls
 from tests.conftest import ROOT
 
 SCREWS = ROOT / "deploy/stations/ballscrew"

@@ -16,21 +16,21 @@ from typing import Any
 
 import pytest
 
-from export.bundle_writer import export_bundle
-from export.engine.build import Profile, build_engine
-from export.engine.engines import _build, build_engines, engine_parts
-from export.engine.kept import take_over
-from export.engine.library import Library, check_target, choose_library, load_library
-from export.errors import EngineBuildFailed
-from export.exported import Exported
-from export.graph.writer import GraphWriter
-from export.network.config import DecoderConfig
-from export.standard_graphs import save_graph
-from export.synthetic import MISTRAL_SMALL, write_synthetic
-from runtime.bundle import Bundle, FileEntry, file_sha256, open_bundle
-from runtime.engine_files import engine_bytes, find_engines, folder_name
-from runtime.errors import DeviceUnusable, EnginesUnusable
-from runtime.tensorrt_session import DECODE, PREFILL
+from lineside.export.bundle.writer import export_bundle
+from lineside.export.check.synthetic import MISTRAL_SMALL, write_synthetic
+from lineside.export.engine.build import Profile, build_engine
+from lineside.export.engine.engines import _build, build_engines, engine_parts
+from lineside.export.engine.kept import take_over
+from lineside.export.engine.library import Library, check_target, choose_library, load_library
+from lineside.export.errors import EngineBuildFailed
+from lineside.export.exported import Exported
+from lineside.export.graph.standard_graphs import save_graph
+from lineside.export.graph.writer import GraphWriter
+from lineside.export.network.config import DecoderConfig
+from lineside.runtime.bundle import Bundle, FileEntry, file_sha256, open_bundle
+from lineside.runtime.errors import DeviceUnusable, EnginesUnusable
+from lineside.runtime.sessions.tensorrt.engine_files import engine_bytes, find_engines, folder_name
+from lineside.runtime.sessions.tensorrt.session import DECODE, PREFILL
 from tests.support.checkpoints import copy_checkpoint
 from tests.support.layers import Layer, layers_of
 from tests.support.tokenizers import write_small_tokenizer
@@ -158,7 +158,7 @@ def test_measurements_of_kernels_are_kept(
 ) -> None:
     """For whichever engine is built next. TensorRT for RTX, which needs no such file, stands in for TensorRT."""
     native = dataclasses.replace(library, name="tensorrt", targets=())
-    monkeypatch.setattr("export.engine.engines.choose_library", lambda *_: native)
+    monkeypatch.setattr("lineside.export.engine.engines.choose_library", lambda *_: native)
     name = f"sm89-tensorrt-{library.version}-nvidia-l4"
     timings = bundle.path / "engines" / f"{name}.timings"
     for damage in (None, b"not a timing cache"):
@@ -210,7 +210,7 @@ def test_what_is_built_is_not_built_again(
         graphs.append(arguments[1].name)
         _build(*arguments)
 
-    monkeypatch.setattr("export.engine.engines._build", counted)
+    monkeypatch.setattr("lineside.export.engine.engines._build", counted)
 
     def build(*lengths: int) -> list[str]:
         graphs.clear()

@@ -11,21 +11,21 @@ from typing import Any
 import jsonschema
 import pytest
 
-from export.default_model import commands
-from export.evaluation import run
-from export.evaluation.cases import LANGUAGES, OWN, PUBLIC, Case, Expected, load_cases, load_tools
-from export.evaluation.intents import HWU64, hwu64_slots
-from export.evaluation.matching import accepted, exact, normalized
-from export.evaluation.sample import sample
-from export.evaluation.scoring import score, wilson
-from runtime.assistant import Answer
-from runtime.bundle import DEFAULT_BUNDLE
-from runtime.chat import Tool, ToolCall
-from runtime.decoding import FinishReason
-from runtime.engine import Engine
-from runtime.errors import PromptTooLong
-from runtime.sequence import Counts
-from runtime.timings import Timings
+from lineside.export.default_model.data import commands
+from lineside.export.evaluation import run
+from lineside.export.evaluation.cases import LANGUAGES, OWN, PUBLIC, Case, Expected, load_cases, load_tools
+from lineside.export.evaluation.intents import HWU64, hwu64_slots
+from lineside.export.evaluation.matching import accepted, exact, normalized
+from lineside.export.evaluation.sample import sample
+from lineside.export.evaluation.scoring import score, wilson
+from lineside.runtime.assistant import Answer
+from lineside.runtime.bundle import DEFAULT_BUNDLE
+from lineside.runtime.chat import Tool, ToolCall
+from lineside.runtime.engine.decoding import FinishReason
+from lineside.runtime.engine.engine import Engine
+from lineside.runtime.engine.sequence import Counts
+from lineside.runtime.errors import PromptTooLong
+from lineside.runtime.timings import Timings
 
 CASES = load_cases()
 FITTING = [case for case in CASES if case.expected is not None]

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from export.quantize import dequantize, pack_int4, pack_int8, quantize_int4, quantize_int8
+from lineside.export.graph.quantize import dequantize, pack_int4, pack_int8, quantize_int4, quantize_int8
 
 
 def matrix(seed: int, rows: int = 6, blocks: int = 3, scale: float = 1.0) -> np.ndarray:

@@ -11,15 +11,15 @@ import numpy.typing as npt
 import onnx
 import pytest
 
-from export.bundle_writer import PRECISIONS, export_bundle
-from export.errors import Unsupported
-from export.exported import Exported, Rounded
-from export.graph.standard import pack, positive, positive_scales
-from export.standard_graphs import decoder_graph, save_graph, vision_graph
-from runtime.bundle import ImageSettings, Manifest, open_bundle
-from runtime.ort_session import OrtDecoder, OrtVision
-from runtime.picture import to_patches
-from runtime.selftest import relative_error
+from lineside.export.bundle.writer import PRECISIONS, export_bundle
+from lineside.export.errors import Unsupported
+from lineside.export.exported import Exported, Rounded
+from lineside.export.graph.standard import pack, positive, positive_scales
+from lineside.export.graph.standard_graphs import decoder_graph, save_graph, vision_graph
+from lineside.runtime.bundle import ImageSettings, Manifest, open_bundle
+from lineside.runtime.picture import to_patches
+from lineside.runtime.sessions.ort import OrtDecoder, OrtVision
+from lineside.runtime.sessions.selftest import relative_error
 from tests.support.checkpoints import CASES, copy_checkpoint
 from tests.support.gguf_files import write_gguf
 from tests.support.standard import exact_session

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from export.bundle_writer import PRECISIONS, export_bundle
-from runtime.engine import Engine
-from runtime.selftest import relative_error
-from runtime.sequence import Chunking
+from lineside.export.bundle.writer import PRECISIONS, export_bundle
+from lineside.runtime.engine.engine import Engine
+from lineside.runtime.engine.sequence import Chunking
+from lineside.runtime.sessions.selftest import relative_error
 from tests.golden.prompts import PROMPTS, prompts
 from tests.support.checkpoints import CASES, GOLDEN, copy_checkpoint
 

@@ -10,11 +10,11 @@ import jsonschema
 import numpy as np
 import pytest
 
-from runtime.chat import Message, Prompt
-from runtime.decoding import Decoding
-from runtime.engine import Engine
-from runtime.loop_guard import MIN_TOKENS, LoopGuard
-from runtime.sampling import GREEDY, Sampling
+from lineside.runtime.chat import Message, Prompt
+from lineside.runtime.engine.decoding import Decoding
+from lineside.runtime.engine.engine import Engine
+from lineside.runtime.engine.loop_guard import MIN_TOKENS, LoopGuard
+from lineside.runtime.engine.sampling import GREEDY, Sampling
 
 BUDGET = 160
 KEYS = ("verdict", "number_of_defects", "größe", "stop the line", "x", "recommended_next_step")

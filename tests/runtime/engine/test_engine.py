@@ -10,14 +10,21 @@ import numpy.typing as npt
 import onnx
 import pytest
 
-from runtime.assistant import ask
-from runtime.chat import Message, Prompt
-from runtime.engine import Engine, Limits
-from runtime.errors import DeadlineExceeded, KVBudgetExceeded, NotFinite, PictureEmpty, PromptTooLong, RequestCancelled
-from runtime.inspection import InspectionTask
-from runtime.inspector import Inspector
-from runtime.sampling import GREEDY, Sampling
-from runtime.scheduler import Request
+from lineside.runtime.assistant import ask
+from lineside.runtime.chat import Message, Prompt
+from lineside.runtime.engine.engine import Engine, Limits
+from lineside.runtime.engine.sampling import GREEDY, Sampling
+from lineside.runtime.engine.scheduler import Request
+from lineside.runtime.errors import (
+    DeadlineExceeded,
+    KVBudgetExceeded,
+    NotFinite,
+    PictureEmpty,
+    PromptTooLong,
+    RequestCancelled,
+)
+from lineside.runtime.inspection.inspector import Inspector
+from lineside.runtime.inspection.task import InspectionTask
 
 HELLO = [Message("user", ("Is the belt running?",))]
 

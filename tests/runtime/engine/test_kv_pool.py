@@ -11,12 +11,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from runtime.chat import Message, Prompt
-from runtime.engine import Engine, Limits
-from runtime.errors import DeadlineExceeded
-from runtime.kv_pool import common_prefix
-from runtime.sampling import GREEDY
-from runtime.scheduler import Request
+from lineside.runtime.chat import Message, Prompt
+from lineside.runtime.engine.engine import Engine, Limits
+from lineside.runtime.engine.kv_pool import common_prefix
+from lineside.runtime.engine.sampling import GREEDY
+from lineside.runtime.engine.scheduler import Request
+from lineside.runtime.errors import DeadlineExceeded
 
 SYSTEMS = (
     "Inspect the part for: pitting. Answer in JSON, with boxes, and say unsure rather than guess.",

@@ -9,17 +9,17 @@ from pathlib import Path
 
 import pytest
 
-from edge.cli import main
-from runtime.bundle import DEFAULT_BUNDLE, KVLayout, read_manifest
-from runtime.memory_plan import plan_memory
+from lineside.edge.command_line.main import main
+from lineside.runtime.bundle import DEFAULT_BUNDLE, KVLayout, read_manifest
+from lineside.runtime.engine.memory_plan import plan_memory
 
 WORK = """
 import sys
 from pathlib import Path
 import numpy as np
-from runtime.chat import Prompt
-from runtime.engine import Engine, Limits
-from runtime.sampling import GREEDY
+from lineside.runtime.chat import Prompt
+from lineside.runtime.engine.engine import Engine, Limits
+from lineside.runtime.engine.sampling import GREEDY
 path, tokens = Path(sys.argv[1]), int(sys.argv[2])
 engine = Engine.open(path, limits=Limits(capacity=tokens))
 rng = np.random.default_rng(0)

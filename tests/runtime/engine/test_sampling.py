@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from runtime.errors import NotFinite
-from runtime.sampling import GREEDY, Sampler, Sampling
+from lineside.runtime.engine.sampling import GREEDY, Sampler, Sampling
+from lineside.runtime.errors import NotFinite
 
 
 def logits(*values: float) -> np.ndarray:

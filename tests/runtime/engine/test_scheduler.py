@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from runtime.assistant import ask
-from runtime.chat import Message
-from runtime.engine import Engine
-from runtime.errors import DeadlineExceeded, RequestCancelled
-from runtime.sampling import Sampling
-from runtime.scheduler import Priority, Request, Scheduler
+from lineside.runtime.assistant import ask
+from lineside.runtime.chat import Message
+from lineside.runtime.engine.engine import Engine
+from lineside.runtime.engine.sampling import Sampling
+from lineside.runtime.engine.scheduler import Priority, Request, Scheduler
+from lineside.runtime.errors import DeadlineExceeded, RequestCancelled
 
 
 def run_waiting(scheduler: Scheduler, requests: dict[str, Request]) -> list[str]:

@@ -12,14 +12,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from export.bundle_writer import export_bundle
-from runtime.chat import Tool
-from runtime.engine import Engine
-from runtime.errors import GrammarError, GrammarTooLarge, Unsatisfiable
-from runtime.inspection import InspectionTask
-from runtime.inspector import Inspector
-from runtime.sampling import Sampling
-from runtime.verdict import Thresholds
+from lineside.export.bundle.writer import export_bundle
+from lineside.runtime.chat import Tool
+from lineside.runtime.engine.engine import Engine
+from lineside.runtime.engine.sampling import Sampling
+from lineside.runtime.errors import GrammarError, GrammarTooLarge, Unsatisfiable
+from lineside.runtime.inspection.inspector import Inspector
+from lineside.runtime.inspection.task import InspectionTask
+from lineside.runtime.inspection.verdict import Thresholds
 from tests.support.checkpoints import copy_checkpoint
 
 TOOLS = [

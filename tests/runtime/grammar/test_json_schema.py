@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from jsonschema.validators import Draft202012Validator
 
-from runtime.engine import Engine
-from runtime.errors import GrammarError, GrammarTooLarge
-from runtime.grammar import Constraint, Grammars
-from runtime.json_schema import UnsupportedKeyword
-from runtime.tool_calls import load_json
+from lineside.runtime.engine.engine import Engine
+from lineside.runtime.errors import GrammarError, GrammarTooLarge
+from lineside.runtime.grammar.constraint import Constraint, Grammars
+from lineside.runtime.grammar.json_schema import UnsupportedKeyword
+from lineside.runtime.text.tool_calls import load_json
 from tests.support.random_schemas import random_schema
 
 SUITE = Path(__file__).with_name("json_schema_test_suite")

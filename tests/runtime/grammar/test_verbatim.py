@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 from jsonschema.validators import Draft202012Validator
 
-from export.bundle_writer import PRECISIONS, export_bundle
-from runtime.assistant import ask, tool_result
-from runtime.bundle import MANIFEST, read_manifest
-from runtime.chat import Message, Tool, ToolCall
-from runtime.engine import Engine
-from runtime.sampling import Sampling
-from runtime.tool_grammar import OneTool
-from runtime.verbatim import MOST_BYTES, MOST_WORDS, said, said_once
+from lineside.export.bundle.writer import PRECISIONS, export_bundle
+from lineside.runtime.assistant import ask, tool_result
+from lineside.runtime.bundle import MANIFEST, read_manifest
+from lineside.runtime.chat import Message, Tool, ToolCall
+from lineside.runtime.engine.engine import Engine
+from lineside.runtime.engine.sampling import Sampling
+from lineside.runtime.grammar.tool_grammar import OneTool
+from lineside.runtime.grammar.verbatim import MOST_BYTES, MOST_WORDS, said, said_once
 from tests.support.checkpoints import copy_checkpoint
 
 COMMAND = 'Spiele "Ça ira" (live) von Édith Piaf, but not Pan\'s Labyrinth!'

@@ -9,17 +9,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime.bundle import MANIFEST, read_manifest
-from runtime.chat import Picture
-from runtime.engine import Engine
-from runtime.errors import DeadlineExceeded, EngineError, RequestCancelled
-from runtime.inspection import Defect, InspectionTask, Region, Verdict
-from runtime.inspector import Inspector
-from runtime.picture import decode_picture
-from runtime.sequence import Counts
-from runtime.timings import Timings
-from runtime.turning import Sight, Told, together, turned_box
-from runtime.verdict import Thresholds
+from lineside.runtime.bundle import MANIFEST, read_manifest
+from lineside.runtime.chat import Picture
+from lineside.runtime.engine.engine import Engine
+from lineside.runtime.engine.sequence import Counts
+from lineside.runtime.errors import DeadlineExceeded, EngineError, RequestCancelled
+from lineside.runtime.inspection.augmentation import Sight, Told, together, turned_box
+from lineside.runtime.inspection.inspector import Inspector
+from lineside.runtime.inspection.task import Defect, InspectionTask, Region, Verdict
+from lineside.runtime.inspection.verdict import Thresholds
+from lineside.runtime.picture import decode_picture
+from lineside.runtime.timings import Timings
 
 SIZE = (640, 260)
 PICTURES = Path("deploy/stations/ballscrew/pictures")

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime.calibration import (
+from lineside.runtime.errors import NotSeparable
+from lineside.runtime.inspection.calibration import (
     Calibration,
     Costs,
     brier_score,
@@ -18,7 +19,6 @@ from runtime.calibration import (
     log_loss,
     reliability,
 )
-from runtime.errors import NotSeparable
 
 
 def simulated(count: int, scale: float, offset: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

@@ -9,16 +9,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runtime.chat import Picture
-from runtime.comparing import CLOSE_SIDE, View, joined, views
-from runtime.differences import BRIGHTER, DARKER, MOST_SHIFT, TINT, compare
-from runtime.engine import Engine
-from runtime.inspection import Defect, InspectionTask, Verdict
-from runtime.inspector import Inspector
-from runtime.picture import decode_picture
-from runtime.sequence import Counts
-from runtime.timings import Timings
-from runtime.verdict import Inspection
+from lineside.runtime.chat import Picture
+from lineside.runtime.engine.engine import Engine
+from lineside.runtime.engine.sequence import Counts
+from lineside.runtime.inspection.close_ups import CLOSE_SIDE, View, joined, views
+from lineside.runtime.inspection.differences import BRIGHTER, DARKER, MOST_SHIFT, TINT, compare
+from lineside.runtime.inspection.inspector import Inspector
+from lineside.runtime.inspection.task import Defect, InspectionTask, Verdict
+from lineside.runtime.inspection.verdict import Inspection
+from lineside.runtime.picture import decode_picture
+from lineside.runtime.timings import Timings
 from tests.conftest import ROOT
 
 BOARDS = ROOT / "deploy/stations/boards"

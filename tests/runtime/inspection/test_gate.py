@@ -10,16 +10,16 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from runtime import gate
-from runtime.chat import Message, Picture, Prompt, Tool
-from runtime.engine import Engine
-from runtime.errors import DeadlineExceeded, TooFewPictures
-from runtime.gate import Gate, GateMemory, distances, hot_region, learn, picture_score
-from runtime.gated import ANOMALY, GatedInspector, gate_probability
-from runtime.inspection import InspectionTask
-from runtime.inspector import Inspector
-from runtime.picture import decode_picture, to_grid, to_patches, to_pixels
-from runtime.scheduler import Priority, Request
+from lineside.runtime.chat import Message, Picture, Prompt, Tool
+from lineside.runtime.engine.engine import Engine
+from lineside.runtime.engine.scheduler import Priority, Request
+from lineside.runtime.errors import DeadlineExceeded, TooFewPictures
+from lineside.runtime.inspection import gate
+from lineside.runtime.inspection.gate import Gate, GateMemory, distances, hot_region, learn, picture_score
+from lineside.runtime.inspection.gated import ANOMALY, GatedInspector, gate_probability
+from lineside.runtime.inspection.inspector import Inspector
+from lineside.runtime.inspection.task import InspectionTask
+from lineside.runtime.picture import decode_picture, to_grid, to_patches, to_pixels
 
 BLANK = np.zeros((90, 160, 3), np.uint8)
 

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime.calibration import Calibration
-from runtime.errors import AnswerError
-from runtime.inspection import ANSWER_PREFIX, Defect, InspectionTask, format_answer
-from runtime.verdict import Thresholds, judge
+from lineside.runtime.errors import AnswerError
+from lineside.runtime.inspection.calibration import Calibration
+from lineside.runtime.inspection.task import ANSWER_PREFIX, Defect, InspectionTask, format_answer
+from lineside.runtime.inspection.verdict import Thresholds, judge
 
 TASK = InspectionTask(("pitting", "crack"))
 BOX = st.tuples(st.floats(0, 300), st.floats(0, 200), st.floats(20, 340), st.floats(20, 260)).map(

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from jsonschema.validators import Draft202012Validator
 
-from runtime.engine import Engine
-from runtime.inspection import InspectionTask
-from runtime.inspector import Inspector
-from runtime.json_schema import UnsupportedKeyword
-from runtime.verdict import Thresholds
+from lineside.runtime.engine.engine import Engine
+from lineside.runtime.grammar.json_schema import UnsupportedKeyword
+from lineside.runtime.inspection.inspector import Inspector
+from lineside.runtime.inspection.task import InspectionTask
+from lineside.runtime.inspection.verdict import Thresholds
 
 SCHEMAS: list[Any] = [
     {

@@ -18,21 +18,21 @@ import onnx
 import pytest
 from cuda.bindings import runtime as cuda_runtime
 
-from export.bundle_writer import export_bundle
-from runtime.bundle import Bundle, open_bundle
-from runtime.chat import Prompt
-from runtime.cuda_session import open_cuda
-from runtime.engine import Engine, Limits
-from runtime.errors import DeviceFailed, DeviceOutOfMemory, DeviceUnusable, EnginesUnusable, PromptTooLong
-from runtime.ort_session import OrtDecoder, OrtVision
-from runtime.sampling import GREEDY
-from runtime.selftest import relative_error
-from runtime.session import Decoder, Vision
-from runtime.tensorrt_library import import_tensorrt
-from runtime.tensorrt_program import TensorRTProgram
-from runtime.tensorrt_session import open_tensorrt
-from runtime.tokenizer import Tokenizer
-from runtime.try_out import try_out
+from lineside.export.bundle.writer import export_bundle
+from lineside.runtime.bundle import Bundle, open_bundle
+from lineside.runtime.chat import Prompt
+from lineside.runtime.engine.engine import Engine, Limits
+from lineside.runtime.engine.sampling import GREEDY
+from lineside.runtime.errors import DeviceFailed, DeviceOutOfMemory, DeviceUnusable, EnginesUnusable, PromptTooLong
+from lineside.runtime.sessions.cuda import open_cuda
+from lineside.runtime.sessions.interface import Decoder, Vision
+from lineside.runtime.sessions.ort import OrtDecoder, OrtVision
+from lineside.runtime.sessions.selftest import relative_error
+from lineside.runtime.sessions.tensorrt.library import import_tensorrt
+from lineside.runtime.sessions.tensorrt.program import TensorRTProgram
+from lineside.runtime.sessions.tensorrt.session import open_tensorrt
+from lineside.runtime.sessions.try_out import try_out
+from lineside.runtime.text.tokenizer import Tokenizer
 from tests.support.checkpoints import CASES, copy_checkpoint
 from tests.support.cuda import EmulatedCuda, EmulatedMemory
 from tests.support.device_sessions import (

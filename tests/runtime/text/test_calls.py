@@ -13,14 +13,14 @@ from mistral_common.protocol.instruct.messages import AssistantMessage
 from mistral_common.protocol.instruct.tool_calls import FunctionCall
 from mistral_common.protocol.instruct.tool_calls import ToolCall as MistralToolCall
 
-from export.bundle_writer import PRECISIONS, export_bundle
-from runtime.assistant import Answer, ask, stream, tool_result
-from runtime.call_stream import ArgumentsDelta, CallDelta, TextDelta
-from runtime.chat import Message, Tool, ToolCall
-from runtime.engine import Engine, Limits
-from runtime.errors import GrammarError
-from runtime.sampling import Sampling
-from runtime.tool_grammar import OneTool, ToolChoice
+from lineside.export.bundle.writer import PRECISIONS, export_bundle
+from lineside.runtime.assistant import Answer, ask, stream, tool_result
+from lineside.runtime.chat import Message, Tool, ToolCall
+from lineside.runtime.engine.engine import Engine, Limits
+from lineside.runtime.engine.sampling import Sampling
+from lineside.runtime.errors import GrammarError
+from lineside.runtime.grammar.tool_grammar import OneTool, ToolChoice
+from lineside.runtime.text.call_stream import ArgumentsDelta, CallDelta, TextDelta
 from tests.support.checkpoints import copy_checkpoint
 from tests.support.random_tools import random_tools
 

@@ -4,12 +4,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runtime.assistant import stream
-from runtime.call_stream import TextDelta
-from runtime.chat import Message
-from runtime.engine import Engine
-from runtime.sampling import Sampling
-from runtime.stream import TextStream
+from lineside.runtime.assistant import stream
+from lineside.runtime.chat import Message
+from lineside.runtime.engine.engine import Engine
+from lineside.runtime.engine.sampling import Sampling
+from lineside.runtime.text.call_stream import TextDelta
+from lineside.runtime.text.stream import TextStream
 
 HELLO = [Message("user", ("Is the belt running?",))]
 

@@ -17,9 +17,9 @@ from mistral_common.protocol.instruct.tool_calls import ToolCall as MistralToolC
 from mistral_common.tokens.tokenizers.mistral import MistralTokenizer
 from PIL import Image
 
-from runtime.chat import Message, Tool, ToolCall
-from runtime.picture import decode_picture
-from runtime.tokenizer import Tokenizer
+from lineside.runtime.chat import Message, Tool, ToolCall
+from lineside.runtime.picture import decode_picture
+from lineside.runtime.text.tokenizer import Tokenizer
 from tests.support.tokenizers import write_small_tokenizer
 
 VERSIONS = ("v3", "v7", "v11", "v13")

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime.chat import ToolCall
-from runtime.errors import AnswerError
-from runtime.tokenizer import Tokenizer
-from runtime.tool_calls import new_call_id, parse_tool_calls
+from lineside.runtime.chat import ToolCall
+from lineside.runtime.errors import AnswerError
+from lineside.runtime.text.tokenizer import Tokenizer
+from lineside.runtime.text.tool_calls import new_call_id, parse_tool_calls
 from tests.support.tokenizers import write_small_tokenizer
 
 JSON = st.recursive(

@@ -12,24 +12,24 @@ from typing import Any
 import numpy as np
 import pytest
 
-from export.bundle_writer import export_bundle
-from export.exported import Exported
-from export.standard_graphs import decoder_graph, save_graph
-from runtime.bundle import Bundle, open_bundle
-from runtime.chat import Prompt
-from runtime.engine import Engine, Limits
-from runtime.engine_files import FORMAT, EngineSet
-from runtime.errors import DeviceFailed, DeviceOutOfMemory, DeviceUnusable
-from runtime.grammar import Grammars
-from runtime.sampling import GREEDY
-from runtime.selftest import relative_error
-from runtime.session import Decoder, Vision
-from runtime.tensorrt_library import import_tensorrt
-from runtime.tensorrt_log import shared_logger
-from runtime.tensorrt_program import TensorRTProgram
-from runtime.tensorrt_session import DECODE, PREFILL, TensorRTDecoder
-from runtime.tokenizer import Tokenizer
-from runtime.try_out import try_out
+from lineside.export.bundle.writer import export_bundle
+from lineside.export.exported import Exported
+from lineside.export.graph.standard_graphs import decoder_graph, save_graph
+from lineside.runtime.bundle import Bundle, open_bundle
+from lineside.runtime.chat import Prompt
+from lineside.runtime.engine.engine import Engine, Limits
+from lineside.runtime.engine.sampling import GREEDY
+from lineside.runtime.errors import DeviceFailed, DeviceOutOfMemory, DeviceUnusable
+from lineside.runtime.grammar.constraint import Grammars
+from lineside.runtime.sessions.interface import Decoder, Vision
+from lineside.runtime.sessions.selftest import relative_error
+from lineside.runtime.sessions.tensorrt.engine_files import FORMAT, EngineSet
+from lineside.runtime.sessions.tensorrt.library import import_tensorrt
+from lineside.runtime.sessions.tensorrt.log import shared_logger
+from lineside.runtime.sessions.tensorrt.program import TensorRTProgram
+from lineside.runtime.sessions.tensorrt.session import DECODE, PREFILL, TensorRTDecoder
+from lineside.runtime.sessions.try_out import try_out
+from lineside.runtime.text.tokenizer import Tokenizer
 from tests.support.checkpoints import CASES, copy_checkpoint
 from tests.support.cuda import EmulatedCuda, EmulatedMemory
 from tests.support.device_sessions import (

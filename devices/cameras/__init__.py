@@ -1,0 +1,1 @@
+"""Cameras: anything that yields frames until it ends or is told to stop."""

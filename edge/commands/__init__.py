@@ -1,0 +1,1 @@
+"""A command's way: taken over durably, put to the model, answered once."""

@@ -1,0 +1,1 @@
+"""What each camera looks for, and what was learnt and calibrated for it."""

@@ -1,0 +1,1 @@
+"""What goes over MQTT and what waits for it: connection, topics, messages, store, outbox."""

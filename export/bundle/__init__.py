@@ -1,0 +1,1 @@
+"""Checkpoint in, bundle out: plan, check, stream the weights, self-test, publish."""

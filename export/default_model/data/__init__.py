@@ -1,0 +1,1 @@
+"""What the recipe trains on, and how it is put before the model."""

@@ -1,0 +1,1 @@
+"""What the default model scores, beside simple methods; its card."""

@@ -1,0 +1,47 @@
+"""Lineside: a Mistral-family vision-language model beside the camera.
+
+The names below are the public ones; each is loaded when it is first used, so `import lineside` loads no engine.
+
+    inspector = lineside.Inspector(lineside.Engine.open(lineside.DEFAULT_BUNDLE), lineside.InspectionTask(("pitting",)))
+    print(inspector.inspect(lineside.decode_picture(Path("part.jpg").read_bytes())))
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lineside.runtime.assistant import ask as ask
+    from lineside.runtime.assistant import stream as stream
+    from lineside.runtime.bundle import DEFAULT_BUNDLE as DEFAULT_BUNDLE
+    from lineside.runtime.chat import Message as Message
+    from lineside.runtime.chat import Tool as Tool
+    from lineside.runtime.engine.engine import Engine as Engine
+    from lineside.runtime.inspection.inspector import Inspector as Inspector
+    from lineside.runtime.inspection.task import InspectionTask as InspectionTask
+    from lineside.runtime.picture import decode_picture as decode_picture
+
+__version__ = "0.1.0"
+
+_PUBLIC = {
+    "DEFAULT_BUNDLE": "runtime.bundle",
+    "Engine": "runtime.engine.engine",
+    "InspectionTask": "runtime.inspection.task",
+    "Inspector": "runtime.inspection.inspector",
+    "Message": "runtime.chat",
+    "Tool": "runtime.chat",
+    "ask": "runtime.assistant",
+    "decode_picture": "runtime.picture",
+    "stream": "runtime.assistant",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'lineside' has no attribute {name!r}")
+    return getattr(import_module(f"lineside.{_PUBLIC[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_PUBLIC])

@@ -1,0 +1,7 @@
+"""`python -m lineside` is `lineside`."""
+
+import sys
+
+from lineside.edge.command_line.main import main
+
+sys.exit(main())

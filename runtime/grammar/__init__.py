@@ -1,0 +1,1 @@
+"""Constrained decoding: what a model may write, from JSON Schemas and tools."""

@@ -1,0 +1,1 @@
+"""Engines that TensorRT built, and the session that runs them."""

@@ -1,0 +1,1 @@
+"""Tokens and text: the tokenizer, and the calls in what a model writes."""

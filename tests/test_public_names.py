@@ -1,0 +1,37 @@
+"""What users import stays importable, and `import lineside` stays light."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+import lineside
+
+NAMES = {
+    "DEFAULT_BUNDLE",
+    "Engine",
+    "InspectionTask",
+    "Inspector",
+    "Message",
+    "Tool",
+    "ask",
+    "decode_picture",
+    "stream",
+}
+
+
+def test_the_public_names_are_these() -> None:
+    public = {name for name in dir(lineside) if not name.startswith("_")}
+    assert {name for name in public if hasattr(lineside, name)} >= NAMES
+    assert set(lineside._PUBLIC) == NAMES
+    assert lineside.__version__
+    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+        _ = lineside.nonsense
+
+
+def test_importing_lineside_loads_no_engine() -> None:
+    program = "import sys, lineside; print([m for m in ('numpy', 'onnxruntime', 'pydantic') if m in sys.modules])"
+    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"
