@@ -103,8 +103,8 @@ class InspectConfig:
     A frame that is older than `max_age_s` when its turn comes is rejected. With a `deadline_s` (0 for none), its
     inspection is ended when the frame is older than that, wherever it is.
 
-    `any_way_up` allows a model that was taught so a second look upside down, and a third to say where a defect is that
-    only the second showed. A deadline holds for all of them.
+    `any_way_up` allows test-time augmentation: a model that was taught so is shown each frame once more, rotated by half
+    a turn, and a third time for the defects where the rotated view alone raised suspicion. A deadline holds for all.
     """
 
     defect_types: tuple[str, ...] = ("pitting",)
