@@ -11,6 +11,7 @@ from typing import Self
 import numpy as np
 
 from lineside.runtime.chat import Message, Tool, ToolCall
+from lineside.runtime.defaults import CALL_ABOVE
 from lineside.runtime.engine.engine import Engine
 from lineside.runtime.engine.sampling import Sampling
 from lineside.runtime.engine.scheduler import Request
@@ -24,8 +25,6 @@ from lineside.runtime.timings import Counts, FinishReason, Timings, stopwatch
 
 log = logging.getLogger("lineside.assistant")
 DEFAULT_MAX_TOKENS = 256
-CALL_ABOVE = 0.65
-"""How sure a model must be that a call comes first, to begin with one of its own accord."""
 CALL_ID_TOKENS = 80
 """Room for the ids that we put into the calls of a model before v13."""
 
