@@ -11,7 +11,6 @@ from typing import Self
 import numpy as np
 
 from lineside.runtime.chat import Message, Tool, ToolCall
-from lineside.runtime.engine.decoding import FinishReason
 from lineside.runtime.engine.engine import Engine
 from lineside.runtime.engine.sampling import Sampling
 from lineside.runtime.engine.scheduler import Request
@@ -22,7 +21,7 @@ from lineside.runtime.grammar.verbatim import said, said_once
 from lineside.runtime.text.call_stream import CallStream, Delta
 from lineside.runtime.text.canonical import CallIds, Canonical
 from lineside.runtime.text.tool_calls import parse_tool_calls
-from lineside.runtime.timings import Timings, stopwatch
+from lineside.runtime.timings import FinishReason, Timings, stopwatch
 
 log = logging.getLogger("lineside.assistant")
 DEFAULT_MAX_TOKENS = 256

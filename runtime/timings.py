@@ -1,4 +1,4 @@
-"""Where the time of a request goes."""
+"""What is told of every request: where its time went, and why its answer ended."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 Fields = TypeVar("Fields", bound=Any)
+FinishReason = Literal["stop", "length", "repetition", "deadline", "cancelled"]
 
 
 @dataclass

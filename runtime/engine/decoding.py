@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from typing import Literal, Self
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -22,8 +22,7 @@ from lineside.runtime.errors import DeadlineExceeded, RequestCancelled
 from lineside.runtime.grammar.constraint import Constraint
 from lineside.runtime.sessions.interface import MAX_DECODE_TOKENS
 from lineside.runtime.text.canonical import Canonical
-
-FinishReason = Literal["stop", "length", "repetition", "deadline", "cancelled"]
+from lineside.runtime.timings import FinishReason
 
 
 class Decoding(Iterator[int]):

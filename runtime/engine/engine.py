@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from lineside.runtime.bundle import Bundle, open_bundle
 from lineside.runtime.chat import Prompt
-from lineside.runtime.engine.decoding import Decoding, FinishReason
+from lineside.runtime.engine.decoding import Decoding
 from lineside.runtime.engine.kv_pool import Entry, Keys, KVPool
 from lineside.runtime.engine.sampling import Sampling
 from lineside.runtime.engine.scheduler import Request, Scheduler
@@ -30,7 +30,7 @@ from lineside.runtime.sessions.interface import Decoder, OpenSessions, Vision
 from lineside.runtime.sessions.ort import open_cpu
 from lineside.runtime.text.canonical import Canonical
 from lineside.runtime.text.tokenizer import Tokenizer
-from lineside.runtime.timings import Timings, stopwatch
+from lineside.runtime.timings import FinishReason, Timings, stopwatch
 
 log = logging.getLogger("lineside.engine")
 DEFAULT_CAPACITY = 4096

@@ -13,11 +13,10 @@ from typing import Any
 import numpy as np
 
 from lineside.runtime.chat import Picture
-from lineside.runtime.engine.decoding import FinishReason
 from lineside.runtime.engine.sequence import Counts
 from lineside.runtime.inspection.task import VERDICTS, Defect, InspectionTask, Region, Verdict
 from lineside.runtime.inspection.verdict import fail_probability
-from lineside.runtime.timings import Timings
+from lineside.runtime.timings import FinishReason, Timings
 
 REACH = 3.0
 """Two boxes are of one defect where their centres are closer than so many times their mean width, and height."""

@@ -9,7 +9,6 @@ import numpy as np
 import numpy.typing as npt
 
 from lineside.runtime.chat import Picture, Prompt
-from lineside.runtime.engine.decoding import FinishReason
 from lineside.runtime.engine.engine import Engine
 from lineside.runtime.engine.sampling import GREEDY
 from lineside.runtime.engine.scheduler import Priority, Request
@@ -20,7 +19,7 @@ from lineside.runtime.inspection.calibration import Calibration
 from lineside.runtime.inspection.close_ups import View, joined, views
 from lineside.runtime.inspection.task import ANSWER_PREFIX, VERDICTS, Defect, InspectionTask, Region, Verdict
 from lineside.runtime.inspection.verdict import Inspection, Thresholds, fail_probability, judge
-from lineside.runtime.timings import Timings, stopwatch, total
+from lineside.runtime.timings import FinishReason, Timings, stopwatch, total
 
 MAX_ANSWER_TOKENS, LEAST_ANSWER_TOKENS = 640, 400
 """What an answer without a report may take, and what there must be room for."""

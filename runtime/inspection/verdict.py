@@ -6,12 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from lineside.runtime.engine.decoding import FinishReason
 from lineside.runtime.engine.sequence import Counts
 from lineside.runtime.inspection.calibration import Calibration
 from lineside.runtime.inspection.gate import Look
 from lineside.runtime.inspection.task import Defect, Verdict
-from lineside.runtime.timings import Timings
+from lineside.runtime.timings import FinishReason, Timings
 
 
 @dataclass(frozen=True)
