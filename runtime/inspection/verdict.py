@@ -37,7 +37,7 @@ class Inspection:
         defects: in pixels; under `unsure` they are suspicions.
         report: JSON that satisfies the task's schema for it; None where it has none, or the answer is not complete.
         look: what the gate saw, where there is one; `decided_by` says whether that was enough.
-        finish_reason: other than `stop` where generation was cut off before the answer was finished.
+        finish_reason: other than `stop` where an answer was cut off before its end, or cannot be read.
     """
 
     verdict: Verdict
