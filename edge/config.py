@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import field
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -16,16 +16,15 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, SecretStr, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from lineside.edge.device_choice import Device
 from lineside.edge.errors import ConfigError
 from lineside.edge.tool_config import DAY_S, STRICT, ToolConfig
-from lineside.runtime.assistant import CALL_ABOVE
 from lineside.runtime.bundle import DEFAULT_BUNDLE
-from lineside.runtime.picture import DEFAULT_MAX_PIXELS
+from lineside.runtime.defaults import CALL_ABOVE, DEFAULT_MAX_PIXELS
 
 PREFIX = "LINESIDE_"
 NAME = r"^[A-Za-z0-9_-]{1,64}$"
 MIB = 1024 * 1024
+Device = Literal["auto", "tensorrt", "cuda", "cpu"]
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -103,8 +102,9 @@ class InspectConfig:
     A frame that is older than `max_age_s` when its turn comes is rejected. With a `deadline_s` (0 for none), its
     inspection is ended when the frame is older than that, wherever it is.
 
-    `any_way_up` allows a model that was taught so a second look upside down, and a third to say where a defect is that
-    only the second showed. A deadline holds for all of them.
+    `any_way_up` allows test-time augmentation: a model that was taught so is shown each frame once more, rotated by
+    half a turn, and a third time for the defects where the rotated view alone raised suspicion. A deadline holds for
+    all of them.
     """
 
     defect_types: tuple[str, ...] = ("pitting",)
@@ -202,7 +202,8 @@ def load_config(path: Path, environment: Mapping[str, str] = os.environ) -> Conf
         config = TypeAdapter(Config).validate_python(data | {"folder": path.absolute().parent, "file": path})
     except ValidationError as error:
         raise ConfigError(_explain(path, error)) from None
-    _check(config, path)
+    if problems := list(_problems(config)):
+        raise ConfigError(f"{path}: " + "; ".join(problems))
     return config
 
 
@@ -217,24 +218,23 @@ def _apply_environment(data: dict[str, Any], environment: Mapping[str, str]) -> 
                 table[key] = value
 
 
-def _check(config: Config, path: Path) -> None:
+def _problems(config: Config) -> Iterator[str]:
+    """What a value's type cannot say, each with its key."""
     for section, names in (("cameras", config.cameras), ("tools", config.tools)):
         for name in names:
             if not re.fullmatch(NAME, name):
-                raise ConfigError(f"{path}: `{section}.{name}`: a name has letters, digits, _ and - only")
+                yield f"`{section}.{name}`: a name has letters, digits, _ and - only"
     for name, tool in config.tools.items():
         if tool.publish is not None and tool.python:
-            raise ConfigError(f"{path}: `tools.{name}` has both `publish` and `python`: a call does one thing")
+            yield f"`tools.{name}` has both `publish` and `python`: a call does one thing"
         if tool.confirm_s > config.commands.expiry_s:
-            raise ConfigError(
-                f"{path}: `tools.{name}.confirm_s` is longer than a command lives: raise `commands.expiry_s`"
-            )
+            yield f"`tools.{name}.confirm_s` is longer than a command lives: raise `commands.expiry_s`"
     if config.inspect.pass_below > config.inspect.fail_above:
-        raise ConfigError(f"{path}: `inspect.pass_below` must not be above `inspect.fail_above`")
+        yield "`inspect.pass_below` must not be above `inspect.fail_above`"
     if not config.inspect.defect_types:
-        raise ConfigError(f"{path}: `inspect.defect_types` is empty: name at least one kind of defect")
+        yield "`inspect.defect_types` is empty: name at least one kind of defect"
     if re.search(r"[#+\x00]|^/|/$|//", config.base_topic):
-        raise ConfigError(f"{path}: `station.base_topic` {config.base_topic!r} is not a plain topic")
+        yield f"`station.base_topic` {config.base_topic!r} is not a plain topic"
 
 
 def _explain(path: Path, error: ValidationError) -> str:

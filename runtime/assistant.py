@@ -11,10 +11,10 @@ from typing import Self
 import numpy as np
 
 from lineside.runtime.chat import Message, Tool, ToolCall
+from lineside.runtime.defaults import CALL_ABOVE
 from lineside.runtime.engine.engine import Engine
 from lineside.runtime.engine.sampling import Sampling
 from lineside.runtime.engine.scheduler import Request
-from lineside.runtime.engine.sequence import Counts
 from lineside.runtime.engine.sequence import Sequence as EngineSequence
 from lineside.runtime.errors import AnswerError
 from lineside.runtime.grammar.tool_grammar import ToolChoice
@@ -22,12 +22,10 @@ from lineside.runtime.grammar.verbatim import said, said_once
 from lineside.runtime.text.call_stream import CallStream, Delta
 from lineside.runtime.text.canonical import CallIds, Canonical
 from lineside.runtime.text.tool_calls import parse_tool_calls
-from lineside.runtime.timings import FinishReason, Timings, stopwatch
+from lineside.runtime.timings import Counts, FinishReason, Timings, stopwatch
 
 log = logging.getLogger("lineside.assistant")
 DEFAULT_MAX_TOKENS = 256
-CALL_ABOVE = 0.65
-"""How sure a model must be that a call comes first, to begin with one of its own accord."""
 CALL_ID_TOKENS = 80
 """Room for the ids that we put into the calls of a model before v13."""
 

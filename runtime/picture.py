@@ -11,9 +11,9 @@ from PIL import Image, UnidentifiedImageError
 
 from lineside.runtime.bundle import ImageSettings
 from lineside.runtime.chat import Picture
+from lineside.runtime.defaults import DEFAULT_MAX_PIXELS
 from lineside.runtime.errors import PictureTooLarge, PictureUndecodable
 
-DEFAULT_MAX_PIXELS = 25_000_000
 MEAN = np.asarray([0.48145466, 0.4578275, 0.40821073], np.float32)
 DEVIATION = np.asarray([0.26862954, 0.26130258, 0.27577711], np.float32)
 """How Pixtral's pixels are normalized (mistral-common's constants)."""

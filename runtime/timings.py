@@ -1,4 +1,4 @@
-"""What is told of every request: where its time went, and why its answer ended."""
+"""Where the time of a request goes, what it took, and why it ended."""
 
 from __future__ import annotations
 
@@ -27,6 +27,16 @@ class Timings:
     vision_ms: float = 0.0
     prefill_ms: float = 0.0
     decode_ms: float = 0.0
+
+
+@dataclass
+class Counts:
+    """Tokens of a request: of its prompt, of those that the cache held already, generated; and its decode passes."""
+
+    prompt: int = 0
+    reused: int = 0
+    generated: int = 0
+    passes: int = 0
 
 
 def total(several: Sequence[Fields]) -> Fields:

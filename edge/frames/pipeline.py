@@ -40,7 +40,7 @@ from lineside.runtime.engine.engine import Engine
 from lineside.runtime.engine.scheduler import Priority, Request
 from lineside.runtime.errors import EngineError, RequestCancelled
 from lineside.runtime.inspection.gated import GatedInspector
-from lineside.runtime.inspection.verdict import Inspection
+from lineside.runtime.inspection.observation import Inspection
 from lineside.runtime.picture import decode_picture
 
 log = logging.getLogger("lineside.pipeline")
@@ -192,12 +192,12 @@ class Pipeline:
 
     def _wire_gate(self, camera: str, inspection: Inspection) -> WireGate | None:
         inspector = self._inspectors[camera]
-        if inspection.look is None or not isinstance(inspector, GatedInspector):
+        if inspection.gate is None or not isinstance(inspector, GatedInspector):
             return None
-        memory, look = inspector.gate.memory, inspection.look
-        scores = (look.score, memory.pass_below, memory.fail_above)
+        memory, seen = inspector.gate.memory, inspection.gate
+        scores = (seen.score, memory.pass_below, memory.fail_above)
         score, low, high = (round(value, 4) for value in scores)
-        return WireGate(score=score, pass_below=low, fail_above=high, region=look.region)
+        return WireGate(score=score, pass_below=low, fail_above=high, region=seen.region)
 
     def _reports(self, camera: str) -> bool:
         return self._inspectors[camera].task.report is not None

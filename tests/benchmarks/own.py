@@ -19,8 +19,8 @@ from lineside.runtime.engine.engine import Engine
 from lineside.runtime.engine.sampling import GREEDY
 from lineside.runtime.inspection.gate import Gate, learn
 from lineside.runtime.inspection.inspector import Inspector
+from lineside.runtime.inspection.observation import Inspection
 from lineside.runtime.inspection.task import InspectionTask
-from lineside.runtime.inspection.verdict import Inspection
 from lineside.runtime.picture import decode_picture
 from tests.benchmarks import texts
 from tests.benchmarks.smollm import IM_END, IM_START
@@ -58,8 +58,8 @@ def verdict() -> dict[str, tuple[float, float]]:
     reference = decode_picture((BOARDS / "reference.png").read_bytes())
     comparing = Inspector(engine, InspectionTask(BOARD_FAULTS, reference=reference))
 
-    def look(data: bytes) -> None:
-        found = gate.look(decode_picture(data))
+    def gate_alone(data: bytes) -> None:
+        found = gate.observe(decode_picture(data))
         json.dumps({"score": found.score, "region": found.region, "verdict": found.verdict})
 
     def inspect(data: bytes) -> None:
@@ -99,7 +99,7 @@ def verdict() -> dict[str, tuple[float, float]]:
         "instruction remembered": measure(inspect, forget_pictures),
         "the same, with one look": measure(inspect_once, forget_pictures),
         "the same frame again": measure(inspect, inspect),
-        "the gate alone": measure(look, forget_pictures),
+        "the gate alone": measure(gate_alone, forget_pictures),
         "a circuit board beside its reference": measure(inspect_board, forget_pictures, [board]),
     }
 

@@ -19,11 +19,10 @@ from lineside.edge.inspection.evidence import BANNER_PX, draw, encode_jpeg
 from lineside.edge.tool_config import ToolConfig
 from lineside.edge.wire.topics import Topics
 from lineside.runtime.chat import ToolCall
-from lineside.runtime.engine.sequence import Counts
-from lineside.runtime.inspection.task import Defect
-from lineside.runtime.inspection.verdict import Inspection
+from lineside.runtime.inspection.observation import Inspection
+from lineside.runtime.inspection.verdict import Defect
 from lineside.runtime.picture import decode_picture
-from lineside.runtime.timings import Timings
+from lineside.runtime.timings import Counts, Timings
 
 PERCENT = {
     "type": "object",
