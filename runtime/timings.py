@@ -9,7 +9,12 @@ from dataclasses import dataclass, fields
 from typing import Any, Literal, TypeVar
 
 Fields = TypeVar("Fields", bound=Any)
-FinishReason = Literal["stop", "length", "repetition", "deadline", "cancelled"]
+FinishReason = Literal["stop", "length", "repetition", "deadline", "cancelled", "unreadable"]
+"""Why an answer ended.
+
+`stop` is the end token, or the end of the grammar; `length` the budget; `repetition` a loop. After `unreadable` the
+model came to its end, but a call that it wrote, or its report, is no JSON that others could read.
+"""
 
 
 @dataclass

@@ -216,6 +216,7 @@ class Engine:
         max_tokens: int,
         sampling: Sampling | None = None,
         constraint: Constraint | None = None,
+        forbidden: frozenset[int] = frozenset(),
         canonical: Canonical | None = None,
         draft: bool = True,
     ) -> Decoding:
@@ -227,6 +228,7 @@ class Engine:
             max_tokens=max_tokens,
             sampling=sampling or Sampling(),
             constraint=constraint,
+            forbidden=forbidden,
             canonical=canonical,
             draft=draft,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
@@ -13,7 +14,7 @@ from lineside.runtime.engine.engine import Engine
 from lineside.runtime.engine.sampling import GREEDY
 from lineside.runtime.engine.scheduler import Priority, Request
 from lineside.runtime.engine.sequence import Sequence
-from lineside.runtime.errors import DeadlineExceeded, NotFinite, RequestCancelled
+from lineside.runtime.errors import AnswerError, DeadlineExceeded, NotFinite, RequestCancelled
 from lineside.runtime.inspection.augmentation import mean, merged
 from lineside.runtime.inspection.calibration import Calibration
 from lineside.runtime.inspection.close_ups import CloseUp, close_ups, worst
@@ -23,6 +24,7 @@ from lineside.runtime.inspection.verdict import VERDICTS, Defect, Region, Thresh
 from lineside.runtime.inspection.view import View
 from lineside.runtime.timings import Counts, FinishReason, Timings, stopwatch, total
 
+log = logging.getLogger("lineside.inspection")
 MAX_ANSWER_TOKENS, LEAST_ANSWER_TOKENS = 640, 400
 """What an answer without a report may take, and what there must be room for."""
 MAX_REPORT_TOKENS = 600
@@ -182,7 +184,11 @@ class Inspector:
             if verdict is not None and (verdict != "pass" or task.report is not None):
                 text, reason = self._describe(sequence, self._begin[verdict])
                 if reason == "stop":
-                    defects, report = task.parse(text, *view.size)
+                    try:
+                        defects, report = task.parse(text, *view.size)
+                    except AnswerError as error:  # the verdict stands: it was not read from the text
+                        log.warning("%s", error)
+                        reason = "unreadable"
         return Observation(probabilities, defects, reason, sequence.timings, sequence.counts, report)
 
     def _prompt(self, view: View) -> Prompt:

@@ -20,7 +20,7 @@ class Observation:
     Attributes:
         probabilities: of each verdict, before any calibration.
         defects: in pixels of the view.
-        finish_reason: other than `stop` where the answer was cut off.
+        finish_reason: other than `stop` where the answer was cut off, or cannot be read.
         report: JSON that satisfies the task's schema for it; None where it has none.
     """
 
@@ -59,7 +59,7 @@ class Inspection:
         defects: in pixels; under `unsure` they are suspicions.
         report: JSON that satisfies the task's schema for it; None where it has none, or the answer is not complete.
         gate: what the gate saw, where there is one; `decided_by` says whether that was enough.
-        finish_reason: other than `stop` where generation was cut off before the answer was finished.
+        finish_reason: other than `stop` where an answer was cut off before its end, or cannot be read.
     """
 
     verdict: Verdict

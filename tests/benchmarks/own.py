@@ -7,10 +7,12 @@ import statistics
 import time
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from rich.progress import track
 
 from lineside.runtime.assistant import ask
 from lineside.runtime.bundle import DEFAULT_BUNDLE
@@ -22,7 +24,9 @@ from lineside.runtime.inspection.inspector import Inspector
 from lineside.runtime.inspection.observation import Inspection
 from lineside.runtime.inspection.task import InspectionTask
 from lineside.runtime.picture import decode_picture
+from lineside.runtime.timings import FinishReason
 from tests.benchmarks import texts
+from tests.benchmarks.models import console
 from tests.benchmarks.smollm import IM_END, IM_START
 
 PICTURES = sorted(Path("deploy/stations/ballscrew/pictures").glob("*.jpg"))
@@ -164,26 +168,33 @@ def passes(folder: Path) -> list[dict[str, float]]:
     return table
 
 
-def endings(folder: Path) -> dict[str, dict[str, Any]]:
-    """Why 200 greedy answers ended, and the longest, for the default model and SmolLM2."""
-    found = {}
-    for name, engine in (("default model", Engine.open(DEFAULT_BUNDLE)), ("SmolLM2", Engine.open(folder / "bundle"))):
-        reasons: Counter[str] = Counter()
-        longest = 0
-        for i in range(PROMPTS):
-            text = KINDS[i % len(KINDS)].replace("{}", TOPICS[i // len(KINDS)])
-            if name == "SmolLM2":
-                reason, length = _smollm_answer(engine, text)
-            else:
-                answer = ask(engine, [Message("user", (text,))], max_tokens=BUDGET, sampling=GREEDY)
-                reason, length = answer.finish_reason, answer.counts.generated
-            reasons[reason] += 1
-            longest = max(longest, length)
-        found[name] = {"reasons": dict(reasons), "longest": longest, "budget": BUDGET, "prompts": PROMPTS}
-    return found
+def default_endings() -> dict[str, Any]:
+    """Why the default model's greedy answers, without tools, ended."""
+    engine = Engine.open(DEFAULT_BUNDLE)
+
+    def answer(text: str) -> tuple[FinishReason, int]:
+        found = ask(engine, [Message("user", (text,))], max_tokens=BUDGET, sampling=GREEDY)
+        return found.finish_reason, found.counts.generated
+
+    return _endings(answer)
 
 
-def _smollm_answer(engine: Engine, text: str) -> tuple[str, int]:
+def smollm_endings(folder: Path) -> dict[str, Any]:
+    return _endings(partial(_smollm_answer, Engine.open(folder / "bundle")))
+
+
+def _endings(answer: Callable[[str], tuple[FinishReason, int]]) -> dict[str, Any]:
+    """How often each reason, over all prompts, and the tokens of the longest answer."""
+    reasons: Counter[str] = Counter()
+    longest = 0
+    for i in track(range(PROMPTS), "answering", console=console):
+        reason, length = answer(KINDS[i % len(KINDS)].replace("{}", TOPICS[i // len(KINDS)]))
+        reasons[reason] += 1
+        longest = max(longest, length)
+    return {"reasons": dict(reasons), "longest": longest, "budget": BUDGET, "prompts": PROMPTS}
+
+
+def _smollm_answer(engine: Engine, text: str) -> tuple[FinishReason, int]:
     encode = engine.tokenizer.encode_text
     newline = encode("\n")
     turns = (("system", texts.DEFAULT_SYSTEM), ("user", text))
