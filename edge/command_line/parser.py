@@ -22,7 +22,7 @@ def make_parser() -> argparse.ArgumentParser:
     _bundle_commands(commands)
     _export_commands(commands)
     completion = commands.add_parser("completion", help="print a completion script for a shell")
-    completion.add_argument("shell", choices=("bash", "zsh"))
+    completion.add_argument("shell", choices=("bash", "zsh"), help="put its output where the shell finds it")
     completion.set_defaults(handler="main.completion")
     return parser
 
@@ -37,12 +37,17 @@ def _station_commands(commands: Commands[argparse.ArgumentParser]) -> None:
     new.set_defaults(handler="station.new")
 
     run = commands.add_parser("run", help="run the daemon of a station")
-    run.add_argument("-c", "--config", type=Path, required=True, metavar="station.toml")
+    run.add_argument("-c", "--config", type=Path, required=True, metavar="station.toml", help="the station file")
     run.set_defaults(handler="station.run")
 
     demo = commands.add_parser("demo", help="play a station and show what comes over the broker")
     demo.add_argument(
-        "-c", "--config", type=Path, default=TEMPLATES / "ballscrew" / "station.toml", metavar="station.toml"
+        "-c",
+        "--config",
+        type=Path,
+        default=TEMPLATES / "ballscrew" / "station.toml",
+        metavar="station.toml",
+        help="the station file",
     )
     demo.add_argument("--broker", default="", metavar="mqtt://...", help="embedded where left out")
     demo.add_argument("--output", type=Path, default=Path("demo-output"), metavar="FOLDER", help="evidence pictures")
@@ -51,13 +56,13 @@ def _station_commands(commands: Commands[argparse.ArgumentParser]) -> None:
 
 def _tuning_commands(commands: Commands[argparse.ArgumentParser]) -> None:
     learn = commands.add_parser("learn", help="learn from a few good pictures what a part looks like")
-    learn.add_argument("station", type=Path, metavar="station.toml")
+    learn.add_argument("station", type=Path, metavar="station.toml", help="the station file")
     learn.add_argument("folder", type=Path, help="with pictures of good parts, 10 or more")
     learn.add_argument("--camera", default="", help="all cameras where left out")
     learn.set_defaults(handler="station.learn")
 
     calibrate = commands.add_parser("calibrate", help="put a station's probabilities right, by labelled pictures")
-    calibrate.add_argument("station", type=Path, metavar="station.toml")
+    calibrate.add_argument("station", type=Path, metavar="station.toml", help="the station file")
     calibrate.add_argument("folder", type=Path, help="with pass/ and fail/, or a labels.jsonl")
     calibrate.add_argument("--camera", default="", help="all cameras where left out")
     calibrate.add_argument("--missed-defect-costs", type=float, default=10.0, metavar="N", help="false alarms")
@@ -81,14 +86,14 @@ def _bundle_commands(commands: Commands[argparse.ArgumentParser]) -> None:
     ask.add_argument("bundle", type=Path, help="bundle folder, or `default`")
     ask.add_argument("text", help="the question")
     ask.add_argument("--image", type=Path, action="append", default=[], help="a picture; may be repeated")
-    ask.add_argument("--temperature", type=float, default=0.15)
-    ask.add_argument("--max-tokens", type=int, default=256)
+    ask.add_argument("--temperature", type=float, default=0.15, help="of the sampling; 0 takes the likeliest token")
+    ask.add_argument("--max-tokens", type=int, default=256, help="of the answer")
     _add_device(ask)
     ask.set_defaults(handler="bundle.ask")
 
     inspect = commands.add_parser("inspect", help="inspect pictures, without MQTT")
     inspect.add_argument("bundle", type=Path, help="bundle folder, or `default`")
-    inspect.add_argument("pictures", type=Path, nargs="+", metavar="picture")
+    inspect.add_argument("pictures", type=Path, nargs="+", metavar="picture", help="JPEG or PNG files")
     inspect.add_argument("--defects", default="pitting", help="defect types, separated by commas")
     inspect.add_argument("--reference", type=Path, help="a picture of the same view of a part without defects")
     _add_device(inspect)
@@ -101,9 +106,9 @@ def _bundle_commands(commands: Commands[argparse.ArgumentParser]) -> None:
 
 def _export_commands(commands: Commands[argparse.ArgumentParser]) -> None:
     export = commands.add_parser("export", help="turn a checkpoint (a folder, or a GGUF file) into a bundle")
-    export.add_argument("checkpoint", type=Path)
-    export.add_argument("bundle", type=Path)
-    export.add_argument("--precision", choices=("int4", "float32"), default="int4")
+    export.add_argument("checkpoint", type=Path, help="folder of a Hugging Face checkpoint, or a GGUF file")
+    export.add_argument("bundle", type=Path, help="folder to make")
+    export.add_argument("--precision", choices=("int4", "float32"), default="int4", help="of the decoder's matrices")
     export.add_argument(
         "--kv-cache", choices=("float32", "float16", "int8"), default="float32", help="number format of keys and values"
     )
@@ -120,7 +125,7 @@ def _export_commands(commands: Commands[argparse.ArgumentParser]) -> None:
     export.set_defaults(handler="bundle.export")
 
     engine = commands.add_parser("engine", help="build TensorRT engines of a bundle")
-    engine.add_argument("bundle", type=Path)
+    engine.add_argument("bundle", type=Path, help="bundle folder")
     engine.add_argument("--target", default="", help="such as sm89 (`lineside devices`); this GPU where left out")
     engine.add_argument("--cache", type=int, nargs="+", default=[], metavar="TOKENS", help="lengths of the KV cache")
     engine.set_defaults(handler="bundle.engine")
