@@ -172,8 +172,12 @@ def test_what_a_stop_breaks_off_is_sent_again(broker: Mosquitto, client: Client,
 def test_wherever_a_stop_breaks_a_frame_off_it_is_not_acknowledged(
     broker: Mosquitto, client: Client, tmp_path: Path, left: int
 ) -> None:
-    """Before its first turn at the engine, the second, or the last, while its answer is decoded."""
-    with Daemon(station(broker.port, tmp_path)) as daemon:
+    """Before its first turn at the engine, the second, or the last, while the model says where the defect is that this
+    station always sees.
+    """
+    config = station(broker.port, tmp_path)
+    config = dataclasses.replace(config, inspect=dataclasses.replace(config.inspect, pass_below=0.0, fail_above=0.0))
+    with Daemon(config) as daemon:
         assert daemon.wait_online(LIMIT_S)
         daemon.engine.scheduler.turn = turns = Turns(daemon.engine.scheduler)  # type: ignore[method-assign, assignment]
         for shade in (90, 120):  # the second finds the instruction in the cache, as the third will
