@@ -13,8 +13,10 @@ from typing import Literal
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from lineside.export.bundle.writer import PRECISIONS, export_bundle
+from lineside.export.bundle.options import ExportOptions
+from lineside.export.bundle.plan import PRECISIONS
 from lineside.export.bundle.writer import Progress as Report
+from lineside.export.bundle.writer import export_bundle
 from lineside.export.errors import ExportError
 from lineside.export.graph.kv import KVDtype
 from lineside.runtime.errors import EngineError
@@ -33,17 +35,10 @@ def export_command(
     any_way_up: bool = False,
 ) -> int:
     """Returns the exit code."""
+    options = ExportOptions(PRECISIONS[precision], kv_dtype, verbatim_arguments, any_way_up)
     try:
         with reporting() as report:
-            export_bundle(
-                checkpoint,
-                bundle,
-                precisions=PRECISIONS[precision],
-                kv_dtype=kv_dtype,
-                verbatim_arguments=verbatim_arguments,
-                any_way_up=any_way_up,
-                progress=report,
-            )
+            export_bundle(checkpoint, bundle, options, progress=report)
     except (ExportError, EngineError) as error:
         sys.stderr.write(f"lineside: {error}\n")
         return 1

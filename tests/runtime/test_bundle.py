@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lineside.export.bundle.options import ExportOptions
 from lineside.export.bundle.writer import export_bundle
 from lineside.export.graph.kv import KVDtype
 from lineside.runtime.bundle import DEFAULT_BUNDLE, MANIFEST, Bundle, open_bundle, verify_hashes
@@ -85,7 +86,9 @@ def test_a_self_test_that_lacks_something_is_named(copy: Path, name: str) -> Non
 @pytest.mark.parametrize("kind", ["float32", "float16", "int8"])
 def test_a_gpu_s_graphs_reproduce_the_exact_outputs(tmp_path: Path, kind: KVDtype) -> None:
     """The graphs for CUDA on the CPU's kernels; 8-bit activations are much further off, also behind an INT8 cache."""
-    bundle = open_bundle(export_bundle(copy_checkpoint("grouped", tmp_path), tmp_path / "bundle", kv_dtype=kind))
+    bundle = open_bundle(
+        export_bundle(copy_checkpoint("grouped", tmp_path), tmp_path / "bundle", ExportOptions(kv_dtype=kind))
+    )
     assert not bundle.file("decoder.exact.onnx").exists()
     errors = self_test(bundle, float16_sessions).errors
     assert max(errors.values()) < 0.5 * max(errors_of_the_cpu(bundle))

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from jsonschema.validators import Draft202012Validator
 
-from lineside.export.bundle.writer import PRECISIONS, export_bundle
+from lineside.export.bundle.options import ExportOptions
+from lineside.export.bundle.writer import export_bundle
 from lineside.runtime.assistant import ask, tool_result
 from lineside.runtime.bundle import MANIFEST, read_manifest
 from lineside.runtime.chat import Message, Tool, ToolCall
@@ -52,7 +53,7 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Engine:
     """Random weights, which choose anything that the grammar lets them."""
     folder: Path = tmp_path_factory.mktemp("verbatim")
     checkpoint = copy_checkpoint("grouped", folder, "v13")
-    bundle = export_bundle(checkpoint, folder / "bundle", precisions=PRECISIONS["int4"], verbatim_arguments=True)
+    bundle = export_bundle(checkpoint, folder / "bundle", ExportOptions(verbatim_arguments=True))
     return Engine.open(bundle, threads=1)
 
 
