@@ -123,8 +123,8 @@ class CommandConfig:
     """How commands in plain language are put to the model, and how long a reply is kept for duplicates.
 
     `rounds` is how often the model may answer to one command: after each but the last it is told what came of its
-    calls. 0 is 4, but 1 for the default model, which has not learnt to read results. An answer begins with a
-    call only where the model's probability of that is at least `call_above`.
+    calls. 0 leaves it to the bundle, which says whether its model learnt to read that. An answer begins with a call
+    only where the model's probability of that is at least `call_above`.
     """
 
     system: str = "You control a production line. Call a function, or say that none fits."
@@ -164,10 +164,6 @@ class Config:
     @property
     def bundle_path(self) -> Path:
         return self.resolve(self.model.bundle) if self.model.bundle else DEFAULT_BUNDLE
-
-    @property
-    def rounds(self) -> int:
-        return self.commands.rounds or (4 if self.model.bundle else 1)
 
     @property
     def calibration_path(self) -> Path:

@@ -20,6 +20,7 @@ from lineside.export.bundle.writer import export_bundle
 from lineside.export.errors import ExportError
 from lineside.export.graph.kv import KVDtype
 from lineside.runtime.errors import EngineError
+from lineside.runtime.taught_file import Declaration, read_taught
 
 log = logging.getLogger("lineside.export")
 LOG_EVERY_S = 10.0
@@ -33,10 +34,12 @@ def export_command(
     *,
     verbatim_arguments: bool = False,
     any_way_up: bool = False,
+    taught: Path | None = None,
 ) -> int:
-    """Returns the exit code."""
-    options = ExportOptions(PRECISIONS[precision], kv_dtype, verbatim_arguments, any_way_up)
+    """Returns the exit code. `taught` is a file that says what the model was taught (`runtime.taught_file`)."""
     try:
+        declaration = Declaration() if taught is None else read_taught(taught)
+        options = ExportOptions(PRECISIONS[precision], kv_dtype, verbatim_arguments, any_way_up, declaration)
         with reporting() as report:
             export_bundle(checkpoint, bundle, options, progress=report)
     except (ExportError, EngineError) as error:

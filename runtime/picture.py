@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
-from lineside.runtime.bundle import ImageSettings
 from lineside.runtime.chat import Picture
 from lineside.runtime.errors import PictureTooLarge, PictureUndecodable
+from lineside.runtime.manifest import ImageSettings
 
 DEFAULT_MAX_PIXELS = 25_000_000
 MEAN = np.asarray([0.48145466, 0.4578275, 0.40821073], np.float32)

@@ -10,7 +10,7 @@ from mistral_common.tokens.tokenizers.image import ImageConfig
 from lineside.export.checkpoint.gguf import GgufCheckpoint
 from lineside.export.errors import DiskTooSmall, MissingPart, Unsupported
 from lineside.export.network.config import NetworkConfig, VisionConfig
-from lineside.runtime.bundle import ImageSettings
+from lineside.runtime.manifest import ImageSettings
 from lineside.runtime.text.tokenizer import Tokenizer
 
 SPARE_BYTES = 64 * 1024 * 1024

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from lineside.export.bundle.plan import PRECISIONS, Precisions
 from lineside.export.graph.kv import KVDtype
+from lineside.runtime.taught_file import Declaration
 
 
 @dataclass(frozen=True)
@@ -18,9 +19,11 @@ class ExportOptions:
         verbatim_arguments: the runtime lets the model choose words of the conversation where the argument of a call is
             a free text, and write nothing else (`runtime/grammar/verbatim.py`).
         any_way_up: the runtime has the model see pictures upside down, too (`runtime/inspection/augmentation.py`).
+        declaration: what the model was taught.
     """
 
     precisions: Precisions = PRECISIONS["int4"]
     kv_dtype: KVDtype = "float32"
     verbatim_arguments: bool = False
     any_way_up: bool = False
+    declaration: Declaration = field(default_factory=Declaration)

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 from lineside.export.checkpoint.source import Source
 from lineside.export.graph.kv import FLOAT_KV, KVFormat
 from lineside.export.graph.ort import OPSET, OrtOps
-from lineside.export.graph.weights import Precision, WeightPlan
+from lineside.export.graph.weights import Precision, Weight, WeightPlan
 from lineside.export.graph.writer import GraphWriter
 from lineside.export.network.config import NetworkConfig
 from lineside.export.network.decoder import emit_decoder
 from lineside.export.network.vision import emit_vision
+from lineside.runtime.manifest import CARRIED_OVER, METHODS, NO_ROUNDING, Quantizer
 
 Dtype = Literal["float32", "float16"]
 """Of a graph's activations: float32 for a CPU, float16 for a GPU."""
@@ -79,12 +80,31 @@ class Planned:
     def formats(self) -> dict[str, str]:
         """How the matrices of each part are stored; several formats are joined by `+`."""
         found: dict[str, set[str]] = {}
+        for part, weight in self._matrices():
+            found.setdefault(part, set()).add("float32" if weight.form == "transposed" else weight.form)
+        return {part: "+".join(sorted(forms)) for part, forms in found.items()}
+
+    def quantizer(self) -> dict[str, tuple[Quantizer, ...]]:
+        """How the matrices of each part are rounded; several ways in the order in which they come."""
+        found: dict[str, dict[Quantizer, None]] = {}
+        for part, weight in self._matrices():
+            found.setdefault(part, {})[_quantizer(weight)] = None
+        return {part: tuple(ways) for part, ways in found.items()}
+
+    def _matrices(self) -> Iterator[tuple[str, Weight]]:
         for name, file in self.files.items():
             for weight in file.weights.values():
                 if weight.form != "plain":
-                    part = "embedding" if weight.name in ("embed", "lm_head") else name
-                    found.setdefault(part, set()).add("float32" if weight.form == "transposed" else weight.form)
-        return {part: "+".join(sorted(forms)) for part, forms in found.items()}
+                    yield "embedding" if weight.name in ("embed", "lm_head") else name, weight
+
+
+def _quantizer(weight: Weight) -> Quantizer:
+    if weight.form not in METHODS:
+        return Quantizer(NO_ROUNDING, 32)
+    method, bits = METHODS[weight.form]
+    if weight.carried is not None:
+        return Quantizer(CARRIED_OVER, bits, weight.block_size, symmetric=not weight.carried.minima)
+    return Quantizer(method, bits, weight.block_size, symmetric=True)
 
 
 def plan(checkpoint: Source, network: NetworkConfig, precisions: Precisions) -> Planned:

@@ -29,7 +29,8 @@ from lineside.export.errors import TargetExists
 from lineside.export.graph.kv import FLOAT_KV, KVDtype, KVFormat
 from lineside.export.graph.weights import fill
 from lineside.export.network.config import NetworkConfig
-from lineside.runtime.bundle import FORMAT_VERSION, MANIFEST, FileEntry, KVLayout, Manifest, file_sha256
+from lineside.runtime.bundle import file_sha256
+from lineside.runtime.manifest import FORMAT_VERSION, MANIFEST, FileEntry, KVLayout, Manifest
 from lineside.runtime.text.tokenizer import Tokenizer
 
 EXACT_GRAPH = "decoder.exact.onnx"
@@ -174,14 +175,20 @@ def _manifest(
         files={},
         verbatim_arguments=options.verbatim_arguments,
         any_way_up=options.any_way_up,
+        rounds=options.declaration.rounds,
+        taught=options.declaration.taught,
+        prompt_template=options.declaration.prompt_template,
+        quantizer=planned.quantizer(),
+        supersedes=(),
     )
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
-    """List and hash every file of `folder` and write `bundle.json`."""
+    """List and hash every file of `folder` and write `bundle.json`, in this Lineside's format."""
     files = {
         path.relative_to(folder).as_posix(): FileEntry(path.stat().st_size, file_sha256(path))
         for path in sorted(folder.rglob("*"))
         if path.is_file() and path.name != MANIFEST
     }
-    (folder / MANIFEST).write_text(replace(manifest, files=files).to_json(), encoding="utf-8")
+    listed = replace(manifest, format_version=FORMAT_VERSION, files=files)
+    (folder / MANIFEST).write_text(listed.to_json(), encoding="utf-8")

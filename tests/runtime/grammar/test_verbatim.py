@@ -13,12 +13,13 @@ from jsonschema.validators import Draft202012Validator
 from lineside.export.bundle.options import ExportOptions
 from lineside.export.bundle.writer import export_bundle
 from lineside.runtime.assistant import ask, tool_result
-from lineside.runtime.bundle import MANIFEST, read_manifest
+from lineside.runtime.bundle import read_manifest
 from lineside.runtime.chat import Message, Tool, ToolCall
 from lineside.runtime.engine.engine import Engine
 from lineside.runtime.engine.sampling import Sampling
 from lineside.runtime.grammar.tool_grammar import OneTool
 from lineside.runtime.grammar.verbatim import MOST_BYTES, MOST_WORDS, said, said_once
+from lineside.runtime.manifest import MANIFEST
 from tests.support.checkpoints import copy_checkpoint
 
 COMMAND = 'Spiele "Ça ira" (live) von Édith Piaf, but not Pan\'s Labyrinth!'

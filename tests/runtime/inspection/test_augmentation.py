@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lineside.runtime.bundle import MANIFEST, read_manifest
+from lineside.runtime.bundle import read_manifest
 from lineside.runtime.chat import Picture
 from lineside.runtime.engine.engine import Engine
 from lineside.runtime.engine.sequence import Counts
@@ -18,6 +18,7 @@ from lineside.runtime.inspection.augmentation import Sight, Told, together, turn
 from lineside.runtime.inspection.inspector import Inspector
 from lineside.runtime.inspection.task import Defect, InspectionTask, Region, Verdict
 from lineside.runtime.inspection.verdict import Thresholds
+from lineside.runtime.manifest import MANIFEST
 from lineside.runtime.picture import decode_picture
 from lineside.runtime.timings import Timings
 
