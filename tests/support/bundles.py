@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -16,19 +15,7 @@ FORMAT_3_KEYS = ("rounds", "taught", "prompt_template", "quantizer", "supersedes
 
 
 def copy_bundle(source: Path, target: Path) -> Path:
-    """A copy whose manifest is its own; the other files are links where the disk can."""
-
-    def link(file: str, other: str) -> None:
-        try:
-            os.link(file, other)
-        except OSError:
-            shutil.copy(file, other)
-
-    shutil.copytree(source, target, copy_function=link)
-    data = (target / MANIFEST).read_bytes()
-    (target / MANIFEST).unlink()
-    (target / MANIFEST).write_bytes(data)
-    return target
+    return Path(shutil.copytree(source, target))
 
 
 def edit_manifest(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
