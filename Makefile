@@ -26,9 +26,10 @@ check: $(VENV)/.dev
 	$(BIN)/lint-imports
 
 # Measure against llama.cpp and onnxruntime-genai on the same weights; writes BENCHMARKS.md. Takes about 20 minutes, most
-# of the first run being the compilation of llama.cpp.
+# of the first run being the compilation of llama.cpp. What was measured is kept: a run that was broken off goes on.
+# ROWS="endings prefill-512" measures some rows alone.
 bench: $(VENV)/.bench
-	$(BIN)/python -m tests.benchmarks.run
+	$(BIN)/python -m tests.benchmarks.run $(if $(ROWS),--rows $(ROWS))
 
 # A model of Mistral Small 3.2's shapes with random weights, on the GPU (DEVICE=cuda, tensorrt or cpu). Needs about 40 GB of
 # disk with DEVICE=cuda, 65 to 70 GB with engines for TensorRT, and 17 GB of RAM: its self-test is made on the CPU. Left to

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import field
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -16,130 +16,152 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, SecretStr, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from lineside.edge.device_choice import Device
 from lineside.edge.errors import ConfigError
 from lineside.edge.tool_config import DAY_S, STRICT, ToolConfig
-from lineside.runtime.assistant import CALL_ABOVE
 from lineside.runtime.bundle import DEFAULT_BUNDLE
-from lineside.runtime.picture import DEFAULT_MAX_PIXELS
+from lineside.runtime.defaults import CALL_ABOVE, DEFAULT_MAX_PIXELS
 
 PREFIX = "LINESIDE_"
 NAME = r"^[A-Za-z0-9_-]{1,64}$"
 MIB = 1024 * 1024
+Device = Literal["auto", "tensorrt", "cuda", "cpu"]
 
 
 @dataclass(frozen=True, config=STRICT)
 class StationConfig:
-    """`name` identifies the station; `base_topic` is `lineside/{name}` unless given.
-
-    `timezone`, such as Europe/Berlin, is for quiet hours; the machine's own where it is empty.
-    """
+    """Who the station is."""
 
     name: Annotated[str, Field(pattern=NAME)] = "station"
+    """Identifies the station."""
     base_topic: str = ""
+    """Its topics are below this one; `lineside/{name}` where it is empty."""
     timezone: str = ""
+    """For quiet hours, such as `Europe/Berlin`; the machine's own where it is empty."""
 
 
 @dataclass(frozen=True, config=STRICT)
 class MqttConfig:
-    """Where the broker is. `response_prefixes` are the topics, besides our own `rsp/`, that a requester may name."""
+    """Where the broker is."""
 
     host: Annotated[str, Field(min_length=1)] = "localhost"
+    """Name or address of the broker."""
     port: Annotated[int, Field(ge=1, le=65535)] = 1883
+    """Its port; with `tls` usually 8883."""
     username: str = ""
+    """Empty where the broker asks for none."""
     password: SecretStr = SecretStr("")
+    """Better given as `LINESIDE_MQTT__PASSWORD` in the environment. It is never logged."""
     tls: bool = False
+    """Encrypts the connection, and checks the broker's certificate."""
     ca_file: str = ""
+    """A file of certificates to trust instead of the system's."""
     client_id: str = ""
+    """`lineside-{station.name}` where it is empty. Two stations with one id throw each other out."""
     keepalive_s: Annotated[int, Field(ge=5, le=65535)] = 30
+    """How often a connection without traffic is checked."""
     session_expiry_s: Annotated[int, Field(ge=0, le=30 * DAY_S)] = 3600
+    """How long the broker keeps commands and frames for a station that is away."""
     response_prefixes: tuple[str, ...] = ("clients/",)
+    """Where replies may go, besides the station's own `rsp/`: what a response topic may begin with."""
 
 
 @dataclass(frozen=True, config=STRICT)
 class ModelConfig:
-    """`bundle` is a folder; the default model where it is empty. `threads` 0 means one a core.
-
-    `device` is `tensorrt`, `cuda` or `cpu`; `auto` takes the first of these that works.
-
-    `capacity` is in tokens, for a prompt and its answer; `kv_cache_mb` is for all requests together, 0 for two of
-    `capacity`.
-    """
+    """Which model runs, and on what."""
 
     bundle: str = ""
+    """The bundle's folder; the default model where it is empty."""
     device: Device = "auto"
+    """`auto` takes the first of `tensorrt`, `cuda` and `cpu` that works; one that is named is never replaced."""
     threads: Annotated[int, Field(ge=0)] = 0
+    """CPU threads; 0 for one a core."""
     capacity: Annotated[int, Field(ge=64)] = 4096
+    """Tokens of a prompt and its answer."""
     kv_cache_mb: Annotated[int, Field(ge=0)] = 0
+    """For the KV caches of all requests together; 0 for two of `capacity`."""
     temperature: Annotated[float, Field(ge=0, le=10)] = 0.15
+    """Of answers to commands; 0 takes the likeliest token. Inspections always do."""
     max_tokens: Annotated[int, Field(ge=1)] = 256
+    """Of an answer to a command."""
     seed: int = 0
+    """Of the sampling."""
 
 
 @dataclass(frozen=True, config=STRICT)
 class CameraConfig:
-    """See `devices.cameras.camera.CameraSettings`.
-
-    `defect_types` and `instruction` stand for those of `[inspect]`. `schema` is a file with a JSON Schema: each result
-    then has a `report` that satisfies it. `reference` is a picture of the same view of a part without defects, which
-    the model compares each frame with. `any_way_up` as in `[inspect]`.
-    """
+    """`[cameras.NAME]`: where frames come from, and what is looked for in them."""
 
     kind: Literal["folder", "video", "mqtt"]
+    """`folder` plays every picture of a folder; `video` a file, a stream or a device, of which the newest frame counts;
+    `mqtt` takes what is sent to `frame/NAME`."""
     source: str = ""
+    """The folder or file, from the station file's folder; an address such as `rtsp://...`; a device number."""
     interval_s: Annotated[float, Field(ge=0, le=DAY_S)] = 0.0
+    """Between two frames; 0 as fast as the source gives them."""
     loop: bool = False
+    """Begins again at the end of a folder or file."""
     defect_types: tuple[str, ...] = ()
+    """In place of those of `[inspect]`."""
     instruction: str = ""
+    """In place of that of `[inspect]`."""
     schema: str = ""
+    """A file with a JSON Schema: each result has a `report` that satisfies it."""
     reference: str = ""
+    """A picture of the same view of a part without defects: each frame is compared with it."""
     any_way_up: bool | None = None
+    """In place of that of `[inspect]`."""
 
 
 @dataclass(frozen=True, config=STRICT)
 class InspectConfig:
-    """What is looked for, and where `pass` ends and `fail` begins on the probability of a defect.
-
-    A frame that is older than `max_age_s` when its turn comes is rejected. With a `deadline_s` (0 for none), its
-    inspection is ended when the frame is older than that, wherever it is.
-
-    `any_way_up` allows a model that was taught so a second look upside down, and a third to say where a defect is that
-    only the second showed. A deadline holds for all of them.
-    """
+    """What is looked for, and what is made of the probability of a defect."""
 
     defect_types: tuple[str, ...] = ("pitting",)
+    """The kinds of defects that the model may name."""
     instruction: str = ""
+    """A sentence of yours about the part, for the model."""
     pass_below: Annotated[float, Field(ge=0, le=1)] = 0.35
+    """Up to this probability of a defect the verdict is `pass`."""
     fail_above: Annotated[float, Field(ge=0, le=1)] = 0.65
+    """From this one it is `fail`; in between `unsure`."""
     any_way_up: bool = True
+    """Test-time augmentation, for a model that was taught so: a frame is shown once more, rotated by half a turn, and a
+    third time for the defects where the rotated view alone raised suspicion."""
     max_pixels: Annotated[int, Field(ge=1)] = DEFAULT_MAX_PIXELS
+    """A larger picture is rejected."""
     max_age_s: Annotated[float, Field(gt=0, le=DAY_S)] = 10.0
+    """A frame that is older when its turn comes is rejected."""
     deadline_s: Annotated[float, Field(ge=0, le=DAY_S)] = 0.0
+    """An inspection is ended when its frame is older than that, wherever it is; 0 for none."""
     evidence_folder: str = ""
+    """Where pictures with their boxes drawn are kept; nowhere where it is empty."""
 
 
 @dataclass(frozen=True, config=STRICT)
 class CommandConfig:
-    """How commands in plain language are put to the model, and how long a reply is kept for duplicates.
-
-    `rounds` is how often the model may answer to one command: after each but the last it is told what came of its
-    calls. 0 leaves it to the bundle, which says whether its model learnt to read that. An answer begins with a call
-    only where the model's probability of that is at least `call_above`.
-    """
+    """How commands in plain language are put to the model."""
 
     system: str = "You control a production line. Call a function, or say that none fits."
+    """What the model is told first."""
     expiry_s: Annotated[float, Field(gt=0, le=DAY_S)] = 60.0
+    """How long a command lives that names no expiry, and its reply is kept for a duplicate."""
     rounds: Annotated[int, Field(ge=0, le=20)] = 0
+    """How often the model may answer to one command: after each answer but the last it is told what came of its calls.
+    0 for what the bundle says."""
     call_above: Annotated[float, Field(ge=0, le=1)] = CALL_ABOVE
+    """An answer begins with a call only where the model's probability of that is at least so much."""
 
 
 @dataclass(frozen=True, config=STRICT)
 class StoreConfig:
-    """The daemon's database. `max_messages` bounds the outbox; the oldest results go first when it is full."""
+    """The daemon's database: what waits for the broker, and what was taken over from it."""
 
     path: str = "lineside.db"
+    """From the station file's folder."""
     max_messages: Annotated[int, Field(ge=10)] = 100_000
+    """That may wait; the oldest go first when it is full."""
     max_payload_bytes: Annotated[int, Field(ge=1024)] = 8 * MIB
+    """Of an incoming message; a larger one is rejected."""
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -198,7 +220,8 @@ def load_config(path: Path, environment: Mapping[str, str] = os.environ) -> Conf
         config = TypeAdapter(Config).validate_python(data | {"folder": path.absolute().parent, "file": path})
     except ValidationError as error:
         raise ConfigError(_explain(path, error)) from None
-    _check(config, path)
+    if problems := list(_problems(config)):
+        raise ConfigError(f"{path}: " + "; ".join(problems))
     return config
 
 
@@ -213,24 +236,23 @@ def _apply_environment(data: dict[str, Any], environment: Mapping[str, str]) -> 
                 table[key] = value
 
 
-def _check(config: Config, path: Path) -> None:
+def _problems(config: Config) -> Iterator[str]:
+    """What a value's type cannot say, each with its key."""
     for section, names in (("cameras", config.cameras), ("tools", config.tools)):
         for name in names:
             if not re.fullmatch(NAME, name):
-                raise ConfigError(f"{path}: `{section}.{name}`: a name has letters, digits, _ and - only")
+                yield f"`{section}.{name}`: a name has letters, digits, _ and - only"
     for name, tool in config.tools.items():
         if tool.publish is not None and tool.python:
-            raise ConfigError(f"{path}: `tools.{name}` has both `publish` and `python`: a call does one thing")
+            yield f"`tools.{name}` has both `publish` and `python`: a call does one thing"
         if tool.confirm_s > config.commands.expiry_s:
-            raise ConfigError(
-                f"{path}: `tools.{name}.confirm_s` is longer than a command lives: raise `commands.expiry_s`"
-            )
+            yield f"`tools.{name}.confirm_s` is longer than a command lives: raise `commands.expiry_s`"
     if config.inspect.pass_below > config.inspect.fail_above:
-        raise ConfigError(f"{path}: `inspect.pass_below` must not be above `inspect.fail_above`")
+        yield "`inspect.pass_below` must not be above `inspect.fail_above`"
     if not config.inspect.defect_types:
-        raise ConfigError(f"{path}: `inspect.defect_types` is empty: name at least one kind of defect")
+        yield "`inspect.defect_types` is empty: name at least one kind of defect"
     if re.search(r"[#+\x00]|^/|/$|//", config.base_topic):
-        raise ConfigError(f"{path}: `station.base_topic` {config.base_topic!r} is not a plain topic")
+        yield f"`station.base_topic` {config.base_topic!r} is not a plain topic"
 
 
 def _explain(path: Path, error: ValidationError) -> str:

@@ -8,18 +8,18 @@ import time
 from types import TracebackType
 from typing import Protocol, Self
 
-from lineside import __version__
 from lineside.devices.cameras.camera import CameraSettings, open_camera
+from lineside.edge.announcements import Announcements
 from lineside.edge.calls.calls import Calls
 from lineside.edge.commands.inbox import Commands
 from lineside.edge.config import Config
 from lineside.edge.counters import Counters
 from lineside.edge.device_choice import open_engine
-from lineside.edge.errors import BrokerError, StoreError
 from lineside.edge.frames.cameras import CameraThread
 from lineside.edge.frames.intake import FrameIntake
+from lineside.edge.frames.last_state import LastState
 from lineside.edge.frames.pipeline import Pipeline
-from lineside.edge.wire.messages import Health, Info, WireModel, WireSession
+from lineside.edge.wire.messages import WireModel, WireSession
 from lineside.edge.wire.mqtt import Connection, Message
 from lineside.edge.wire.outbox import Outbox
 from lineside.edge.wire.store import Store
@@ -27,8 +27,6 @@ from lineside.edge.wire.topics import Topics
 from lineside.runtime.engine.engine import Limits
 
 log = logging.getLogger("lineside.daemon")
-HEALTH_EVERY_S = 10.0
-HEALTH_EXPIRY_S = 60
 DEVICE_FAILURES = 3
 
 
@@ -49,10 +47,8 @@ class Daemon:
         self.config = config
         self.topics = Topics(config.base_topic)
         self.counters = Counters()
-        self._started = time.monotonic()
         self.failed = False
         self._stop = threading.Event()
-        self._online = threading.Event()
         model = config.model
         limits = Limits(model.capacity, model.kv_cache_mb * 1024 * 1024)
         opened = open_engine(config.bundle_path, device=model.device, threads=model.threads, limits=limits)
@@ -63,14 +59,28 @@ class Daemon:
             config.mqtt, client_id, self.topics.status, self.topics.subscriptions(), self._dispatch, self._announce
         )
         self.outbox = Outbox(self.store, self.connection, self.counters)
-        self.pipeline = Pipeline(config, self.topics, self.engine, self.outbox, self.connection, self.counters)
+        self._last = LastState(config, self.topics, self.connection, self.counters)
+        self.pipeline = Pipeline(config, self.topics, self.engine, self.outbox, self._last, self.counters)
         self.calls = Calls(config, self.topics, self.store, self.outbox, self.connection, self.counters)
         self.commands = Commands(config, self.topics, self.engine, self.store, self.outbox, self.calls, self.counters)
         self.frames = FrameIntake(
             set(config.cameras), config.folder, config.store.max_payload_bytes, self.pipeline, self.counters
         )
+        self.announcements = self._make_announcements()
         self._cameras = self._open_cameras()
-        self._health = threading.Thread(target=self._report_health, name="health", daemon=True)
+
+    def _make_announcements(self) -> Announcements:
+        return Announcements(
+            self.config,
+            self.topics,
+            self.connection,
+            self.store,
+            self.counters,
+            model=WireModel(name=self.engine.bundle.manifest.name, sha256=self.engine.bundle.sha256),
+            session=WireSession(device=self._choice.device, reason=self._choice.reason),
+            commands=sorted(self.commands.handlers),
+            degraded=[*self._choice.degraded, *self.pipeline.degraded],
+        )
 
     def _open_cameras(self) -> list[CameraThread]:
         threads = []
@@ -79,7 +89,15 @@ class Daemon:
             opened = open_camera(settings, self.config.folder)
             if opened is not None:
                 threads.append(
-                    CameraThread(name, opened, self.pipeline, self.topics, self.outbox.put, self.counters, self._online)
+                    CameraThread(
+                        name,
+                        opened,
+                        self.pipeline,
+                        self.topics,
+                        self.outbox.put,
+                        self.counters,
+                        self.announcements.online,
+                    )
                 )
         return threads
 
@@ -89,18 +107,19 @@ class Daemon:
         for part in self._parts():
             part.start()
         self.connection.start()
-        self._health.start()
+        self.announcements.start()
         return self
 
     def __exit__(
         self, _type: type[BaseException] | None, _error: BaseException | None, _tb: TracebackType | None
     ) -> None:
         self._stop.set()
+        self.announcements.close()
         for part in reversed(self._parts()):
             part.close()
         if self.connection.connected.is_set():
             self.outbox.drain(timeout_s=3.0)
-            self._publish_quietly(self.topics.status, b"offline", "text/plain", None)
+            self.announcements.say_goodbye()
             time.sleep(0.1)
         self.connection.stop()
         self.outbox.close()
@@ -130,7 +149,7 @@ class Daemon:
                 self._stop.set()
 
     def wait_online(self, timeout_s: float) -> bool:
-        return self._online.wait(timeout_s)
+        return self.announcements.online.wait(timeout_s)
 
     # On the network thread
 
@@ -163,56 +182,6 @@ class Daemon:
             message.acknowledge()
 
     def _announce(self) -> None:
-        self._publish_quietly(self.topics.info, self._info().encode(), "application/json", None)
-        self._publish_quietly(self.topics.status, b"online", "text/plain", None)
-        self.pipeline.announce()
+        self.announcements.announce()
+        self._last.announce()
         self.outbox.wake()
-        self._online.set()
-
-    def _info(self) -> Info:
-        tools = {
-            name: {
-                "description": tool.description,
-                "parameters": tool.parameters,
-                "allowed": tool.allowed,
-                "limits": tool.limits,
-                "needs_confirmation": tool.confirm_s > 0,
-                "dry_run": tool.dry_run,
-            }
-            for name, tool in self.config.tools.items()
-        }
-        return Info(
-            version=__version__,
-            station=self.config.station.name,
-            model=WireModel(name=self.engine.bundle.manifest.name, sha256=self.engine.bundle.sha256),
-            cameras=sorted(self.config.cameras),
-            commands=sorted(self.commands.handlers),
-            tools=tools,
-            max_payload_bytes=self.config.store.max_payload_bytes,
-            session=WireSession(device=self._choice.device, reason=self._choice.reason),
-            degraded=[*self._choice.degraded, *self.pipeline.degraded],
-        )
-
-    def _report_health(self) -> None:
-        while not self._stop.wait(HEALTH_EVERY_S):
-            if not self.connection.connected.is_set():
-                continue
-            try:
-                body = self.health().encode()
-            except StoreError as error:
-                log.error("no health message: %s", error)
-                continue
-            self._publish_quietly(self.topics.health, body, "application/json", HEALTH_EXPIRY_S)
-
-    def health(self) -> Health:
-        return Health(
-            uptime_s=round(time.monotonic() - self._started, 1),
-            counters=self.counters.snapshot(),
-            outbox_messages=self.store.outbox_size(),
-        )
-
-    def _publish_quietly(self, topic: str, payload: bytes, content_type: str, expiry_s: int | None) -> None:
-        try:
-            self.connection.publish(topic, payload, retain=True, content_type=content_type, expiry_s=expiry_s)
-        except BrokerError as error:
-            log.warning("%s", error)

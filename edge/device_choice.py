@@ -12,10 +12,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 from lineside.devices.accelerators import Gpu, gpus
 from lineside.devices.errors import AcceleratorError, DriverMissing
+from lineside.edge.config import Device
 from lineside.runtime.bundle import Bundle, open_bundle
 from lineside.runtime.engine.engine import DEFAULT_CAPACITY, Engine, Limits
 from lineside.runtime.engine.memory_plan import least_device_bytes
@@ -29,7 +30,6 @@ from lineside.runtime.sessions.try_out import try_out
 log = logging.getLogger("lineside.sessions")
 
 Started = TypeVar("Started")
-Device = Literal["auto", "tensorrt", "cuda", "cpu"]
 SESSIONS: tuple[Device, ...] = ("tensorrt", "cuda", "cpu")
 """In the order in which `auto` tries them."""
 CUDA_NEEDED = (13, 0)

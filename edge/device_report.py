@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lineside.devices.accelerators import Gpu, cpu
-from lineside.edge.device_choice import PACKAGES, SESSIONS, Device, installed, look, problem
+from lineside.edge.config import Device
+from lineside.edge.device_choice import PACKAGES, SESSIONS, installed, look, problem
 from lineside.runtime.bundle import Bundle, open_bundle
 from lineside.runtime.engine.engine import DEFAULT_CAPACITY
 from lineside.runtime.engine.memory_plan import plan_memory

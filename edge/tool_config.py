@@ -14,51 +14,56 @@ DAY_S = 24 * 3600
 
 @dataclass(frozen=True, config=STRICT)
 class RateLimit:
-    """At most `calls` in any stretch of `per_s` seconds."""
+    """`[tools.NAME.rate_limit]`: at most `calls` in any stretch of `per_s` seconds."""
 
     calls: Annotated[int, Field(ge=1)]
+    """That are let through."""
     per_s: Annotated[float, Field(gt=0, le=30 * DAY_S)]
+    """In any stretch of so many seconds."""
 
 
 @dataclass(frozen=True, config=STRICT)
 class PublishConfig:
-    """A call publishes on `topic`. `payload` is a template: see `edge.calls.bindings.publish`."""
+    """`[tools.NAME.publish]`: a call publishes on a topic."""
 
     topic: Annotated[str, Field(min_length=1)]
+    """It is fixed: no argument steers where is published."""
     payload: str | dict[str, Any] | list[Any] | None = None
+    """Text or JSON with Jinja2 templates over the arguments; the arguments as JSON where it is left out."""
     retain: bool = False
+    """Whether the broker keeps it."""
 
 
 @dataclass(frozen=True, config=STRICT)
 class ToolConfig:
-    """A function that the model may call.
-
-    Attributes:
-        parameters: JSON Schema of the arguments; the grammar and the policy both enforce it.
-        allowed: false shows the tool to the model but never lets a call through.
-        limits: for some arguments, JSON Schemas tighter than `parameters`; the model does not see them.
-        quiet_hours: local times such as "22:00-06:00" in which no call goes through.
-        cool_down_s: between two calls.
-        confirm_s: how long a person has to say yes on `confirm/{tool}`; 0 where none is asked.
-        dry_run: decide and report, but do nothing.
-        wait_s: for what the call does to be done; 0 does not wait.
-        publish, python: what a call does, instead of a message on `call/{tool}`.
-    """
+    """`[tools.NAME]`: a function that the model may call."""
 
     description: str
+    """For the model: when to call it."""
     parameters: dict[str, Any] = field(
         default_factory=lambda: {"type": "object", "properties": {}, "required": [], "additionalProperties": False}
     )
+    """JSON Schema of the arguments; the grammar and the policy both enforce it."""
     allowed: bool = True
+    """`false` shows the tool to the model but never lets a call through."""
     limits: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """For some arguments, JSON Schemas tighter than `parameters`; the model does not see them."""
     rate_limit: RateLimit | None = None
+    """How many calls are let through in a stretch of time."""
     quiet_hours: tuple[str, ...] = ()
+    """Local times such as `22:00-06:00` in which no call goes through."""
     cool_down_s: Annotated[float, Field(ge=0, le=30 * DAY_S)] = 0.0
+    """Between two calls."""
     confirm_s: Annotated[float, Field(ge=0, le=DAY_S)] = 0.0
+    """How long a person has to say yes on `confirm/NAME`; 0 where none is asked."""
     dry_run: bool = False
+    """Decides and reports, but does nothing."""
     wait_s: Annotated[float, Field(ge=0, le=600)] = 5.0
+    """For what the call does to be done; 0 does not wait."""
     publish: PublishConfig | None = None
+    """A call publishes there, instead of on `call/NAME`."""
     python: str = ""
+    """A call runs this function, `module:function`, or an entry point of the group `lineside.tools`."""
 
     @property
     def binding(self) -> Literal["actuator", "publish", "python"]:

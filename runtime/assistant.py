@@ -11,30 +11,28 @@ from typing import Self
 import numpy as np
 
 from lineside.runtime.chat import Message, Tool, ToolCall
-from lineside.runtime.engine.decoding import FinishReason
+from lineside.runtime.defaults import CALL_ABOVE
 from lineside.runtime.engine.engine import Engine
 from lineside.runtime.engine.sampling import Sampling
 from lineside.runtime.engine.scheduler import Request
-from lineside.runtime.engine.sequence import Counts
 from lineside.runtime.engine.sequence import Sequence as EngineSequence
+from lineside.runtime.errors import AnswerError
 from lineside.runtime.grammar.tool_grammar import ToolChoice
 from lineside.runtime.grammar.verbatim import said, said_once
 from lineside.runtime.text.call_stream import CallStream, Delta
 from lineside.runtime.text.canonical import CallIds, Canonical
 from lineside.runtime.text.tool_calls import parse_tool_calls
-from lineside.runtime.timings import Timings, stopwatch
+from lineside.runtime.timings import Counts, FinishReason, Timings, stopwatch
 
 log = logging.getLogger("lineside.assistant")
 DEFAULT_MAX_TOKENS = 256
-CALL_ABOVE = 0.65
-"""How sure a model must be that a call comes first, to begin with one of its own accord."""
 CALL_ID_TOKENS = 80
 """Room for the ids that we put into the calls of a model before v13."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """Text, calls, or both. Calls are given only where generation came to its end.
+    """Text, calls, or both. Calls are given only where generation came to its end and all of them can be read.
 
     Attributes:
         calls: with `verbatim_arguments`, without what `runtime.grammar.verbatim.said_once` leaves out.
@@ -112,7 +110,8 @@ def ask(
     """Answer a conversation that ends in a user or tool turn.
 
     With tools, a grammar bounds calls to their names and parameters. Where `tool_choice` leaves the choice, an answer
-    begins with a call only if its probability is at least `call_above`.
+    begins with a call only if its probability is at least `call_above`. Without tools, or with `tool_choice` "none",
+    no call and no other control token can be written.
 
     Raises:
         EngineError: see `runtime.errors`.
@@ -176,6 +175,7 @@ def _pieces(
             max_tokens=max_tokens,
             sampling=sampling,
             constraint=constraint,
+            forbidden=tokenizer.control_ids if constraint is None else frozenset(),  # a grammar names what it allows
             canonical=Canonical(tokenizer, call_ids) if tools else None,
         )
         deltas = CallStream(tokenizer, call_ids)
@@ -215,16 +215,19 @@ def _said_once(calls: Sequence[ToolCall], tools: Sequence[Tool], messages: Seque
 def _answer(
     engine: Engine, ids: tuple[int, ...], reason: FinishReason, sequence: EngineSequence, call_ids: CallIds
 ) -> Answer:
+    text = engine.tokenizer.decode(_before_calls(engine, ids))
     calls: tuple[ToolCall, ...] = ()
     if reason == "stop":
-        text, parsed = parse_tool_calls(engine.tokenizer, ids)
-        calls = tuple(dataclasses.replace(call, id=call_ids[index]) for index, call in enumerate(parsed))
-    else:
-        text = engine.tokenizer.decode(_before_calls(engine, ids))
+        try:
+            _, parsed = parse_tool_calls(engine.tokenizer, ids)
+            calls = tuple(dataclasses.replace(call, id=call_ids[index]) for index, call in enumerate(parsed))
+        except AnswerError as error:
+            log.warning("no function is called: %s", error)
+            reason = "unreadable"
     return Answer(text.strip(), calls, reason, sequence.timings, sequence.counts, ids)
 
 
 def _before_calls(engine: Engine, ids: tuple[int, ...]) -> tuple[int, ...]:
-    """The free text of an answer that was cut off; half a call is not shown to anybody."""
+    """The tokens of an answer's free text; half a call is not shown to anybody."""
     marker = engine.tokenizer.tool_calls_id
     return ids[: ids.index(marker)] if marker in ids else ids

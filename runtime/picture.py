@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import cv2
 import numpy as np
@@ -10,10 +12,11 @@ import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
 from lineside.runtime.chat import Picture
+from lineside.runtime.defaults import DEFAULT_MAX_PIXELS
 from lineside.runtime.errors import PictureTooLarge, PictureUndecodable
 from lineside.runtime.manifest import ImageSettings
 
-DEFAULT_MAX_PIXELS = 25_000_000
+JPEG_SCAN, JPEG_END, PNG_END = b"\xff\xda", b"\xff\xd9", b"IEND"
 MEAN = np.asarray([0.48145466, 0.4578275, 0.40821073], np.float32)
 DEVIATION = np.asarray([0.26862954, 0.26130258, 0.27577711], np.float32)
 """How Pixtral's pixels are normalized (mistral-common's constants)."""
@@ -29,6 +32,20 @@ def decode_picture(data: bytes, max_pixels: int = DEFAULT_MAX_PIXELS) -> Picture
         PictureUndecodable: no bytes, not a JPEG or PNG, or cut short.
         PictureTooLarge: more than `max_pixels` pixels.
     """
+    with _opened(data, max_pixels) as image:
+        return np.asarray(_to_rgb(image), dtype=np.uint8)
+
+
+def check_picture(data: bytes, max_pixels: int = DEFAULT_MAX_PIXELS) -> None:
+    """What can be told of a JPEG or PNG without decoding it, in about 0.1 ms. Raises as `decode_picture`."""
+    with _opened(data, max_pixels) as image:
+        jpeg = image.format == "JPEG"
+        if not (data.rfind(JPEG_END) > data.rfind(JPEG_SCAN) if jpeg else PNG_END in data):
+            raise PictureUndecodable(f"the picture is cut short ({len(data)} bytes, and no end)")
+
+
+@contextmanager
+def _opened(data: bytes, max_pixels: int) -> Iterator[Image.Image]:
     if not data:
         raise PictureUndecodable("the picture is empty (0 bytes)")
     try:
@@ -39,7 +56,7 @@ def decode_picture(data: bytes, max_pixels: int = DEFAULT_MAX_PIXELS) -> Picture
                     f"the picture has {width} x {height} = {width * height / 1e6:.1f} megapixels; "
                     f"the limit is {max_pixels / 1e6:.1f}"
                 )
-            return np.asarray(_to_rgb(image), dtype=np.uint8)
+            yield image
     except UnidentifiedImageError as error:
         raise PictureUndecodable(f"{len(data)} bytes that are neither a JPEG nor a PNG") from error
     except Image.DecompressionBombError as error:

@@ -1,4 +1,4 @@
-"""Where the time of a request goes."""
+"""Where the time of a request goes, what it took, and why it ended."""
 
 from __future__ import annotations
 
@@ -6,9 +6,15 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 Fields = TypeVar("Fields", bound=Any)
+FinishReason = Literal["stop", "length", "repetition", "deadline", "cancelled", "unreadable"]
+"""Why an answer ended.
+
+`stop` is the end token, or the end of the grammar; `length` the budget; `repetition` a loop. After `unreadable` the
+model came to its end, but a call that it wrote, or its report, is no JSON that others could read.
+"""
 
 
 @dataclass
@@ -21,6 +27,16 @@ class Timings:
     vision_ms: float = 0.0
     prefill_ms: float = 0.0
     decode_ms: float = 0.0
+
+
+@dataclass
+class Counts:
+    """Tokens of a request: of its prompt, of those that the cache held already, generated; and its decode passes."""
+
+    prompt: int = 0
+    reused: int = 0
+    generated: int = 0
+    passes: int = 0
 
 
 def total(several: Sequence[Fields]) -> Fields:

@@ -35,6 +35,12 @@ class CameraSettings:
 
 
 class Camera(Protocol):
+    """Attributes:
+    live: only the newest frame counts; False where each is to be looked at, however long it takes.
+    """
+
+    live: bool
+
     def frames(self, stop: threading.Event) -> Iterator[Frame]:
         """Yield frames until the source ends or `stop` is set. Nothing stays open afterwards.
 

@@ -16,6 +16,8 @@ SUFFIXES = {".jpg", ".jpeg", ".png"}
 class FolderCamera:
     """Plays the pictures of `folder` in the order of their names. Files are handed on undecoded."""
 
+    live = False
+
     def __init__(self, name: str, folder: Path, interval_s: float, loop: bool) -> None:
         self._name, self._folder, self._interval_s, self._loop = name, folder, interval_s, loop
 

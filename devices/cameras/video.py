@@ -26,6 +26,8 @@ class VideoCamera:
     A file plays at its own rate unless `interval_s` is given, and ends. A stream or device that stops is opened again.
     """
 
+    live = True
+
     def __init__(self, name: str, source: str, interval_s: float, loop: bool) -> None:
         self._name, self._source, self._interval_s, self._loop = name, source, interval_s, loop
         self._live = "://" in source or source.isdigit()

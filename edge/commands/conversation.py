@@ -47,6 +47,8 @@ class Turns:
         self.text = answer.text
         if answer.finish_reason != "stop":
             message = f"the answer was ended after {answer.counts.generated} tokens"
+            if answer.finish_reason == "unreadable":
+                message = "the model wrote a call that cannot be read: it was not carried out"
             self.error = WireError(code=answer.finish_reason, message=message)
 
 

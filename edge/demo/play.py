@@ -4,73 +4,30 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import queue
 import sys
 import tempfile
-import time
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-import paho.mqtt.client as paho
-from paho.mqtt.enums import CallbackAPIVersion
-from paho.mqtt.packettypes import PacketTypes
-from paho.mqtt.properties import Properties
 from pydantic import SecretStr
 
 from lineside.edge.config import Config, load_config
 from lineside.edge.daemon import Daemon
 from lineside.edge.demo.broker import embedded_broker
+from lineside.edge.demo.watcher import PATIENCE_S, Watcher
 from lineside.edge.errors import BrokerError, ConfigError
 from lineside.edge.inspection.evidence import COLORS
-from lineside.edge.wire.topics import Topics
 
 COMMAND = "set the belt to half speed"
-TIMEOUT_S = 45.0
 
 
 @dataclass(frozen=True)
 class Summary:
     results: int
     calls: int
-
-
-class Watcher:
-    """A plain MQTT client beside the daemon: everything that is printed came through the broker."""
-
-    def __init__(self, config: Config) -> None:
-        self.topics = Topics(config.base_topic)
-        self.messages: queue.Queue[tuple[str, bytes]] = queue.Queue()
-        client = paho.Client(CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5)
-        if config.mqtt.username:
-            client.username_pw_set(config.mqtt.username, config.mqtt.password.get_secret_value())
-        client.on_connect = lambda c, *_: c.subscribe(f"{self.topics.base}/#", qos=1)
-        client.on_message = self._handle
-        client.connect(config.mqtt.host, config.mqtt.port)
-        client.loop_start()
-        self.client = client
-
-    def _handle(self, client: paho.Client, _data: Any, message: paho.MQTTMessage) -> None:
-        if message.retain:
-            return
-        tool = message.topic.removeprefix(f"{self.topics.base}/call/")
-        if tool != message.topic:  # play the actuator
-            call = json.loads(message.payload)
-            done = {"id": call["id"], "outcome": "achieved", "detail": f"{tool} done"}
-            client.publish(self.topics.returned(tool), json.dumps(done), qos=1)
-        self.messages.put((message.topic, bytes(message.payload)))
-
-    def send_command(self, text: str) -> None:
-        properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
-        properties.ResponseTopic = self.topics.response("ask")
-        properties.CorrelationData = b"demo-1"
-        self.client.publish(self.topics.command("ask"), text, qos=1, properties=properties)
-
-    def close(self) -> None:
-        self.client.disconnect()
-        self.client.loop_stop()
 
 
 def run_demo(station: Path, broker: str, output: Path) -> Summary:
@@ -85,15 +42,18 @@ def run_demo(station: Path, broker: str, output: Path) -> Summary:
             port = stack.enter_context(embedded_broker())
         state = stack.enter_context(tempfile.TemporaryDirectory())
         config = _configure(load_config(station), host, port, user, password, output, Path(state))
+        playing = _playing(config)
         _say(f"broker   {'' if broker else 'embedded, '}mqtt://{host}:{port}")
         _remove_old_evidence(output, config)
         watcher = _watch(config)
         stack.callback(watcher.close)
         daemon = stack.enter_context(Daemon(config))
         _say(f"model    {daemon.engine.bundle.manifest.name} {daemon.engine.bundle.sha256[:12]}")
-        if not daemon.wait_online(10.0):
-            raise BrokerError(f"no connection to {host}:{port} within 10 s {daemon.connection.refused}".rstrip())
-        results = _print_results(watcher, config)
+        if not daemon.wait_online(PATIENCE_S):
+            raise BrokerError(f"no connection to {host}:{port} {daemon.connection.refused}".rstrip())
+        results = _print_results(watcher, playing)
+        if dropped := daemon.counters.snapshot().get("frames_dropped", 0):
+            _say(f"{dropped} frames of live video gave way to newer ones")
         calls = _print_command(watcher)
     _say(f"evidence pictures with boxes drawn: {output}")
     return Summary(results, calls)
@@ -123,29 +83,32 @@ def _watch(config: Config) -> Watcher:
         raise BrokerError(f"no broker at {config.mqtt.host}:{config.mqtt.port} ({error})") from error
 
 
-def _print_results(watcher: Watcher, config: Config) -> int:
-    """One line a frame, until every camera has ended."""
+def _playing(config: Config) -> int:
+    """How many cameras have pictures of their own. Raises ConfigError where none has."""
+    count = sum(camera.kind != "mqtt" for camera in config.cameras.values())
+    if not count:
+        raise ConfigError(f"{config.file}: the demo plays cameras of kind folder or video, and there is none")
+    return count
+
+
+def _print_results(watcher: Watcher, open_cameras: int) -> int:
+    """One line a frame, until every camera has ended: it says so behind its last result."""
     _say(f"\n{'picture':<44} {'verdict':<8} {'conf.':>6} {'defects':<34} {'ms':>6}")
-    open_cameras = len(config.cameras)
     count = 0
-    deadline = time.monotonic() + TIMEOUT_S
-    while open_cameras and time.monotonic() < deadline:
-        topic, payload = _next(watcher, deadline)
+    while open_cameras:
+        topic, payload = watcher.next()
         if topic.startswith(f"{watcher.topics.base}/result/"):
             _print_result(json.loads(payload))
             count += 1
         elif topic.startswith(f"{watcher.topics.base}/event/"):
             event = json.loads(payload)
+            problem = (event.get("error") or {}).get("message", "")
             if event["event_type"] == "frame_rejected":
-                _say(f"{event['name']:<44} rejected: {event['error']['message']}")
+                _say(f"{event['name']:<44} rejected: {problem}")
             else:
                 open_cameras -= 1
-    time.sleep(0.5)  # the last frame may still be in the engine when its camera has ended
-    while not watcher.messages.empty():
-        topic, payload = watcher.messages.get()
-        if topic.startswith(f"{watcher.topics.base}/result/"):
-            _print_result(json.loads(payload))
-            count += 1
+                if problem:
+                    _say(problem)
     return count
 
 
@@ -160,9 +123,8 @@ def _print_command(watcher: Watcher) -> int:
     """Send the command; print the call and the reply. Returns how many calls were achieved."""
     _say(f'\ncommand  "{COMMAND}"')
     watcher.send_command(COMMAND)
-    deadline = time.monotonic() + 15.0
-    while time.monotonic() < deadline:
-        topic, payload = _next(watcher, deadline)
+    while True:
+        topic, payload = watcher.next()
         if topic.startswith(f"{watcher.topics.base}/call/"):
             call = json.loads(payload)
             _say(f"call     {call['tool']}({json.dumps(call['arguments'])})")
@@ -173,14 +135,6 @@ def _print_command(watcher: Watcher) -> int:
             if not reply["calls"]:
                 _say(f"reply    {reply['text'] or reply.get('error')}")
             return sum(item["outcome"] == "achieved" for item in reply["calls"])
-    return 0
-
-
-def _next(watcher: Watcher, deadline: float) -> tuple[str, bytes]:
-    try:
-        return watcher.messages.get(timeout=max(deadline - time.monotonic(), 0.01))
-    except queue.Empty:
-        return "", b""
 
 
 def _address(url: str) -> tuple[str, int, str, str]:

@@ -19,7 +19,11 @@ log = logging.getLogger("lineside.cameras")
 
 
 class CameraThread:
-    """Plays `camera`; `hold` delays the first frame until the daemon is online."""
+    """Plays `camera`; `hold` delays the first frame until the daemon is online.
+
+    A live camera's newest frame replaces the one that waits. Any other is a queue: each of its frames is dealt with
+    before the next is read.
+    """
 
     def __init__(
         self,
@@ -34,6 +38,7 @@ class CameraThread:
         self._name, self._camera, self._pipeline = name, camera, pipeline
         self._topics, self._send, self._counters, self._hold = topics, send, counters, hold
         self._stop = threading.Event()
+        self._condition, self._under_way = threading.Condition(), 0
         self._thread = threading.Thread(target=self._run, name=f"camera-{name}", daemon=True)
 
     def start(self) -> None:
@@ -42,13 +47,20 @@ class CameraThread:
     def close(self) -> None:
         self._stop.set()
         self._hold.set()
+        with self._condition:
+            self._condition.notify_all()
         self._thread.join(timeout=5)
 
     def _run(self) -> None:
         self._hold.wait()
         try:
             for frame in self._camera.frames(self._stop):
-                self._pipeline.offer(frame, triggered=False)
+                with self._condition:
+                    self._under_way += 1
+                self._pipeline.offer(frame, triggered=False, done=self._dealt_with)
+                if not self._camera.live:
+                    self._wait_for_results()
+            self._wait_for_results()
         except CameraError as error:
             log.error("%s", error)
             self._counters.add("camera_errors")
@@ -56,6 +68,16 @@ class CameraThread:
             return
         if not self._stop.is_set():
             self._report("camera_ended", None)
+
+    def _dealt_with(self) -> None:
+        with self._condition:
+            self._under_way -= 1
+            self._condition.notify_all()
+
+    def _wait_for_results(self) -> None:
+        """Until every frame was dealt with, or the station stops."""
+        with self._condition:
+            self._condition.wait_for(lambda: not self._under_way or self._stop.is_set())
 
     def _report(self, kind: Literal["camera_ended", "camera_failed"], error: WireError | None) -> None:
         event = Event(event_type=kind, camera=self._name, error=error)

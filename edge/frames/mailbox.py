@@ -5,21 +5,27 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from lineside.devices.cameras.frame import Frame
 
 
 @dataclass(frozen=True)
 class Work:
-    """A frame, and what to call when it has been dealt with (the broker's acknowledgement)."""
+    """A frame, and what to call when it has been dealt with (the broker's acknowledgement).
+
+    Attributes:
+        before: the streamed frame that this one replaced, in case this one cannot be decoded: a bad frame must not push
+            a good one out.
+    """
 
     frame: Frame
     done: Callable[[], None] = field(default=lambda: None)
+    before: Work | None = None
 
 
 class Mailbox:
-    """Both kinds of waiting frames, triggered ones first.
+    """Both kinds of waiting frames, triggered ones first. They wait as they came, compressed.
 
     Args:
         queue_size: triggered frames that may wait; a stream needs no queue, its newest frame replaces the last.
@@ -41,15 +47,14 @@ class Mailbox:
             self._condition.notify()
             return True
 
-    def put_latest(self, work: Work) -> bool:
-        """Put a streamed frame into its camera's slot; True where an older one had to give way."""
+    def put_latest(self, work: Work) -> Work | None:
+        """Put a streamed frame into its camera's slot; returns the one that is given up for good, if any."""
         with self._condition:
             replaced = self._latest.pop(work.frame.camera, None)
-            self._latest[work.frame.camera] = work
+            before = None if replaced is None else replace(replaced, before=None)
+            self._latest[work.frame.camera] = replace(work, before=before)
             self._condition.notify()
-        if replaced is not None:
-            replaced.done()
-        return replaced is not None
+        return None if replaced is None else replaced.before
 
     def get(self) -> Work | None:
         """Wait for the next frame; None once the box is closed."""

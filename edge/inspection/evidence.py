@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from lineside.runtime.chat import Picture
-from lineside.runtime.inspection.verdict import Inspection
+from lineside.runtime.inspection.observation import Inspection
 
 COLORS = {"pass": (60, 180, 75), "fail": (220, 40, 40), "unsure": (240, 170, 30)}
 JPEG_QUALITY = 85

@@ -8,7 +8,8 @@ import cv2
 import numpy as np
 
 from lineside.runtime.chat import Picture
-from lineside.runtime.inspection.gate import GateMemory, Look
+from lineside.runtime.inspection.gate import GateMemory
+from lineside.runtime.inspection.observation import GateObservation
 
 TILE_WIDTH = 360
 COLUMNS = 3
@@ -16,20 +17,20 @@ CAPTION_PX = 20
 MOST_TILES = 24
 
 
-def overlay(picture: Picture, look: Look, memory: GateMemory) -> Picture:
+def overlay(picture: Picture, seen: GateObservation, memory: GateMemory) -> Picture:
     """The picture with its heat on it: clear where it is as usual, red where the gate would fail it."""
     height, width = picture.shape[:2]
     low = float(memory.good_scores.min()) * 0.7
-    patches = np.clip((look.heat - low) / max(memory.fail_above - low, 1e-6), 0, 1).astype(np.float32)
+    patches = np.clip((seen.heat - low) / max(memory.fail_above - low, 1e-6), 0, 1).astype(np.float32)
     share = np.asarray(cv2.resize(patches, (width, height), interpolation=cv2.INTER_LINEAR))[..., None]
     red = np.asarray([220, 30, 30], np.float32)
     return np.asarray(np.clip(picture * (1 - 0.7 * share) + red * 0.7 * share, 0, 255), np.uint8)
 
 
-def contact_sheet(pictures: Sequence[Picture], looks: Sequence[Look], memory: GateMemory) -> Picture:
+def contact_sheet(pictures: Sequence[Picture], seen: Sequence[GateObservation], memory: GateMemory) -> Picture:
     """The oddest pictures first, each with its heat and its score when held against the others; RGB."""
     order = np.argsort(memory.good_scores)[::-1][:MOST_TILES]
-    tiles = [_tile(overlay(pictures[i], looks[i], memory), float(memory.good_scores[i])) for i in order]
+    tiles = [_tile(overlay(pictures[i], seen[i], memory), float(memory.good_scores[i])) for i in order]
     height = max(tile.shape[0] for tile in tiles)
     blank = np.full((height, TILE_WIDTH, 3), 255, np.uint8)
     rows = []

@@ -20,7 +20,8 @@ from lineside.edge.tuning.heat import contact_sheet
 from lineside.edge.tuning.labelled import SUFFIXES
 from lineside.runtime.chat import Picture
 from lineside.runtime.errors import PictureError
-from lineside.runtime.inspection.gate import Gate, GateMemory, Look, learn
+from lineside.runtime.inspection.gate import Gate, GateMemory, learn
+from lineside.runtime.inspection.observation import GateObservation
 from lineside.runtime.picture import decode_picture
 
 log = logging.getLogger("lineside.learn")
@@ -79,9 +80,9 @@ def learn_station(config: Config, folder: Path, camera: str) -> Learnt:
     for path in paths:
         write_gate(path, memory, engine.bundle.sha256)
     gate = Gate(engine, memory)
-    looks: list[Look] = [gate.look(picture) for picture in progress(pictures, "looking again")]
+    seen = [gate.observe(picture) for picture in progress(pictures, "looking again")]
     sheet = paths[0].with_suffix(".jpg")
-    _write_sheet(sheet, pictures, looks, memory)
+    _write_sheet(sheet, pictures, seen, memory)
     oddest = names[int(np.argmax(memory.good_scores))]
     return Learnt(cameras, len(pictures), skipped, memory, oddest, paths, sheet, time.monotonic() - started)
 
@@ -106,8 +107,8 @@ def _read(folder: Path, max_pixels: int) -> tuple[list[str], list[Picture], int]
     return names, pictures, skipped
 
 
-def _write_sheet(path: Path, pictures: Sequence[Picture], looks: Sequence[Look], memory: GateMemory) -> None:
+def _write_sheet(path: Path, pictures: Sequence[Picture], seen: Sequence[GateObservation], memory: GateMemory) -> None:
     try:
-        path.write_bytes(encode_jpeg(contact_sheet(pictures, looks, memory)))
+        path.write_bytes(encode_jpeg(contact_sheet(pictures, seen, memory)))
     except OSError as error:
         raise ConfigError(f"{path} cannot be written ({error.strerror})") from error

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from typing import Literal, Self
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -22,20 +22,19 @@ from lineside.runtime.errors import DeadlineExceeded, RequestCancelled
 from lineside.runtime.grammar.constraint import Constraint
 from lineside.runtime.sessions.interface import MAX_DECODE_TOKENS
 from lineside.runtime.text.canonical import Canonical
-
-FinishReason = Literal["stop", "length", "repetition", "deadline", "cancelled"]
+from lineside.runtime.timings import FinishReason
 
 
 class Decoding(Iterator[int]):
     """Generated tokens, one after the other, without the end token. Made by `Engine.decode`.
 
     Args:
+        forbidden: tokens that are never chosen, whatever their logits. A draft may hold some: they are not accepted.
         canonical: keeps the tokens of calls as the tokenizer writes them; what is yielded is what was chosen.
         draft: False for one token a pass; the tokens are the same.
 
     Attributes:
-        finish_reason: why generation ended, once it has: `stop` (the end token, or the end of the grammar), `length`
-            (the budget), `repetition` (a loop), `deadline` or `cancelled`.
+        finish_reason: why generation ended, once it has. What the text says is not looked at here: never `unreadable`.
 
     Raises (while iterating):
         NotFinite: the logits are not finite.
@@ -51,14 +50,16 @@ class Decoding(Iterator[int]):
         max_tokens: int,
         sampling: Sampling,
         constraint: Constraint | None,
+        forbidden: frozenset[int] = frozenset(),
         canonical: Canonical | None = None,
         draft: bool = True,
     ) -> None:
         self.finish_reason: FinishReason | None = None
         self._sequence, self._constraint, self._canonical = sequence, constraint, canonical
+        self._forbidden = forbidden
         self._vocab_size = vocab_size  # of the tokenizer: a checkpoint may pad its vocabulary beyond it
         self._eos_id = eos_id
-        self._sampler = Sampler(sampling, vocab_size)
+        self._sampler = Sampler(sampling, vocab_size, forbidden)
         self._guard = LoopGuard()
         self._drafter = Drafter(sequence.text_keys) if draft else None
         self._left = min(max_tokens, sequence.limit - sequence.past)
@@ -110,7 +111,7 @@ class Decoding(Iterator[int]):
         return self._sampler.pick(row[: self._vocab_size], allowed)
 
     def _may_take(self, token: int) -> bool:
-        if not 0 <= token < self._vocab_size:
+        if not 0 <= token < self._vocab_size or token in self._forbidden:
             return False
         return self._constraint is None or (token != self._eos_id and self._constraint.count_allowed((token,)) == 1)
 

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from lineside.runtime.bundle import Bundle, open_bundle
 from lineside.runtime.chat import Prompt
-from lineside.runtime.engine.decoding import Decoding, FinishReason
+from lineside.runtime.engine.decoding import Decoding
 from lineside.runtime.engine.kv_pool import Entry, Keys, KVPool
 from lineside.runtime.engine.sampling import Sampling
 from lineside.runtime.engine.scheduler import Request, Scheduler
@@ -30,7 +30,7 @@ from lineside.runtime.sessions.interface import Decoder, OpenSessions, Vision
 from lineside.runtime.sessions.ort import open_cpu
 from lineside.runtime.text.canonical import Canonical
 from lineside.runtime.text.tokenizer import Tokenizer
-from lineside.runtime.timings import Timings, stopwatch
+from lineside.runtime.timings import FinishReason, Timings, stopwatch
 
 log = logging.getLogger("lineside.engine")
 DEFAULT_CAPACITY = 4096
@@ -216,6 +216,7 @@ class Engine:
         max_tokens: int,
         sampling: Sampling | None = None,
         constraint: Constraint | None = None,
+        forbidden: frozenset[int] = frozenset(),
         canonical: Canonical | None = None,
         draft: bool = True,
     ) -> Decoding:
@@ -227,6 +228,7 @@ class Engine:
             max_tokens=max_tokens,
             sampling=sampling or Sampling(),
             constraint=constraint,
+            forbidden=forbidden,
             canonical=canonical,
             draft=draft,
         )

@@ -25,32 +25,44 @@ GREEDY = Sampling(temperature=0.0)
 
 
 class Sampler:
-    """Draws tokens; its working memory is allocated once for a vocabulary."""
+    """Draws tokens, never one of those `forbidden`; its working memory is allocated once for a vocabulary."""
 
-    def __init__(self, sampling: Sampling, vocab_size: int) -> None:
+    def __init__(self, sampling: Sampling, vocab_size: int, forbidden: frozenset[int] = frozenset()) -> None:
         self._temperature = sampling.temperature
         self._rng = np.random.default_rng(sampling.seed)
         self._scores = np.empty(vocab_size, np.float64)
         self._masked = np.empty(vocab_size, np.float32)
+        self._forbidden = forbidden
+        self._forbidden_ids = np.asarray(sorted(forbidden), np.int64)
 
     def pick(self, logits: npt.NDArray[np.float32], allowed: npt.NDArray[np.bool_] | None) -> int:
-        """The next token, among those `allowed` where a mask is given.
+        """The next token, among those `allowed` `(vocab,)` where a mask is given.
 
         Raises:
-            NotFinite: the logits hold NaN or nothing finite: a damaged weight.
+            NotFinite: the logits `(vocab,)` hold NaN or nothing finite: a damaged weight.
         """
         if allowed is not None:
             self._masked.fill(-np.inf)
             np.copyto(self._masked, logits, where=allowed)
             logits = self._masked
-        best = int(np.argmax(logits))  # the first NaN, where there is one
-        if not np.isfinite(logits[best]):
-            raise NotFinite("the model computed logits that are not finite: run `lineside check` on the bundle")
+        best = _likeliest(logits)
+        if best in self._forbidden:
+            np.copyto(self._masked, logits)
+            self._masked[self._forbidden_ids] = -np.inf
+            logits, best = self._masked, _likeliest(self._masked)
         if self._temperature <= 0:
             return best
         np.subtract(logits, logits[best], out=self._scores)
         self._scores /= self._temperature
         np.exp(self._scores, out=self._scores)
+        self._scores[self._forbidden_ids] = 0.0
         np.cumsum(self._scores, out=self._scores)
         # side="right" never lands on a token of probability zero.
         return int(np.searchsorted(self._scores, self._rng.random() * self._scores[-1], side="right"))
+
+
+def _likeliest(logits: npt.NDArray[np.float32]) -> int:
+    best = int(np.argmax(logits))  # the first NaN, where there is one
+    if not np.isfinite(logits[best]):
+        raise NotFinite("the model computed logits that are not finite: run `lineside check` on the bundle")
+    return best

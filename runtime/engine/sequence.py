@@ -15,7 +15,7 @@ from lineside.runtime.engine.kv_pool import Entry
 from lineside.runtime.engine.scheduler import Request, Scheduler
 from lineside.runtime.errors import PromptTooLong
 from lineside.runtime.sessions.interface import MAX_DECODE_TOKENS, Decoder
-from lineside.runtime.timings import Timings, stopwatch
+from lineside.runtime.timings import Counts, Timings, stopwatch
 
 Rows = TypeVar("Rows", npt.NDArray[np.float32], list[int])
 MIN_CHUNK = 16
@@ -50,16 +50,6 @@ class Chunking:
         """Take note of a chunk's time."""
         if tokens >= MIN_CHUNK:
             self._tokens_per_s = tokens / max(seconds, 1e-6)
-
-
-@dataclass
-class Counts:
-    """Tokens of a request: of its prompt, of those that the cache held already, generated; and its decode passes."""
-
-    prompt: int = 0
-    reused: int = 0
-    generated: int = 0
-    passes: int = 0
 
 
 class Sequence:

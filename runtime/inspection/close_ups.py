@@ -1,7 +1,7 @@
-"""A picture compared with a reference: the places where the two differ are looked at one by one, magnified.
+"""A picture compared with a reference: the places where the two differ are shown one by one, magnified: close-ups.
 
 A defect of a board is a thousandth of its picture. Shown whole, it is lost among the image tokens; shown close up,
-beside the same place of the reference, it fills a quarter of what the model sees, and each look has one thing to tell.
+beside the same place of the reference, it fills a quarter of what the model sees, and each view has one thing to show.
 What is brighter than it should be is tinted red there, and what is darker blue: to compare two pictures is harder for a
 model than to read one.
 """
@@ -16,8 +16,8 @@ import numpy as np
 
 from lineside.runtime.chat import Picture
 from lineside.runtime.inspection.differences import compare
-from lineside.runtime.inspection.task import Defect, Region, Verdict
-from lineside.runtime.inspection.verdict import Inspection
+from lineside.runtime.inspection.observation import Inspection, confidence
+from lineside.runtime.inspection.verdict import Defect, Region, Verdict
 from lineside.runtime.timings import total
 
 MARGIN = 11
@@ -28,9 +28,9 @@ WORST_FIRST: tuple[Verdict, ...] = ("fail", "unsure", "pass")
 
 
 @dataclass(frozen=True)
-class View:
-    """What to look at, with its differences coloured, beside what it should be like; `place` is the square of the
-    picture that both magnify."""
+class CloseUp:
+    """A place with its differences coloured, beside what it should be like; `place` is the square of the picture that
+    both magnify."""
 
     picture: Picture
     reference: Picture
@@ -38,21 +38,21 @@ class View:
 
 
 @dataclass(frozen=True)
-class Views:
-    """No `close` ones where nothing differs by enough to be looked at, or so much that it is hardly the same view."""
+class CloseUps:
+    """None were `found` where nothing differs by enough to be shown, or so much that it is hardly the same view."""
 
-    close: tuple[View, ...]
+    found: tuple[CloseUp, ...]
     same_view: bool
 
 
-def views(picture: Picture, reference: Picture) -> Views:
+def close_ups(picture: Picture, reference: Picture) -> CloseUps:
     """The places of `picture` that differ from `reference`, the largest difference first."""
-    found = compare(picture, reference)
-    if found is None:
-        return Views((), False)
-    places = [window(region) for region in found.regions]
-    close = (View(close_up(found.tinted, place), close_up(found.reference, place), place) for place in places)
-    return Views(tuple(close), True)
+    differences = compare(picture, reference)
+    if differences is None:
+        return CloseUps((), False)
+    places = [window(region) for region in differences.regions]
+    found = (CloseUp(magnified(differences.tinted, at), magnified(differences.reference, at), at) for at in places)
+    return CloseUps(tuple(found), True)
 
 
 def window(region: Region) -> Region:
@@ -63,7 +63,7 @@ def window(region: Region) -> Region:
     return left, top, left + side, top + side
 
 
-def close_up(picture: Picture, place: Region) -> Picture:
+def magnified(picture: Picture, place: Region) -> Picture:
     """What is shown of a square, magnified where it is small; beyond the picture its border goes on."""
     left, top, right, bottom = (int(v) for v in place)
     height, width = picture.shape[:2]
@@ -73,22 +73,23 @@ def close_up(picture: Picture, place: Region) -> Picture:
     return np.asarray(cv2.resize(part, (side, side), interpolation=cv2.INTER_CUBIC), np.uint8)
 
 
-def joined(looks: Sequence[Inspection], close: Sequence[View], size: tuple[int, int]) -> Inspection:
-    """One inspection of the looks at all views of a picture of `size`, width and height.
+def worst(inspections: Sequence[Inspection], close_ups: Sequence[CloseUp], size: tuple[int, int]) -> Inspection:
+    """One inspection of those of all close-ups of a picture of `size`, width and height.
 
-    The verdict is the worst one, with what the looks found that gave it.
+    The verdict is the worst one, with the defects of the close-ups that gave it.
     """
-    defect = max(each.fail_probability for each in looks)
-    verdict = next(name for name in WORST_FIRST if any(each.verdict == name for each in looks))
-    told = [(each, view) for each, view in zip(looks, close, strict=True) if each.verdict == verdict != "pass"]
+    defect = max(each.fail_probability for each in inspections)
+    verdict = next(name for name in WORST_FIRST if any(each.verdict == name for each in inspections))
+    pairs = zip(inspections, close_ups, strict=True)
+    blamed = [(each, close_up) for each, close_up in pairs if each.verdict == verdict != "pass"]
     return Inspection(
         verdict,
-        {"pass": 1 - defect, "fail": defect, "unsure": max(defect, 1 - defect)}[verdict],
+        confidence(verdict, defect),
         defect,
-        tuple(_in_picture(found, view.place, size) for each, view in told for found in each.defects),
-        next((each.finish_reason for each in looks if not each.complete), "stop"),
-        total([each.timings for each in looks]),
-        total([each.counts for each in looks]),
+        tuple(_in_picture(found, close_up.place, size) for each, close_up in blamed for found in each.defects),
+        next((each.finish_reason for each in inspections if not each.complete), "stop"),
+        total([each.timings for each in inspections]),
+        total([each.counts for each in inspections]),
     )
 
 

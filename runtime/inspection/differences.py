@@ -1,4 +1,4 @@
-"""Where a picture differs from a reference of the same view: places for the model to look at closely.
+"""Where a picture differs from a reference of the same view: places for the model to see close up.
 
 Two pictures of one view are never the same: the part lies a little elsewhere, and the camera's optics bend it. So the
 reference is first shifted, as a whole and then place by place, to where it fits best, and edges may lie a pixel or two
@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lineside.runtime.chat import Picture
-from lineside.runtime.inspection.task import Region
+from lineside.runtime.inspection.verdict import Region
 
 Grey = npt.NDArray[np.uint8]
 MOST_OFFSET, MOST_SHIFT = 12, 4

@@ -19,6 +19,7 @@ from threadpoolctl import ThreadpoolController
 from lineside.runtime.chat import Picture
 from lineside.runtime.engine.engine import Engine
 from lineside.runtime.errors import PicturesUnsupported, TooFewPictures
+from lineside.runtime.inspection.observation import GateObservation
 from lineside.runtime.picture import to_pixels
 
 Floats = npt.NDArray[np.float32]
@@ -36,23 +37,6 @@ SURE_PASS_SPREADS, SURE_FAIL_SPREADS = 0.0, 8.0
 """Spreads of the good pictures' scores above their mean, below which the gate passes and above which it fails."""
 MIN_SPREAD = 0.25
 """As a share of the mean: a handful of pictures is more alike than the parts of a year are."""
-
-
-@dataclass(frozen=True)
-class Look:
-    """What the gate sees in a picture.
-
-    Attributes:
-        score: how unusual the picture is, in distances of features.
-        heat: the same of every patch, `(rows, columns)`.
-        region: x0, y0, x1, y1 in pixels around the most unusual place.
-        verdict: `pass` or `fail` where the gate is sure; None where the full model should look.
-    """
-
-    score: float
-    heat: Floats
-    region: tuple[float, float, float, float]
-    verdict: Literal["pass", "fail"] | None
 
 
 @dataclass(frozen=True)
@@ -84,13 +68,13 @@ class GateMemory:
 
 
 class Gate:
-    """Looks at pictures for one camera."""
+    """Holds the pictures of one camera against the good ones."""
 
     def __init__(self, engine: Engine, memory: GateMemory) -> None:
         self._engine, self.memory = engine, memory
         self._squares = np.square(memory.patches).sum(1)
 
-    def look(self, picture: Picture) -> Look:
+    def observe(self, picture: Picture) -> GateObservation:
         """Raises EngineError where the model has no vision tower, or one without patch features."""
         described = describe(self._engine, picture, self.memory.longest)
         heat = distances(described, self.memory.patches, self._squares)
@@ -100,7 +84,7 @@ class Gate:
             verdict = "pass"
         elif score >= self.memory.fail_above:
             verdict = "fail"
-        return Look(score, heat, hot_region(heat, self.memory.pass_below, picture), verdict)
+        return GateObservation(score, heat, hot_region(heat, self.memory.pass_below, picture), verdict)
 
 
 def learn(engine: Engine, pictures: Sequence[Picture]) -> GateMemory:
@@ -154,8 +138,8 @@ def describe(engine: Engine, picture: Picture, longest: int) -> Floats:
 def distances(described: Floats, patches: Floats, squares: Floats) -> Floats:
     """Of every patch to the closest of `patches` `(M, D + 4)` with squared lengths `squares`: `(rows, columns)`.
 
-    On one thread: numpy's own, which wait for more work in a loop, would take the cores from the vision tower's, and a
-    look three times as long.
+    On one thread: numpy's own, which wait for more work in a loop, would take the cores from the vision tower's, and it
+    would take three times as long.
     """
     own = flat(described)
     with _blas().limit(limits=1, user_api="blas"):

@@ -1,4 +1,4 @@
-"""An inspector behind a gate: the gate decides alone where it is sure, the full model looks at the rest."""
+"""An inspector behind a gate: the gate decides alone where it is sure, the full model inspects the rest."""
 
 from __future__ import annotations
 
@@ -7,12 +7,11 @@ from dataclasses import replace
 
 from lineside.runtime.chat import Picture
 from lineside.runtime.engine.scheduler import Request
-from lineside.runtime.engine.sequence import Counts
-from lineside.runtime.inspection.gate import Gate, Look
+from lineside.runtime.inspection.gate import Gate
 from lineside.runtime.inspection.inspector import Inspector
-from lineside.runtime.inspection.task import Defect
-from lineside.runtime.inspection.verdict import Inspection
-from lineside.runtime.timings import Timings, stopwatch
+from lineside.runtime.inspection.observation import GateObservation, Inspection
+from lineside.runtime.inspection.verdict import Defect
+from lineside.runtime.timings import Counts, Timings, stopwatch
 
 ANOMALY = "anomaly"
 """Type of what the gate finds: it cannot tell one kind of defect from another."""
@@ -28,7 +27,7 @@ class GatedInspector:
         self.task, self.calibration = inspector.task, inspector.calibration
 
     def inspect(self, picture: Picture, request: Request | None = None) -> Inspection:
-        """Look at one picture. See `Inspector.inspect`; the result says in `look` what the gate saw.
+        """Inspect one picture. See `Inspector.inspect`; the result says in `gate` what the gate saw.
 
         A frame that the gate doubts goes to the model with the region that it doubts. Where the model then sees
         nothing in a picture that is nearer to a clear fail than to a clear pass, the verdict is `unsure`. A report is
@@ -36,24 +35,24 @@ class GatedInspector:
         """
         timings = Timings()
         with stopwatch(timings, "gate"):
-            look = self.gate.look(picture)
-        probability = gate_probability(look, self.gate)
-        if look.verdict is not None and self.task.report is None:
-            defects = (Defect(ANOMALY, look.region),) if look.verdict == "fail" else ()
-            confidence = probability if look.verdict == "fail" else 1 - probability
+            seen = self.gate.observe(picture)
+        probability = gate_probability(seen, self.gate)
+        if seen.verdict is not None and self.task.report is None:
+            defects = (Defect(ANOMALY, seen.region),) if seen.verdict == "fail" else ()
+            confidence = probability if seen.verdict == "fail" else 1 - probability
             return Inspection(
-                look.verdict, confidence, probability, defects, "stop", timings, Counts(), look=look, decided_by="gate"
+                seen.verdict, confidence, probability, defects, "stop", timings, Counts(), gate=seen, decided_by="gate"
             )
-        found = self._inspector.inspect(picture, request, look.region)
+        found = self._inspector.inspect(picture, request, seen.region)
         found.timings.gate_ms = timings.gate_ms
         if found.verdict == "pass" and probability > 0.5:
-            suspicion = (Defect(ANOMALY, look.region),)
-            return replace(found, verdict="unsure", defects=suspicion, look=look)
-        return replace(found, look=look)
+            suspicion = (Defect(ANOMALY, seen.region),)
+            return replace(found, verdict="unsure", defects=suspicion, gate=seen)
+        return replace(found, gate=seen)
 
 
-def gate_probability(look: Look, gate: Gate) -> float:
+def gate_probability(seen: GateObservation, gate: Gate) -> float:
     """A logistic curve through the two thresholds. It is no frequency: nothing was counted on defective parts."""
     low, high = gate.memory.pass_below, gate.memory.fail_above
     steepness = 2 * math.log(SURE / (1 - SURE)) / (high - low)
-    return 1 / (1 + math.exp(-max(min(steepness * (look.score - (low + high) / 2), 30.0), -30.0)))
+    return 1 / (1 + math.exp(-max(min(steepness * (seen.score - (low + high) / 2), 30.0), -30.0)))

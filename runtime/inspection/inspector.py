@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
@@ -9,19 +10,21 @@ import numpy as np
 import numpy.typing as npt
 
 from lineside.runtime.chat import Picture, Prompt
-from lineside.runtime.engine.decoding import FinishReason
 from lineside.runtime.engine.engine import Engine
 from lineside.runtime.engine.sampling import GREEDY
 from lineside.runtime.engine.scheduler import Priority, Request
-from lineside.runtime.engine.sequence import Counts, Sequence
-from lineside.runtime.errors import DeadlineExceeded, NotFinite, RequestCancelled
-from lineside.runtime.inspection.augmentation import Sight, Told, mean, together
+from lineside.runtime.engine.sequence import Sequence
+from lineside.runtime.errors import AnswerError, DeadlineExceeded, NotFinite, RequestCancelled
+from lineside.runtime.inspection.augmentation import mean, merged
 from lineside.runtime.inspection.calibration import Calibration
-from lineside.runtime.inspection.close_ups import View, joined, views
-from lineside.runtime.inspection.task import ANSWER_PREFIX, VERDICTS, Defect, InspectionTask, Region, Verdict
-from lineside.runtime.inspection.verdict import Inspection, Thresholds, fail_probability, judge
-from lineside.runtime.timings import Timings, stopwatch, total
+from lineside.runtime.inspection.close_ups import CloseUp, close_ups, worst
+from lineside.runtime.inspection.observation import Inspection, Observation, confidence
+from lineside.runtime.inspection.task import ANSWER_PREFIX, InspectionTask
+from lineside.runtime.inspection.verdict import VERDICTS, Defect, Region, Thresholds, Verdict, fail_probability, judge
+from lineside.runtime.inspection.view import View
+from lineside.runtime.timings import Counts, FinishReason, Timings, stopwatch, total
 
+log = logging.getLogger("lineside.inspection")
 MAX_ANSWER_TOKENS, LEAST_ANSWER_TOKENS = 640, 400
 """What an answer without a report may take, and what there must be room for."""
 MAX_REPORT_TOKENS = 600
@@ -51,14 +54,13 @@ class Inspector:
         self._constraint = engine.grammars.object(task.properties())
 
     def inspect(self, picture: Picture, request: Request | None = None, region: Region | None = None) -> Inspection:
-        """Look at one picture; `request` has a frame's priority and no deadline where it is left out.
+        """Inspect one picture; `request` has a frame's priority and no deadline where it is left out.
 
         `region` is where something may be wrong, x0, y0, x1, y1 in pixels. A task with a reference, and without a
-        report, has the places looked at closely where the two differ: see `runtime.inspection.close_ups`. Where the two
-        seem not to show the same view, no verdict is better than `unsure`.
+        report, is inspected by close-ups of the places where the two differ: see `runtime.inspection.close_ups`. Where
+        the two seem not to show the same view, no verdict is better than `unsure`.
 
-        Where bundle and task say `any_way_up`, each look is followed by one at the same upside down; the mean of both
-        probabilities counts.
+        Where bundle and task say `any_way_up`, each view is shown once more, rotated: test-time augmentation.
 
         Raises:
             EngineError: see `runtime.errors`; DeadlineExceeded where the verdict was not known in time.
@@ -66,68 +68,68 @@ class Inspector:
         request = request or Request(Priority.FRAME)
         reference = self.task.reference
         if reference is None or self.task.report is not None:
-            return self._look(Sight(picture, self.task, region), request)
+            return self._inspect_view(View(picture, self.task, region), request)
         searching = Timings()
         with stopwatch(searching, "preprocess"):
-            found = views(picture, reference)
-        if found.close:
-            looks = [self._look(self._sight(view), request) for view in found.close]
-            inspection = joined(looks, found.close, (picture.shape[1], picture.shape[0]))
+            differing = close_ups(picture, reference)
+        if differing.found:
+            inspections = [self._inspect_view(self._view(close_up), request) for close_up in differing.found]
+            inspection = worst(inspections, differing.found, (picture.shape[1], picture.shape[0]))
         else:
-            inspection = self._look(Sight(picture, self.task, region), request)
-            if not found.same_view and inspection.verdict == "pass":
+            inspection = self._inspect_view(View(picture, self.task, region), request)
+            if not differing.same_view and inspection.verdict == "pass":
                 inspection = replace(inspection, verdict="unsure")
         inspection.timings.preprocess_ms += searching.preprocess_ms
         return inspection
 
     def probabilities(self, picture: Picture) -> dict[Verdict, float]:
-        """The model's own probability of each verdict, before any calibration; nothing is generated. Of several places
-        those of the most suspicious one, of two looks at one place their mean.
+        """The model's own probability of each verdict, before any calibration; nothing is generated. Of several
+        close-ups those of the most suspicious one; with test-time augmentation the mean of both views.
 
         Raises:
             EngineError: see `runtime.errors`.
         """
         reference = self.task.reference
-        close = views(picture, reference).close if reference is not None and self.task.report is None else ()
-        sights = [self._sight(view) for view in close] or [Sight(picture, self.task)]
-        return max((self._judged(sight) for sight in sights), key=fail_probability)
+        found = close_ups(picture, reference).found if reference is not None and self.task.report is None else ()
+        views = [self._view(close_up) for close_up in found] or [View(picture, self.task)]
+        return max((self._view_probabilities(view) for view in views), key=fail_probability)
 
-    def _sight(self, view: View) -> Sight:
-        return Sight(view.picture, replace(self.task, reference=view.reference, tinted=True))
+    def _view(self, close_up: CloseUp) -> View:
+        return View(close_up.picture, replace(self.task, reference=close_up.reference, tinted=True))
 
-    def _judged(self, sight: Sight) -> dict[Verdict, float]:
+    def _view_probabilities(self, view: View) -> dict[Verdict, float]:
         request = Request(Priority.FRAME)
-        ways = (False, True) if self._both_ways else (False,)
-        return mean([self._answer(sight, request, lambda _: None, turned=way).probabilities for way in ways])
+        ways = (False, True) if self._augments else (False,)
+        return mean([self._observe(view, request, lambda _: None, rotated=way).probabilities for way in ways])
 
     @property
-    def _both_ways(self) -> bool:
+    def _augments(self) -> bool:
         """A report is about the picture as it came."""
         return self._engine.bundle.manifest.any_way_up and self.task.any_way_up and self.task.report is None
 
-    def _look(self, sight: Sight, request: Request) -> Inspection:
-        """At one picture, or at two: how it should be, and how it is. Once more upside down, where that helps; then
-        what both told counts, and a look that told nothing is asked again where the other raised suspicion.
+    def _inspect_view(self, view: View, request: Request) -> Inspection:
+        """One observation, or with test-time augmentation two, of which the mean counts. Where the rotated view alone
+        raised suspicion, the upright one is observed again, for the defects.
         """
-        if not self._both_ways:
-            only = self._answer(sight, request, self._verdict)
+        if not self._augments:
+            only = self._observe(view, request, self._verdict)
             return self._inspection([only], only.probabilities, only.defects)
-        first = self._answer(sight, request, self._verdict)
-        second = self._answer(sight, request, lambda own: self._verdict(mean([first.probabilities, own])), turned=True)
+        first = self._observe(view, request, self._verdict)
+        second = self._observe(view, request, lambda own: self._verdict(mean([first.probabilities, own])), rotated=True)
         probabilities = mean([first.probabilities, second.probabilities])
         verdict = self._verdict(probabilities)
-        if verdict == "pass":  # whatever the first told then
+        if verdict == "pass":  # whatever the first observation had then
             return self._inspection([replace(first, finish_reason="stop"), second], probabilities, ())
-        upright, told = first, [first, second]
+        upright, observations = first, [first, second]
         if self._verdict(first.probabilities) == "pass":
-            upright = self._asked_again(sight, request, verdict, first)
-            told.append(upright)
-        return self._inspection(told, probabilities, together(upright, second, sight.size))
+            upright = self._observe_again(view, request, verdict, first)
+            observations.append(upright)
+        return self._inspection(observations, probabilities, merged(upright, second, view.size))
 
-    def _asked_again(self, sight: Sight, request: Request, verdict: Verdict, first: Told) -> Told:
-        """What the first look sees where the second raised suspicion. The verdict stands, whatever becomes of this."""
+    def _observe_again(self, view: View, request: Request, verdict: Verdict, first: Observation) -> Observation:
+        """For the defects behind a suspicion. The verdict stands, whatever becomes of this."""
         try:
-            return self._answer(sight, request, lambda _: verdict)
+            return self._observe(view, request, lambda _: verdict)
         except (DeadlineExceeded, RequestCancelled) as error:
             reason: FinishReason = "deadline" if isinstance(error, DeadlineExceeded) else "cancelled"
             return replace(first, finish_reason=reason, timings=Timings(), counts=Counts())
@@ -136,37 +138,40 @@ class Inspector:
         return judge(probabilities, self._thresholds, self.calibration)[0]
 
     def _inspection(
-        self, told: list[Told], probabilities: Mapping[Verdict, float], defects: tuple[Defect, ...]
+        self,
+        observations: list[Observation],
+        probabilities: Mapping[Verdict, float],
+        defects: tuple[Defect, ...],
     ) -> Inspection:
         verdict, defect = judge(probabilities, self._thresholds, self.calibration)
         return Inspection(
             verdict,
-            {"pass": 1 - defect, "fail": defect, "unsure": max(defect, 1 - defect)}[verdict],
+            confidence(verdict, defect),
             defect,
             defects,
-            next((each.finish_reason for each in told if each.finish_reason != "stop"), "stop"),
-            total([each.timings for each in told]),
-            total([each.counts for each in told]),
-            told[0].report,
+            next((each.finish_reason for each in observations if each.finish_reason != "stop"), "stop"),
+            total([each.timings for each in observations]),
+            total([each.counts for each in observations]),
+            observations[0].report,
         )
 
-    def _answer(
+    def _observe(
         self,
-        sight: Sight,
+        view: View,
         request: Request,
         decide: Callable[[Mapping[Verdict, float]], Verdict | None],
         *,
-        turned: bool = False,
-    ) -> Told:
-        """What the model says at one look; `decide` makes a verdict of its probabilities, None where it is to tell
-        nothing.
+        rotated: bool = False,
+    ) -> Observation:
+        """What the model says of one view; `decide` makes a verdict of its probabilities, None where no answer is
+        wanted.
         """
         engine, task = self._engine, self.task
         preprocess = Timings()
         with stopwatch(preprocess, "preprocess"):
-            if turned:
-                sight = sight.turned()
-            prompt = self._prompt(sight)
+            if rotated:
+                view = view.rotated()
+            prompt = self._prompt(view)
         left = engine.capacity - BEGIN_TOKENS - len(prompt.ids)
         room = min(self._max_tokens, max(left, LEAST_ANSWER_TOKENS))
         with engine.sequence(prompt, reserve=BEGIN_TOKENS + room, request=request) as sequence:
@@ -179,11 +184,15 @@ class Inspector:
             if verdict is not None and (verdict != "pass" or task.report is not None):
                 text, reason = self._describe(sequence, self._begin[verdict])
                 if reason == "stop":
-                    defects, report = task.parse(text, *sight.size)
-        return Told(probabilities, defects, reason, sequence.timings, sequence.counts, report)
+                    try:
+                        defects, report = task.parse(text, *view.size)
+                    except AnswerError as error:  # the verdict stands: it was not read from the text
+                        log.warning("%s", error)
+                        reason = "unreadable"
+        return Observation(probabilities, defects, reason, sequence.timings, sequence.counts, report)
 
-    def _prompt(self, sight: Sight) -> Prompt:
-        chat = self._engine.tokenizer.encode_chat(sight.task.messages(sight.picture, sight.region))
+    def _prompt(self, view: View) -> Prompt:
+        chat = self._engine.tokenizer.encode_chat(view.task.messages(view.picture, view.region))
         return Prompt(np.concatenate([chat.ids, self._prefix]), chat.pixels)
 
     def _probabilities(self, logits: npt.NDArray[np.float32]) -> dict[Verdict, float]:

@@ -10,28 +10,18 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from lineside.runtime.chat import Message, Picture
 from lineside.runtime.errors import AnswerError
 from lineside.runtime.grammar.json_schema import Schema
+from lineside.runtime.inspection.verdict import VERDICTS, Defect, Region, Verdict
 from lineside.runtime.text.tool_calls import load_json
 
-Region = tuple[float, float, float, float]
-Verdict = Literal["pass", "fail", "unsure"]
-VERDICTS: tuple[Verdict, ...] = ("pass", "fail", "unsure")
 GRID = 1000
 """Boxes are integers from 0 to GRID - 1."""
 MAX_DEFECTS = 16
 ANSWER_PREFIX = '{"verdict":"'
-
-
-@dataclass(frozen=True)
-class Defect:
-    """A defect of kind `type`; `box` is x0, y0, x1, y1 in pixels of the picture."""
-
-    type: str
-    box: tuple[float, float, float, float]
 
 
 @dataclass(frozen=True)
@@ -43,8 +33,8 @@ class InspectionTask:
         report: JSON Schema of what else the model is to report; None for nothing.
         report_name: where that schema comes from, for messages.
         reference: the same view of a part without defects, shown before the picture; boxes are of the picture.
-        any_way_up: the part may as well be seen upside down, which is a second look for a model that was taught so
-            (see `runtime.inspection.augmentation`).
+        any_way_up: the part has no up and down: test-time augmentation for a model that was taught so (see
+            `runtime.inspection.augmentation`).
         tinted: the picture is coloured where it differs from the reference (see `runtime.inspection.differences`).
     """
 

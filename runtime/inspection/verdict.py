@@ -1,17 +1,25 @@
-"""What came out of an inspection, and how probabilities become a verdict."""
+"""How probabilities become a verdict."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
-from lineside.runtime.engine.decoding import FinishReason
-from lineside.runtime.engine.sequence import Counts
 from lineside.runtime.inspection.calibration import Calibration
-from lineside.runtime.inspection.gate import Look
-from lineside.runtime.inspection.task import Defect, Verdict
-from lineside.runtime.timings import Timings
+
+Region = tuple[float, float, float, float]
+"""x0, y0, x1, y1 in pixels."""
+Verdict = Literal["pass", "fail", "unsure"]
+VERDICTS: tuple[Verdict, ...] = ("pass", "fail", "unsure")
+
+
+@dataclass(frozen=True)
+class Defect:
+    """A defect of kind `type`; `box` is x0, y0, x1, y1 in pixels of the picture."""
+
+    type: str
+    box: Region
 
 
 @dataclass(frozen=True)
@@ -26,35 +34,6 @@ class Thresholds:
         if defect >= self.fail_above:
             return "fail"
         return "pass" if defect <= self.pass_below else "unsure"
-
-
-@dataclass(frozen=True)
-class Inspection:
-    """What came out.
-
-    Attributes:
-        confidence: probability of the verdict; for `unsure`, of the likelier of pass and fail.
-        fail_probability: probability of fail against pass, calibrated where there is a calibration.
-        defects: in pixels; under `unsure` they are suspicions.
-        report: JSON that satisfies the task's schema for it; None where it has none, or the answer is not complete.
-        look: what the gate saw, where there is one; `decided_by` says whether that was enough.
-        finish_reason: other than `stop` where generation was cut off before the answer was finished.
-    """
-
-    verdict: Verdict
-    confidence: float
-    fail_probability: float
-    defects: tuple[Defect, ...]
-    finish_reason: FinishReason
-    timings: Timings
-    counts: Counts
-    report: Any = None
-    look: Look | None = None
-    decided_by: Literal["gate", "model"] = "model"
-
-    @property
-    def complete(self) -> bool:
-        return self.finish_reason == "stop"
 
 
 def fail_probability(probabilities: Mapping[Verdict, float]) -> float:

@@ -7,7 +7,7 @@ the host's memory both are the same bytes, and pushing and pulling cost nothing.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -37,6 +37,10 @@ class Buffer:
         """The values on the host."""
         assert self.host is not None, "allocated without a twin on the host"
         return self.host
+
+
+Tensors = Mapping[str, tuple[Buffer, tuple[int, ...]]]
+"""By the tensor's name: a buffer, and the shape of what is used of it from its start."""
 
 
 class DeviceMemory(Protocol):

@@ -94,6 +94,13 @@ class Tokenizer:
         piece = self._inner.id_to_byte_piece
         return [b""] * special + [piece(i, SpecialTokenPolicy.RAISE) for i in range(special, self.vocab_size)]
 
+    @cached_property
+    def control_ids(self) -> frozenset[int]:
+        """The special tokens that have no place in a text: all but the end token and those around a thought."""
+        thought = (SpecialTokens.begin_think.value, SpecialTokens.end_think.value)
+        kept = {self.eos_id, *map(self.special_id, thought)}
+        return frozenset(self._special_ids.values()) - kept
+
     @property
     def tool_calls_id(self) -> int | None:
         """The token behind which calls stand; None where models with this tokenizer cannot call."""

@@ -21,7 +21,8 @@ import numpy as np
 from rich.console import Console
 
 from lineside.devices.accelerators import cpu
-from lineside.edge.device_choice import SESSIONS, Choice, Device, choose, look
+from lineside.edge.config import Device
+from lineside.edge.device_choice import SESSIONS, Choice, choose, look
 from lineside.export.check import float64
 from lineside.export.check.synthetic import MISTRAL_SMALL, write_synthetic
 from lineside.export.command import reporting

@@ -7,10 +7,12 @@ import statistics
 import time
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from rich.progress import track
 
 from lineside.runtime.assistant import ask
 from lineside.runtime.bundle import DEFAULT_BUNDLE
@@ -19,10 +21,12 @@ from lineside.runtime.engine.engine import Engine
 from lineside.runtime.engine.sampling import GREEDY
 from lineside.runtime.inspection.gate import Gate, learn
 from lineside.runtime.inspection.inspector import Inspector
+from lineside.runtime.inspection.observation import Inspection
 from lineside.runtime.inspection.task import InspectionTask
-from lineside.runtime.inspection.verdict import Inspection
 from lineside.runtime.picture import decode_picture
+from lineside.runtime.timings import FinishReason
 from tests.benchmarks import texts
+from tests.benchmarks.models import console
 from tests.benchmarks.smollm import IM_END, IM_START
 
 PICTURES = sorted(Path("deploy/stations/ballscrew/pictures").glob("*.jpg"))
@@ -58,8 +62,8 @@ def verdict() -> dict[str, tuple[float, float]]:
     reference = decode_picture((BOARDS / "reference.png").read_bytes())
     comparing = Inspector(engine, InspectionTask(BOARD_FAULTS, reference=reference))
 
-    def look(data: bytes) -> None:
-        found = gate.look(decode_picture(data))
+    def gate_alone(data: bytes) -> None:
+        found = gate.observe(decode_picture(data))
         json.dumps({"score": found.score, "region": found.region, "verdict": found.verdict})
 
     def inspect(data: bytes) -> None:
@@ -99,7 +103,7 @@ def verdict() -> dict[str, tuple[float, float]]:
         "instruction remembered": measure(inspect, forget_pictures),
         "the same, with one look": measure(inspect_once, forget_pictures),
         "the same frame again": measure(inspect, inspect),
-        "the gate alone": measure(look, forget_pictures),
+        "the gate alone": measure(gate_alone, forget_pictures),
         "a circuit board beside its reference": measure(inspect_board, forget_pictures, [board]),
     }
 
@@ -164,26 +168,33 @@ def passes(folder: Path) -> list[dict[str, float]]:
     return table
 
 
-def endings(folder: Path) -> dict[str, dict[str, Any]]:
-    """Why 200 greedy answers ended, and the longest, for the default model and SmolLM2."""
-    found = {}
-    for name, engine in (("default model", Engine.open(DEFAULT_BUNDLE)), ("SmolLM2", Engine.open(folder / "bundle"))):
-        reasons: Counter[str] = Counter()
-        longest = 0
-        for i in range(PROMPTS):
-            text = KINDS[i % len(KINDS)].replace("{}", TOPICS[i // len(KINDS)])
-            if name == "SmolLM2":
-                reason, length = _smollm_answer(engine, text)
-            else:
-                answer = ask(engine, [Message("user", (text,))], max_tokens=BUDGET, sampling=GREEDY)
-                reason, length = answer.finish_reason, answer.counts.generated
-            reasons[reason] += 1
-            longest = max(longest, length)
-        found[name] = {"reasons": dict(reasons), "longest": longest, "budget": BUDGET, "prompts": PROMPTS}
-    return found
+def default_endings() -> dict[str, Any]:
+    """Why the default model's greedy answers, without tools, ended."""
+    engine = Engine.open(DEFAULT_BUNDLE)
+
+    def answer(text: str) -> tuple[FinishReason, int]:
+        found = ask(engine, [Message("user", (text,))], max_tokens=BUDGET, sampling=GREEDY)
+        return found.finish_reason, found.counts.generated
+
+    return _endings(answer)
 
 
-def _smollm_answer(engine: Engine, text: str) -> tuple[str, int]:
+def smollm_endings(folder: Path) -> dict[str, Any]:
+    return _endings(partial(_smollm_answer, Engine.open(folder / "bundle")))
+
+
+def _endings(answer: Callable[[str], tuple[FinishReason, int]]) -> dict[str, Any]:
+    """How often each reason, over all prompts, and the tokens of the longest answer."""
+    reasons: Counter[str] = Counter()
+    longest = 0
+    for i in track(range(PROMPTS), "answering", console=console):
+        reason, length = answer(KINDS[i % len(KINDS)].replace("{}", TOPICS[i // len(KINDS)]))
+        reasons[reason] += 1
+        longest = max(longest, length)
+    return {"reasons": dict(reasons), "longest": longest, "budget": BUDGET, "prompts": PROMPTS}
+
+
+def _smollm_answer(engine: Engine, text: str) -> tuple[FinishReason, int]:
     encode = engine.tokenizer.encode_text
     newline = encode("\n")
     turns = (("system", texts.DEFAULT_SYSTEM), ("user", text))

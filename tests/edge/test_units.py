@@ -19,11 +19,10 @@ from lineside.edge.inspection.evidence import BANNER_PX, draw, encode_jpeg
 from lineside.edge.tool_config import ToolConfig
 from lineside.edge.wire.topics import Topics
 from lineside.runtime.chat import ToolCall
-from lineside.runtime.engine.sequence import Counts
-from lineside.runtime.inspection.task import Defect
-from lineside.runtime.inspection.verdict import Inspection
+from lineside.runtime.inspection.observation import Inspection
+from lineside.runtime.inspection.verdict import Defect
 from lineside.runtime.picture import decode_picture
-from lineside.runtime.timings import Timings
+from lineside.runtime.timings import Counts, Timings
 
 PERCENT = {
     "type": "object",
@@ -50,14 +49,27 @@ def test_the_newest_streamed_frame_wins_and_triggered_ones_wait_their_turn() -> 
     def work(name: str) -> Work:
         return Work(Frame("cam", name=name), lambda: done.append(name))
 
-    assert not box.put_latest(work("old"))
-    assert box.put_latest(work("new"))
-    assert done == ["old"]
+    assert box.put_latest(work("older")) is None
+    assert box.put_latest(work("old")) is None, "kept in case the newer one cannot be decoded"
+    given_up = box.put_latest(work("new"))
+    assert given_up is not None
+    assert given_up.frame.name == "older"
+    assert done == []
     assert box.put_triggered(work("t1"))
     assert box.put_triggered(work("t2"))
     assert not box.put_triggered(work("t3"))
     taken = [item.frame.name for item in (box.get(), box.get(), box.get()) if item is not None]
     assert taken == ["t1", "t2", "new"]
+
+
+def test_a_bad_frame_does_not_push_a_good_one_out() -> None:
+    box = Mailbox()
+    for name in ("good", "bad"):
+        box.put_latest(Work(Frame("cam", name=name)))
+    newest = box.get()
+    assert newest is not None
+    assert newest.before is not None
+    assert newest.before.frame.name == "good"
 
 
 def test_closing_the_mailbox_ends_the_wait() -> None:

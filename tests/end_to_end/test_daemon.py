@@ -26,12 +26,11 @@ from lineside.edge.wire.store import Outgoing, Store, StoredCommand
 from lineside.runtime.assistant import Answer
 from lineside.runtime.chat import ToolCall
 from lineside.runtime.engine.scheduler import Priority, Request
-from lineside.runtime.engine.sequence import Counts
 from lineside.runtime.errors import DeviceFailed
 from lineside.runtime.inspection.task import InspectionTask
 from lineside.runtime.picture import decode_picture
 from lineside.runtime.text.tool_calls import new_call_id
-from lineside.runtime.timings import Timings
+from lineside.runtime.timings import Counts, Timings
 from tests.conftest import VIDEO
 from tests.support.broker import Mosquitto
 from tests.support.client import Client, Received

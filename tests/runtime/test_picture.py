@@ -11,7 +11,7 @@ from PIL import Image
 
 from lineside.runtime.errors import PictureError, PictureTooLarge, PictureUndecodable
 from lineside.runtime.manifest import ImageSettings
-from lineside.runtime.picture import decode_picture, to_patches
+from lineside.runtime.picture import check_picture, decode_picture, to_patches
 
 
 def encode(image: Image.Image, kind: str = "PNG") -> bytes:
@@ -29,8 +29,18 @@ def test_real_photograph(pictures: list[Path]) -> None:
 @pytest.mark.parametrize("keep", [0.02, 0.3, 0.6, 0.98])
 def test_truncated_jpeg_is_refused(pictures: list[Path], keep: float) -> None:
     data = pictures[0].read_bytes()
-    with pytest.raises(PictureUndecodable):
-        decode_picture(data[: int(len(data) * keep)])
+    for read in (decode_picture, check_picture):
+        with pytest.raises(PictureUndecodable):
+            read(data[: int(len(data) * keep)])
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+def test_whole_pictures_pass_the_check_and_a_byte_less_does_not(kind: str) -> None:
+    data = encode(Image.effect_noise((90, 60), 40), kind)
+    check_picture(data)
+    check_picture(data + b"\0" * 100)
+    with pytest.raises(PictureUndecodable, match="cut short"):
+        check_picture(data[: -5 if kind == "JPEG" else -12])
 
 
 def test_empty_and_text_are_refused() -> None:

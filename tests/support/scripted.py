@@ -7,9 +7,8 @@ from typing import Any
 
 from lineside.runtime.assistant import Answer
 from lineside.runtime.chat import Message, ToolCall
-from lineside.runtime.engine.sequence import Counts
 from lineside.runtime.text.tool_calls import new_call_id
-from lineside.runtime.timings import Timings
+from lineside.runtime.timings import Counts, Timings
 
 Say = str | list[tuple[str, dict[str, Any]]]
 """A text, or calls: names with arguments."""

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import onnxruntime as ort
 
+from lineside.runtime.sessions.device_memory import Tensors
 from lineside.runtime.sessions.ort import session_options
-from lineside.runtime.sessions.tensorrt.session import Tensors
 
 
 def exact_session(path: Path) -> ort.InferenceSession:

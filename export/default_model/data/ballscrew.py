@@ -11,7 +11,8 @@ import numpy as np
 from PIL import Image
 
 from lineside.runtime.chat import Picture
-from lineside.runtime.inspection.task import Defect, InspectionTask, Region, Verdict
+from lineside.runtime.inspection.task import InspectionTask
+from lineside.runtime.inspection.verdict import Defect, Region, Verdict
 
 TASK = InspectionTask(defect_types=("pitting",))
 """What the default model is trained to look for."""

@@ -11,8 +11,10 @@ import numpy.typing as npt
 
 from lineside.export.default_model.data.ballscrew import Example
 from lineside.runtime.chat import Picture
-from lineside.runtime.inspection.close_ups import View, views
-from lineside.runtime.inspection.task import Defect, InspectionTask
+from lineside.runtime.inspection.close_ups import CloseUp
+from lineside.runtime.inspection.close_ups import close_ups as find_close_ups
+from lineside.runtime.inspection.task import InspectionTask
+from lineside.runtime.inspection.verdict import Defect
 
 TYPES = ("open", "short", "mousebite", "spur", "spurious_copper", "pinhole")
 TASK = InspectionTask(defect_types=TYPES)
@@ -96,13 +98,13 @@ def warp(view: Example, rng: np.random.Generator) -> Example:
 
 def close_ups(example: Example) -> list[Example]:
     """What the model is shown of a board (`runtime.inspection.close_ups`), each view with a defect in its middle."""
-    found = views(np.ascontiguousarray(example.picture), np.ascontiguousarray(_reference(example)))
-    return [_seen(example, view) for view in found.close]
+    found = find_close_ups(np.ascontiguousarray(example.picture), np.ascontiguousarray(_reference(example)))
+    return [_seen(example, close_up) for close_up in found.found]
 
 
-def _seen(example: Example, view: View) -> Example:
-    left, top, right, bottom = view.place
-    scale = view.picture.shape[0] / (right - left)
+def _seen(example: Example, close_up: CloseUp) -> Example:
+    left, top, right, bottom = close_up.place
+    scale = close_up.picture.shape[0] / (right - left)
     middle = (left + (right - left) * LEAST, top + (bottom - top) * LEAST)
     defects = []
     for d in example.defects:
@@ -111,7 +113,7 @@ def _seen(example: Example, view: View) -> Example:
             x0, y0, x1, y1 = np.clip(d.box, (left, top, left, top), (right, bottom, right, bottom))
             box = tuple(float(v) * scale for v in (x0 - left, y0 - top, x1 - left, y1 - top))
             defects.append(Defect(d.type, (box[0], box[1], box[2], box[3])))
-    return Example(example.name, example.position, view.picture, tuple(defects), view.reference)
+    return Example(example.name, example.position, close_up.picture, tuple(defects), close_up.reference)
 
 
 def _reference(example: Example) -> Picture:

@@ -27,7 +27,7 @@ from lineside.export.default_model.networks.network import normalized
 from lineside.export.default_model.scoring.evaluate import BOARD_IOU, held_out_boards, held_out_screws
 from lineside.export.default_model.scoring.scores import Matches, auroc, balanced_accuracy, match
 from lineside.export.default_model.train import training_screws
-from lineside.runtime.inspection.task import Defect
+from lineside.runtime.inspection.verdict import Defect
 
 NEIGHBOURS = 5
 SIZE = (576, 240)

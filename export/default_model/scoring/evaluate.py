@@ -27,8 +27,9 @@ from lineside.runtime.assistant import ask
 from lineside.runtime.engine.engine import Engine
 from lineside.runtime.engine.sampling import GREEDY
 from lineside.runtime.inspection.inspector import Inspector
+from lineside.runtime.inspection.observation import Inspection
 from lineside.runtime.inspection.task import InspectionTask
-from lineside.runtime.inspection.verdict import Inspection, Thresholds
+from lineside.runtime.inspection.verdict import Thresholds
 
 SCREW_IOU, BOARD_IOU = 0.3, 0.33
 BOARDS = 100

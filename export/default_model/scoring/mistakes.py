@@ -10,8 +10,8 @@ import numpy as np
 
 from lineside.export.default_model.data.ballscrew import Example
 from lineside.runtime.chat import Picture
-from lineside.runtime.inspection.task import Defect
-from lineside.runtime.inspection.verdict import Inspection
+from lineside.runtime.inspection.observation import Inspection
+from lineside.runtime.inspection.verdict import Defect
 
 COLUMNS, ROWS, TILE_WIDTH = 3, 4, 420
 LABEL, FOUND = (40, 170, 60), (220, 40, 40)

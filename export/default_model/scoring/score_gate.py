@@ -71,16 +71,16 @@ def score_gate(engine: Engine, screws: Sequence[Example], data: Path) -> dict[st
 
 def _score(engine: Engine, learnt: Sequence[Picture], pictures: Sequence[Picture], bad: Sequence[bool]) -> GateScore:
     gate = Gate(engine, learn(engine, learnt))
-    looks, milliseconds = [], []
+    seen, milliseconds = [], []
     for picture in pictures:
         started = time.perf_counter()
-        looks.append(gate.look(picture))
+        seen.append(gate.observe(picture))
         milliseconds.append((time.perf_counter() - started) * 1e3)
     labels = np.asarray(bad)
-    verdicts = np.asarray([look.verdict or "" for look in looks])
+    verdicts = np.asarray([each.verdict or "" for each in seen])
     return GateScore(
         pictures=len(pictures),
-        auroc=round(auroc(np.asarray([look.score for look in looks]), labels), 4),
+        auroc=round(auroc(np.asarray([each.score for each in seen]), labels), 4),
         decided=round(float((verdicts != "").mean()), 4),
         missed=round(float((verdicts[labels] == "pass").mean()), 4),
         false_alarms=round(float((verdicts[~labels] == "fail").mean()), 4),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from lineside.runtime.inspection.task import Defect
+from lineside.runtime.inspection.verdict import Defect
 
 Floats = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.bool_]

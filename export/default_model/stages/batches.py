@@ -11,7 +11,8 @@ import numpy.typing as npt
 
 from lineside.export.default_model.data.ballscrew import Example
 from lineside.export.default_model.data.pack import IGNORE, Pack, branch, joined, shared
-from lineside.runtime.inspection.task import ANSWER_PREFIX, Defect, InspectionTask, Region, format_answer
+from lineside.runtime.inspection.task import ANSWER_PREFIX, InspectionTask, format_answer
+from lineside.runtime.inspection.verdict import Defect, Region
 from lineside.runtime.text.tokenizer import Tokenizer
 
 VERDICT_WEIGHT, TYPE_WEIGHT, SYNTAX_WEIGHT = 6.0, 10.0, 0.3

@@ -27,7 +27,7 @@ from lineside.export.default_model.networks.losses import pack_tensors
 from lineside.export.default_model.networks.network import image_embeds, patch_features
 from lineside.export.default_model.stages.batches import SYNTAX_WEIGHT, boxes_written, in_order, inspection_pack
 from lineside.runtime.inspection.close_ups import CLOSE_SIDE
-from lineside.runtime.inspection.task import Defect
+from lineside.runtime.inspection.verdict import Defect
 from lineside.runtime.text.tokenizer import Tokenizer
 
 SCREWS, VIEWS, WHOLE_BOARDS, COMMANDS = 4, 6, 2, 8

@@ -10,9 +10,9 @@ from typing import Any
 
 from lineside.runtime.errors import DeviceFailed, DeviceOutOfMemory, DeviceUnusable, EnginesUnusable
 from lineside.runtime.sessions.cuda_memory import CudaMemory
+from lineside.runtime.sessions.device_memory import Tensors
 from lineside.runtime.sessions.tensorrt.kernels import KernelCache
 from lineside.runtime.sessions.tensorrt.log import shared_logger
-from lineside.runtime.sessions.tensorrt.session import Tensors
 
 log = logging.getLogger("lineside.tensorrt")
 

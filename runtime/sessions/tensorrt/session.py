@@ -19,7 +19,7 @@ from lineside.runtime.manifest import ImageSettings, Manifest
 from lineside.runtime.picture import to_grid, to_patches
 from lineside.runtime.sessions.best_tokens import BestTokens
 from lineside.runtime.sessions.device_cache import DeviceCache
-from lineside.runtime.sessions.device_memory import Buffer, DeviceMemory
+from lineside.runtime.sessions.device_memory import Buffer, DeviceMemory, Tensors
 from lineside.runtime.sessions.interface import MAX_DECODE_TOKENS, Picker
 from lineside.runtime.sessions.tensorrt.engine_files import EngineSet, find_engines
 
@@ -27,9 +27,6 @@ DECODE, PREFILL = 0, 1
 """Profiles of a decoder engine."""
 HIDDEN = -6e4
 """In the mask, where a token may not look: near float16's least number."""
-
-Tensors = Mapping[str, tuple[Buffer, tuple[int, ...]]]
-"""By the tensor's name: a buffer, and the shape of what is used of it from its start."""
 
 
 class Program(Protocol):

@@ -31,7 +31,8 @@ from lineside.export.evaluation.scoring import Outcome
 from lineside.runtime.bundle import DEFAULT_BUNDLE
 from lineside.runtime.chat import ToolCall
 from lineside.runtime.engine.engine import Engine
-from lineside.runtime.inspection.task import Defect, grid_box
+from lineside.runtime.inspection.task import grid_box
+from lineside.runtime.inspection.verdict import Defect
 from lineside.runtime.picture import decode_picture
 from lineside.runtime.text.tokenizer import Tokenizer
 from lineside.runtime.text.tool_calls import parse_tool_calls

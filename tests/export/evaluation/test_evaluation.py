@@ -21,11 +21,9 @@ from lineside.export.evaluation.scoring import score, wilson
 from lineside.runtime.assistant import Answer
 from lineside.runtime.bundle import DEFAULT_BUNDLE
 from lineside.runtime.chat import Tool, ToolCall
-from lineside.runtime.engine.decoding import FinishReason
 from lineside.runtime.engine.engine import Engine
-from lineside.runtime.engine.sequence import Counts
 from lineside.runtime.errors import PromptTooLong
-from lineside.runtime.timings import Timings
+from lineside.runtime.timings import Counts, FinishReason, Timings
 
 CASES = load_cases()
 FITTING = [case for case in CASES if case.expected is not None]

@@ -21,7 +21,7 @@ from tests.support.random_schemas import random_schema
 
 SUITE = Path(__file__).with_name("json_schema_test_suite")
 ACCEPTED, ALL = 189, 383
-"""Schemas of the suite's required part, draft 2020-12; the README repeats the figures."""
+"""Schemas of the suite's required part, draft 2020-12; docs/reports.md repeats the figures."""
 
 
 def cases() -> Iterator[dict[str, Any]]:

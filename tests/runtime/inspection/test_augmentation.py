@@ -12,15 +12,16 @@ from hypothesis import strategies as st
 from lineside.runtime.bundle import read_manifest
 from lineside.runtime.chat import Picture
 from lineside.runtime.engine.engine import Engine
-from lineside.runtime.engine.sequence import Counts
 from lineside.runtime.errors import DeadlineExceeded, EngineError, RequestCancelled
-from lineside.runtime.inspection.augmentation import Sight, Told, together, turned_box
+from lineside.runtime.inspection.augmentation import merged
 from lineside.runtime.inspection.inspector import Inspector
-from lineside.runtime.inspection.task import Defect, InspectionTask, Region, Verdict
-from lineside.runtime.inspection.verdict import Thresholds
+from lineside.runtime.inspection.observation import Observation
+from lineside.runtime.inspection.task import InspectionTask
+from lineside.runtime.inspection.verdict import Defect, Region, Thresholds, Verdict
+from lineside.runtime.inspection.view import View, rotated_box
 from lineside.runtime.manifest import MANIFEST
 from lineside.runtime.picture import decode_picture
-from lineside.runtime.timings import Timings
+from lineside.runtime.timings import Counts, Timings
 
 SIZE = (640, 260)
 PICTURES = Path("deploy/stations/ballscrew/pictures")
@@ -30,25 +31,25 @@ BOX = st.tuples(st.integers(0, 600), st.integers(0, 220), st.integers(1, 40), st
 
 
 @given(BOX)
-def test_a_turned_box_is_where_the_turned_picture_shows_it(box: Region) -> None:
+def test_a_rotated_box_is_where_the_turned_picture_shows_it(box: Region) -> None:
     picture = np.zeros((SIZE[1], SIZE[0], 3), np.uint8)
     x0, y0, x1, y1 = (int(v) for v in box)
     picture[y0:y1, x0:x1] = 255
-    sight = Sight(picture, InspectionTask(("pitting",)), box).turned()
-    assert sight.region == turned_box(box, SIZE)
-    x0, y0, x1, y1 = (int(v) for v in sight.region)
-    assert sight.picture[y0:y1, x0:x1].all()
-    assert sight.picture.sum() == picture.sum()
-    assert sight.turned().region == box
+    view = View(picture, InspectionTask(("pitting",)), box).rotated()
+    assert view.region == rotated_box(box, SIZE)
+    x0, y0, x1, y1 = (int(v) for v in view.region)
+    assert view.picture[y0:y1, x0:x1].all()
+    assert view.picture.sum() == picture.sum()
+    assert view.rotated().region == box
 
 
-def told(fail: float, *defects: Defect) -> Told:
-    probabilities = {"pass": 1 - fail, "fail": fail, "unsure": 0.0}
-    return Told(probabilities, defects, "stop", Timings(), Counts(), None)  # type: ignore[arg-type]
+def observed(fail: float, *defects: Defect) -> Observation:
+    probabilities: dict[Verdict, float] = {"pass": 1 - fail, "fail": fail, "unsure": 0.0}
+    return Observation(probabilities, defects, "stop", Timings(), Counts(), None)
 
 
-def as_turned(*defects: Defect) -> list[Defect]:
-    return [Defect(each.type, turned_box(each.box, SIZE)) for each in defects]
+def as_rotated(*defects: Defect) -> list[Defect]:
+    return [Defect(each.type, rotated_box(each.box, SIZE)) for each in defects]
 
 
 PIT, BESIDE = Defect("pitting", (100.0, 50.0, 120.0, 60.0)), Defect("pitting", (110.0, 54.0, 130.0, 68.0))
@@ -56,7 +57,7 @@ ELSEWHERE = Defect("pitting", (400.0, 50.0, 420.0, 60.0))
 
 
 def test_what_both_looks_tell_lies_between() -> None:
-    found = together(told(0.9, PIT, ELSEWHERE), told(0.5, *as_turned(BESIDE)), SIZE)
+    found = merged(observed(0.9, PIT, ELSEWHERE), observed(0.5, *as_rotated(BESIDE)), SIZE)
     assert found == (Defect("pitting", (105.0, 52.0, 125.0, 64.0)),)
 
 
@@ -64,22 +65,22 @@ def test_what_both_looks_tell_lies_between() -> None:
 def test_where_the_looks_agree_on_nothing_the_more_suspicious_one_counts(
     upright: float, turned: float, expected: Defect
 ) -> None:
-    assert together(told(upright, PIT), told(turned, *as_turned(ELSEWHERE)), SIZE) == (expected,)
+    assert merged(observed(upright, PIT), observed(turned, *as_rotated(ELSEWHERE)), SIZE) == (expected,)
 
 
 def test_a_look_that_tells_nothing_leaves_it_to_the_other() -> None:
-    assert together(told(0.9), told(0.2, *as_turned(PIT)), SIZE) == (PIT,)
-    assert together(told(0.2, PIT), told(0.9), SIZE) == (PIT,)
+    assert merged(observed(0.9), observed(0.2, *as_rotated(PIT)), SIZE) == (PIT,)
+    assert merged(observed(0.2, PIT), observed(0.9), SIZE) == (PIT,)
 
 
 def test_boxes_that_rounding_has_made_empty_are_compared() -> None:
     point = Defect("pitting", (3.0, 3.0, 3.0, 3.0))
-    assert together(told(0.9, point), told(0.2, *as_turned(point)), SIZE) == (point,)
+    assert merged(observed(0.9, point), observed(0.2, *as_rotated(point)), SIZE) == (point,)
 
 
 def test_defects_of_two_types_are_not_one() -> None:
     crack = Defect("crack", PIT.box)
-    assert together(told(0.9, PIT), told(0.2, *as_turned(crack)), SIZE) == (PIT,)
+    assert merged(observed(0.9, PIT), observed(0.2, *as_rotated(crack)), SIZE) == (PIT,)
 
 
 @pytest.fixture(scope="module", params=sorted(path.name for path in PICTURES.glob("*.jpg")))
@@ -143,7 +144,7 @@ def test_a_verdict_outlives_the_time_for_its_boxes(
     inspector.late = late
     inspection = inspector.inspect(picture)
     assert (inspection.verdict, inspection.finish_reason) == ("fail", reason)
-    assert inspection.defects  # those of the second look
+    assert inspection.defects  # those of the rotated view
 
 
 def test_a_model_that_was_not_taught_so_looks_once(random_engine: Engine, picture: Picture) -> None:

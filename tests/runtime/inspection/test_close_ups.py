@@ -1,4 +1,4 @@
-"""A picture beside its reference: where they differ, what is shown of it, and what is made of several looks."""
+"""A picture beside its reference: where they differ, what is shown of it, and what is made of several close-ups."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 
 from lineside.runtime.chat import Picture
 from lineside.runtime.engine.engine import Engine
-from lineside.runtime.engine.sequence import Counts
-from lineside.runtime.inspection.close_ups import CLOSE_SIDE, View, joined, views
+from lineside.runtime.inspection.close_ups import CLOSE_SIDE, CloseUp, close_ups, worst
 from lineside.runtime.inspection.differences import BRIGHTER, DARKER, MOST_SHIFT, TINT, compare
 from lineside.runtime.inspection.inspector import Inspector
-from lineside.runtime.inspection.task import Defect, InspectionTask, Verdict
-from lineside.runtime.inspection.verdict import Inspection
+from lineside.runtime.inspection.observation import Inspection
+from lineside.runtime.inspection.task import InspectionTask
+from lineside.runtime.inspection.verdict import Defect, Verdict
 from lineside.runtime.picture import decode_picture
-from lineside.runtime.timings import Timings
+from lineside.runtime.timings import Counts, Timings
 from tests.conftest import ROOT
 
 BOARDS = ROOT / "deploy/stations/boards"
@@ -59,7 +59,7 @@ def test_pictures_of_something_else_are_not_compared() -> None:
     other = np.random.default_rng(0).integers(0, 255, stripes().shape).astype(np.uint8)
     assert compare(other, stripes()) is None
     assert compare(stripes()[:100], stripes()) is None
-    assert not views(other, stripes()).same_view
+    assert not close_ups(other, stripes()).same_view
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 30), (12, 12), (12, 400), (13, 13), (20, 28), (30, 30)])
@@ -75,7 +75,7 @@ def test_small_pictures_are_compared_or_refused(shape: tuple[int, int]) -> None:
 def test_a_view_shows_the_same_place_of_both_also_at_the_border() -> None:
     picture = stripes()
     picture[2:12, 306:318] = 130
-    (view,) = views(picture, stripes()).close
+    (view,) = close_ups(picture, stripes()).found
     assert view.picture.shape == view.reference.shape == (CLOSE_SIDE, CLOSE_SIDE, 3)
     centre = np.s_[CLOSE_SIDE // 2 - 10 : CLOSE_SIDE // 2 + 10, CLOSE_SIDE // 2 - 10 : CLOSE_SIDE // 2 + 10]
     assert view.reference[centre].mean() < 90
@@ -101,24 +101,32 @@ def test_what_differs_is_tinted_and_nothing_else(grey: int, colour: tuple[int, i
     np.testing.assert_allclose(found.tinted[50, 80], expected, atol=1)
 
 
-def look(verdict: Verdict, fail: float, *defects: Defect) -> Inspection:
+def inspected(verdict: Verdict, fail: float, *defects: Defect) -> Inspection:
     return Inspection(verdict, 0.5, fail, defects, "stop", Timings(prefill_ms=2.0), Counts(10, 5, 3, 1))
 
 
-def view(left: float, top: float, side: float) -> View:
+def close_up(left: float, top: float, side: float) -> CloseUp:
     blank = np.zeros((CLOSE_SIDE, CLOSE_SIDE, 3), np.uint8)
-    return View(blank, blank, (left, top, left + side, top + side))
+    return CloseUp(blank, blank, (left, top, left + side, top + side))
 
 
 def test_the_worst_look_decides_and_boxes_come_back_in_pixels_of_the_picture() -> None:
     found = Defect("short", (48.0, 96.0, 144.0, 192.0))
-    looks = [look("pass", 0.1), look("fail", 0.9, found), look("unsure", 0.5, Defect("open", (0, 0, 9, 9)))]
-    whole = joined(looks, [view(0, 0, 96), view(-10, 200, 96), view(0, 0, 96)], (320, 240))
+    inspections = [
+        inspected("pass", 0.1),
+        inspected("fail", 0.9, found),
+        inspected("unsure", 0.5, Defect("open", (0, 0, 9, 9))),
+    ]
+    whole = worst(inspections, [close_up(0, 0, 96), close_up(-10, 200, 96), close_up(0, 0, 96)], (320, 240))
     assert (whole.verdict, whole.fail_probability, whole.confidence) == ("fail", 0.9, 0.9)
     assert whole.defects == (Defect("short", (14.0, 240.0, 62.0, 240.0)),), "half as large, and cut at the border"
     assert whole.timings.prefill_ms == 6.0
     assert whole.counts == Counts(30, 15, 9, 3)
-    unsure = joined([look("pass", 0.1), look("unsure", 0.6, found)], [view(0, 0, 96), view(40, 50, 300)], (640, 640))
+    unsure = worst(
+        [inspected("pass", 0.1), inspected("unsure", 0.6, found)],
+        [close_up(0, 0, 96), close_up(40, 50, 300)],
+        (640, 640),
+    )
     assert (unsure.verdict, unsure.confidence) == ("unsure", 0.6)
     assert unsure.defects == (Defect("short", (88.0, 146.0, 184.0, 242.0)),), "not magnified, so not scaled"
 
@@ -143,9 +151,9 @@ def test_a_board_may_lie_elsewhere_as_a_whole(board: tuple[Picture, Picture], x:
 
 
 def test_every_fault_of_a_board_is_looked_at(board: tuple[Picture, Picture]) -> None:
-    seen = views(*board)
+    seen = close_ups(*board)
     labels = json.loads((BOARDS / "labels.json").read_text())["board.png"]["defects"]
-    centres = [((view.place[0] + view.place[2]) / 2, (view.place[1] + view.place[3]) / 2) for view in seen.close]
+    centres = [((view.place[0] + view.place[2]) / 2, (view.place[1] + view.place[3]) / 2) for view in seen.found]
     for label in labels:
         x0, y0, x1, y1 = label["box"]
         assert any(x0 <= x <= x1 and y0 <= y <= y1 for x, y in centres), label

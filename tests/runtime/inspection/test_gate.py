@@ -18,6 +18,7 @@ from lineside.runtime.inspection import gate
 from lineside.runtime.inspection.gate import Gate, GateMemory, distances, hot_region, learn, picture_score
 from lineside.runtime.inspection.gated import ANOMALY, GatedInspector, gate_probability
 from lineside.runtime.inspection.inspector import Inspector
+from lineside.runtime.inspection.observation import GateObservation
 from lineside.runtime.inspection.task import InspectionTask
 from lineside.runtime.picture import decode_picture, to_grid, to_patches, to_pixels
 
@@ -58,12 +59,12 @@ def test_features_come_back_in_the_order_of_the_picture(default_engine: Engine) 
 
 def test_a_gate_learns_ten_pictures_and_finds_what_is_new(default_engine: Engine, good: list[Picture]) -> None:
     memory = learn(default_engine, good)
-    look = Gate(default_engine, memory).look(good[0])
-    assert look.verdict == "pass"
-    assert look.score < memory.good_scores[0], "a picture that was learnt is more usual than one that was not"
+    seen = Gate(default_engine, memory).observe(good[0])
+    assert seen.verdict == "pass"
+    assert seen.score < memory.good_scores[0], "a picture that was learnt is more usual than one that was not"
     stained = good[0].copy()
     cv2.rectangle(stained, (360, 80), (440, 160), (250, 40, 200), -1)
-    found = Gate(default_engine, memory).look(stained)
+    found = Gate(default_engine, memory).observe(stained)
     assert found.score > memory.good_scores.max()
     x0, y0, x1, y1 = found.region
     assert x0 < 400 < x1
@@ -78,8 +79,8 @@ def test_a_hair_is_seen_on_a_smooth_part(default_engine: Engine) -> None:
     memory = learn(default_engine, parts[:10])
     scratched = parts[10].copy()
     cv2.line(scratched, (100, 90), (112, 130), (190, 190, 190), 1, cv2.LINE_AA)
-    found = Gate(default_engine, memory).look(scratched)
-    assert found.score > max(memory.good_scores.max(), Gate(default_engine, memory).look(parts[11]).score)
+    found = Gate(default_engine, memory).observe(scratched)
+    assert found.score > max(memory.good_scores.max(), Gate(default_engine, memory).observe(parts[11]).score)
     x0, y0, x1, y1 = found.region
     assert x0 < 106 < x1
     assert y0 < 110 < y1
@@ -89,7 +90,7 @@ def test_place_counts(default_engine: Engine, good: list[Picture]) -> None:
     """The same part upside down has the same patches, but not where they belong."""
     memory = learn(default_engine, good)
     turned = np.ascontiguousarray(good[0][::-1, ::-1])
-    assert Gate(default_engine, memory).look(turned).score > memory.good_scores.max()
+    assert Gate(default_engine, memory).observe(turned).score > memory.good_scores.max()
 
 
 def test_too_few_pictures(default_engine: Engine, good: list[Picture]) -> None:
@@ -120,7 +121,7 @@ def test_where_the_gate_is_sure_the_model_is_not_asked(
         assert found.confidence > 0.97
         assert [defect.type for defect in found.defects] == ([ANOMALY] if verdict == "fail" else [])
         assert found.timings.gate_ms > 0
-        assert found.look is not None
+        assert found.gate is not None
 
 
 def test_a_doubtful_frame_goes_to_the_model_with_its_region(
@@ -134,11 +135,11 @@ def test_a_doubtful_frame_goes_to_the_model_with_its_region(
         return encode(messages, tools)
 
     monkeypatch.setattr(default_engine.tokenizer, "encode_chat", listen)
-    score = Gate(default_engine, learn(default_engine, good)).look(good[3]).score
+    score = Gate(default_engine, learn(default_engine, good)).observe(good[3]).score
     found = gated(inspector, default_engine, good, middle=score - 0.1, spread=0.1).inspect(good[3])
     assert found.decided_by == "model"
-    assert found.look is not None
-    assert found.look.verdict is None
+    assert found.gate is not None
+    assert found.gate.verdict is None
     assert asked[-1].startswith("Look at ")
 
 
@@ -146,7 +147,7 @@ def test_gate_and_model_that_disagree_leave_it_to_a_person(
     inspector: Inspector, default_engine: Engine, good: list[Picture], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(inspector, "_probabilities", lambda _: {"pass": 0.9, "fail": 0.1, "unsure": 0.0})
-    score = Gate(default_engine, learn(default_engine, good)).look(good[3]).score
+    score = Gate(default_engine, learn(default_engine, good)).observe(good[3]).score
     nearer_fail = gated(inspector, default_engine, good, middle=score - 0.5, spread=0.1).inspect(good[3])
     assert (nearer_fail.verdict, nearer_fail.decided_by) == ("unsure", "model")
     assert [defect.type for defect in nearer_fail.defects] == [ANOMALY]
@@ -158,8 +159,8 @@ def test_probabilities_meet_the_thresholds(default_engine: Engine, good: list[Pi
     own = Gate(default_engine, learn(default_engine, good))
     heat = np.zeros((2, 2), np.float32)
     for score, probability in ((own.memory.pass_below, 0.02), (own.memory.fail_above, 0.98), (1e9, 1.0)):
-        look = gate.Look(score, heat, (0, 0, 1, 1), None)
-        assert gate_probability(look, own) == pytest.approx(probability, abs=1e-6)
+        seen = GateObservation(score, heat, (0, 0, 1, 1), None)
+        assert gate_probability(seen, own) == pytest.approx(probability, abs=1e-6)
 
 
 def test_a_report_needs_the_model(default_engine: Engine, good: list[Picture]) -> None:
@@ -182,7 +183,7 @@ def test_pixels_for_the_gate_are_whole_tokens(default_engine: Engine) -> None:
 
 
 def test_a_deadline_holds_behind_the_gate(inspector: Inspector, default_engine: Engine, good: list[Picture]) -> None:
-    score = Gate(default_engine, learn(default_engine, good)).look(good[3]).score
+    score = Gate(default_engine, learn(default_engine, good)).observe(good[3]).score
     doubtful = gated(inspector, default_engine, good, middle=score - 0.1, spread=0.1)
     with pytest.raises(DeadlineExceeded):
         doubtful.inspect(good[3], Request(Priority.FRAME, deadline=0.0))

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from lineside.runtime.errors import AnswerError
 from lineside.runtime.inspection.calibration import Calibration
-from lineside.runtime.inspection.task import ANSWER_PREFIX, Defect, InspectionTask, format_answer
-from lineside.runtime.inspection.verdict import Thresholds, judge
+from lineside.runtime.inspection.task import ANSWER_PREFIX, InspectionTask, format_answer
+from lineside.runtime.inspection.verdict import Defect, Thresholds, judge
 
 TASK = InspectionTask(("pitting", "crack"))
 BOX = st.tuples(st.floats(0, 300), st.floats(0, 200), st.floats(20, 340), st.floats(20, 260)).map(

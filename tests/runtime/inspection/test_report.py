@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import numpy as np
@@ -54,3 +55,19 @@ def test_a_schema_that_cannot_be_enforced_says_where(random_engine: Engine) -> N
     task = InspectionTask(("pitting",), report={"properties": {"a": {"not": {}}}}, report_name="cam0.json")
     with pytest.raises(UnsupportedKeyword, match=r"cam0\.json at #/properties/a/not"):
         Inspector(random_engine, task)
+
+
+@pytest.mark.parametrize("thresholds", [Thresholds(0.0, 0.0), Thresholds(1.0, 1.0)], ids=["fail", "pass"])
+def test_a_report_that_cannot_be_read_leaves_the_verdict(
+    random_engine: Engine, thresholds: Thresholds, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The verdict was not read from the text. (No grammar of ours lets such a number through.)"""
+    lark = r'start: "{\"verdict\":\"" ("fail" | "pass") "\",\"defects\":[],\"report\":1e999}"'
+    loose = random_engine.grammars._constraint(json.dumps({"grammars": [{"lark_grammar": lark}]}))
+    monkeypatch.setattr(random_engine.grammars, "object", lambda _: loose)
+    inspector = Inspector(random_engine, InspectionTask(("pitting",), report=True), thresholds)
+    inspection = inspector.inspect(np.zeros((40, 60, 3), np.uint8))
+    assert inspection.verdict == ("fail" if thresholds.fail_above == 0 else "pass")
+    assert (inspection.finish_reason, inspection.complete) == ("unreadable", False)
+    assert (inspection.defects, inspection.report) == ((), None)
+    assert "1e999" in caplog.text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from lineside.export.bundle.writer import export_bundle
 from lineside.runtime.assistant import Answer, ask, stream, tool_result
 from lineside.runtime.chat import Message, Tool, ToolCall
 from lineside.runtime.engine.engine import Engine, Limits
-from lineside.runtime.engine.sampling import Sampling
+from lineside.runtime.engine.sampling import GREEDY, Sampling
 from lineside.runtime.errors import GrammarError
 from lineside.runtime.grammar.tool_grammar import OneTool, ToolChoice
 from lineside.runtime.text.call_stream import ArgumentsDelta, CallDelta, TextDelta
@@ -197,3 +198,38 @@ def test_little_room_cuts_off_rather_than_leaves_other_tokens(engine_of, version
             assert answer.calls == ()
             cut += 1
     assert cut + complete == 60
+
+
+LISTS = ("[", "[5]", '[{"name": "stop"}]', '[{"name": "stop", "arguments": {"a": 1e999}}]')
+UNREADABLE = {
+    "v3": [json.dumps(text) for text in LISTS],
+    "v13": ['"stop"', '"stop" <[32]> "{"', '"stop" <[32]> "[1]"', '"stop" <[32]> "{\\"a\\": 1e999}"'],
+}
+UNREADABLE |= {"v7": UNREADABLE["v3"], "v11": [*UNREADABLE["v13"], '"stop" <[33]> "abc123DEF"']}
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_call_that_cannot_be_read_is_a_reason_and_no_error(
+    engine_of: Callable[[str], Engine],
+    version: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The real decode loop under a grammar that lets such a call through, with a call before it that could be read."""
+    engine = engine_of(version)
+    good = '<[9]> "stop" <[32]> "{}"' if engine.tokenizer.named_calls else ""
+    text = '"On it."' if engine.tokenizer.text_before_calls else ""
+    for written in UNREADABLE[version]:
+        lark = f"start: {text} {good} <[9]> {written}"
+        loose = engine.grammars._constraint(json.dumps({"grammars": [{"lark_grammar": lark}]}))
+        monkeypatch.setattr(engine.grammars, "tools", lambda *_, loose=loose: loose.fresh())
+        for sampling in (GREEDY, Sampling(2.0, 1)):
+            caplog.clear()
+            answer = ask(engine, HELLO, [STOP], sampling=sampling, call_above=0.0)
+            assert (answer.finish_reason, answer.calls) == ("unreadable", ())
+            assert answer.text == ("On it." if text else "")
+            assert "no function is called" in caplog.text
+        pieces = stream(engine, HELLO, [STOP], sampling=GREEDY)
+        assert "".join(piece.text for piece in pieces if isinstance(piece, TextDelta)) == answer.text
+        assert pieces.answer.finish_reason == "unreadable"
+    assert engine.pool.statistics().busy == 0

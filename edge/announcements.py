@@ -1,0 +1,115 @@
+"""What a station says of itself: `info` and `status` when it comes online, `health` every ten seconds; all retained."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+
+from lineside import __version__
+from lineside.edge.config import Config
+from lineside.edge.counters import Counters
+from lineside.edge.errors import BrokerError, StoreError
+from lineside.edge.wire.messages import JSON_TYPE, Health, Info, WireModel, WireSession
+from lineside.edge.wire.mqtt import Connection
+from lineside.edge.wire.store import Store
+from lineside.edge.wire.topics import Topics
+
+log = logging.getLogger("lineside.announcements")
+HEALTH_EVERY_S = 10.0
+HEALTH_EXPIRY_S = 60
+
+
+class Announcements:
+    """Publishes on the network thread (`announce`) and on one of its own (`health`).
+
+    Attributes:
+        online: set once the station was announced for the first time.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        topics: Topics,
+        connection: Connection,
+        store: Store,
+        counters: Counters,
+        *,
+        model: WireModel,
+        session: WireSession,
+        commands: list[str],
+        degraded: list[str],
+    ) -> None:
+        self._config, self._topics, self._connection = config, topics, connection
+        self._store, self._counters = store, counters
+        self._model, self._session = model, session
+        self._commands, self._degraded = commands, degraded
+        self.online = threading.Event()
+        self._started = time.monotonic()
+        self._closed = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="health", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def close(self) -> None:
+        self._closed.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout=5)
+
+    def announce(self) -> None:
+        """After each connect."""
+        self._publish(self._topics.info, self.info().encode(), JSON_TYPE)
+        self._publish(self._topics.status, b"online", "text/plain")
+        self.online.set()
+
+    def say_goodbye(self) -> None:
+        self._publish(self._topics.status, b"offline", "text/plain")
+
+    def info(self) -> Info:
+        tools = {
+            name: {
+                "description": tool.description,
+                "parameters": tool.parameters,
+                "allowed": tool.allowed,
+                "limits": tool.limits,
+                "needs_confirmation": tool.confirm_s > 0,
+                "dry_run": tool.dry_run,
+            }
+            for name, tool in self._config.tools.items()
+        }
+        return Info(
+            version=__version__,
+            station=self._config.station.name,
+            model=self._model,
+            cameras=sorted(self._config.cameras),
+            commands=self._commands,
+            tools=tools,
+            max_payload_bytes=self._config.store.max_payload_bytes,
+            session=self._session,
+            degraded=self._degraded,
+        )
+
+    def health(self) -> Health:
+        return Health(
+            uptime_s=round(time.monotonic() - self._started, 1),
+            counters=self._counters.snapshot(),
+            outbox_messages=self._store.outbox_size(),
+        )
+
+    def _run(self) -> None:
+        while not self._closed.wait(HEALTH_EVERY_S):
+            if not self._connection.connected.is_set():
+                continue
+            try:
+                body = self.health().encode()
+            except StoreError as error:
+                log.error("no health message: %s", error)
+                continue
+            self._publish(self._topics.health, body, JSON_TYPE, HEALTH_EXPIRY_S)
+
+    def _publish(self, topic: str, payload: bytes, content_type: str, expiry_s: int | None = None) -> None:
+        try:
+            self._connection.publish(topic, payload, retain=True, content_type=content_type, expiry_s=expiry_s)
+        except BrokerError as error:
+            log.warning("%s", error)

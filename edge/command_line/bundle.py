@@ -1,0 +1,169 @@
+"""Commands about a bundle: check, plan, ask, inspect, upgrade, export, engine, devices.
+
+What is heavy is loaded when its command runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from lineside.edge.command_line.fail import fail
+from lineside.edge.errors import EdgeError
+from lineside.runtime.errors import EngineError
+
+if TYPE_CHECKING:
+    from lineside.runtime.chat import Picture
+
+
+def check(options: argparse.Namespace) -> int:
+    if options.path is not None and (options.path.suffix == ".toml" or options.path.is_file()):
+        from lineside.edge.command_line import station
+
+        return station.check(options.path)
+    from lineside.edge.device_choice import choose
+    from lineside.runtime.bundle import open_bundle, verify_hashes
+    from lineside.runtime.sessions.selftest import self_test
+
+    bundle = open_bundle(_bundle(options.path))
+    verify_hashes(bundle)
+    print(f"{bundle.path}: {len(bundle.manifest.files)} files, every SHA-256 as listed")
+    chosen, report = choose(bundle, options.device, lambda sessions: self_test(bundle, sessions))
+    for name, error in report.errors.items():
+        print(f"self-test {name}: relative error {error:.2e}")
+    print(f"ran on {chosen.device}: {chosen.reason}")
+    print(f"ok: {bundle.manifest.name}, bundle {bundle.sha256[:12]}")
+    return 0
+
+
+def plan(options: argparse.Namespace) -> int:
+    from lineside.runtime.bundle import read_manifest
+    from lineside.runtime.engine.memory_plan import machine_bytes, plan_memory
+
+    manifest = read_manifest(_bundle(options.bundle))
+    tokens = options.tokens or manifest.context_length
+    if not 0 < tokens <= manifest.context_length:
+        return fail(f"--tokens {tokens}: the context has 1 to {manifest.context_length} tokens", 2)
+    plan = plan_memory(manifest, tokens)
+    for part, size in plan.parts.items():
+        print(f"{part:<44}{size / 1e6:>12.1f} MB")
+    print(f"{'total':<44}{plan.total_bytes / 1e6:>12.1f} MB")
+    device = int(options.memory_gb * 1e9) or machine_bytes()
+    fits = plan.largest_context(device)
+    print(f"{'device':<44}{device / 1e6:>12.1f} MB")
+    if plan.total_bytes <= device:
+        print(f"fits: {(device - plan.total_bytes) / 1e6:.1f} MB are left")
+        return 0
+    advice = f"at most {fits} tokens fit" if fits else "the weights alone do not fit"
+    return fail(f"does not fit: {(plan.total_bytes - device) / 1e6:.1f} MB are missing; {advice}", 1)
+
+
+def ask(options: argparse.Namespace) -> int:
+    from lineside.edge.device_choice import open_engine
+    from lineside.runtime.assistant import stream
+    from lineside.runtime.chat import Message
+    from lineside.runtime.engine.sampling import Sampling
+    from lineside.runtime.text.call_stream import TextDelta
+
+    messages = [Message("user", (*map(_read_picture, options.image), options.text))]
+    engine = open_engine(_bundle(options.bundle), device=options.device).engine
+    started = time.perf_counter()
+    pieces = stream(engine, messages, max_tokens=options.max_tokens, sampling=Sampling(options.temperature))
+    for piece in pieces:
+        if isinstance(piece, TextDelta):
+            print(piece.text, end="", flush=True)
+    print()
+    answer, seconds = pieces.answer, time.perf_counter() - started
+    tokens = f"{answer.counts.prompt} prompt tokens, {answer.counts.generated} answer tokens"
+    print(f"[{answer.finish_reason}; {tokens}; {seconds:.2f} s]", file=sys.stderr)
+    return 0
+
+
+def inspect(options: argparse.Namespace) -> int:
+    from lineside.edge.device_choice import open_engine
+    from lineside.runtime.inspection.inspector import Inspector
+    from lineside.runtime.inspection.task import InspectionTask
+
+    kinds = tuple(kind.strip() for kind in options.defects.split(",") if kind.strip())
+    if not kinds:
+        return fail("--defects names no defect type", 2)
+    reference = _read_picture(options.reference) if options.reference else None
+    engine = open_engine(_bundle(options.bundle), device=options.device).engine
+    inspector = Inspector(engine, InspectionTask(kinds, reference=reference))
+    for path in options.pictures:
+        inspection = inspector.inspect(_read_picture(path))
+        print(f"{path.name}: {inspection.verdict} ({inspection.confidence:.1%})")
+        for defect in inspection.defects:
+            print(f"  {defect.type} at {', '.join(f'{value:g}' for value in defect.box)}")
+    return 0
+
+
+def devices(options: argparse.Namespace) -> int:
+    from lineside.edge.device_report import lines
+
+    print("\n".join(lines(options.bundle)))
+    return 0
+
+
+def export(options: argparse.Namespace) -> int:
+    command = _export_stage("export")
+    return int(
+        command(
+            options.checkpoint,
+            options.bundle,
+            options.precision,
+            options.kv_cache,
+            verbatim_arguments=options.verbatim_arguments,
+            any_way_up=options.any_way_up,
+        )
+    )
+
+
+def engine(options: argparse.Namespace) -> int:
+    from lineside.devices.accelerators import gpus
+    from lineside.devices.errors import AcceleratorError
+
+    try:
+        present, name = next(((gpu.target, gpu.name) for gpu in gpus()), ("", ""))
+    except AcceleratorError:
+        present = name = ""
+    target = options.target or present
+    if not target:
+        return fail("this machine has no NVIDIA GPU: name one with --target, such as sm89", 2)
+    return int(_export_stage("engine")(options.bundle, target, options.cache, present, name))
+
+
+def _export_stage(name: str) -> Callable[..., int]:
+    """The export stage is not a part of the daemon, which must run without it: it is found by its entry points.
+
+    Raises EdgeError where it is not installed.
+    """
+    from importlib.metadata import entry_points
+
+    try:
+        (command,) = (entry.load() for entry in entry_points(group="lineside.commands", name=name))
+    except (ImportError, ValueError) as error:
+        raise EdgeError(f"exporting needs the export extra ({error}): pip install 'lineside[export]'") from error
+    return cast("Callable[..., int]", command)
+
+
+def _bundle(path: Path | None) -> Path:
+    from lineside.runtime.bundle import DEFAULT_BUNDLE
+
+    return DEFAULT_BUNDLE if path is None or str(path) == "default" else path
+
+
+def _read_picture(path: Path) -> Picture:
+    from lineside.runtime.errors import PictureUndecodable
+    from lineside.runtime.picture import decode_picture
+
+    try:
+        return decode_picture(path.read_bytes())
+    except OSError as error:
+        raise PictureUndecodable(f"{path} cannot be read ({error.strerror})") from error
+    except EngineError as error:
+        raise type(error)(f"{path}: {error}") from error

@@ -1,0 +1,135 @@
+"""Every command and option of `lineside`. Nothing is loaded here: `--help` and shell completion are at once."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from lineside import __version__
+
+DEVICES = ("auto", "tensorrt", "cuda", "cpu")
+TEMPLATES = Path(__file__).parents[2] / "deploy" / "stations"
+"""Stations that come with Lineside, to start from."""
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """`handler` of what it parses names the module of this package and the function that carries the command out."""
+    parser = argparse.ArgumentParser(prog="lineside", description="Vision-language inspection beside the camera.")
+    parser.add_argument("--version", action="version", version=f"lineside {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True)
+    _station_commands(commands)
+    _tuning_commands(commands)
+    _bundle_commands(commands)
+    _export_commands(commands)
+    completion = commands.add_parser("completion", help="print a completion script for a shell")
+    completion.add_argument("shell", choices=("bash", "zsh"), help="put its output where the shell finds it")
+    completion.set_defaults(handler="main.completion")
+    return parser
+
+
+Commands = argparse._SubParsersAction  # argparse has no public name for it
+
+
+def _station_commands(commands: Commands[argparse.ArgumentParser]) -> None:
+    new = commands.add_parser("new", help="copy a station that comes with Lineside, to start from")
+    new.add_argument("folder", type=Path, metavar="STATION", help="folder to make; its name becomes the station's")
+    new.add_argument("--template", default="ballscrew", help="which station: ballscrew, boards, bottles")
+    new.set_defaults(handler="station.new")
+
+    run = commands.add_parser("run", help="run the daemon of a station")
+    run.add_argument("-c", "--config", type=Path, required=True, metavar="station.toml", help="the station file")
+    run.set_defaults(handler="station.run")
+
+    demo = commands.add_parser("demo", help="play a station and show what comes over the broker")
+    demo.add_argument(
+        "-c",
+        "--config",
+        type=Path,
+        default=TEMPLATES / "ballscrew" / "station.toml",
+        metavar="station.toml",
+        help="the station file",
+    )
+    demo.add_argument("--broker", default="", metavar="mqtt://...", help="embedded where left out")
+    demo.add_argument("--output", type=Path, default=Path("demo-output"), metavar="FOLDER", help="evidence pictures")
+    demo.set_defaults(handler="station.demo")
+
+
+def _tuning_commands(commands: Commands[argparse.ArgumentParser]) -> None:
+    learn = commands.add_parser("learn", help="learn from a few good pictures what a part looks like")
+    learn.add_argument("station", type=Path, metavar="station.toml", help="the station file")
+    learn.add_argument("folder", type=Path, help="with pictures of good parts, 10 or more")
+    learn.add_argument("--camera", default="", help="all cameras where left out")
+    learn.set_defaults(handler="station.learn")
+
+    calibrate = commands.add_parser("calibrate", help="put a station's probabilities right, by labelled pictures")
+    calibrate.add_argument("station", type=Path, metavar="station.toml", help="the station file")
+    calibrate.add_argument("folder", type=Path, help="with pass/ and fail/, or a labels.jsonl")
+    calibrate.add_argument("--camera", default="", help="all cameras where left out")
+    calibrate.add_argument("--missed-defect-costs", type=float, default=10.0, metavar="N", help="false alarms")
+    calibrate.add_argument("--look-costs", type=float, default=0.25, metavar="U", help="false alarms, for an `unsure`")
+    calibrate.set_defaults(handler="station.calibrate")
+
+
+def _bundle_commands(commands: Commands[argparse.ArgumentParser]) -> None:
+    check = commands.add_parser("check", help="check a station file, or a bundle's hashes and self-test")
+    check.add_argument("path", type=Path, nargs="?", help="station.toml, or bundle folder; the default model if none")
+    _add_device(check)
+    check.set_defaults(handler="bundle.check")
+
+    plan = commands.add_parser("plan", help="say how much memory a bundle needs, before it is loaded")
+    plan.add_argument("bundle", type=Path, help="bundle folder, or `default`")
+    plan.add_argument("--tokens", type=int, default=0, help="of KV cache; the whole context where left out")
+    plan.add_argument("--memory-gb", type=float, default=0.0, help="of the device; this machine's where left out")
+    plan.set_defaults(handler="bundle.plan")
+
+    ask = commands.add_parser("ask", help="answer once, without MQTT")
+    ask.add_argument("bundle", type=Path, help="bundle folder, or `default`")
+    ask.add_argument("text", help="the question")
+    ask.add_argument("--image", type=Path, action="append", default=[], help="a picture; may be repeated")
+    ask.add_argument("--temperature", type=float, default=0.15, help="of the sampling; 0 takes the likeliest token")
+    ask.add_argument("--max-tokens", type=int, default=256, help="of the answer")
+    _add_device(ask)
+    ask.set_defaults(handler="bundle.ask")
+
+    inspect = commands.add_parser("inspect", help="inspect pictures, without MQTT")
+    inspect.add_argument("bundle", type=Path, help="bundle folder, or `default`")
+    inspect.add_argument("pictures", type=Path, nargs="+", metavar="picture", help="JPEG or PNG files")
+    inspect.add_argument("--defects", default="pitting", help="defect types, separated by commas")
+    inspect.add_argument("--reference", type=Path, help="a picture of the same view of a part without defects")
+    _add_device(inspect)
+    inspect.set_defaults(handler="bundle.inspect")
+
+    devices = commands.add_parser("devices", help="list what this machine can run on, and what it lacks")
+    devices.add_argument("bundle", type=Path, nargs="?", help="whether this one fits, too")
+    devices.set_defaults(handler="bundle.devices")
+
+
+def _export_commands(commands: Commands[argparse.ArgumentParser]) -> None:
+    export = commands.add_parser("export", help="turn a checkpoint (a folder, or a GGUF file) into a bundle")
+    export.add_argument("checkpoint", type=Path, help="folder of a Hugging Face checkpoint, or a GGUF file")
+    export.add_argument("bundle", type=Path, help="folder to make")
+    export.add_argument("--precision", choices=("int4", "float32"), default="int4", help="of the decoder's matrices")
+    export.add_argument(
+        "--kv-cache", choices=("float32", "float16", "int8"), default="float32", help="number format of keys and values"
+    )
+    export.add_argument(
+        "--verbatim-arguments",
+        action="store_true",
+        help="free texts in the arguments of calls are words of the conversation: for small models, which misspell",
+    )
+    export.add_argument(
+        "--any-way-up",
+        action="store_true",
+        help="test-time augmentation: the model was taught parts whichever way up they are, and sees each frame twice",
+    )
+    export.set_defaults(handler="bundle.export")
+
+    engine = commands.add_parser("engine", help="build TensorRT engines of a bundle")
+    engine.add_argument("bundle", type=Path, help="bundle folder")
+    engine.add_argument("--target", default="", help="such as sm89 (`lineside devices`); this GPU where left out")
+    engine.add_argument("--cache", type=int, nargs="+", default=[], metavar="TOKENS", help="lengths of the KV cache")
+    engine.set_defaults(handler="bundle.engine")
+
+
+def _add_device(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--device", choices=DEVICES, default="auto", help="what to run on (`lineside devices`)")

@@ -1,0 +1,104 @@
+"""What each camera saw last: state and snapshot on the broker, retained, and evidence pictures on disk."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from pathlib import Path
+
+import cv2
+
+from lineside.devices.cameras.frame import Frame
+from lineside.edge.config import Config
+from lineside.edge.counters import Counters
+from lineside.edge.errors import BrokerError, ConfigError
+from lineside.edge.inspection.evidence import draw, encode_jpeg
+from lineside.edge.wire.messages import InspectionResult, State
+from lineside.edge.wire.mqtt import Connection
+from lineside.edge.wire.topics import Topics
+from lineside.runtime.chat import Picture
+from lineside.runtime.inspection.observation import Inspection
+
+log = logging.getLogger("lineside.last_state")
+
+
+class LastState:
+    """Conveniences for people and dashboards: a failure is counted, and does not touch the result.
+
+    Raises:
+        ConfigError: the evidence folder cannot be made.
+    """
+
+    def __init__(self, config: Config, topics: Topics, connection: Connection, counters: Counters) -> None:
+        self._topics, self._connection, self._counters = topics, connection, counters
+        self._evidence = _evidence_folder(config)
+        self._latest: dict[str, tuple[bytes, bytes]] = {}
+        self._lock = threading.Lock()
+        self._unacknowledged: set[str] = set()
+        self._stale: set[str] = set()
+
+    def show(self, frame: Frame, picture: Picture, inspection: Inspection, result: InspectionResult) -> None:
+        """Publish what came out of a frame, with its boxes drawn, and keep the picture where the user wants it."""
+        try:
+            state = State(verdict=result.verdict, confidence=result.confidence, result_id=result.id)
+            drawn = encode_jpeg(draw(picture, inspection))
+            self._latest[frame.camera] = (state.encode(), drawn)
+            self._publish(frame.camera)
+            if self._evidence is not None:
+                (self._evidence / _evidence_name(frame, result)).write_bytes(drawn)
+        except (OSError, ValueError, BrokerError, cv2.error) as error:
+            self._counters.add("evidence_errors")
+            log.error("no evidence picture of %s: %s", frame.name, error)
+
+    def announce(self) -> None:
+        """After a reconnect: what changed meanwhile is retained anew."""
+        for camera in list(self._latest):
+            self._publish(camera)
+
+    def _publish(self, camera: str) -> None:
+        """State and picture, one unacknowledged state a camera: an outage must not fill the queue with old ones."""
+        if not self._connection.connected.is_set():
+            return
+        with self._lock:
+            if camera in self._unacknowledged:
+                self._stale.add(camera)
+                return
+            self._unacknowledged.add(camera)
+        state, picture = self._latest[camera]
+        try:
+            self._connection.publish(
+                self._topics.state(camera), state, retain=True, delivered=lambda: self._delivered(camera)
+            )
+        except BrokerError:
+            self._unacknowledged.discard(camera)
+            raise
+        try:
+            topic = self._topics.snapshot(camera)
+            self._connection.publish(topic, picture, qos=0, retain=True, content_type="image/jpeg")
+        except BrokerError as error:
+            self._counters.add("snapshots_failed")
+            log.warning("no snapshot: %s", error)
+
+    def _delivered(self, camera: str) -> None:
+        with self._lock:
+            self._unacknowledged.discard(camera)
+            stale = camera in self._stale
+            self._stale.discard(camera)
+        if stale:
+            self._publish(camera)
+
+
+def _evidence_folder(config: Config) -> Path | None:
+    if not config.inspect.evidence_folder:
+        return None
+    folder = config.resolve(config.inspect.evidence_folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"`inspect.evidence_folder`: {folder} cannot be made ({error.strerror})") from error
+    return folder
+
+
+def _evidence_name(frame: Frame, result: InspectionResult) -> Path:
+    stem = Path(frame.name).stem or result.id
+    return Path(f"{frame.camera}_{stem}_{result.verdict}.jpg")

@@ -1,0 +1,182 @@
+"""References for `docs/`, made from the code: `python -m lineside.edge.reference docs/reference` writes them.
+
+A test compares the files with what this module makes, so that they cannot fall behind.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import inspect
+import sys
+from dataclasses import MISSING, Field, fields, is_dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from pydantic import SecretStr, TypeAdapter
+
+from lineside.edge import config as config_module
+from lineside.edge import tool_config as tool_module
+from lineside.edge.command_line.parser import make_parser
+
+NOTE = "<!-- Made by `python -m lineside.edge.reference docs/reference` from the code: do not edit. -->"
+TABLES = (
+    ("station", config_module.StationConfig),
+    ("mqtt", config_module.MqttConfig),
+    ("model", config_module.ModelConfig),
+    ("inspect", config_module.InspectConfig),
+    ("cameras.NAME", config_module.CameraConfig),
+    ("tools.NAME", tool_module.ToolConfig),
+    ("tools.NAME.rate_limit", tool_module.RateLimit),
+    ("tools.NAME.publish", tool_module.PublishConfig),
+    ("commands", config_module.CommandConfig),
+    ("store", config_module.StoreConfig),
+)
+
+
+def station_reference() -> str:
+    """Every key of a station file, table by table."""
+    lines = [
+        NOTE,
+        "",
+        "# Station file",
+        "",
+        "Every key of `station.toml`. An unknown key is an error that names it. A variable of the environment replaces",
+        "one value: `LINESIDE_MQTT__PASSWORD` sets `mqtt.password`. Relative paths are taken from the file's folder.",
+        "`lineside check station.toml` reads a file and says what is wrong in it.",
+    ]
+    for table, kind in TABLES:
+        described = _described(sys.modules[kind.__module__], kind.__name__)
+        about = " ".join((inspect.getdoc(kind) or "").split()).split(": ", 1)
+        lines += ["", f"## `[{table}]`", "", _sentence(about[-1]), ""]
+        lines += ["| key | type | default | |", "|---|---|---|---|"]
+        for field in fields(kind):
+            cells = (f"`{field.name}`", _type(kind, field), _default(field), described[field.name])
+            lines.append("| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def command_line_reference() -> str:
+    """Every command of `lineside` with its arguments and options."""
+    parser = make_parser()
+    (commands,) = (action for action in parser._actions if isinstance(action, argparse._SubParsersAction))
+    lines = [
+        NOTE,
+        "",
+        "# Command line",
+        "",
+        "Exit codes: 0 done; 1 what was asked for failed; 2 the command line or the",
+    ]
+    lines += ["station file is wrong; 130 interrupted. What is wrong is one sentence on standard error."]
+    helps = {choice.dest: choice.help for choice in commands._choices_actions}
+    for name, command in commands.choices.items():
+        lines += ["", f"## `lineside {_usage(name, command)}`", "", _sentence(helps[name] or "")]
+        rows = [row for action in command._actions if (row := _option(action))]
+        if rows:
+            lines += ["", "| | default | |", "|---|---|---|", *rows]
+    return "\n".join(lines) + "\n"
+
+
+def _usage(name: str, command: argparse.ArgumentParser) -> str:
+    words = [name]
+    for action in command._actions:
+        if isinstance(action, argparse._HelpAction):
+            continue
+        value = str(action.metavar or action.dest)
+        if action.required and action.option_strings:
+            words.insert(1, f"{action.option_strings[0]} {value}")
+        elif not action.option_strings:
+            words.append(f"[{value}]" if action.nargs == "?" else f"{value} ..." if action.nargs == "+" else value)
+    return " ".join(words)
+
+
+def _option(action: argparse.Action) -> str:
+    if isinstance(action, argparse._HelpAction):
+        return ""
+    value = action.metavar or (action.dest.upper() if action.option_strings and action.nargs != 0 else action.dest)
+    shown = ", ".join(action.option_strings) or str(value)
+    if action.option_strings and action.nargs != 0 and not action.choices:
+        shown += f" {value}"
+    text = action.help or ""
+    if action.choices:
+        text = f"{', '.join(f'`{choice}`' for choice in action.choices)}; {text}".rstrip("; ")
+    default = action.default
+    if action.required or (not action.option_strings and action.nargs != "?"):
+        default = "needed"
+    elif default in (None, "", [], 0, 0.0) or default is False:
+        default = ""
+    elif isinstance(default, Path) and default.is_absolute():
+        default = "the ball screw station"
+    return f"| `{shown}` | {default} | {text.replace('|', chr(92) + '|')} |"
+
+
+def _described(module: ModuleType, name: str) -> dict[str, str]:
+    """The text below each attribute of a class."""
+    tree = ast.parse(inspect.getsource(module))
+    (found,) = (node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == name)
+    texts = {}
+    for attribute, text in zip(found.body, found.body[1:], strict=False):
+        if isinstance(attribute, ast.AnnAssign) and isinstance(attribute.target, ast.Name):
+            described = isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant)
+            if not described:
+                raise ValueError(f"{name}.{attribute.target.id} has no text below it")
+            texts[attribute.target.id] = " ".join(str(text.value.value).split())  # type: ignore[attr-defined]
+    return texts
+
+
+def _type(kind: type, field: Field[Any]) -> str:
+    schema = TypeAdapter(kind).json_schema()
+    return _schema_type(schema["properties"][field.name])
+
+
+def _schema_type(schema: dict[str, Any]) -> str:
+    if "$ref" in schema:
+        return "table"
+    if "anyOf" in schema:
+        kinds = [_schema_type(option) for option in schema["anyOf"] if option.get("type") != "null"]
+        return " or ".join(dict.fromkeys(kinds))
+    if "enum" in schema:
+        return ", ".join(f"`{value}`" for value in schema["enum"])
+    name = {"string": "text", "integer": "integer", "number": "number", "boolean": "true or false", "object": "table"}
+    if schema.get("type") == "array":
+        return "list of " + ("texts" if schema.get("items", {}).get("type") == "string" else "values")
+    low, high = schema.get("minimum", schema.get("exclusiveMinimum")), schema.get("maximum")
+    above = "above " if "exclusiveMinimum" in schema else ""
+    bounds = f", {above}{low}" if low is not None else ""
+    if high is not None:
+        bounds += f" to {high}" if not above else f", at most {high}"
+    elif low is not None and not above:
+        bounds += " or more"
+    return name[schema["type"]] + bounds
+
+
+def _default(field: Field[Any]) -> str:
+    value = field.default
+    if value is MISSING and field.default_factory is MISSING:
+        return "needed"
+    if value is MISSING or value is None or is_dataclass(value):
+        return ""
+    if isinstance(value, SecretStr):
+        value = ""
+    if isinstance(value, bool):
+        return f"`{str(value).lower()}`"
+    if isinstance(value, str):
+        return f'`"{value}"`' if value else ""
+    if isinstance(value, tuple):
+        return "`[" + ", ".join(f'"{item}"' for item in value) + "]`" if value else ""
+    return f"`{value:g}`" if isinstance(value, float) else f"`{value}`"
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:].rstrip('.')}."
+
+
+def main(folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "station.md").write_text(station_reference(), encoding="utf-8")
+    (folder / "command-line.md").write_text(command_line_reference(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,71 @@
+"""An answer that ended otherwise than it should is a reply with an error, and nothing is called."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from typing import Any, cast
+
+import pytest
+
+from lineside.edge.calls.calls import Calls
+from lineside.edge.calls.policy import Policy
+from lineside.edge.commands.conversation import Conversation
+from lineside.edge.config import Config
+from lineside.edge.tool_config import ToolConfig
+from lineside.edge.wire.messages import CallReport, Reply
+from lineside.edge.wire.store import StoredCommand
+from lineside.runtime.chat import ToolCall
+from lineside.runtime.engine.engine import Engine
+
+NOTHING = {"type": "object", "properties": {}}
+
+
+class Noted:
+    """Notes the calls that are carried out, and does nothing."""
+
+    def __init__(self) -> None:
+        self.policy = Policy({"stop": ToolConfig(description="Stop the line.", parameters=NOTHING)})
+        self.called: list[str] = []
+
+    def carry_out(self, call: ToolCall, **_options: object) -> CallReport:
+        self.called.append(call.name)
+        return CallReport(id=call.id, name=call.name, arguments={}, outcome="achieved")
+
+
+Say = Callable[[str], tuple[Reply, list[str]]]
+
+
+@pytest.fixture
+def say(random_engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Say:
+    """The reply to a command, and what was called, where the model can write nothing but this (a Lark rule)."""
+
+    def answer(lark: str) -> tuple[Reply, list[str]]:
+        calls = Noted()
+        conversation = Conversation(Config(), random_engine, cast(Calls, calls), lambda _: None, lambda: False)
+        grammar: Any = random_engine.grammars._constraint(json.dumps({"grammars": [{"lark_grammar": lark}]}))
+        monkeypatch.setattr(random_engine.grammars, "tools", lambda *_: grammar.fresh())
+        command = StoredCommand("ask", b"Stop the line.", "", None, time.time() + 60, "digest")
+        reply = conversation.answer(command, lambda: None)
+        monkeypatch.undo()
+        return reply, calls.called
+
+    return answer
+
+
+def test_a_call_that_can_be_read_is_carried_out(say: Say) -> None:
+    reply, called = say('start: <[9]> "stop" <[32]> "{}"')
+    assert (reply.ok, called) == (True, ["stop"])
+
+
+@pytest.mark.parametrize("second", ['"stop" <[32]> "{"', '"stop" <[32]> "[]"', '"stop"'])
+def test_one_that_cannot_be_read_is_an_error_and_nothing_is_called(say: Say, second: str) -> None:
+    """Nor is the call before it: the model may have meant both or none."""
+    reply, called = say(f'start: "I stop it." <[9]> "stop" <[32]> "{{}}" <[9]> {second}')
+    assert called == []
+    assert not reply.ok
+    assert reply.error is not None
+    assert reply.error.code == "unreadable"
+    assert reply.error.message == "the model wrote a call that cannot be read: it was not carried out"
+    assert (reply.text, reply.calls) == ("I stop it.", [])
