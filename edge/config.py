@@ -188,10 +188,6 @@ class Config:
         return self.resolve(self.model.bundle) if self.model.bundle else DEFAULT_BUNDLE
 
     @property
-    def rounds(self) -> int:
-        return self.commands.rounds or (4 if self.model.bundle else 1)
-
-    @property
     def calibration_path(self) -> Path:
         """Beside the station file, with its name."""
         return self.folder / f"{self.file.stem}.calibration.json"

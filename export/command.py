@@ -13,11 +13,14 @@ from typing import Literal
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from lineside.export.bundle.writer import PRECISIONS, export_bundle
+from lineside.export.bundle.options import ExportOptions
+from lineside.export.bundle.plan import PRECISIONS
 from lineside.export.bundle.writer import Progress as Report
+from lineside.export.bundle.writer import export_bundle
 from lineside.export.errors import ExportError
 from lineside.export.graph.kv import KVDtype
 from lineside.runtime.errors import EngineError
+from lineside.runtime.taught_file import Declaration, read_taught
 
 log = logging.getLogger("lineside.export")
 LOG_EVERY_S = 10.0
@@ -31,19 +34,14 @@ def export_command(
     *,
     verbatim_arguments: bool = False,
     any_way_up: bool = False,
+    taught: Path | None = None,
 ) -> int:
-    """Returns the exit code."""
+    """Returns the exit code. `taught` is a file that says what the model was taught (`runtime.taught_file`)."""
     try:
+        declaration = Declaration() if taught is None else read_taught(taught)
+        options = ExportOptions(PRECISIONS[precision], kv_dtype, verbatim_arguments, any_way_up, declaration)
         with reporting() as report:
-            export_bundle(
-                checkpoint,
-                bundle,
-                precisions=PRECISIONS[precision],
-                kv_dtype=kv_dtype,
-                verbatim_arguments=verbatim_arguments,
-                any_way_up=any_way_up,
-                progress=report,
-            )
+            export_bundle(checkpoint, bundle, options, progress=report)
     except (ExportError, EngineError) as error:
         sys.stderr.write(f"lineside: {error}\n")
         return 1

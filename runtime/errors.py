@@ -2,10 +2,12 @@
 
     EngineError
     ├── BundleError            the bundle on disk is not what its manifest says
-    │   ├── BundleFormat       bundle.json is missing, unreadable or of another format version
+    │   ├── BundleFormat       bundle.json is missing, unreadable, or of a format or for prompts that are not known
     │   ├── BundleDamaged      a file is missing, has another size or another SHA-256
     │   ├── SelfTestFailed     the graphs do not reproduce the golden outputs on this machine
+    │   ├── BundleNotWritten   bundle.json cannot be brought up where it lies
     │   └── EnginesUnusable    TensorRT engines are missing, damaged, or for another GPU, version or bundle
+    ├── DeclarationError       the file that says what a model was taught cannot be used
     ├── PictureError           the picture cannot be used
     │   ├── PictureUndecodable empty, truncated, or not a picture at all
     │   ├── PictureTooLarge    more pixels than the limit
@@ -51,12 +53,20 @@ class BundleDamaged(BundleError):
     code = "bundle_damaged"
 
 
+class BundleNotWritten(BundleError):
+    code = "bundle_not_written"
+
+
 class SelfTestFailed(BundleError):
     code = "self_test_failed"
 
 
 class EnginesUnusable(BundleError):
     code = "engines_unusable"
+
+
+class DeclarationError(EngineError):
+    code = "declaration_error"
 
 
 class PictureError(EngineError):

@@ -11,10 +11,10 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
-from lineside.runtime.bundle import ImageSettings
 from lineside.runtime.chat import Picture
 from lineside.runtime.defaults import DEFAULT_MAX_PIXELS
 from lineside.runtime.errors import PictureTooLarge, PictureUndecodable
+from lineside.runtime.manifest import ImageSettings
 
 JPEG_SCAN, JPEG_END, PNG_END = b"\xff\xda", b"\xff\xd9", b"IEND"
 MEAN = np.asarray([0.48145466, 0.4578275, 0.40821073], np.float32)

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from lineside.export.bundle.writer import PRECISIONS, export_bundle
+from lineside.export.bundle.options import ExportOptions
+from lineside.export.bundle.plan import PRECISIONS
+from lineside.export.bundle.writer import export_bundle
 from lineside.runtime.bundle import DEFAULT_BUNDLE
 from lineside.runtime.engine.engine import Engine
 from tests.support.broker import Mosquitto
@@ -43,7 +45,7 @@ def pictures() -> list[Path]:
 def random_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An INT4 bundle with random weights: what holds for it holds for any model."""
     folder = tmp_path_factory.mktemp("random")
-    return export_bundle(copy_checkpoint("grouped", folder), folder / "bundle", precisions=PRECISIONS["int4"])
+    return export_bundle(copy_checkpoint("grouped", folder), folder / "bundle")
 
 
 @pytest.fixture(scope="session")
@@ -55,7 +57,7 @@ def random_engine(random_bundle: Path) -> Engine:
 def float_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Random weights in float32: two ways of computing the same thing agree to rounding noise."""
     folder = tmp_path_factory.mktemp("float")
-    return export_bundle(copy_checkpoint("grouped", folder), folder / "bundle", precisions=PRECISIONS["float32"])
+    return export_bundle(copy_checkpoint("grouped", folder), folder / "bundle", ExportOptions(PRECISIONS["float32"]))
 
 
 @pytest.fixture(scope="session")

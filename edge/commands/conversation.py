@@ -123,7 +123,7 @@ class Conversation:
         choice = self._choice(request)
         begin = partial(self._begin, command)
         messages = [Message("system", (self._config.commands.system,)), Message("user", (request.text,))]
-        for _ in range(self._config.rounds):
+        for _ in range(self._config.commands.rounds or self._engine.bundle.manifest.rounds):
             try:
                 answer = self._ask(messages, request, "auto" if turns.reports else choice, deadline)
             except EngineError as error:

@@ -11,6 +11,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from lineside.edge.errors import ConfigError
+from lineside.runtime.bundle import Bundle
 from lineside.runtime.inspection.calibration import Calibration
 from lineside.runtime.inspection.task import InspectionTask
 from lineside.runtime.inspection.verdict import Thresholds
@@ -50,9 +51,9 @@ class CameraCalibration(BaseModel):
     def thresholds(self) -> Thresholds:
         return Thresholds(self.pass_below, self.fail_above)
 
-    def problem(self, bundle_sha256: str, task: InspectionTask) -> str:
-        """Why it is not valid for this bundle and task; empty where it is."""
-        if self.bundle_sha256 != bundle_sha256:
+    def problem(self, bundle: Bundle, task: InspectionTask) -> str:
+        """Why it is not valid for this bundle and task; empty where it is. One for a bundle before its upgrade is."""
+        if not bundle.answers_to(self.bundle_sha256):
             return "it was fitted for another model"
         if self.task_sha256 != task_digest(task):
             return "it was fitted for other defect types, another instruction or another `any_way_up`"

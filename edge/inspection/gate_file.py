@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from lineside.edge.errors import ConfigError
+from lineside.runtime.bundle import Bundle
 from lineside.runtime.inspection.gate import GateMemory
 
 FORMAT = "lineside.gate/2"
@@ -33,8 +34,8 @@ def write_gate(path: Path, memory: GateMemory, bundle_sha256: str) -> None:
         raise ConfigError(f"{path} cannot be written ({error.strerror})") from error
 
 
-def read_gate(path: Path, bundle_sha256: str) -> GateMemory | None:
-    """None where there is no file.
+def read_gate(path: Path, bundle: Bundle) -> GateMemory | None:
+    """What was learnt with the bundle, or with one that it was upgraded from; None where there is no file.
 
     Raises:
         ConfigError: the file cannot be read, is not what `lineside learn` writes, or was learnt with another model.
@@ -43,7 +44,7 @@ def read_gate(path: Path, bundle_sha256: str) -> GateMemory | None:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as content:
             if str(content["format"]) != FORMAT:
                 raise ConfigError(f"{path} is of another version: run `lineside learn` again")
-            if str(content["bundle_sha256"]) != bundle_sha256:
+            if not bundle.answers_to(str(content["bundle_sha256"])):
                 raise ConfigError(f"{path} was learnt with another model: run `lineside learn` again")
             patches = np.asarray(content["patches"], np.float32)
             scores, longest = np.asarray(content["good_scores"], np.float32), int(content["longest"])

@@ -38,7 +38,7 @@ def open_inspectors(config: Config, engine: Engine) -> tuple[dict[str, Inspector
             degraded.append(problem)
         inspectors[camera] = inspector
         try:
-            memory = read_gate(config.gate_path(camera), engine.bundle.sha256)
+            memory = read_gate(config.gate_path(camera), engine.bundle)
         except ConfigError as error:
             degraded.append(f"{camera} has no gate: {error}")
             continue
@@ -51,7 +51,7 @@ def open_inspectors(config: Config, engine: Engine) -> tuple[dict[str, Inspector
 
 def _open(config: Config, engine: Engine, camera: str, fitted: CameraCalibration | None) -> tuple[Inspector, str]:
     task = inspection_task(config, camera)
-    problem = fitted.problem(engine.bundle.sha256, task) if fitted is not None else ""
+    problem = fitted.problem(engine.bundle, task) if fitted is not None else ""
     thresholds, calibration = Thresholds(config.inspect.pass_below, config.inspect.fail_above), None
     if fitted is not None and not problem:
         thresholds, calibration = fitted.thresholds, fitted.calibration

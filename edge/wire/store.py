@@ -34,6 +34,8 @@ CREATE TABLE IF NOT EXISTS calls (
 );
 CREATE INDEX IF NOT EXISTS calls_passed ON calls (passed);
 """
+VERSION = 1
+"""Of the tables, in SQLite's `user_version`. 0 is the version before, which had the same tables and did not say so."""
 CALLS_KEPT_S = 30 * 24 * 3600
 CALLS_REMEMBERED = 100_000
 
@@ -76,7 +78,9 @@ class StoredCall:
 class Store:
     """One connection shared by all threads behind a lock; each write is one transaction, on disk when it returns.
 
-    Raises StoreError, from any method, where the disk is full or the file damaged.
+    A file of an earlier version is brought up where it lies; one of a later version is not touched.
+
+    Raises StoreError, from any method, where the disk is full or the file damaged; at first also for a later version.
     """
 
     def __init__(self, path: Path, max_messages: int) -> None:
@@ -84,10 +88,7 @@ class Store:
         self._max_messages = max_messages
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
-            self._db.execute("PRAGMA journal_mode=WAL")
-            self._db.execute("PRAGMA synchronous=FULL")
-            self._db.executescript(SCHEMA)
+            self._db = _open(path)
         except (OSError, sqlite3.Error) as error:
             raise StoreError(f"{path}: the database cannot be opened ({error}); is the folder writable?") from error
 
@@ -223,6 +224,23 @@ class Store:
     def close(self) -> None:
         with self._lock:
             self._db.close()
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+    try:
+        (version,) = db.execute("PRAGMA user_version").fetchone()
+        if version > VERSION:
+            reads = f"this Lineside reads up to {VERSION}: update Lineside"
+            raise StoreError(f"{path} is a database of version {version}, {reads}")
+        db.execute("PRAGMA journal_mode=WAL")
+        db.execute("PRAGMA synchronous=FULL")
+        if version < VERSION:
+            db.executescript(f"BEGIN IMMEDIATE; {SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;")
+    except BaseException:
+        db.close()
+        raise
+    return db
 
 
 def _insert(db: sqlite3.Connection, message: Outgoing) -> None:

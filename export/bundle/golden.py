@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from lineside.export.errors import ParityError
-from lineside.runtime.bundle import Bundle, ImageSettings, Manifest
+from lineside.runtime.bundle import Bundle
+from lineside.runtime.manifest import ImageSettings, Manifest
 from lineside.runtime.sessions.ort import CPU_GRAPH, OrtDecoder, OrtVision
 from lineside.runtime.sessions.selftest import EXACT, GOLDEN_FILE, STEPS, run_selftest_inputs
 

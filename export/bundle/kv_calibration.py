@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from lineside.export.bundle.golden import noise_picture
-from lineside.runtime.bundle import Bundle, Manifest
+from lineside.runtime.bundle import Bundle
+from lineside.runtime.manifest import Manifest
 from lineside.runtime.sessions.ort import OrtDecoder, OrtVision
 from lineside.runtime.text.tokenizer import Tokenizer
 

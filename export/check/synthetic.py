@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from lineside.export.bundle.writer import PRECISIONS, Progress, write_bundle
+from lineside.export.bundle.writer import Progress, write_bundle
 from lineside.export.checkpoint.source import BlockFormat, Blocks
 from lineside.export.errors import MissingPart
 from lineside.export.network.config import DecoderConfig, NetworkConfig, VisionConfig
@@ -123,7 +123,7 @@ def write_synthetic(
     decoder = replace(network.decoder, vocab_size=size, num_hidden_layers=layers or network.decoder.num_hidden_layers)
     network = replace(network, decoder=decoder)
     source = RandomSource(network)
-    return write_bundle(source, network, tokenizer, "synthetic", target, PRECISIONS["int4"], "float32", progress)
+    return write_bundle(source, network, tokenizer, "synthetic", target, progress=progress)
 
 
 def _rng(name: str) -> np.random.Generator:

@@ -23,8 +23,9 @@ from lineside.export.exported import Exported
 from lineside.export.graph.standard import Dtype
 from lineside.export.graph.standard_graphs import decoder_graph, save_graph, vision_graph
 from lineside.export.graph.writer import GraphWriter
-from lineside.runtime.bundle import Bundle, FileEntry, file_sha256, open_bundle, verify_hashes
+from lineside.runtime.bundle import Bundle, file_sha256, open_bundle, verify_hashes
 from lineside.runtime.errors import EnginesUnusable
+from lineside.runtime.manifest import FileEntry
 from lineside.runtime.sessions.interface import MAX_DECODE_TOKENS
 from lineside.runtime.sessions.tensorrt.engine_files import (
     ENGINES,

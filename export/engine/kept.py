@@ -7,7 +7,8 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-from lineside.runtime.bundle import FileEntry, file_sha256
+from lineside.runtime.bundle import file_sha256
+from lineside.runtime.manifest import FileEntry
 
 
 def take_over(files: Mapping[str, FileEntry], source: Path, target: Path) -> dict[str, FileEntry]:

@@ -117,7 +117,7 @@ class OrtOps(CommonOps):
     def head(self, hidden: str, config: DecoderConfig) -> None:
         row = self.first_row(hidden)
         rows, columns = config.vocab_size, config.hidden_size
-        embedding = next((w for w in self.graph.plan.weights if w.name == "embed"), None)
+        embedding = self.graph.plan.weights.get("embed")
         if not config.tied_embeddings:
             logits = self._matmul(row, "lm_head", ("lm_head.weight",), rows, columns, self.embedding_precision)
         elif embedding is not None and self.embedding_precision != "float32":

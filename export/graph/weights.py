@@ -1,7 +1,8 @@
 """The plan of a weight file: what goes where is known before the first tensor is read.
 
-A plan is built while the graph is emitted. It says how many bytes are needed, so that a full disk is found before the
-work starts, and it is filled one weight at a time, so that a broken-off export goes on where it stopped.
+A plan is built while the first graph is emitted; every other graph that reads the same file finds its weights there.
+It says how many bytes are needed, so that a full disk is found before the work starts, and it is filled one weight at a
+time, so that a broken-off export goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -63,12 +64,16 @@ class Weight:
 
 @dataclass
 class WeightPlan:
-    """Weights in file order, and tables that are computed rather than read."""
+    """Weights by name in file order, and tables that are computed rather than read.
+
+    A weight or table that is asked for again is the one that lies there. Once `closed`, nothing new finds room.
+    """
 
     file_name: str
-    weights: list[Weight] = field(default_factory=list)
+    weights: dict[str, Weight] = field(default_factory=dict)
     tables: dict[str, tuple[Slot, Callable[[], Array]]] = field(default_factory=dict)
     size_bytes: int = 0
+    closed: bool = False
 
     def matrix(
         self,
@@ -80,6 +85,8 @@ class WeightPlan:
         column_order: npt.NDArray[np.int64] | None = None,
     ) -> Weight:
         """Reserve a `(rows, columns)` matrix. Columns that do not divide into blocks of 32 stay float32."""
+        if name in self.weights:
+            return self.weights[name]
         if precision == "float32" or columns % BLOCK_SIZE:
             slots: tuple[Slot, ...] = (self._reserve(name, np.float32, (columns, rows)),)
             return self._add(Weight(name, sources, "transposed", (rows, columns), slots, column_order))
@@ -91,6 +98,8 @@ class WeightPlan:
 
     def carried(self, name: str, sources: tuple[str, ...], rows: int, columns: int, block: BlockFormat) -> Weight:
         """Reserve a `(rows, columns)` matrix whose sources are rounded already, all in the format `block`."""
+        if name in self.weights:
+            return self.weights[name]
         blocks = columns // block.size
         slots = [
             self._reserve(f"{name}.packed", np.uint8, (rows, blocks, block.size * block.bits // 8)),
@@ -103,6 +112,8 @@ class WeightPlan:
 
     def plain(self, name: str, source: str, shape: tuple[int, ...]) -> Weight:
         """Reserve a float32 tensor stored as it is."""
+        if name in self.weights:
+            return self.weights[name]
         return self._add(Weight(name, (source,), "plain", shape, (self._reserve(name, np.float32, shape),)))
 
     def table(
@@ -114,17 +125,19 @@ class WeightPlan:
         return self.tables[name][0]
 
     def _add(self, weight: Weight) -> Weight:
-        self.weights.append(weight)
+        self.weights[weight.name] = weight
         return weight
 
     def _reserve(self, name: str, dtype: type[np.generic], shape: tuple[int, ...]) -> Slot:
+        if self.closed:
+            raise ValueError(f"{name} has no place in {self.file_name}, which is laid out already")
         slot = Slot(name, np.dtype(dtype), shape, -(-self.size_bytes // ALIGNMENT) * ALIGNMENT)
         self.size_bytes = slot.offset + slot.nbytes
         return slot
 
     def check(self, checkpoint: Source) -> None:
         """Raise before any work where a tensor is missing or has another shape than the config says."""
-        for weight in self.weights:
+        for weight in self.weights.values():
             rows = sum(_matrix_shape(checkpoint.shape(source))[0] for source in weight.sources)
             columns = _matrix_shape(checkpoint.shape(weight.sources[0]))[1:]
             if (rows, *columns) != _matrix_shape(weight.shape):

@@ -8,8 +8,8 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-from lineside.runtime.bundle import Manifest
 from lineside.runtime.engine.sequence import Chunking
+from lineside.runtime.manifest import Manifest
 from lineside.runtime.sessions.interface import MAX_DECODE_TOKENS
 
 PROCESS_BYTES = 144_000_000

@@ -10,8 +10,8 @@ from collections import OrderedDict
 import numpy as np
 import numpy.typing as npt
 
-from lineside.runtime.bundle import ImageSettings
 from lineside.runtime.chat import Prompt
+from lineside.runtime.manifest import ImageSettings
 from lineside.runtime.sessions.interface import Vision
 
 SECRET = secrets.token_bytes(16)

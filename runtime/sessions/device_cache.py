@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lineside.runtime.bundle import Manifest
+from lineside.runtime.manifest import Manifest
 from lineside.runtime.sessions.device_memory import DeviceMemory
 from lineside.runtime.sessions.interface import MAX_DECODE_TOKENS
 

@@ -22,8 +22,9 @@ try:
 except ImportError as error:
     raise ImportError("no onnxruntime: pip install 'lineside[cpu]', or 'lineside[cuda]' on an NVIDIA GPU") from error
 
-from lineside.runtime.bundle import Bundle, ImageSettings
+from lineside.runtime.bundle import Bundle
 from lineside.runtime.errors import BundleDamaged, DeviceFailed, DeviceOutOfMemory, DeviceUnusable, FeaturesMissing
+from lineside.runtime.manifest import ImageSettings
 from lineside.runtime.picture import to_grid, to_patches
 from lineside.runtime.sessions.best_tokens import BestTokens
 from lineside.runtime.sessions.device_cache import DeviceCache

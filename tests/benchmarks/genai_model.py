@@ -78,7 +78,7 @@ class GenaiOps(OrtOps):
             source = ("decoder.embed_tokens.weight",)
             logits = self._matmul(hidden, "head.int4", source, config.vocab_size, config.hidden_size, "int4")
         else:
-            embedding = next(weight for weight in self.graph.plan.weights if weight.name == "embed")
+            embedding = self.graph.plan.weights["embed"]
             logits = self._matmul_nbits(hidden, embedding)
         self.graph.node("Identity", [logits], names=["logits"])
         self.graph.output("logits", "float32", (1, 1, config.vocab_size))
@@ -118,7 +118,7 @@ def write_genai_model(checkpoint: GgufCheckpoint, folder: Path, *, rounded: bool
         for slot, compute in graph.plan.tables.values():
             file.seek(slot.offset)
             file.write(compute().astype(slot.dtype).tobytes())
-        for weight in graph.plan.weights:
+        for weight in graph.plan.weights.values():
             fill(weight, source, file)
     graph.save(folder / "model.onnx")
     (folder / "genai_config.json").write_text(json.dumps(_config(network.decoder, threads), indent=2))

@@ -10,7 +10,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from lineside.export.bundle.writer import PRECISIONS, write_bundle
+from lineside.export.bundle.options import ExportOptions
+from lineside.export.bundle.plan import PRECISIONS
+from lineside.export.bundle.writer import write_bundle
 from lineside.export.checkpoint.gguf import GgufCheckpoint
 from tests.benchmarks.genai_model import AsFloats, write_genai_model
 from tests.benchmarks.peers import Genai, Lineside, LlamaCpp, Peer
@@ -93,9 +95,7 @@ def prepare(model: SmolLM, threads: int) -> None:
                 tokenizer,
                 "float32",
                 FOLDER / "float32",
-                PRECISIONS["float32"],
-                "float32",
-                None,
+                ExportOptions(PRECISIONS["float32"]),
             )
         for name, rounded in (("exact", False), ("rounded", True)):
             folder = write_genai_model(

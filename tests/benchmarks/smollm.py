@@ -16,7 +16,9 @@ import numpy as np
 import numpy.typing as npt
 from gguf import GGUFReader
 
-from lineside.export.bundle.writer import PRECISIONS, Precisions, write_bundle
+from lineside.export.bundle.options import ExportOptions
+from lineside.export.bundle.plan import PRECISIONS, Precisions
+from lineside.export.bundle.writer import write_bundle
 from lineside.export.checkpoint.gguf import GgufCheckpoint, piece_bytes
 from lineside.export.graph.kv import KVDtype
 
@@ -62,7 +64,9 @@ class SmolLM:
             tokenizer = folder.parent / f"{folder.name}.tekken.json"
             tokenizer.write_text(json.dumps(self.tekken()), encoding="utf-8")
             checkpoint = GgufCheckpoint(self.path, self.file_ids)
-            write_bundle(checkpoint, checkpoint.config(), tokenizer, self.path.name, folder, precisions, kv_dtype, None)
+            write_bundle(
+                checkpoint, checkpoint.config(), tokenizer, self.path.name, folder, ExportOptions(precisions, kv_dtype)
+            )
         return folder
 
     def write_hf_tokenizer(self, folder: Path) -> None:

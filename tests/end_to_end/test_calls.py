@@ -13,13 +13,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lineside.edge.config import CommandConfig
+from lineside.edge.config import CommandConfig, ModelConfig
 from lineside.edge.daemon import Daemon
 from lineside.edge.errors import ConfigError, StoreError
 from lineside.edge.inspection.evidence import encode_jpeg
 from lineside.edge.tool_config import PublishConfig, RateLimit, ToolConfig
+from lineside.runtime.bundle import DEFAULT_BUNDLE
 from lineside.runtime.chat import Message, ToolCall
+from lineside.runtime.upgrade import upgrade_bundle
 from tests.support.broker import Mosquitto
+from tests.support.bundles import copy_bundle
 from tests.support.client import Client, Received
 from tests.support.scripted import Say, Scripted, results
 from tests.support.station import SPEED, TOPICS, station
@@ -194,6 +197,23 @@ def test_a_model_that_never_stops_calling_is_stopped(
         body = reply(client, "go on for ever")
     assert len(body["calls"]) == len(scripted.conversations) == 3
     assert all(len(text) < 3000 for text in results(scripted.conversations[-1]))
+
+
+def test_a_station_that_leaves_it_open_asks_as_often_as_the_bundle_says(
+    broker: Mosquitto, client: Client, tmp_path: Path, model: Model
+) -> None:
+    """Once the default model, which has not learnt to read results; twice one that is declared to have."""
+    scripted = model(lambda _: [("long", {})])
+    long = ToolConfig("Long.", python=f"{__name__}:long_result")
+    with running(broker, tmp_path, rounds=0, long=long):
+        assert len(reply(client, "once")["calls"]) == len(scripted.conversations) == 1
+    taught = tmp_path / "taught.toml"
+    taught.write_text("rounds = 2")
+    bundle = upgrade_bundle(copy_bundle(DEFAULT_BUNDLE, tmp_path / "bundle"), taught).path
+    config = station(broker.port, tmp_path, tools={"long": long}, model=ModelConfig(bundle=str(bundle)))
+    with Daemon(config) as daemon:
+        assert daemon.wait_online(10)
+        assert len(reply(client, "twice", b"2")["calls"]) == 2
 
 
 def test_a_call_publishes_where_the_station_file_says(

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from lineside.runtime.bundle import ImageSettings
 from lineside.runtime.errors import PictureError, PictureTooLarge, PictureUndecodable
+from lineside.runtime.manifest import ImageSettings
 from lineside.runtime.picture import check_picture, decode_picture, to_patches
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import save_file
 
-from lineside.export.bundle.writer import PRECISIONS, open_checkpoint, plan
+from lineside.export.bundle.plan import PRECISIONS, plan
+from lineside.export.bundle.writer import open_checkpoint
 from lineside.export.checkpoint.tensors import Checkpoint
 from lineside.export.graph.quantize import dequantize, quantize_int4, quantize_int8
 
@@ -19,15 +20,17 @@ def write_dequantized(source: Path, target: Path) -> Path:
     checkpoint, network = open_checkpoint(source)
     assert isinstance(checkpoint, Checkpoint)
     planned = plan(checkpoint, network, PRECISIONS["int4"])
-    forms = {name: weight.form for graph in planned.graphs for weight in graph.plan.weights for name in weight.sources}
+    weights = {
+        name: weight for file in planned.files.values() for weight in file.weights.values() for name in weight.sources
+    }
     tensors: dict[str, np.ndarray] = {}
     for name, info in checkpoint.tensors.items():
         values = checkpoint.read(name)
-        if forms.get(name) in ("int4", "int8"):
-            rounding = quantize_int4 if forms[name] == "int4" else quantize_int8
+        if name in weights and weights[name].form in ("int4", "int8"):
+            rounding = quantize_int4 if weights[name].form == "int4" else quantize_int8
             matrix = values.reshape(len(values), -1)
             if name.endswith("merging_layer.weight"):  # its blocks of 32 are cut after the columns are reordered
-                order = next(w.column_order for g in planned.graphs for w in g.plan.weights if name in w.sources)
+                order = weights[name].column_order
                 assert order is not None
                 matrix[:, order] = dequantize(*rounding(matrix[:, order]))
                 values = matrix

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from lineside.export.bundle.writer import PRECISIONS
+from lineside.export.bundle.plan import PRECISIONS
 from lineside.export.exported import Exported
 from lineside.export.graph.standard import Dtype
 from lineside.export.graph.standard_graphs import decoder_graph, save_graph, vision_graph

@@ -13,6 +13,7 @@ import json
 import math
 import shutil
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -167,9 +168,15 @@ def _command_cells(name: str, group: Mapping[str, Any]) -> list[object]:
 
 
 def publish(bundle: Path, card_text: str, target: Path) -> None:
-    """Copy the bundle to `target`, with its card, under the name `default`."""
-    manifest = open_bundle(bundle).manifest
-    if bundle.resolve() != target.resolve():
+    """Copy the bundle to `target`, with its card, under the name `default`.
+
+    Where it lies there already, what was learnt and calibrated with it goes on being used: only its card changes.
+    """
+    opened = open_bundle(bundle)
+    manifest = opened.manifest
+    if bundle.resolve() == target.resolve():
+        manifest = replace(manifest, supersedes=(*manifest.supersedes, opened.sha256))
+    else:
         shutil.rmtree(target, ignore_errors=True)
         shutil.copytree(bundle, target)
     (target / "model_card.md").write_text(card_text, encoding="utf-8")

@@ -12,8 +12,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from lineside.runtime.bundle import Bundle, FileEntry, file_sha256
+from lineside.runtime.bundle import Bundle, file_sha256
 from lineside.runtime.errors import EnginesUnusable
+from lineside.runtime.manifest import FileEntry
 
 ENGINES = "engines"
 """Folder of a bundle, with a folder for each target, library, version and, where kernels were measured, GPU."""
@@ -96,7 +97,7 @@ def find_engines(bundle: Bundle, target: str, library: str, version: str, gpu: s
     engines = _read(folder / LISTING, command)
     if engines.format != FORMAT:
         raise EnginesUnusable(f"{folder} was built by another version of Lineside: build anew with {command}")
-    if engines.bundle_sha256 != bundle.sha256:
+    if not bundle.answers_to(engines.bundle_sha256):
         raise EnginesUnusable(f"{folder} was built from another bundle than the one it lies in: build with {command}")
     if (engines.target, engines.library, engines.library_version) != (target, library, version):
         built = f"{engines.target} with {engines.library} {engines.library_version}"

@@ -13,8 +13,9 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from lineside.runtime.bundle import Bundle, ImageSettings, Manifest
+from lineside.runtime.bundle import Bundle
 from lineside.runtime.errors import DeviceUnusable, EnginesUnusable
+from lineside.runtime.manifest import ImageSettings, Manifest
 from lineside.runtime.picture import to_grid, to_patches
 from lineside.runtime.sessions.best_tokens import BestTokens
 from lineside.runtime.sessions.device_cache import DeviceCache

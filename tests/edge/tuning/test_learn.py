@@ -105,16 +105,17 @@ def test_a_gate_that_cannot_be_used_is_told_and_left(station_file: Path, default
     assert "is damaged" in degraded[1]
 
 
-def test_the_file_keeps_what_was_learnt(tmp_path: Path) -> None:
+def test_the_file_keeps_what_was_learnt(tmp_path: Path, default_engine: Engine) -> None:
+    bundle = default_engine.bundle
     rng = np.random.default_rng(0)
     patches = rng.normal(size=(30, 6)).astype(np.float32)
     memory = GateMemory(patches, np.asarray([0.2, 0.3, 0.25], np.float32), 384)
-    write_gate(tmp_path / "x.gate.npz", memory, "abc")
-    again = read_gate(tmp_path / "x.gate.npz", "abc")
+    write_gate(tmp_path / "x.gate.npz", memory, bundle.sha256)
+    again = read_gate(tmp_path / "x.gate.npz", bundle)
     assert again is not None
     np.testing.assert_allclose(again.patches, patches, atol=2e-3)
     assert (again.pass_below, again.fail_above, again.longest) == (memory.pass_below, memory.fail_above, 384)
-    assert read_gate(tmp_path / "none.npz", "abc") is None
+    assert read_gate(tmp_path / "none.npz", bundle) is None
 
 
 def test_results_say_what_the_gate_saw(tmp_path: Path, good: Path, broker: Mosquitto, client: Client) -> None:

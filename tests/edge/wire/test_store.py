@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import sqlite3
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -95,6 +97,76 @@ def test_a_full_disk_is_an_error_and_passes(tmp_path: Path) -> None:
     store.enqueue(message("after"))
     assert store.pending(0, 1000)[-1].payload == b"after"
     store.close()
+
+
+def write_version_0(path: Path) -> None:
+    """A database as Lineside left it before its version stood in it, with something in every table."""
+    db = sqlite3.connect(path)
+    db.executescript("""
+        PRAGMA journal_mode = WAL;
+        CREATE TABLE outbox (
+            id INTEGER PRIMARY KEY AUTOINCREMENT, topic TEXT NOT NULL, payload BLOB NOT NULL,
+            content_type TEXT NOT NULL, correlation BLOB, expires REAL
+        );
+        CREATE TABLE inbox (
+            id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL, payload BLOB NOT NULL,
+            response_topic TEXT NOT NULL, correlation BLOB, expires REAL NOT NULL, digest TEXT NOT NULL UNIQUE,
+            started INTEGER NOT NULL DEFAULT 0
+        );
+        CREATE TABLE answered (
+            digest TEXT PRIMARY KEY, topic TEXT NOT NULL, payload BLOB NOT NULL, correlation BLOB,
+            expires REAL NOT NULL
+        );
+        CREATE TABLE calls (
+            id TEXT PRIMARY KEY, tool TEXT NOT NULL, arguments TEXT NOT NULL, passed REAL NOT NULL, report TEXT
+        );
+        CREATE INDEX calls_passed ON calls (passed);
+    """)
+    later = time.time() + 60
+    db.execute("INSERT INTO outbox VALUES (7, 't', x'6f6c64', 'application/json', NULL, NULL)")
+    db.execute("INSERT INTO inbox VALUES (3, 'ask', x'73746f70', 'rsp', NULL, ?, 'waiting', 1)", (later,))
+    db.execute("INSERT INTO answered VALUES ('answered', 'rsp', x'646f6e65', NULL, ?)", (later,))
+    db.execute("INSERT INTO calls VALUES ('c', 'stop', '{}', ?, NULL)", (time.time(),))
+    db.commit()
+    db.close()
+
+
+def version_of(path: Path) -> int:
+    with closing(sqlite3.connect(path)) as db:
+        return int(db.execute("PRAGMA user_version").fetchone()[0])
+
+
+def test_a_database_of_the_version_before_is_brought_up_with_all_that_is_in_it(tmp_path: Path) -> None:
+    path = tmp_path / "s.db"
+    write_version_0(path)
+    assert version_of(path) == 0
+    store = Store(path, 100)
+    assert [(m.id, m.payload) for m in store.pending(0, 10)] == [(7, b"old")]
+    assert [(c.digest, c.started) for c in store.waiting_commands(20)] == [("waiting", 1)]
+    assert not store.take_over(command("answered"))
+    assert [m.payload for m in store.pending(7, 10)] == [b"done"]
+    assert store.begin_call("c", "stop", "{}") is not None
+    store.close()
+    assert version_of(path) == 1
+
+
+def test_a_new_database_says_its_version(tmp_path: Path) -> None:
+    Store(tmp_path / "s.db", 100).close()
+    assert version_of(tmp_path / "s.db") == 1
+    Store(tmp_path / "s.db", 100).close()
+    assert version_of(tmp_path / "s.db") == 1
+
+
+def test_a_database_of_a_later_version_is_refused_and_left(tmp_path: Path) -> None:
+    path = tmp_path / "s.db"
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("CREATE TABLE of_tomorrow (id INTEGER)")
+        db.execute("PRAGMA user_version = 2")
+    before = path.read_bytes()
+    with pytest.raises(StoreError) as caught:
+        Store(path, 100)
+    assert str(caught.value) == f"{path} is a database of version 2, this Lineside reads up to 1: update Lineside"
+    assert path.read_bytes() == before
 
 
 class OutboxMachine(RuleBasedStateMachine):

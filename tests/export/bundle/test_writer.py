@@ -16,7 +16,9 @@ from onnx import numpy_helper
 from safetensors.numpy import load_file, save_file
 
 import lineside.export.bundle.writer as bundle_writer
-from lineside.export.bundle.writer import PRECISIONS, export_bundle
+from lineside.export.bundle.options import ExportOptions
+from lineside.export.bundle.plan import PRECISIONS
+from lineside.export.bundle.writer import export_bundle
 from lineside.export.check.synthetic import MISTRAL_SMALL, RandomSource
 from lineside.export.checkpoint.source import BlockFormat
 from lineside.export.checkpoint.tensors import Checkpoint
@@ -61,10 +63,10 @@ def test_int4_computes_what_its_integers_stand_for(case: str, tmp_path: Path) ->
     source = copy_checkpoint(case, tmp_path)
     reference = Engine.open(
         export_bundle(
-            write_dequantized(source, tmp_path / "dequantized"), tmp_path / "f", precisions=PRECISIONS["float32"]
+            write_dequantized(source, tmp_path / "dequantized"), tmp_path / "f", ExportOptions(PRECISIONS["float32"])
         )
     )
-    exact = Engine.open(export_bundle(source, tmp_path / "exact", precisions=EXACT))
+    exact = Engine.open(export_bundle(source, tmp_path / "exact", ExportOptions(EXACT)))
     fast = Engine.open(export_bundle(source, tmp_path / "fast"))
     for name in PROMPTS:
         prompt = prompts(reference.tokenizer)[name]
@@ -91,7 +93,7 @@ def test_a_bundle_describes_itself(checkpoint: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("precision", ["int4", "float32"])
 def test_graphs_hold_no_scale_that_tensorrt_would_misread(checkpoint: Path, tmp_path: Path, precision: str) -> None:
     """Zero or negative scales are accepted by TensorRT and compute nonsense."""
-    path = export_bundle(checkpoint, tmp_path / "bundle", precisions=PRECISIONS[precision])
+    path = export_bundle(checkpoint, tmp_path / "bundle", ExportOptions(PRECISIONS[precision]))
     scales = [t for t in onnx.load(path / "decoder.onnx").graph.initializer if t.name.endswith(".scales")]
     assert bool(scales) == (precision == "int4")
     assert all((numpy_helper.to_array(tensor) > 0).all() for tensor in scales)
@@ -186,7 +188,7 @@ def test_an_existing_bundle_is_not_touched(checkpoint: Path, tmp_path: Path) -> 
 def test_disk_too_small_is_found_before_the_work(
     checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bundle_writer, "SPARE_BYTES", 10**18)
+    monkeypatch.setattr("lineside.export.bundle.checks.SPARE_BYTES", 10**18)
     with pytest.raises(DiskTooSmall, match="GB free, the bundle needs"):
         export_bundle(checkpoint, tmp_path / "bundle")
     assert not (tmp_path / "bundle.partial" / "decoder.data").exists()
@@ -269,7 +271,7 @@ def test_graphs_for_cuda_leave_no_zero_point_to_the_kernel(tmp_path: Path, bits:
     network = dataclasses.replace(MISTRAL_SMALL, decoder=decoder, vision=None)
     write_small_tokenizer(tmp_path / "tekken.json", vocab_size=640)
     source, path = RoundedTables(network, bits), tmp_path / "bundle"
-    bundle_writer.write_bundle(source, network, tmp_path / "tekken.json", "tables", path, EXACT, "float32", None)
+    bundle_writer.write_bundle(source, network, tmp_path / "tekken.json", "tables", path, ExportOptions(EXACT))
     bundle = open_bundle(path)
     half = OrtDecoder(bundle, 1, graph="decoder.float16.onnx", kv_dtype="float16")
     assert max(self_test(bundle, lambda _: (None, half)).errors.values()) < 0.01

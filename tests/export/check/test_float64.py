@@ -8,7 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lineside.export.bundle.writer import PRECISIONS, Precisions, export_bundle
+from lineside.export.bundle.options import ExportOptions
+from lineside.export.bundle.plan import PRECISIONS, Precisions
+from lineside.export.bundle.writer import export_bundle
 from lineside.export.check import float64
 from lineside.export.check.synthetic import MISTRAL_SMALL, write_synthetic
 from lineside.export.exported import Exported
@@ -25,7 +27,7 @@ IDS = np.asarray([5, 99, 300, 7, 612, 613, 42, 8, 99, 300, 401])
 @pytest.mark.parametrize("precisions", [EXACT, PRECISIONS["float32"]])
 @pytest.mark.parametrize("case", CASES)
 def test_the_session_computes_what_the_integers_mean(case: str, precisions: Precisions, tmp_path: Path) -> None:
-    bundle = open_bundle(export_bundle(copy_checkpoint(case, tmp_path), tmp_path / "bundle", precisions=precisions))
+    bundle = open_bundle(export_bundle(copy_checkpoint(case, tmp_path), tmp_path / "bundle", ExportOptions(precisions)))
     decoder = OrtDecoder(bundle, 1)
     found = decoder.decode(decoder.allocate(64), IDS.tolist(), 0)
     assert relative_error(found, float64.logits(Exported(bundle), IDS).astype(np.float32)) < 1e-5

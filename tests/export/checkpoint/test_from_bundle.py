@@ -7,7 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lineside.export.bundle.writer import PRECISIONS, export_bundle, open_checkpoint
+from lineside.export.bundle.options import ExportOptions
+from lineside.export.bundle.plan import PRECISIONS
+from lineside.export.bundle.writer import export_bundle, open_checkpoint
 from lineside.export.checkpoint.from_bundle import read_bundle
 from lineside.export.checkpoint.tensors import Checkpoint
 from lineside.export.errors import Unsupported
@@ -29,7 +31,7 @@ def test_every_tensor_comes_back(case: str, tmp_path: Path) -> None:
     folder = copy_checkpoint(case, tmp_path)
     checkpoint, network = open_checkpoint(folder)
     assert isinstance(checkpoint, Checkpoint)
-    bundle = export_bundle(folder, tmp_path / "bundle", precisions=PRECISIONS["float32"])
+    bundle = export_bundle(folder, tmp_path / "bundle", ExportOptions(PRECISIONS["float32"]))
     found = dict(read_bundle(bundle, shapes_of(checkpoint, network)))
     assert len(found) > 20
     for name, array in found.items():

@@ -10,7 +10,9 @@ import numpy.typing as npt
 import pytest
 from gguf import GGMLQuantizationType, GGUFWriter, quants
 
-from lineside.export.bundle.writer import PRECISIONS, export_bundle
+from lineside.export.bundle.options import ExportOptions
+from lineside.export.bundle.plan import PRECISIONS
+from lineside.export.bundle.writer import export_bundle
 from lineside.export.checkpoint.ggml import GGML_FORMATS, dequantize_blocks
 from lineside.export.checkpoint.gguf import STAND_INS
 from lineside.export.errors import MissingPart, Unsupported
@@ -89,7 +91,7 @@ def test_blocks_mean_what_ggml_says(kind: str) -> None:
 def test_a_bundle_computes_what_the_file_means(kind: str, tmp_path: Path) -> None:
     matrices = dict.fromkeys(("attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down"), kind)
     file = write_gguf(tmp_path, matrices, tied=kind in ("Q4_1", "Q6_K"))
-    exact = export_bundle(file.path, tmp_path / "exact", precisions=EXACT)
+    exact = export_bundle(file.path, tmp_path / "exact", ExportOptions(EXACT))
     expected = reference_logits(file.floats, IDS).astype(np.float32)
     assert relative_error(logits(exact), expected) < 1e-4
     fast = export_bundle(file.path, tmp_path / "fast")
@@ -102,14 +104,14 @@ def test_types_may_differ_within_a_layer(tmp_path: Path) -> None:
              "ffn_down": "Q6_K", "token_embd": "Q6_K", "output": "Q4_1"}  # fmt: skip
     file = write_gguf(tmp_path, kinds)
     expected = reference_logits(file.floats, IDS).astype(np.float32)
-    assert relative_error(logits(export_bundle(file.path, tmp_path / "b", precisions=EXACT)), expected) < 1e-4
+    assert relative_error(logits(export_bundle(file.path, tmp_path / "b", ExportOptions(EXACT))), expected) < 1e-4
 
 
 def test_a_table_with_minima_is_rounded_to_8_bits(tmp_path: Path) -> None:
     """The one loss: GatherBlockQuantized knows no minima."""
     file = write_gguf(tmp_path, {"token_embd": "Q4_K"}, tied=True)
     expected = reference_logits(file.floats, IDS).astype(np.float32)
-    error = relative_error(logits(export_bundle(file.path, tmp_path / "b", precisions=EXACT)), expected)
+    error = relative_error(logits(export_bundle(file.path, tmp_path / "b", ExportOptions(EXACT))), expected)
     assert 1e-4 < error < 0.01
 
 
@@ -146,7 +148,7 @@ def test_the_tokenizer_must_have_the_file_s_vocabulary(tmp_path: Path) -> None:
 
 def test_float32_on_request(tmp_path: Path) -> None:
     file = write_gguf(tmp_path, {"ffn_up": "Q4_K"})
-    bundle = export_bundle(file.path, tmp_path / "b", precisions=PRECISIONS["float32"])
+    bundle = export_bundle(file.path, tmp_path / "b", ExportOptions(PRECISIONS["float32"]))
     assert set(open_bundle(bundle).manifest.quantization.values()) == {"float32"}
     assert relative_error(logits(bundle), reference_logits(file.floats, IDS).astype(np.float32)) < 1e-4
 
@@ -178,7 +180,7 @@ def test_kv_formats_cost_little(dtype: KVDtype, tolerance: float, tmp_path: Path
     file = write_gguf(tmp_path, {})
     kinds: dict[str, KVDtype] = {"plain": "float32", "small": dtype}
     plain, small = (
-        Engine.open(export_bundle(file.path, tmp_path / name, precisions=EXACT, kv_dtype=kind))
+        Engine.open(export_bundle(file.path, tmp_path / name, ExportOptions(EXACT, kind)))
         for name, kind in kinds.items()
     )
     sizes = [engine.bundle.manifest.kv.bytes_per_token for engine in (plain, small)]

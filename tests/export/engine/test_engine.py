@@ -27,8 +27,9 @@ from lineside.export.exported import Exported
 from lineside.export.graph.standard_graphs import save_graph
 from lineside.export.graph.writer import GraphWriter
 from lineside.export.network.config import DecoderConfig
-from lineside.runtime.bundle import Bundle, FileEntry, file_sha256, open_bundle
+from lineside.runtime.bundle import Bundle, file_sha256, open_bundle
 from lineside.runtime.errors import DeviceUnusable, EnginesUnusable
+from lineside.runtime.manifest import FileEntry
 from lineside.runtime.sessions.tensorrt.engine_files import engine_bytes, find_engines, folder_name
 from lineside.runtime.sessions.tensorrt.session import DECODE, PREFILL
 from tests.support.checkpoints import copy_checkpoint

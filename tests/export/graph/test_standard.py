@@ -11,12 +11,15 @@ import numpy.typing as npt
 import onnx
 import pytest
 
-from lineside.export.bundle.writer import PRECISIONS, export_bundle
+from lineside.export.bundle.options import ExportOptions
+from lineside.export.bundle.plan import PRECISIONS
+from lineside.export.bundle.writer import export_bundle
 from lineside.export.errors import Unsupported
 from lineside.export.exported import Exported, Rounded
 from lineside.export.graph.standard import pack, positive, positive_scales
 from lineside.export.graph.standard_graphs import decoder_graph, save_graph, vision_graph
-from lineside.runtime.bundle import ImageSettings, Manifest, open_bundle
+from lineside.runtime.bundle import open_bundle
+from lineside.runtime.manifest import ImageSettings, Manifest
 from lineside.runtime.picture import to_patches
 from lineside.runtime.sessions.ort import OrtDecoder, OrtVision
 from lineside.runtime.sessions.selftest import relative_error
@@ -69,7 +72,7 @@ class StandardDecoder:
 def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Exported:
     folder = tmp_path_factory.mktemp("standard")
     checkpoint = copy_checkpoint(request.param, folder)
-    return Exported(open_bundle(export_bundle(checkpoint, folder / "bundle", precisions=EXACT)))
+    return Exported(open_bundle(export_bundle(checkpoint, folder / "bundle", ExportOptions(EXACT))))
 
 
 @pytest.mark.parametrize("length", BUCKETS)
@@ -141,7 +144,7 @@ def test_half_precision_is_near(exported: Exported, tmp_path: Path) -> None:
 @pytest.mark.parametrize("kinds", [{"attn_v": "Q6_K", "attn_q": "Q4_K", "attn_k": "Q4_K", "ffn_down": "Q4_1"}, {}])
 def test_rounded_checkpoints_keep_their_integers(kinds: dict[str, str], tmp_path: Path) -> None:
     """Parts of a stacked matrix rounded differently, and minima; without a tower."""
-    bundle = export_bundle(write_gguf(tmp_path, kinds, tied=not kinds).path, tmp_path / "b", precisions=EXACT)
+    bundle = export_bundle(write_gguf(tmp_path, kinds, tied=not kinds).path, tmp_path / "b", ExportOptions(EXACT))
     exported = Exported(open_bundle(bundle))
     ids = list(range(50, 70))
     other = OrtDecoder(exported.bundle, 1)

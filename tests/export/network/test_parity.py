@@ -7,7 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lineside.export.bundle.writer import PRECISIONS, export_bundle
+from lineside.export.bundle.options import ExportOptions
+from lineside.export.bundle.plan import PRECISIONS
+from lineside.export.bundle.writer import export_bundle
 from lineside.runtime.engine.engine import Engine
 from lineside.runtime.engine.sequence import Chunking
 from lineside.runtime.sessions.selftest import relative_error
@@ -22,7 +24,7 @@ CHUNKS = (1, 7, 64, 512)
 def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
     folder = tmp_path_factory.mktemp("parity")
     checkpoint = copy_checkpoint(request.param, folder)
-    return request.param, export_bundle(checkpoint, folder / "bundle", precisions=PRECISIONS["float32"])
+    return request.param, export_bundle(checkpoint, folder / "bundle", ExportOptions(PRECISIONS["float32"]))
 
 
 @pytest.mark.parametrize("name", PROMPTS)

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from lineside.edge.command_line.main import main
-from lineside.runtime.bundle import DEFAULT_BUNDLE, KVLayout, read_manifest
+from lineside.runtime.bundle import DEFAULT_BUNDLE, read_manifest
 from lineside.runtime.engine.memory_plan import plan_memory
+from lineside.runtime.manifest import KVLayout
 
 WORK = """
 import sys

@@ -10,14 +10,16 @@ from typing import Any
 import pytest
 from jsonschema.validators import Draft202012Validator
 
-from lineside.export.bundle.writer import PRECISIONS, export_bundle
+from lineside.export.bundle.options import ExportOptions
+from lineside.export.bundle.writer import export_bundle
 from lineside.runtime.assistant import ask, tool_result
-from lineside.runtime.bundle import MANIFEST, read_manifest
+from lineside.runtime.bundle import read_manifest
 from lineside.runtime.chat import Message, Tool, ToolCall
 from lineside.runtime.engine.engine import Engine
 from lineside.runtime.engine.sampling import Sampling
 from lineside.runtime.grammar.tool_grammar import OneTool
 from lineside.runtime.grammar.verbatim import MOST_BYTES, MOST_WORDS, said, said_once
+from lineside.runtime.manifest import MANIFEST
 from tests.support.checkpoints import copy_checkpoint
 
 COMMAND = 'Spiele "Ça ira" (live) von Édith Piaf, but not Pan\'s Labyrinth!'
@@ -52,7 +54,7 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Engine:
     """Random weights, which choose anything that the grammar lets them."""
     folder: Path = tmp_path_factory.mktemp("verbatim")
     checkpoint = copy_checkpoint("grouped", folder, "v13")
-    bundle = export_bundle(checkpoint, folder / "bundle", precisions=PRECISIONS["int4"], verbatim_arguments=True)
+    bundle = export_bundle(checkpoint, folder / "bundle", ExportOptions(verbatim_arguments=True))
     return Engine.open(bundle, threads=1)
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lineside.runtime.bundle import MANIFEST, read_manifest
+from lineside.runtime.bundle import read_manifest
 from lineside.runtime.chat import Picture
 from lineside.runtime.engine.engine import Engine
 from lineside.runtime.errors import DeadlineExceeded, EngineError, RequestCancelled
@@ -19,6 +19,7 @@ from lineside.runtime.inspection.observation import Observation
 from lineside.runtime.inspection.task import InspectionTask
 from lineside.runtime.inspection.verdict import Defect, Region, Thresholds, Verdict
 from lineside.runtime.inspection.view import View, rotated_box
+from lineside.runtime.manifest import MANIFEST
 from lineside.runtime.picture import decode_picture
 from lineside.runtime.timings import Counts, Timings
 

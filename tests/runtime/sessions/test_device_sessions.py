@@ -18,6 +18,7 @@ import onnx
 import pytest
 from cuda.bindings import runtime as cuda_runtime
 
+from lineside.export.bundle.options import ExportOptions
 from lineside.export.bundle.writer import export_bundle
 from lineside.runtime.bundle import Bundle, open_bundle
 from lineside.runtime.chat import Prompt
@@ -53,7 +54,7 @@ from tests.support.device_sessions import (
 @pytest.fixture(scope="module", params=CASES)
 def bundle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     folder = tmp_path_factory.mktemp("device")
-    return open_bundle(export_bundle(copy_checkpoint(request.param, folder), folder / "bundle", precisions=EXACT))
+    return open_bundle(export_bundle(copy_checkpoint(request.param, folder), folder / "bundle", ExportOptions(EXACT)))
 
 
 def test_the_float16_graphs_in_device_memory(bundle: Bundle) -> None:

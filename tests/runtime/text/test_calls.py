@@ -14,7 +14,7 @@ from mistral_common.protocol.instruct.messages import AssistantMessage
 from mistral_common.protocol.instruct.tool_calls import FunctionCall
 from mistral_common.protocol.instruct.tool_calls import ToolCall as MistralToolCall
 
-from lineside.export.bundle.writer import PRECISIONS, export_bundle
+from lineside.export.bundle.writer import export_bundle
 from lineside.runtime.assistant import Answer, ask, stream, tool_result
 from lineside.runtime.chat import Message, Tool, ToolCall
 from lineside.runtime.engine.engine import Engine, Limits
@@ -50,7 +50,7 @@ def engine_of(tmp_path_factory: pytest.TempPathFactory) -> object:
     def build(version: str) -> Engine:
         folder: Path = tmp_path_factory.mktemp(version)
         checkpoint = copy_checkpoint("grouped", folder, version)
-        return Engine.open(export_bundle(checkpoint, folder / "bundle", precisions=PRECISIONS["int4"]), threads=1)
+        return Engine.open(export_bundle(checkpoint, folder / "bundle"), threads=1)
 
     return build
 

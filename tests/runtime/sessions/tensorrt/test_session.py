@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from lineside.export.bundle.options import ExportOptions
 from lineside.export.bundle.writer import export_bundle
 from lineside.export.exported import Exported
 from lineside.export.graph.standard_graphs import decoder_graph, save_graph
@@ -52,7 +53,7 @@ from tests.support.tensorrt import FakeTensorRT
 @pytest.fixture(scope="module", params=CASES)
 def bundle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     folder = tmp_path_factory.mktemp("device")
-    return open_bundle(export_bundle(copy_checkpoint(request.param, folder), folder / "bundle", precisions=EXACT))
+    return open_bundle(export_bundle(copy_checkpoint(request.param, folder), folder / "bundle", ExportOptions(EXACT)))
 
 
 def test_tensorrt_sessions_agree_with_the_ort_dialect(bundle: Bundle, tmp_path: Path) -> None:

@@ -1,0 +1,122 @@
+"""What goes into a bundle: its weight files are laid out once, and every graph is emitted from that one plan."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from lineside.export.checkpoint.source import Source
+from lineside.export.graph.kv import FLOAT_KV, KVFormat
+from lineside.export.graph.ort import OPSET, OrtOps
+from lineside.export.graph.weights import Precision, Weight, WeightPlan
+from lineside.export.graph.writer import GraphWriter
+from lineside.export.network.config import NetworkConfig
+from lineside.export.network.decoder import emit_decoder
+from lineside.export.network.vision import emit_vision
+from lineside.runtime.manifest import CARRIED_OVER, METHODS, NO_ROUNDING, Quantizer
+
+Dtype = Literal["float32", "float16"]
+"""Of a graph's activations: float32 for a CPU, float16 for a GPU."""
+
+
+@dataclass(frozen=True)
+class Precisions:
+    """Number formats: the decoder's and the tower's matrices, and the embedding table with the head.
+
+    Embeddings and head keep 8 bits: rounding them to 4 costs more than it saves (a tied table is read twice). The tower
+    keeps 8 bits because it is small beside the decoder and every later token depends on it.
+
+    `accuracy_level` 4 rounds the decoder's activations to 8 bits per block of 32, which is what makes decoding fast on
+    a CPU. The tower works on hundreds of patches at once, where exact activations cost nothing: it keeps level 0.
+    """
+
+    decoder: Precision = "int4"
+    vision: Precision = "int8"
+    embedding: Precision = "int8"
+    accuracy_level: int = 4
+
+
+PRECISIONS = {"int4": Precisions(), "float32": Precisions("float32", "float32", "float32")}
+
+
+@dataclass(frozen=True)
+class Planned:
+    """The weight files by the names of their graphs, `vision` before `decoder`, and the graphs that read them.
+
+    All graphs of a name share its file: the layout is the same whatever the types of cache and activations.
+    """
+
+    checkpoint: Source
+    network: NetworkConfig
+    precisions: Precisions
+    files: Mapping[str, WeightPlan]
+
+    @property
+    def size_bytes(self) -> int:
+        return sum(file.size_bytes for file in self.files.values())
+
+    def vision(self, dtype: Dtype = "float32") -> GraphWriter | None:
+        """Emit the tower and the projector; None for a model without them."""
+        if self.network.vision is None:
+            return None
+        graph = GraphWriter("vision", self.files["vision"], OPSET)
+        ops = OrtOps(graph, self.precisions.vision, self.precisions.embedding, 0, self.checkpoint, dtype=dtype)
+        emit_vision(ops, self.network.vision, self.network.decoder.hidden_size)
+        return graph
+
+    def decoder(self, kv: KVFormat = FLOAT_KV, dtype: Dtype = "float32", *, exact: bool = False) -> GraphWriter:
+        """Emit the decoder; an `exact` one does not round activations, as none in float16 does."""
+        graph = GraphWriter("decoder", self.files["decoder"], OPSET)
+        level = 0 if exact or dtype == "float16" else self.precisions.accuracy_level  # CUDA has no 8-bit activations
+        ops = OrtOps(graph, self.precisions.decoder, self.precisions.embedding, level, self.checkpoint, kv, dtype)
+        emit_decoder(ops, self.network)
+        return graph
+
+    def graphs(self, kv: KVFormat = FLOAT_KV, dtype: Dtype = "float32") -> list[GraphWriter]:
+        """Emit the tower, where there is one, and the decoder."""
+        return [graph for graph in (self.vision(dtype), self.decoder(kv, dtype)) if graph is not None]
+
+    def formats(self) -> dict[str, str]:
+        """How the matrices of each part are stored; several formats are joined by `+`."""
+        found: dict[str, set[str]] = {}
+        for part, weight in self._matrices():
+            found.setdefault(part, set()).add("float32" if weight.form == "transposed" else weight.form)
+        return {part: "+".join(sorted(forms)) for part, forms in found.items()}
+
+    def quantizer(self) -> dict[str, tuple[Quantizer, ...]]:
+        """How the matrices of each part are rounded; several ways in the order in which they come."""
+        found: dict[str, dict[Quantizer, None]] = {}
+        for part, weight in self._matrices():
+            found.setdefault(part, {})[_quantizer(weight)] = None
+        return {part: tuple(ways) for part, ways in found.items()}
+
+    def _matrices(self) -> Iterator[tuple[str, Weight]]:
+        for name, file in self.files.items():
+            for weight in file.weights.values():
+                if weight.form != "plain":
+                    yield "embedding" if weight.name in ("embed", "lm_head") else name, weight
+
+
+def _quantizer(weight: Weight) -> Quantizer:
+    if weight.form not in METHODS:
+        return Quantizer(NO_ROUNDING, 32)
+    method, bits = METHODS[weight.form]
+    if weight.carried is not None:
+        return Quantizer(CARRIED_OVER, bits, weight.block_size, symmetric=not weight.carried.minima)
+    return Quantizer(method, bits, weight.block_size, symmetric=True)
+
+
+def plan(checkpoint: Source, network: NetworkConfig, precisions: Precisions) -> Planned:
+    """Lay out the weight files without reading any weight.
+
+    Raises:
+        MissingPart, Unsupported: a tensor is missing, or has another shape than the network asks for.
+    """
+    names = ("decoder",) if network.vision is None else ("vision", "decoder")
+    planned = Planned(checkpoint, network, precisions, {name: WeightPlan(f"{name}.data") for name in names})
+    planned.graphs()
+    for file in planned.files.values():
+        file.check(checkpoint)
+        file.closed = True
+    return planned

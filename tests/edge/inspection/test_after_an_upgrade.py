@@ -1,0 +1,74 @@
+"""What was learnt and calibrated with a bundle is used after its upgrade, and not with any other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lineside.edge.config import CameraConfig, Config
+from lineside.edge.inspection.calibration_file import CameraCalibration, task_digest, write_calibrations
+from lineside.edge.inspection.gate_file import write_gate
+from lineside.edge.inspection.inspectors import open_inspectors
+from lineside.edge.inspection.tasks import inspection_task
+from lineside.edge.wire.messages import now
+from lineside.runtime.engine.engine import Engine
+from lineside.runtime.inspection.gate import GateMemory
+from lineside.runtime.inspection.gated import GatedInspector
+from lineside.runtime.inspection.inspector import Inspector
+
+DEFAULT_IN_FORMAT_2 = "5810ce100b0c33d1c46b833998c3cff5fd2724ebb1fed9cde8bf0e3a9b8531f6"
+"""SHA-256 of the manifest with which the default model was shipped before."""
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Config:
+    return Config(cameras={"cam0": CameraConfig("mqtt")}, folder=tmp_path)
+
+
+def calibrated(config: Config, sha256: str) -> None:
+    entry = CameraCalibration(
+        scale=2.0,
+        offset=0.5,
+        pass_below=0.2,
+        fail_above=0.7,
+        missed_defect_costs=10,
+        look_costs=1,
+        good_pictures=30,
+        defective_pictures=30,
+        expected_calibration_error_before=0.2,
+        expected_calibration_error_after=0.1,
+        bundle_sha256=sha256,
+        task_sha256=task_digest(inspection_task(config, "cam0")),
+        fitted_at=now(),
+    )
+    write_calibrations(config.calibration_path, {"cam0": entry})
+
+
+def test_a_calibration_made_before_the_upgrade_is_used(config: Config, default_engine: Engine) -> None:
+    calibrated(config, DEFAULT_IN_FORMAT_2)
+    inspectors, degraded = open_inspectors(config, default_engine)
+    assert degraded == []
+    inspector = inspectors["cam0"]
+    assert isinstance(inspector, Inspector)
+    assert inspector.calibration is not None
+    assert (inspector.calibration.scale, inspector.calibration.offset) == (2.0, 0.5)
+
+
+def test_a_gate_learnt_before_the_upgrade_is_used(config: Config, default_engine: Engine) -> None:
+    memory = GateMemory(np.zeros((4, 5), np.float32), np.asarray([1.0, 1.1], np.float32), 384)
+    write_gate(config.gate_path("cam0"), memory, DEFAULT_IN_FORMAT_2)
+    inspectors, degraded = open_inspectors(config, default_engine)
+    assert degraded == []
+    assert isinstance(inspectors["cam0"], GatedInspector)
+
+
+def test_those_of_another_model_are_not(config: Config, default_engine: Engine) -> None:
+    calibrated(config, "0" * 64)
+    memory = GateMemory(np.zeros((4, 5), np.float32), np.asarray([1.0, 1.1], np.float32), 384)
+    write_gate(config.gate_path("cam0"), memory, "0" * 64)
+    inspectors, degraded = open_inspectors(config, default_engine)
+    assert len(degraded) == 2
+    assert isinstance(inspectors["cam0"], Inspector)
+    assert inspectors["cam0"].calibration is None

@@ -1,0 +1,36 @@
+"""Bundles of an earlier format, and ones that say something else of their model."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from lineside.runtime.bundle import Bundle, open_bundle
+from lineside.runtime.manifest import MANIFEST
+
+FORMAT_3_KEYS = ("rounds", "taught", "prompt_template", "quantizer", "supersedes")
+
+
+def copy_bundle(source: Path, target: Path) -> Path:
+    return Path(shutil.copytree(source, target))
+
+
+def edit_manifest(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    manifest = json.loads((path / MANIFEST).read_text())
+    change(manifest)
+    (path / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
+
+
+def as_format_2(path: Path) -> Bundle:
+    """Take from a bundle's manifest what format 2 does not say."""
+
+    def change(manifest: dict[str, Any]) -> None:
+        manifest["format_version"] = 2
+        for key in FORMAT_3_KEYS:
+            del manifest[key]
+
+    edit_manifest(path, change)
+    return open_bundle(path)
