@@ -7,20 +7,22 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from typing import Any
 
 from lineside import __version__
 from lineside.edge.config import Config
 from lineside.edge.counters import Counters
 from lineside.edge.degraded import Degraded
-from lineside.edge.errors import BrokerError, StoreError
+from lineside.edge.errors import BrokerError, StoreError, TooLarge
 from lineside.edge.wire.messages import JSON_TYPE, Health, Info, WireModel, WireSession
-from lineside.edge.wire.mqtt import Connection
+from lineside.edge.wire.mqtt import Connection, Ending
 from lineside.edge.wire.store import Store
 from lineside.edge.wire.topics import Topics
 
 log = logging.getLogger("lineside.announcements")
 HEALTH_EVERY_S = 10.0
 HEALTH_EXPIRY_S = 60
+CLOSED_OVER_LIMIT = 3
 
 
 class Announcements:
@@ -48,6 +50,7 @@ class Announcements:
         self._model, self._session = model, session
         self._commands, self._degraded = commands, degraded
         self._said: list[str] = []
+        self._closed_over, self._short = 0, False
         self.online = threading.Event()
         self._started = time.monotonic()
         self._closed = threading.Event()
@@ -73,7 +76,7 @@ class Announcements:
         self._publish(self._topics.status, b"offline", "text/plain")
 
     def info(self) -> Info:
-        tools = {
+        tools: dict[str, dict[str, Any]] = {
             name: {
                 "description": tool.description,
                 "parameters": tool.parameters,
@@ -84,6 +87,8 @@ class Announcements:
             }
             for name, tool in self._config.tools.items()
         }
+        if self._short:
+            tools = {name: {} for name in tools}
         return Info(
             version=__version__,
             station=self._config.station.name,
@@ -120,8 +125,30 @@ class Announcements:
 
     def _publish_info(self) -> None:
         info = self.info()
-        if self._publish(self._topics.info, info.encode(), JSON_TYPE):
+        try:
+            self._connection.publish(
+                self._topics.info, info.encode(), retain=True, content_type=JSON_TYPE, ended=self._info_ended
+            )
+        except TooLarge as error:
+            if self._short:
+                log.error("%s", error)
+            else:
+                self._shorten(str(error))
+                self._publish_info()
+        except BrokerError as error:
+            log.warning("%s", error)
+        else:
             self._said = info.degraded
+
+    def _info_ended(self, ending: Ending) -> None:
+        """Where the broker closes the connection over `info` again and again, it is too large for it."""
+        self._closed_over = self._closed_over + 1 if ending.kind == "lost" and ending.suspicious else 0
+        if self._closed_over >= CLOSED_OVER_LIMIT and not self._short:
+            self._shorten("the broker closes the connection over `info`")
+
+    def _shorten(self, why: str) -> None:
+        self._short = True
+        self._degraded.set("info too large", f"{why}: it names the tools, and leaves out their schemas")
 
     def _publish_health(self) -> None:
         try:

@@ -20,6 +20,7 @@ from lineside.edge.frames.cameras import CameraThread
 from lineside.edge.frames.intake import FrameIntake
 from lineside.edge.frames.last_state import LastState
 from lineside.edge.frames.pipeline import Pipeline
+from lineside.edge.wire.acknowledgements import Window
 from lineside.edge.wire.messages import WireModel, WireSession
 from lineside.edge.wire.mqtt import Connection, Message
 from lineside.edge.wire.outbox import Outbox
@@ -29,6 +30,8 @@ from lineside.runtime.engine.engine import Limits
 
 log = logging.getLogger("lineside.daemon")
 DEVICE_FAILURES = 3
+FRAMES_WAITING, FRAME_BYTES_WAITING = 32, 64 * 1024 * 1024
+"""Frames with QoS 1 that are read ahead; the broker keeps the others."""
 
 
 class Part(Protocol):
@@ -57,9 +60,27 @@ class Daemon:
         self.store = Store(config.resolve(config.store.path), config.store.max_messages)
         client_id = config.mqtt.client_id or f"lineside-{config.station.name}"
         self.connection = Connection(
-            config.mqtt, client_id, self.topics.status, self.topics.subscriptions(), self._dispatch, self._announce
+            config.mqtt,
+            client_id,
+            self.topics.status,
+            self.topics.subscriptions(),
+            self._dispatch,
+            self._connected,
+            self.counters,
+            left=(self.topics.frame("+"),),
         )
-        self.outbox = Outbox(self.store, self.connection, self.counters)
+        self.frame_connection = Connection(
+            config.mqtt,
+            f"{client_id}-frames",
+            "",
+            self.topics.frame_subscriptions(),
+            self._dispatch,
+            self._announce,
+            self.counters,
+            window=Window(FRAMES_WAITING, FRAME_BYTES_WAITING),
+            on_trouble=self._no_frames,
+        )
+        self.outbox = Outbox(self.store, self.connection, self.counters, self.degraded)
         self._last = LastState(config, self.topics, self.connection, self.counters)
         self.pipeline = Pipeline(config, self.topics, self.engine, self.outbox, self._last, self.counters)
         self.calls = Calls(config, self.topics, self.store, self.outbox, self.connection, self.counters)
@@ -109,6 +130,7 @@ class Daemon:
         self.outbox.start()
         for part in self._parts():
             part.start()
+        self.frame_connection.start()
         self.connection.start()
         self.announcements.start()
         return self
@@ -120,6 +142,7 @@ class Daemon:
         self.announcements.close()
         for part in reversed(self._parts()):
             part.close()
+        self.frame_connection.stop()
         if self.connection.connected.is_set():
             self.outbox.drain(timeout_s=3.0)
             self.announcements.say_goodbye()
@@ -184,7 +207,22 @@ class Daemon:
                 self.calls.confirmations.handle(name, message.payload)
             message.acknowledge()
 
+    def _connected(self) -> None:
+        self.frame_connection.connect_now()
+        self._announce()
+
     def _announce(self) -> None:
-        self.announcements.announce()
-        self._last.announce()
-        self.outbox.wake()
+        """The station is online when both connections stand, or the one for the frames is known to have its trouble."""
+        if self.frame_connection.connected.is_set():
+            self.degraded.clear("frames")
+        elif not self.frame_connection.problem:
+            return
+        if self.connection.connected.is_set():
+            self.announcements.announce()
+            self._last.announce()
+            self.outbox.wake()
+
+    def _no_frames(self, cause: str) -> None:
+        self.degraded.set("frames", f"no frames over MQTT: {cause}")
+        if not self.announcements.online.is_set():
+            self._announce()

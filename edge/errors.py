@@ -3,7 +3,9 @@
 EdgeError
 ├── ConfigError        the station file or a LINESIDE_* variable is wrong; names the key
 ├── BrokerError        the broker cannot be reached, or does not take a message
-│   └── QueueFull      too many messages wait for the broker; try again later
+│   ├── QueueFull      too many messages wait for the broker; try again later
+│   ├── NotConnected   there is no connection; try again later
+│   └── TooLarge       the message has more bytes than the broker takes
 ├── StoreError         the daemon's database cannot be used
 └── RequestError       a command or frame is refused; carries a code for the reply
 """
@@ -24,6 +26,14 @@ class BrokerError(EdgeError):
 
 
 class QueueFull(BrokerError):
+    pass
+
+
+class NotConnected(BrokerError):
+    pass
+
+
+class TooLarge(BrokerError):
     pass
 
 

@@ -49,6 +49,7 @@ class Calls:
             self.policy.remember(tool, time.time() - passed)
         self.confirmations = Confirmations(topics, outbox.put, counters)
         self.actuators = ActuatorBinding(topics, outbox.put, counters)
+        outbox.on_given_up.append(self.actuators.never_sent)
         self._bindings: Mapping[str, Binding] = {
             "actuator": self.actuators,
             "publish": PublishBinding(config.tools, connection),

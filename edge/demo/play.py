@@ -50,7 +50,7 @@ def run_demo(station: Path, broker: str, output: Path) -> Summary:
         daemon = stack.enter_context(Daemon(config))
         _say(f"model    {daemon.engine.bundle.manifest.name} {daemon.engine.bundle.sha256[:12]}")
         if not daemon.wait_online(PATIENCE_S):
-            raise BrokerError(f"no connection to {host}:{port} {daemon.connection.refused}".rstrip())
+            raise BrokerError(f"no connection to {host}:{port} {daemon.connection.problem}".rstrip())
         results = _print_results(watcher, playing)
         if dropped := daemon.counters.snapshot().get("frames_dropped", 0):
             _say(f"{dropped} frames of live video gave way to newer ones")

@@ -6,6 +6,7 @@ import hashlib
 import logging
 import queue
 import threading
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -35,7 +36,7 @@ class FrameIntake:
         self._max_bytes = max_bytes
         self._cameras, self._folder = cameras, folder.resolve()
         self._pipeline, self._counters = pipeline, counters
-        self._queue: queue.Queue[tuple[str, Message] | None] = queue.Queue(WAITING)
+        self._queue: queue.Queue[tuple[str, Message] | None] = queue.Queue()
         self._thread = threading.Thread(target=self._run, name="frames", daemon=True)
 
     def start(self) -> None:
@@ -57,11 +58,10 @@ class FrameIntake:
             self._pipeline.reject(Frame(camera), "too_large", limit)
             message.acknowledge()
             return
-        try:
-            self._queue.put_nowait((camera, message))
-        except queue.Full:
+        if not message.qos and self._queue.qsize() >= WAITING:  # of those with QoS 1 the connection bounds the number
             self._pipeline.reject(Frame(camera), "busy", "frames arrive faster than they can be decoded")
-            message.acknowledge()
+            return
+        self._queue.put((camera, message))
 
     def _run(self) -> None:
         while (item := self._queue.get()) is not None:
@@ -87,8 +87,18 @@ class FrameIntake:
             self._pipeline.reject(Frame(camera, part_id=part_id), error.code, str(error))
             message.acknowledge()
             return
-        frame = Frame(camera, data=data, captured_at=captured_at, name=name, part_id=part_id)
-        self._pipeline.offer(frame, triggered=message.qos > 0, done=message.acknowledge)
+        stamped = "captured_at" in message.user
+        age_s = max((datetime.now(UTC) - captured_at).total_seconds(), 0.0) if stamped else 0.0
+        frame = Frame(
+            camera,
+            data=data,
+            captured_at=captured_at,
+            received=time.monotonic() - age_s,
+            name=name,
+            part_id=part_id,
+        )
+        triggered = message.qos > 0
+        self._pipeline.offer(frame, triggered=triggered, done=message.acknowledge, ages=stamped or not triggered)
 
     def _follow(self, payload: bytes, part_id: str) -> tuple[bytes, str, str]:
         try:
@@ -118,9 +128,9 @@ def _captured_at(message: Message) -> datetime:
     if stamp is None:
         return datetime.now(UTC)
     try:
-        time = datetime.fromisoformat(stamp)
-        if time.tzinfo is None:
+        captured = datetime.fromisoformat(stamp)
+        if captured.tzinfo is None:
             raise ValueError("no time zone")
     except ValueError as error:
         raise RequestError("malformed", f"captured_at {stamp!r} is not an RFC 3339 time ({error})") from error
-    return time.astimezone(UTC)
+    return captured.astimezone(UTC)

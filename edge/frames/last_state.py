@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -11,15 +12,16 @@ import cv2
 from lineside.devices.cameras.frame import Frame
 from lineside.edge.config import Config
 from lineside.edge.counters import Counters
-from lineside.edge.errors import BrokerError, ConfigError
+from lineside.edge.errors import BrokerError, ConfigError, NotConnected, QueueFull
 from lineside.edge.inspection.evidence import draw, encode_jpeg
 from lineside.edge.wire.messages import InspectionResult, State
-from lineside.edge.wire.mqtt import Connection
+from lineside.edge.wire.mqtt import Connection, Ending
 from lineside.edge.wire.topics import Topics
 from lineside.runtime.chat import Picture
 from lineside.runtime.inspection.observation import Inspection
 
 log = logging.getLogger("lineside.last_state")
+CLOSED_OVER_LIMIT = 2
 
 
 class LastState:
@@ -36,6 +38,7 @@ class LastState:
         self._lock = threading.Lock()
         self._unacknowledged: set[str] = set()
         self._stale: set[str] = set()
+        self._closed_over, self._largest = 0, 1 << 28
 
     def show(self, frame: Frame, picture: Picture, inspection: Inspection, result: InspectionResult) -> None:
         """Publish what came out of a frame, with its boxes drawn, and keep the picture where the user wants it."""
@@ -65,27 +68,56 @@ class LastState:
                 return
             self._unacknowledged.add(camera)
         state, picture = self._latest[camera]
+        topic, blamed = self._topics.state(camera), len(picture) if len(picture) <= self._largest else 0
         try:
-            self._connection.publish(
-                self._topics.state(camera), state, retain=True, delivered=lambda: self._delivered(camera)
-            )
-        except BrokerError:
-            self._unacknowledged.discard(camera)
-            raise
+            if blamed:
+                self._publish_snapshot(camera, picture)
+            self._connection.publish(topic, state, retain=True, ended=partial(self._ended, camera, blamed))
+        except BrokerError as error:
+            again = isinstance(error, QueueFull | NotConnected)
+            with self._lock:
+                self._unacknowledged.discard(camera)
+                if again:
+                    self._stale.add(camera)
+            if not again:
+                raise
+
+    def _publish_snapshot(self, camera: str, picture: bytes) -> None:
         try:
             topic = self._topics.snapshot(camera)
             self._connection.publish(topic, picture, qos=0, retain=True, content_type="image/jpeg")
+        except (QueueFull, NotConnected):
+            raise
         except BrokerError as error:
             self._counters.add("snapshots_failed")
             log.warning("no snapshot: %s", error)
 
-    def _delivered(self, camera: str) -> None:
+    def _ended(self, camera: str, snapshot_bytes: int, ending: Ending) -> None:
+        """The broker takes in one message after the other: what becomes of a state tells about the snapshot before it.
+
+        Where it closes the connection twice, no snapshot of that size is sent any more.
+        """
         with self._lock:
             self._unacknowledged.discard(camera)
-            stale = camera in self._stale
-            self._stale.discard(camera)
-        if stale:
-            self._publish(camera)
+            if ending.kind == "lost":  # it is announced after the reconnect
+                if ending.suspicious and ending.proved and snapshot_bytes:
+                    self._blame(snapshot_bytes)
+                return
+            if ending.kind == "acknowledged" and snapshot_bytes:
+                self._closed_over = 0
+            stale = self._stale.pop() if self._stale else None
+        if ending.kind == "refused":
+            self._counters.add("states_refused")
+            log.error("the broker refuses the state of %s: %s", camera, ending.reason)
+        if stale is not None:
+            self._publish(stale)
+
+    def _blame(self, size: int) -> None:
+        self._closed_over += 1
+        if self._closed_over >= CLOSED_OVER_LIMIT:
+            self._closed_over, self._largest = 0, min(self._largest, size - 1)
+            self._counters.add("snapshots_failed")
+            log.error("the broker closes the connection over snapshots of %d bytes: no more of that size", size)
 
 
 def _evidence_folder(config: Config) -> Path | None:

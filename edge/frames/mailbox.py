@@ -1,9 +1,9 @@
-"""Frames waiting for the pipeline: triggered ones in a short queue, streamed ones in a one-slot latest-wins box."""
+"""Frames waiting for the pipeline: triggered ones in a queue, streamed ones in a one-slot latest-wins box."""
 
 from __future__ import annotations
 
 import threading
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
@@ -15,58 +15,56 @@ class Work:
     """A frame, and what to call when it has been dealt with (the broker's acknowledgement).
 
     Attributes:
+        ages: whether its age counts from its capture, else from when its turn comes.
         before: the streamed frame that this one replaced, in case this one cannot be decoded: a bad frame must not push
             a good one out.
     """
 
     frame: Frame
     done: Callable[[], None] = field(default=lambda: None)
+    ages: bool = True
     before: Work | None = None
 
 
 class Mailbox:
-    """Both kinds of waiting frames, triggered ones first. They wait as they came, compressed.
+    """Both kinds of waiting frames, as they came, compressed. Cameras take turns, and so do the two kinds of one.
 
-    Args:
-        queue_size: triggered frames that may wait; a stream needs no queue, its newest frame replaces the last.
+    Of triggered ones as many may wait as there are: whoever sends them is held back by what is not acknowledged.
     """
 
-    def __init__(self, queue_size: int = 32) -> None:
-        self._queue_size = queue_size
+    def __init__(self) -> None:
         self._condition = threading.Condition()
-        self._triggered: deque[Work] = deque()
-        self._latest: dict[str, Work] = {}
+        self._waiting: OrderedDict[tuple[str, bool], deque[Work]] = OrderedDict()
         self._closed = False
 
-    def put_triggered(self, work: Work) -> bool:
-        """Queue a frame that must be answered; False where the queue is full."""
+    def put_triggered(self, work: Work) -> None:
+        """Queue a frame that must be answered."""
         with self._condition:
-            if len(self._triggered) >= self._queue_size:
-                return False
-            self._triggered.append(work)
+            self._waiting.setdefault((work.frame.camera, True), deque()).append(work)
             self._condition.notify()
-            return True
 
     def put_latest(self, work: Work) -> Work | None:
         """Put a streamed frame into its camera's slot; returns the one that is given up for good, if any."""
         with self._condition:
-            replaced = self._latest.pop(work.frame.camera, None)
+            slot = self._waiting.setdefault((work.frame.camera, False), deque())
+            replaced = slot.pop() if slot else None
             before = None if replaced is None else replace(replaced, before=None)
-            self._latest[work.frame.camera] = replace(work, before=before)
+            slot.append(replace(work, before=before))
             self._condition.notify()
         return None if replaced is None else replaced.before
 
     def get(self) -> Work | None:
-        """Wait for the next frame; None once the box is closed."""
+        """Wait for the next frame, of whose turn it is; None once the box is closed."""
         with self._condition:
-            while not (self._triggered or self._latest or self._closed):
+            while not (self._waiting or self._closed):
                 self._condition.wait()
             if self._closed:
                 return None
-            if self._triggered:
-                return self._triggered.popleft()
-            camera = next(iter(self._latest))
-            return self._latest.pop(camera)
+            turn, queue = self._waiting.popitem(last=False)
+            work = queue.popleft()
+            if queue:
+                self._waiting[turn] = queue  # behind the others
+            return work
 
     def close(self) -> None:
         with self._condition:

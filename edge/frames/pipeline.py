@@ -51,10 +51,13 @@ class Pipeline:
         self.mailbox.close()
         self._thread.join(timeout=5)
 
-    def offer(self, frame: Frame, *, triggered: bool, done: Callable[[], None] = lambda: None) -> None:
+    def offer(
+        self, frame: Frame, *, triggered: bool, done: Callable[[], None] = lambda: None, ages: bool = True
+    ) -> None:
         """Hand in a frame, which waits as it is. One that is seen to be bad without decoding is rejected here and now.
 
-        `done` is called once: when the frame has its result, was rejected, or gave way to a newer one.
+        Where it does not age, as nobody knows when it was captured, its age counts from when its turn comes. `done` is
+        called once: when the frame has its result, was rejected, or gave way to a newer one.
         """
         self._counters.add("frames_received")
         try:
@@ -64,12 +67,11 @@ class Pipeline:
             self.reject(frame, error.code, str(error))
             done()
             return
-        work = Work(frame, done)
-        if not triggered:
+        work = Work(frame, done, ages)
+        if triggered:
+            self.mailbox.put_triggered(work)
+        else:
             self._give_up(self.mailbox.put_latest(work))
-        elif not self.mailbox.put_triggered(work):
-            self.reject(frame, "busy", "too many triggered frames are waiting: slow down or use QoS 0")
-            done()
 
     def reject(self, frame: Frame, code: str, message: str) -> None:
         """Count the frame and say on the camera's event topic why it has no result."""
@@ -117,24 +119,25 @@ class Pipeline:
                 self._process(work.before)
             raise
         self._give_up(work.before)
-        self._inspect(work.frame, picture, started, decoding)
+        self._inspect(work, picture, started, decoding)
 
     def _decode(self, frame: Frame) -> Picture:
         if frame.pixels is not None:
             return frame.pixels
         return decode_picture(frame.data or b"", self._settings.max_pixels)
 
-    def _inspect(self, frame: Frame, picture: Picture, started: float, decoding: Timings) -> None:
-        age_s = started - frame.received
+    def _inspect(self, work: Work, picture: Picture, started: float, decoding: Timings) -> None:
+        frame, born = work.frame, work.frame.received if work.ages else started
+        age_s = started - born
         if age_s > self._settings.max_age_s:
             raise RequestError("too_old", f"{age_s:.1f} s old; `inspect.max_age_s` is {self._settings.max_age_s:g}")
-        deadline = frame.received + self._settings.deadline_s if self._settings.deadline_s else None
+        deadline = born + self._settings.deadline_s if self._settings.deadline_s else None
         inspector = self._inspectors[frame.camera]
         inspection = inspector.inspect(picture, Request(Priority.FRAME, deadline, self._stopping.is_set))
         if inspection.finish_reason == "cancelled":
             raise RequestCancelled("the station is stopping")
         inspection.timings.preprocess_ms += decoding.preprocess_ms
-        clock = Clock(age_s * 1e3, (time.monotonic() - frame.received) * 1e3)
+        clock = Clock((started - frame.received) * 1e3, (time.monotonic() - frame.received) * 1e3)
         result = to_result(frame, inspection, inspector, self._model, clock, self._settings.max_age_s)
         self._outbox.put(Outgoing(self._topics.result(frame.camera), result.encode(), JSON_TYPE))
         self._counters.add("results")

@@ -138,7 +138,7 @@ class Event(Body):
     """On `event/{camera}`: something that is not a result."""
 
     SCHEMA: ClassVar[str] = "lineside.event/1"
-    event_type: Literal["frame_rejected", "camera_ended", "camera_failed"]
+    event_type: Literal["frame_rejected", "camera_ended", "camera_failed", "result_not_sent"]
     camera: str
     name: str = ""
     part_id: str = ""

@@ -1,9 +1,10 @@
 """The connection to the broker: MQTT 5 on paho, with what paho leaves to its user.
 
-An exception in a paho callback would kill its network thread while `is_connected()` stays true, so callbacks are
-wrapped;
-TCP_NODELAY is set, since a QoS 1 round trip takes 88 ms without it; commands are acknowledged by hand, after
-they were taken over; and the broker's maximum packet size, which paho ignores, is checked before publishing.
+paho is handed nothing but what is in flight: a message that is not acknowledged when the connection ends goes back to
+whom it came from, who may send it again, with the time that it then has left. One that has passed its deadline in
+flight is called back, by a reset that throws away what the socket still holds. Messages are acknowledged by hand, on
+the connection that they came from or not at all. The broker's maximum packet size, which paho ignores, is kept.
+TCP_NODELAY is set, since a QoS 1 round trip takes 88 ms without it.
 """
 
 from __future__ import annotations
@@ -14,24 +15,28 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, Literal
 
 import paho.mqtt.client as paho
-from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from lineside.edge.config import MqttConfig
-from lineside.edge.errors import BrokerError, ConfigError, QueueFull
+from lineside.edge.counters import Counters
+from lineside.edge.errors import BrokerError, ConfigError, NotConnected, QueueFull, TooLarge
+from lineside.edge.wire.acknowledgements import Acknowledgements, Window
+from lineside.edge.wire.causes import TAKEN_OVER
+from lineside.edge.wire.network import TICK_S, Network
+from lineside.edge.wire.paho_client import PahoClient, packet_size, properties, publish_properties
 
 log = logging.getLogger("lineside.mqtt")
-INFLIGHT = 10
+IN_FLIGHT = 20
 WILL_DELAY_S = 5
-RECONNECT_MAX_S = 30
-POISON_LIMIT = 3
-PACKET_OVERHEAD = 1024
-"""Bytes for topic and properties beside the payload."""
+SUSPICIOUS_S = 5.0
+"""A connection that the broker closes so soon after a message may have been closed because of it."""
+DROPPED_NAMED = 200
 
 
 @dataclass(frozen=True)
@@ -49,8 +54,49 @@ class Message:
     acknowledge: Callable[[], None]
 
 
+@dataclass(frozen=True)
+class Ending:
+    """What became of a message that was handed over.
+
+    Attributes:
+        code: the broker's reason code, where it refused the message.
+        suspicious: the broker closed the connection soon after this one.
+        proved: it had taken others on the same connection.
+    """
+
+    kind: Literal["acknowledged", "refused", "lost"]
+    reason: str = ""
+    code: int = 0
+    suspicious: bool = False
+    proved: bool = False
+
+
+@dataclass(frozen=True)
+class _InFlight:
+    topic: str
+    sent: float
+    deadline: float | None
+    ended: Callable[[Ending], None]
+
+
+def _ignore(_ending: Ending) -> None:
+    """Of a message whose end interests nobody."""
+
+
 class Connection:
-    """A client that connects, stays connected, and hands messages to `on_message` on the network thread."""
+    """A client that connects, stays connected, and hands messages to `on_message` on the network thread.
+
+    Args:
+        will_topic: where the broker says `offline` once the station is gone; nowhere where it is empty.
+        left: topic filters that an earlier version subscribed to, which the broker's session may still have.
+        window: what may wait unacknowledged before the socket is left unread, and the broker held back.
+        on_trouble: called with each cause of a connection that does not stand.
+
+    Attributes:
+        connected: set while the subscriptions stand.
+        problem: why there is no connection; empty while there is one.
+        proved: whether the broker has acknowledged a message on this connection.
+    """
 
     def __init__(
         self,
@@ -60,29 +106,36 @@ class Connection:
         subscriptions: list[tuple[str, int]],
         on_message: Callable[[Message], None],
         on_connect: Callable[[], None],
+        counters: Counters,
+        *,
+        left: tuple[str, ...] = (),
+        window: Window | None = None,
+        on_trouble: Callable[[str], None] = lambda _cause: None,
     ) -> None:
-        self._config = config
-        self._subscriptions = subscriptions
-        self._on_message, self._on_connect = on_message, on_connect
-        self._max_packet = 0
+        self._config, self._client_id = config, client_id
+        self._subscriptions, self._left = subscriptions, left
+        self._on_message, self._on_connect, self._on_trouble = on_message, on_connect, on_trouble
+        self._counters = counters
+        self._max_packet, self._most_in_flight = 0, IN_FLIGHT
         self.connected = threading.Event()
-        self.refused = ""
-        self._stopping = False
-        self._delivered: dict[int, Callable[[str], None]] = {}
-        self._early: dict[int, str] = {}
-        self._dropped_before_subscribed = 0
-        self._unreachable_since = 0.0
-        self._delivered_lock = threading.Lock()
-        client = paho.Client(CallbackAPIVersion.VERSION2, client_id=client_id, protocol=paho.MQTTv5, manual_ack=True)
+        self.problem = ""
+        self.proved = False
+        self._stopping = self._closed_by_broker = False
+        self._cause = ""
+        self._in_flight: dict[int, _InFlight] = {}
+        self._network = Network(client_id, self, config.host, config.port)
+        self._client = self._make_client(will_topic)
+        self._acknowledgements = Acknowledgements(self._client.ack, window or Window(), self._network.wake)
+
+    def _make_client(self, will_topic: str) -> PahoClient:
+        config = self._config
+        client = PahoClient(self._client_id, self._unreadable, self._network.wake)
         client.on_connect, client.on_disconnect = self._handle_connect, self._handle_disconnect
         client.on_subscribe = self._handle_subscribe
-        client.on_connect_fail = self._handle_unreachable
         client.on_message, client.on_publish = self._handle_message, self._handle_publish
         client.on_socket_open = _no_delay
-        client.max_inflight_messages_set(INFLIGHT)
-        client.max_queued_messages_set(4 * INFLIGHT)
-        client.reconnect_delay_set(1, RECONNECT_MAX_S)
-        client.will_set(will_topic, b"offline", qos=1, retain=True, properties=_will_properties())
+        if will_topic:
+            client.will_set(will_topic, b"offline", qos=1, retain=True, properties=_will_properties())
         if config.username:
             client.username_pw_set(config.username, config.password.get_secret_value() or None)
         if config.tls:
@@ -90,25 +143,30 @@ class Connection:
                 client.tls_set(ca_certs=config.ca_file or None)
             except (OSError, ValueError) as error:
                 raise ConfigError(f"`mqtt.ca_file` {config.ca_file!r} cannot be used: {error}") from error
-        self._client = client
+        return client
 
     def start(self) -> None:
         """Connect in the background, and again whenever the connection is lost. A broker that is down is waited for."""
-        properties = _properties(PacketTypes.CONNECT)
-        properties.SessionExpiryInterval = self._config.session_expiry_s
+        attached = properties(PacketTypes.CONNECT)
+        attached.SessionExpiryInterval = self._config.session_expiry_s
         self._client.connect_async(
             self._config.host,
             self._config.port,
             keepalive=self._config.keepalive_s,
             clean_start=False,
-            properties=properties,
+            properties=attached,
         )
-        self._client.loop_start()
+        self._network.start(self._client)
 
     def stop(self) -> None:
         self._stopping = True
-        self._client.disconnect()
-        self._client.loop_stop()
+        self._network.stop(self._client.disconnect)
+
+    def connect_now(self) -> None:
+        """The broker is there: do not wait with the next attempt. What kept the last one from it is forgotten."""
+        if not self.connected.is_set():
+            self.problem = ""
+            self._network.connect_now()
 
     def drop(self) -> None:
         """Cut the TCP connection without a goodbye, as a network outage would; used by fault tests."""
@@ -116,9 +174,12 @@ class Connection:
         if isinstance(sock, socket.socket):
             sock.shutdown(socket.SHUT_RDWR)
 
-    def fits(self, payload: bytes) -> bool:
-        """False where the broker would refuse the packet and paho resend it for ever."""
-        return not self._max_packet or len(payload) + PACKET_OVERHEAD <= self._max_packet
+    def room(self, topic: str, content_type: str, correlation: bytes | None) -> int | None:
+        """Bytes of a payload that the broker takes there; None where it has named no limit."""
+        if not self._max_packet:
+            return None
+        without = packet_size(topic, b"", publish_properties(content_type, correlation, 1.0))
+        return max(self._max_packet - without - 3, 0)  # the length itself takes up to three bytes more
 
     def publish(
         self,
@@ -129,114 +190,161 @@ class Connection:
         retain: bool = False,
         content_type: str = "application/json",
         correlation: bytes | None = None,
-        expiry_s: int | None = None,
-        delivered: Callable[[], None] = lambda: None,
-        refused: Callable[[str], None] | None = None,
+        expiry_s: float | None = None,
+        deadline: float | None = None,
+        ended: Callable[[Ending], None] = _ignore,
     ) -> None:
-        """Hand a message to paho. `delivered` is called on the network thread when the broker has acknowledged it, or
-        `refused` with the reason where the broker would not have it (`delivered` too, where there is no `refused`).
+        """Send a message now. `ended` is called once with what became of it, on the network thread; for QoS 1 only.
+
+        Args:
+            expiry_s: after so long the broker throws it away.
+            deadline: on `time.monotonic()`; where it has not been acknowledged then, it is called back.
 
         Raises:
-            BrokerError: the message is larger than the broker takes.
-            QueueFull: too many messages wait already; try again later.
+            NotConnected, QueueFull: try again later.
+            TooLarge: the packet has more bytes than the broker takes.
+            BrokerError: it cannot be sent at all, such as to a topic that is none.
         """
-        if not self.fits(payload):
-            raise BrokerError(f"{topic}: {len(payload)} bytes are more than the broker takes ({self._max_packet})")
-        properties = _properties(PacketTypes.PUBLISH)
-        properties.ContentType = content_type
-        if correlation is not None:
-            properties.CorrelationData = correlation
-        if expiry_s is not None:
-            properties.MessageExpiryInterval = max(expiry_s, 1)
+        attached = publish_properties(content_type, correlation, expiry_s)
+        size = packet_size(topic, payload, attached)
+        if self._max_packet and size > self._max_packet:
+            raise TooLarge(f"{topic}: {size} bytes are more than the broker takes ({self._max_packet})")
+        with self._client.lock:
+            if not self.connected.is_set():
+                raise NotConnected(f"{topic}: there is no connection to the broker")
+            if qos and len(self._in_flight) >= self._most_in_flight:
+                raise QueueFull(f"{topic}: too many messages wait for the broker already")
+            try:
+                info = self._client.publish(topic, payload, qos=qos, retain=retain, properties=attached)
+            except ValueError as error:
+                raise BrokerError(f"{topic!r}: {error}") from error
+            if info.rc != paho.MQTT_ERR_SUCCESS:
+                self._client.forget(info.mid)
+                raise NotConnected(f"{topic}: the connection to the broker has just ended")
+            if qos:
+                self._in_flight[info.mid] = _InFlight(topic, time.monotonic(), deadline, ended)
+        if deadline is not None:
+            self._network.wake()
 
-        def ended(problem: str) -> None:
-            if problem and refused is not None:
-                refused(problem)
-            else:
-                delivered()
+    # What the network thread asks and tells
 
-        info = self._client.publish(topic, payload, qos=qos, retain=retain, properties=properties)
-        if info.rc == paho.MQTT_ERR_QUEUE_SIZE:
-            raise QueueFull(f"{topic}: too many messages wait for the broker already")
-        # Not under one lock with publish(): paho calls back while it holds a lock that publish() takes.
-        with self._delivered_lock:
-            problem = self._early.pop(info.mid, None)
-            if problem is None:
-                self._delivered[info.mid] = ended
-        if problem is not None:
-            ended(problem)
+    def begin(self) -> None:
+        self._closed_by_broker, self._cause = False, ""
+        self._acknowledgements.begin_connection()
 
-    # Callbacks, all on paho's network thread
+    def is_full(self) -> bool:
+        return self._acknowledgements.is_full()
+
+    def next_check_s(self) -> float:
+        with self._client.lock:
+            deadlines = [message.deadline for message in self._in_flight.values() if message.deadline is not None]
+        return max(min(deadlines) - time.monotonic(), 0.0) if deadlines else TICK_S
+
+    def check(self) -> None:
+        """A message in flight that is past its deadline hangs somewhere: it must not arrive when the link recovers."""
+        now = time.monotonic()
+        with self._client.lock:
+            late = [m.topic for m in self._in_flight.values() if m.deadline is not None and m.deadline <= now]
+        if late and self._client.socket() is not None:
+            self._counters.add("messages_called_back", len(late))
+            self._cause = f"{late[0]} is not acknowledged in its time: the connection is cut, so that it is not late"
+            self._client.reset()
+
+    def failed(self, cause: str) -> None:
+        self._say(cause)
+
+    def lost(self) -> bool:
+        stood = self.connected.is_set()
+        with self._client.lock:
+            self.connected.clear()
+            self._client.drop_out_messages()
+            unacknowledged, self._in_flight = self._in_flight, {}
+            proved, self.proved = self.proved, False
+        self._acknowledgements.end_connection()
+        now = time.monotonic()
+        for message in unacknowledged.values():
+            suspicious = self._closed_by_broker and now - message.sent < SUSPICIOUS_S
+            _guarded(partial(message.ended, Ending("lost", suspicious=suspicious, proved=proved)))
+        if not self._stopping:
+            self._say(self._cause or f"the connection to {self._where()} is closed before it stands")
+        return stood and "client id" not in self._cause
+
+    # Callbacks, all on the network thread
 
     def _handle_connect(
-        self, client: paho.Client, _data: Any, _flags: Any, reason: ReasonCode, properties: Any
+        self, client: paho.Client, _data: Any, _flags: Any, reason: ReasonCode, attached: Properties | None
     ) -> None:
         if reason.is_failure:
-            self.refused = str(reason)
-            log.error("the broker at %s:%d refused the connection: %s", self._config.host, self._config.port, reason)
+            self._cause = f"the broker at {self._where()} refused the connection: {reason}"
             return
-        self._max_packet = int(getattr(properties, "MaximumPacketSize", 0) or 0)
-        self.refused = ""
+        self._max_packet = int(getattr(attached, "MaximumPacketSize", 0) or 0)
+        self._most_in_flight = min(IN_FLIGHT, int(getattr(attached, "ReceiveMaximum", 0) or IN_FLIGHT))
+        self.problem = ""
+        if self._left:
+            client.unsubscribe(list(self._left))
         client.subscribe(list(self._subscriptions))
 
-    def _handle_unreachable(self, *_: Any) -> None:
-        """Once when an outage begins, then once a minute."""
-        now = time.monotonic()
-        if now - self._unreachable_since > 60:
-            self._unreachable_since = now
-            log.warning("no broker at %s:%d; trying again until there is one", self._config.host, self._config.port)
-
-    def _handle_subscribe(self, client: paho.Client, _data: Any, _mid: int, reasons: Any, _properties: Any) -> None:
+    def _handle_subscribe(self, _client: Any, _data: Any, _mid: int, reasons: Any, _properties: Any) -> None:
         """Only now is the station reachable: a command sent before the subscription stands would be lost."""
         refused = [str(reason) for reason in reasons if reason.is_failure]
         if refused:
-            self.refused = f"subscription refused: {refused[0]}"
-            log.error("the broker refused a subscription (%s): check its access rules", refused[0])
+            topics = ", ".join(topic for topic, _ in self._subscriptions)
+            self._say(f"the broker refused a subscription to {topics} ({refused[0]}): check its access rules")
             return
-        self._dropped_before_subscribed = 0
-        client._clean_start = False
-        log.info("connected to %s:%d", self._config.host, self._config.port)
+        log.info("connected to %s as %s", self._where(), self._client_id)
+        self._network.reports.clear()
         self.connected.set()
         _guarded(self._on_connect)
 
-    def _handle_disconnect(self, _client: Any, _data: Any, _flags: Any, reason: Any, _properties: Any) -> None:
-        if not self._stopping:
-            log.warning("the connection to the broker is gone (%s); trying again", reason)
-            if not self.connected.is_set():
-                self._dropped_before_subscribed += 1
-                if self._dropped_before_subscribed >= POISON_LIMIT:
-                    # A stored message that paho cannot read (U+FEFF in a property) ends every connection before it
-                    # stands. Only a new session gets rid of it.
-                    log.error("dropped %d times while connecting: starting a new session", POISON_LIMIT)
-                    _client._clean_start = True
-        self.connected.clear()
+    def _handle_disconnect(self, _client: Any, _data: Any, flags: Any, reason: ReasonCode, _properties: Any) -> None:
+        by_packet = bool(flags.is_disconnect_packet_from_server)
+        self._closed_by_broker = by_packet or "eep alive" not in str(reason)
+        if self._cause:
+            return
+        if by_packet and reason.value == TAKEN_OVER:
+            self._cause = f"another client has taken the client id {self._client_id!r}: has a second station this name?"
+        elif self.connected.is_set():
+            said = f" ({reason})" if by_packet or not self._closed_by_broker else ""
+            self._cause = f"the connection to {self._where()} is gone{said}"
 
-    def _handle_message(self, client: paho.Client, _data: Any, message: paho.MQTTMessage) -> None:
-        mid, qos = message.mid, message.qos
-        properties = message.properties
+    def _say(self, cause: str) -> None:
+        self.problem = cause
+        self._network.reports.say(cause)
+        _guarded(lambda: self._on_trouble(cause))
+
+    def _handle_message(self, _client: Any, _data: Any, message: paho.MQTTMessage) -> None:
+        attached = message.properties
+        payload = bytes(message.payload)
         incoming = Message(
             topic=message.topic,
-            payload=bytes(message.payload),
-            qos=qos,
+            payload=payload,
+            qos=message.qos,
             retain=message.retain,
-            response_topic=getattr(properties, "ResponseTopic", ""),
-            correlation=getattr(properties, "CorrelationData", None),
-            expiry_s=getattr(properties, "MessageExpiryInterval", None),
-            user=dict(getattr(properties, "UserProperty", [])),
-            acknowledge=lambda: _acknowledge(client, mid, qos),
+            response_topic=getattr(attached, "ResponseTopic", ""),
+            correlation=getattr(attached, "CorrelationData", None),
+            expiry_s=getattr(attached, "MessageExpiryInterval", None),
+            user=dict(getattr(attached, "UserProperty", [])),
+            acknowledge=self._acknowledgements.take(message.mid, message.qos, len(payload)),
         )
         _guarded(lambda: self._on_message(incoming))
 
-    def _handle_publish(self, _client: Any, _data: Any, mid: int, reason: Any, _properties: Any) -> None:
+    def _handle_publish(self, _client: Any, _data: Any, mid: int, reason: ReasonCode, _properties: Any) -> None:
+        """Holds paho's lock, as `publish` does: what it hands over is known here."""
+        message = self._in_flight.pop(mid, None)
+        if message is None:
+            return
         if reason.is_failure:
-            log.error("the broker refused a message (%s): check its access rules for this station's topics", reason)
-        problem = str(reason) if reason.is_failure else ""
-        with self._delivered_lock:
-            ended = self._delivered.pop(mid, None)
-            if ended is None:  # acknowledged before publish() returned
-                self._early[mid] = problem
-        if ended is not None:
-            _guarded(lambda: ended(problem))
+            _guarded(lambda: message.ended(Ending("refused", str(reason), reason.value)))
+        else:
+            self.proved = True
+            _guarded(lambda: message.ended(Ending("acknowledged")))
+
+    def _unreadable(self, topic: str, why: str) -> None:
+        self._counters.add("messages_unreadable")
+        log.error("a message on %s cannot be read and is dropped: %s", topic[:DROPPED_NAMED], why)
+
+    def _where(self) -> str:
+        return f"{self._config.host}:{self._config.port}"
 
 
 def _guarded(callback: Callable[[], None]) -> None:
@@ -246,11 +354,6 @@ def _guarded(callback: Callable[[], None]) -> None:
         log.exception("a message could not be handled")
 
 
-def _acknowledge(client: paho.Client, mid: int, qos: int) -> None:
-    if qos:
-        client.ack(mid, qos)
-
-
 def _no_delay(_client: paho.Client, _data: Any, sock: Any) -> None:
     try:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -258,12 +361,8 @@ def _no_delay(_client: paho.Client, _data: Any, sock: Any) -> None:
         log.debug("TCP_NODELAY could not be set")
 
 
-def _properties(packet: int) -> Properties:
-    return Properties(packet)  # type: ignore[no-untyped-call]
-
-
 def _will_properties() -> Properties:
-    properties = _properties(PacketTypes.WILLMESSAGE)
-    properties.WillDelayInterval = WILL_DELAY_S
-    properties.ContentType = "text/plain"
-    return properties
+    attached = properties(PacketTypes.WILLMESSAGE)
+    attached.WillDelayInterval = WILL_DELAY_S
+    attached.ContentType = "text/plain"
+    return attached

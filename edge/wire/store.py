@@ -128,6 +128,22 @@ class Store:
             ).fetchall()
         return [Outgoing(*row) for row in rows]
 
+    def waiting(self, after: int, limit: int) -> list[tuple[int, str]]:
+        """Id and topic of the oldest messages with an id above `after`."""
+        with self._transaction() as db:
+            rows = db.execute(
+                "SELECT id, topic FROM outbox WHERE id > ? ORDER BY id LIMIT ?", (after, limit)
+            ).fetchall()
+        return [(int(row[0]), str(row[1])) for row in rows]
+
+    def load(self, message_id: int) -> Outgoing | None:
+        """A message of the outbox; None where it had to go meanwhile."""
+        with self._transaction() as db:
+            row = db.execute(
+                "SELECT topic, payload, content_type, correlation, expires, id FROM outbox WHERE id = ?", (message_id,)
+            ).fetchone()
+        return Outgoing(*row) if row else None
+
     def delivered(self, message_id: int) -> None:
         with self._transaction() as db:
             db.execute("DELETE FROM outbox WHERE id = ?", (message_id,))

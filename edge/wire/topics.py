@@ -59,8 +59,12 @@ class Topics:
         return f"{self.base}/confirm/{tool}"
 
     def subscriptions(self) -> list[tuple[str, int]]:
-        """Topic filters with their QoS."""
-        return [(f"{self.base}/{kind}/+", 1) for kind in INCOMING]
+        """Topic filters with their QoS, of everything but frames."""
+        return [(f"{self.base}/{kind}/+", 1) for kind in INCOMING if kind != "frame"]
+
+    def frame_subscriptions(self) -> list[tuple[str, int]]:
+        """Of the frames, which come on a connection of their own."""
+        return [(self.frame("+"), 1)]
 
     def parse(self, topic: str) -> tuple[Incoming, str] | None:
         """Kind and name of an incoming topic, or None where it is not one of ours."""

@@ -42,8 +42,8 @@ def test_topics_round_trip(base: str) -> None:
         assert topics.parse(other) is None
 
 
-def test_the_newest_streamed_frame_wins_and_triggered_ones_wait_their_turn() -> None:
-    box = Mailbox(queue_size=2)
+def test_the_newest_streamed_frame_wins_and_triggered_ones_take_turns_with_it() -> None:
+    box = Mailbox()
     done: list[str] = []
 
     def work(name: str) -> Work:
@@ -55,11 +55,25 @@ def test_the_newest_streamed_frame_wins_and_triggered_ones_wait_their_turn() -> 
     assert given_up is not None
     assert given_up.frame.name == "older"
     assert done == []
-    assert box.put_triggered(work("t1"))
-    assert box.put_triggered(work("t2"))
-    assert not box.put_triggered(work("t3"))
+    box.put_triggered(work("t1"))
+    box.put_triggered(work("t2"))
     taken = [item.frame.name for item in (box.get(), box.get(), box.get()) if item is not None]
-    assert taken == ["t1", "t2", "new"]
+    assert taken == ["new", "t1", "t2"]
+
+
+def test_no_camera_starves_another() -> None:
+    """One sends forty frames that must be answered, two others a stream: each stream has its turn after one of them."""
+    box = Mailbox()
+    for number in range(40):
+        box.put_triggered(Work(Frame("trigger", name=str(number))))
+    seen = []
+    for _ in range(12):
+        for camera in ("left", "right"):
+            box.put_latest(Work(Frame(camera)))
+        work = box.get()
+        assert work is not None
+        seen.append(work.frame.camera)
+    assert seen == ["trigger", "left", "right"] * 4
 
 
 def test_a_bad_frame_does_not_push_a_good_one_out() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -17,6 +18,8 @@ persistence false
 set_tcp_nodelay true
 max_packet_size {max_packet}
 max_queued_messages 10000
+acl_file {rules}
+user root
 """
 
 
@@ -29,7 +32,9 @@ class Mosquitto:
         self._program = program
         self.port = free_port()
         self._config = folder / "mosquitto.conf"
-        self._config.write_text(CONFIG.format(host=HOST, port=self.port, max_packet=max_packet))
+        self._rules = folder / "rules"
+        self._rules.write_text("topic readwrite #\npattern readwrite #\n")
+        self._config.write_text(CONFIG.format(host=HOST, port=self.port, max_packet=max_packet, rules=self._rules))
         self._process: subprocess.Popen[bytes] | None = None
         self.start()
 
@@ -43,6 +48,23 @@ class Mosquitto:
             except OSError:
                 time.sleep(0.02)
         raise AssertionError("Mosquitto does not start")
+
+    def restart_with_password(self, username: str, password: str) -> None:
+        """Let nobody else in from now on."""
+        self.stop()
+        file = self._config.with_name("passwords")
+        program = shutil.which("mosquitto_passwd")
+        assert program
+        subprocess.run([program, "-b", "-c", str(file), username, password], check=True, stderr=subprocess.DEVNULL)
+        lines = self._config.read_text().replace("allow_anonymous true", f"allow_anonymous false\npassword_file {file}")
+        self._config.write_text(lines)
+        self.start()
+
+    def restrict(self, rules: str) -> None:
+        """Set the access rules, in Mosquitto's own words, beneath the live connections."""
+        self._rules.write_text(rules)
+        if self._process is not None:
+            self._process.send_signal(signal.SIGHUP)
 
     def stop(self) -> None:
         if self._process is not None:

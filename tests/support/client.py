@@ -31,11 +31,13 @@ class Received:
 
 
 class Client:
-    def __init__(self, port: int, topic: str = "#") -> None:
+    def __init__(self, port: int, topic: str = "#", *, username: str = "", password: str = "") -> None:
         self.received: list[Received] = []
         self._condition = threading.Condition()
         self._subscribed = threading.Event()
         client = paho.Client(CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5)
+        if username:
+            client.username_pw_set(username, password)
         client.on_connect = lambda c, *_: c.subscribe(topic, qos=1)
         client.on_subscribe = lambda *_: self._subscribed.set()
         client.on_message = self._handle

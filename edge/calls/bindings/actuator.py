@@ -71,6 +71,17 @@ class ActuatorBinding:
             self._closed = True
             self._condition.notify_all()
 
+    def never_sent(self, message: Outgoing, why: str) -> None:
+        """The broker does not take a message of the outbox: where it was a call, nobody will carry it out."""
+        try:
+            call = Call.model_validate_json(message.payload)
+        except ValidationError:
+            return
+        with self._condition:
+            if call.id in self._returned:
+                self._returned[call.id] = (call.tool, Return(id=call.id, outcome="failed", detail=f"not sent: {why}"))
+                self._condition.notify_all()
+
     def handle(self, tool: str, payload: bytes) -> None:
         """Take in a message on `ret/{tool}`. What is malformed, late, doubled or unknown is counted and dropped."""
         try:

@@ -21,15 +21,16 @@ from jinja2 import StrictUndefined, TemplateError, meta
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from lineside.edge.calls.bindings import Done
-from lineside.edge.errors import BrokerError, ConfigError
-from lineside.edge.tool_config import ToolConfig
+from lineside.edge.errors import BrokerError, ConfigError, NotConnected, QueueFull
+from lineside.edge.tool_config import PublishConfig, ToolConfig
 from lineside.edge.wire.messages import JSON_TYPE
-from lineside.edge.wire.mqtt import Connection
+from lineside.edge.wire.mqtt import Connection, Ending
 from lineside.runtime.chat import ToolCall
 from lineside.runtime.text.tool_calls import load_json
 
 Render = Callable[[Mapping[str, Any]], Any]
 EXPIRY_S = 10.0
+AGAIN_S = 0.05
 RESERVED = {"self"}
 
 
@@ -60,33 +61,48 @@ class PublishBinding:
         except (TemplateError, TypeError, ValueError, ArithmeticError, LookupError) as error:
             return Done("failed", f"the payload of {publish.topic} cannot be made: {error}")
         deadline = time.monotonic() + (tool.wait_s or EXPIRY_S)
-        ended = threading.Event()
-        refusals: list[str] = []
+        ended, endings = threading.Event(), list[Ending]()
 
-        def refused(reason: str) -> None:
-            refusals.append(reason)
+        def take(ending: Ending) -> None:
+            endings.append(ending)
             ended.set()
 
-        if not self._wait(self._connection.connected, deadline):
-            return Done("failed", "there is no connection to the broker: nothing was published")
-        try:
-            self._connection.publish(
-                publish.topic,
-                text.encode(),
-                retain=publish.retain,
-                content_type="text/plain" if isinstance(value, str) else JSON_TYPE,
-                expiry_s=None if publish.retain else max(int(deadline - time.monotonic()), 1),
-                delivered=ended.set,
-                refused=refused,
-            )
-        except BrokerError as error:
-            return Done("failed", str(error))
+        kind = "text/plain" if isinstance(value, str) else JSON_TYPE
+        if problem := self._hand_over(publish, text.encode(), kind, deadline, take):
+            return Done("failed", problem)
         waiting()
         if tool.wait_s and not self._wait(ended, deadline):
-            return Done("expired", f"not acknowledged by the broker within {tool.wait_s:g} s: it may still arrive")
-        if refusals:
-            return Done("failed", f"the broker refused it: {refusals[0]}")
+            return Done("expired", f"not acknowledged by the broker within {tool.wait_s:g} s: it may have arrived")
+        if endings and endings[0].kind == "refused":
+            return Done("failed", f"the broker refused it: {endings[0].reason}")
+        if endings and endings[0].kind == "lost":
+            return Done(
+                "expired", "the connection broke before the broker had it: it may have arrived, and goes only once"
+            )
         return Done("issued", f"published on {publish.topic}", {"topic": publish.topic, "payload": value})
+
+    def _hand_over(
+        self, publish: PublishConfig, payload: bytes, kind: str, deadline: float, ended: Callable[[Ending], None]
+    ) -> str:
+        """Publish as soon as the connection takes it, before the deadline; why not, where it does not."""
+        while self._wait(self._connection.connected, deadline):
+            try:
+                self._connection.publish(
+                    publish.topic,
+                    payload,
+                    retain=publish.retain,
+                    content_type=kind,
+                    expiry_s=None if publish.retain else deadline - time.monotonic(),
+                    deadline=deadline,
+                    ended=ended,
+                )
+            except (QueueFull, NotConnected):
+                self._closed.wait(AGAIN_S)
+            except BrokerError as error:
+                return str(error)
+            else:
+                return ""
+        return "there is no connection to the broker: nothing was published"
 
     def _wait(self, event: threading.Event, deadline: float) -> bool:
         while not event.wait(min(max(deadline - time.monotonic(), 0.0), 0.2)):

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from lineside.edge.calls.bindings import Done
 from lineside.edge.calls.bindings.publish import PublishBinding
 from lineside.edge.calls.bindings.python import PythonBinding
-from lineside.edge.errors import BrokerError, ConfigError
+from lineside.edge.errors import BrokerError, ConfigError, QueueFull
 from lineside.edge.tool_config import PublishConfig, ToolConfig
-from lineside.edge.wire.mqtt import Connection
+from lineside.edge.wire.mqtt import Connection, Ending
 from lineside.runtime.chat import ToolCall
 
 LAMP = {
@@ -27,19 +27,26 @@ LAMP = {
 }
 
 
-Callback = Callable[[], None]
-
-
 class FakeConnection:
     """Takes what is published; `answers` says whether the broker acknowledges."""
 
-    def __init__(self, *, connected: bool = True, answers: bool = True, problem: str = "", refuses: str = "") -> None:
+    def __init__(
+        self,
+        *,
+        connected: bool = True,
+        answers: bool = True,
+        problem: str = "",
+        refuses: str = "",
+        breaks: bool = False,
+        full: int = 0,
+    ) -> None:
         self.connected = threading.Event()
         if connected:
             self.connected.set()
         self.published: list[tuple[str, bytes, str]] = []
-        self.options: list[tuple[bool, int | None]] = []
-        self._answers, self._problem, self._refuses = answers, problem, refuses
+        self.options: list[tuple[bool, float | None]] = []
+        self._answers, self._problem, self._refuses, self._breaks = answers, problem, refuses, breaks
+        self._full = full
 
     def publish(
         self,
@@ -47,19 +54,25 @@ class FakeConnection:
         payload: bytes,
         *,
         content_type: str,
-        expiry_s: int | None,
+        expiry_s: float | None,
+        deadline: float,
         retain: bool,
-        delivered: Callback,
-        refused: Callable[[str], None],
+        ended: Callable[[Ending], None],
     ) -> None:
+        assert deadline > time.monotonic()
+        if self._full:
+            self._full -= 1
+            raise QueueFull("full")
         if self._problem:
             raise BrokerError(self._problem)
         self.published.append((topic, payload, content_type))
         self.options.append((retain, expiry_s))
         if self._refuses:
-            refused(self._refuses)
+            ended(Ending("refused", self._refuses, 0x87))
+        elif self._breaks:
+            ended(Ending("lost"))
         elif self._answers:
-            delivered()
+            ended(Ending("acknowledged"))
 
 
 def publish(payload: Any, connection: FakeConnection | None = None, wait_s: float = 0.3, **arguments: Any) -> Done:
@@ -151,6 +164,19 @@ def test_a_broker_that_does_not_take_it_is_said() -> None:
     assert publish(None, FakeConnection(problem="too large"), percent=1) == Done("failed", "too large")
     refused = publish(None, FakeConnection(refuses="Not authorized"), percent=1)
     assert refused == Done("failed", "the broker refused it: Not authorized")
+
+
+def test_a_lamp_is_not_switched_twice_by_a_connection_that_breaks() -> None:
+    connection = FakeConnection(breaks=True)
+    done = publish(None, connection, percent=1)
+    assert (done.outcome, "may have arrived" in done.detail) == ("expired", True)
+    assert len(connection.published) == 1
+
+
+def test_a_full_connection_is_waited_for() -> None:
+    connection = FakeConnection(full=2)
+    assert publish(None, connection, wait_s=30.0, percent=1).outcome == "issued"
+    assert len(connection.published) == 1
 
 
 @pytest.mark.parametrize("retain", [True, False])

@@ -12,6 +12,7 @@ import pytest
 from lineside.edge.calls.calls import Calls
 from lineside.edge.commands.inbox import Commands
 from lineside.edge.counters import Counters
+from lineside.edge.degraded import Degraded
 from lineside.edge.errors import StoreError
 from lineside.edge.wire.messages import Reply
 from lineside.edge.wire.mqtt import Connection, Message
@@ -44,7 +45,7 @@ class Inbox:
         config = station(1, folder, tools={})
         self.store, self.counters = Disk(folder / "s.db", 100), Counters()
         line = cast(Connection, None)
-        outbox = Outbox(self.store, line, self.counters)
+        outbox = Outbox(self.store, line, self.counters, Degraded())
         self.calls = Calls(config, TOPICS, self.store, outbox, line, self.counters)
         self.commands = Commands(config, TOPICS, cast(Engine, None), self.store, outbox, self.calls, self.counters)
         self.acknowledged: list[tuple[int, int]] = []
