@@ -36,6 +36,7 @@ IN_FLIGHT = 20
 WILL_DELAY_S = 5
 SUSPICIOUS_S = 5.0
 """A connection that the broker closes so soon after a message may have been closed because of it."""
+PROVED_S = 2.0
 DROPPED_NAMED = 200
 
 
@@ -95,7 +96,6 @@ class Connection:
     Attributes:
         connected: set while the subscriptions stand.
         problem: why there is no connection; empty while there is one.
-        proved: whether the broker has acknowledged a message on this connection.
     """
 
     def __init__(
@@ -119,7 +119,7 @@ class Connection:
         self._max_packet, self._most_in_flight = 0, IN_FLIGHT
         self.connected = threading.Event()
         self.problem = ""
-        self.proved = False
+        self._answered, self._stands_since = False, 0.0
         self._stopping = self._closed_by_broker = False
         self._cause = ""
         self._in_flight: dict[int, _InFlight] = {}
@@ -173,6 +173,11 @@ class Connection:
         sock = self._client.socket()
         if isinstance(sock, socket.socket):
             sock.shutdown(socket.SHUT_RDWR)
+
+    @property
+    def proved(self) -> bool:
+        """Whether this connection is good for other messages: the broker has answered one, or it stands for a while."""
+        return self.connected.is_set() and (self._answered or time.monotonic() - self._stands_since > PROVED_S)
 
     def room(self, topic: str, content_type: str, correlation: bytes | None) -> int | None:
         """Bytes of a payload that the broker takes there; None where it has named no limit."""
@@ -254,12 +259,12 @@ class Connection:
         self._say(cause)
 
     def lost(self) -> bool:
-        stood = self.connected.is_set()
+        stood, proved = self.connected.is_set(), self.proved
         with self._client.lock:
             self.connected.clear()
             self._client.drop_out_messages()
             unacknowledged, self._in_flight = self._in_flight, {}
-            proved, self.proved = self.proved, False
+            self._answered = False
         self._acknowledgements.end_connection()
         now = time.monotonic()
         for message in unacknowledged.values():
@@ -293,6 +298,7 @@ class Connection:
             return
         log.info("connected to %s as %s", self._where(), self._client_id)
         self._network.reports.clear()
+        self._stands_since = time.monotonic()
         self.connected.set()
         _guarded(self._on_connect)
 
@@ -333,10 +339,10 @@ class Connection:
         message = self._in_flight.pop(mid, None)
         if message is None:
             return
+        self._answered = True
         if reason.is_failure:
             _guarded(lambda: message.ended(Ending("refused", str(reason), reason.value)))
         else:
-            self.proved = True
             _guarded(lambda: message.ended(Ending("acknowledged")))
 
     def _unreadable(self, topic: str, why: str) -> None:

@@ -210,7 +210,7 @@ class Outbox:
         self._counters.add("outbox_shortened")
         self._trouble.too_large(why, len(message.payload), "shortened")
         lane.first.message = shorter
-        lane.strikes = min(lane.strikes, 1)
+        lane.strikes = min(lane.strikes, STRIKES - 2)
         self._lanes.put_back(lane)
 
     def _give_up(self, lane: Lane, message: Outgoing, why: str) -> None:

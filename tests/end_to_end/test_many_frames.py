@@ -1,0 +1,110 @@
+"""Frames with QoS 1 are answered one by one, however many wait; they hold up neither commands nor other cameras."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lineside.edge.config import CameraConfig, InspectConfig
+from lineside.edge.daemon import FRAMES_WAITING, Daemon
+from lineside.edge.demo.broker import embedded_broker
+from lineside.edge.inspection.evidence import encode_jpeg
+from tests.support.broker import Mosquitto
+from tests.support.client import Client, Received
+from tests.support.station import TOPICS, station
+
+COUNT = 200
+LIMIT_S = 120.0
+
+
+def picture(shade: int) -> bytes:
+    return encode_jpeg(np.full((56, 56, 3), shade, np.uint8))
+
+
+@pytest.fixture(params=["mosquitto", "embedded"])
+def port(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[int]:
+    with ExitStack() as stack:
+        if request.param == "embedded":
+            yield stack.enter_context(embedded_broker())
+        else:
+            broker = Mosquitto(tmp_path)
+            stack.callback(broker.stop)
+            yield broker.port
+
+
+def is_rejected(message: Received) -> bool:
+    return "/event/" in message.topic and message.json()["event_type"] == "frame_rejected"
+
+
+def test_two_hundred_frames_have_two_hundred_results(port: int, tmp_path: Path) -> None:
+    """Sent while the station is away, and inspected in their order, with a command that overtakes them. None is too
+    old: nobody has said when it was captured, and each has its turn at once.
+    """
+    config = station(port, tmp_path, tools={}, inspect=InspectConfig(max_age_s=5.0))
+    with Daemon(config) as daemon:
+        assert daemon.wait_online(LIMIT_S)
+    results, replies, sender = (
+        Client(port, TOPICS.result("cam0")),
+        Client(port, TOPICS.response("ask")),
+        Client(port, TOPICS.event("+")),
+    )
+    for number in range(COUNT):
+        sender.publish(TOPICS.frame("cam0"), picture(number % 200), user={"part_id": str(number)})
+    with Daemon(config) as daemon:
+        assert daemon.wait_online(LIMIT_S)
+        most = [0]
+        watched = threading.Event()
+
+        def watch() -> None:
+            acknowledgements = daemon.frame_connection._acknowledgements
+            while not watched.wait(0.01):
+                most[0] = max(most[0], acknowledgements._messages)
+
+        watching = threading.Thread(target=watch)
+        watching.start()
+        results.on(TOPICS.result("cam0"), count=3, timeout_s=LIMIT_S)
+        sender.publish(TOPICS.command("ask"), "What is the weather on Mars?")
+        replies.on(TOPICS.response("ask"), timeout_s=LIMIT_S)
+        done = len(results.received)
+        found = results.on(TOPICS.result("cam0"), count=COUNT, timeout_s=LIMIT_S)
+        watched.set()
+        watching.join()
+    assert done < COUNT / 2
+    assert [int(result.json()["part_id"]) for result in found] == list(range(COUNT))
+    assert not [message for message in sender.received if is_rejected(message)]
+    assert most[0] <= FRAMES_WAITING
+    for client in (results, replies, sender):
+        client.close()
+
+
+def test_a_camera_with_a_queue_does_not_starve_a_stream(broker: Mosquitto, tmp_path: Path) -> None:
+    cameras = {"queue": CameraConfig("mqtt"), "stream": CameraConfig("mqtt")}
+    results = Client(broker.port, f"{TOPICS.base}/result/+")
+    sender = Client(broker.port, "nothing")
+    with Daemon(station(broker.port, tmp_path, cameras=cameras)) as daemon:
+        assert daemon.wait_online(LIMIT_S)
+        ended = threading.Event()
+
+        def feed() -> None:
+            while not ended.is_set():
+                sender._client.publish(TOPICS.frame("queue"), picture(90), qos=1)
+                sender._client.publish(TOPICS.frame("stream"), picture(120), qos=0)
+                time.sleep(0.005)
+
+        feeding = threading.Thread(target=feed)
+        feeding.start()
+        try:
+            results.on(TOPICS.result("queue"), count=20, timeout_s=LIMIT_S)
+            streamed = len([m for m in results.received if m.topic == TOPICS.result("stream")])
+        finally:
+            ended.set()
+            feeding.join()
+    assert streamed >= 15
+    results.close()
+    sender.close()
