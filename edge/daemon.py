@@ -30,7 +30,7 @@ from lineside.runtime.engine.engine import Limits
 
 log = logging.getLogger("lineside.daemon")
 DEVICE_FAILURES = 3
-FRAMES_WAITING, FRAME_BYTES_WAITING = 32, 64 * 1024 * 1024
+FRAMES_WAITING, FRAME_BYTES_WAITING = 250, 64 * 1024 * 1024
 """Frames with QoS 1 that are read ahead; the broker keeps the others."""
 
 

@@ -125,7 +125,8 @@ class Connection:
         self._in_flight: dict[int, _InFlight] = {}
         self._network = Network(client_id, self, config.host, config.port)
         self._client = self._make_client(will_topic)
-        self._acknowledgements = Acknowledgements(self._client.ack, window or Window(), self._network.wake)
+        self._window = window or Window()
+        self._acknowledgements = Acknowledgements(self._client.ack, self._window, self._network.wake)
 
     def _make_client(self, will_topic: str) -> PahoClient:
         config = self._config
@@ -149,6 +150,7 @@ class Connection:
         """Connect in the background, and again whenever the connection is lost. A broker that is down is waited for."""
         attached = properties(PacketTypes.CONNECT)
         attached.SessionExpiryInterval = self._config.session_expiry_s
+        attached.ReceiveMaximum = self._window.messages
         self._client.connect_async(
             self._config.host,
             self._config.port,

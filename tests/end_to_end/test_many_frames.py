@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 
 from lineside.edge.config import CameraConfig, InspectConfig
-from lineside.edge.daemon import FRAMES_WAITING, Daemon
+from lineside.edge.daemon import Daemon
 from lineside.edge.demo.broker import embedded_broker
 from lineside.edge.inspection.evidence import encode_jpeg
 from tests.support.broker import Mosquitto
 from tests.support.client import Client, Received
 from tests.support.station import TOPICS, station
 
-COUNT = 200
+COUNT, AHEAD = 60, 16
 LIMIT_S = 120.0
 
 
@@ -42,10 +42,11 @@ def is_rejected(message: Received) -> bool:
     return "/event/" in message.topic and message.json()["event_type"] == "frame_rejected"
 
 
-def test_two_hundred_frames_have_two_hundred_results(port: int, tmp_path: Path) -> None:
+def test_every_waiting_frame_has_a_result(port: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Sent while the station is away, and inspected in their order, with a command that overtakes them. None is too
     old: nobody has said when it was captured, and each has its turn at once.
     """
+    monkeypatch.setattr("lineside.edge.daemon.FRAMES_WAITING", AHEAD)
     config = station(port, tmp_path, tools={}, inspect=InspectConfig(max_age_s=5.0))
     with Daemon(config) as daemon:
         assert daemon.wait_online(LIMIT_S)
@@ -78,7 +79,7 @@ def test_two_hundred_frames_have_two_hundred_results(port: int, tmp_path: Path) 
     assert done < COUNT / 2
     assert [int(result.json()["part_id"]) for result in found] == list(range(COUNT))
     assert not [message for message in sender.received if is_rejected(message)]
-    assert most[0] <= FRAMES_WAITING
+    assert most[0] == AHEAD
     for client in (results, replies, sender):
         client.close()
 
@@ -105,6 +106,6 @@ def test_a_camera_with_a_queue_does_not_starve_a_stream(broker: Mosquitto, tmp_p
         finally:
             ended.set()
             feeding.join()
-    assert streamed >= 15
+    assert streamed >= 5
     results.close()
     sender.close()
