@@ -7,6 +7,7 @@ command line or the station file is wrong; 130 interrupted.
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Sequence
 from importlib import import_module
 
@@ -22,6 +23,7 @@ SAYS_WHAT_IT_DOES = ("ask", "inspect", "check", "learn", "calibrate", "demo")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point of `lineside`."""
     options = make_parser().parse_args(arguments)
+    os.environ["PYDANTIC_DISABLE_PLUGINS"] = "__all__"  # one that is installed would see, and may send, every message
     from lineside.edge import logs
 
     logs.set_up("WARNING" if options.command in SAYS_WHAT_IT_DOES else "INFO")
