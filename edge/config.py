@@ -73,7 +73,7 @@ class ModelConfig:
     device: Device = "auto"
     """`auto` takes the first of `tensorrt`, `cuda` and `cpu` that works; one that is named is never replaced."""
     threads: Annotated[int, Field(ge=0)] = 0
-    """CPU threads; 0 for one a core."""
+    """CPU threads; 0 for as many as the process may use (its affinity, a container's quota)."""
     capacity: Annotated[int, Field(ge=64)] = 4096
     """Tokens of a prompt and its answer."""
     kv_cache_mb: Annotated[int, Field(ge=0)] = 0
