@@ -44,6 +44,23 @@ def good(tmp_path: Path, pictures: list[Path]) -> Path:
     return folder
 
 
+def test_pictures_in_16_bits_teach_what_their_8_bits_do(station_file: Path, good: Path, tmp_path: Path) -> None:
+    """As an industrial camera writes them. They were all white, and one picture."""
+    deep = tmp_path / "deep"
+    deep.mkdir()
+    for path in good.iterdir():
+        grey = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+        assert grey is not None
+        cv2.imwrite(str(path), grey)
+        cv2.imwrite(str(deep / path.name), grey.astype(np.uint16) * 257)
+    scores = []
+    for folder in (good, deep):
+        assert cli.main(["learn", str(station_file), str(folder)]) == 0
+        with np.load(station_file.with_name("press4.cam0.gate.npz"), allow_pickle=False) as learnt:
+            scores.append(learnt["good_scores"])
+    np.testing.assert_allclose(scores[0], scores[1], rtol=1e-5)
+
+
 def test_learnt_pictures_become_a_gate_for_every_camera(
     station_file: Path, good: Path, default_engine: Engine, capsys: pytest.CaptureFixture[str]
 ) -> None:
