@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import signal
 import threading
 from pathlib import Path
 
 from lineside.edge.command_line.fail import fail
+from lineside.edge.signals import StopSignals
 
 
 def new(options: argparse.Namespace) -> int:
@@ -34,11 +34,9 @@ def run(options: argparse.Namespace) -> int:
     from lineside.edge.daemon import Daemon
 
     daemon = Daemon(load_config(options.config))
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: daemon.stop())
     threading.excepthook = daemon.fail
-    with daemon:
-        daemon.wait()
+    with StopSignals() as signals, daemon:
+        daemon.wait(signals.wait)
     return int(daemon.failed)
 
 
