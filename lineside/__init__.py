@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lineside.runtime.assistant import ask as ask
     from lineside.runtime.assistant import stream as stream
-    from lineside.runtime.bundle import DEFAULT_BUNDLE as DEFAULT_BUNDLE
     from lineside.runtime.chat import Message as Message
     from lineside.runtime.chat import Tool as Tool
+    from lineside.runtime.defaults import DEFAULT_BUNDLE as DEFAULT_BUNDLE
     from lineside.runtime.engine.engine import Engine as Engine
     from lineside.runtime.inspection.inspector import Inspector as Inspector
     from lineside.runtime.inspection.task import InspectionTask as InspectionTask
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _PUBLIC = {
-    "DEFAULT_BUNDLE": "runtime.bundle",
+    "DEFAULT_BUNDLE": "runtime.defaults",
     "Engine": "runtime.engine.engine",
     "InspectionTask": "runtime.inspection.task",
     "Inspector": "runtime.inspection.inspector",

@@ -9,8 +9,6 @@ from pathlib import Path
 from lineside.runtime.errors import BundleDamaged, BundleFormat
 from lineside.runtime.manifest import MANIFEST, Manifest, parse_manifest
 
-DEFAULT_BUNDLE = Path(__file__).parent / "models" / "default"
-"""The small model that ships in the package."""
 CHUNK_BYTES = 4 * 1024 * 1024
 
 

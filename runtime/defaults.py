@@ -1,6 +1,10 @@
-"""Values that both a station file and the engine fall back on. Nothing is imported here: reading a file stays light."""
+"""Values that both a station file and the engine fall back on. Nothing is loaded for them."""
+
+from pathlib import Path
 
 CALL_ABOVE = 0.65
 """An answer begins with a call where the model's probability of that is at least so much."""
 DEFAULT_MAX_PIXELS = 25_000_000
 """Of a picture that is decoded."""
+DEFAULT_BUNDLE = Path(__file__).parent / "models" / "default"
+"""The small model that ships in the package."""

@@ -10,7 +10,7 @@ import pytest
 from lineside.export.bundle.options import ExportOptions
 from lineside.export.bundle.plan import PRECISIONS
 from lineside.export.bundle.writer import export_bundle
-from lineside.runtime.bundle import DEFAULT_BUNDLE
+from lineside.runtime.defaults import DEFAULT_BUNDLE
 from lineside.runtime.engine.engine import Engine
 from tests.support.broker import Mosquitto
 from tests.support.checkpoints import copy_checkpoint

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+from tests.conftest import ROOT
+
+ENGINE = ("onnxruntime", "llguidance", "cv2", "mistral_common", "PIL")
 HEAVY = ("torch", "transformers", "onnx", "safetensors", "scipy", "matplotlib", "pandas", "sklearn", "iotcore")
 
 
@@ -34,7 +38,8 @@ import lineside.edge.daemon
 import lineside.edge.device_report
 from lineside.devices.accelerators import Gpu
 from lineside.edge.device_choice import SESSIONS, Machine, look, open_engine, problem
-from lineside.runtime.bundle import DEFAULT_BUNDLE, open_bundle
+from lineside.runtime.bundle import open_bundle
+from lineside.runtime.defaults import DEFAULT_BUNDLE
 open_engine(DEFAULT_BUNDLE)
 for device in SESSIONS:
     problem(device, look(), open_bundle(DEFAULT_BUNDLE))
@@ -43,6 +48,32 @@ lineside.edge.device_report.look = lambda: Machine((gpu,))
 list(lineside.edge.device_report.lines(DEFAULT_BUNDLE))
 print(sorted(name for name in sys.modules if name.split(".")[0] in ("cuda", "tensorrt", "tensorrt_rtx")))
 """
+    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--help"], ["completion", "bash"], ["check", "deploy/stations/ballscrew/station.toml"], ["new", "NEW"]],
+)
+def test_a_station_file_is_read_without_an_engine(arguments: list[str], tmp_path: Path) -> None:
+    arguments = [str(tmp_path / "press4") if word == "NEW" else word for word in arguments]
+    program = f"""
+import sys
+from lineside.edge.command_line.main import main
+try:
+    assert main({arguments!r}) == 0
+except SystemExit as ended:
+    assert ended.code == 0
+print([name for name in {ENGINE!r} if name in sys.modules], file=sys.stderr)
+"""
+    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert found.stderr.strip().splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize("module", ["lineside.edge.config", "lineside.runtime.inspection.verdict"])
+def test_what_is_only_named_loads_no_engine(module: str) -> None:
+    program = f"import sys, {module}; print([name for name in {ENGINE!r} if name in sys.modules])"
     found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
 

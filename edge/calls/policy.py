@@ -29,15 +29,22 @@ class Policy:
 
     Args:
         zone: for quiet hours; the machine's own where it is empty.
-        clock: a Unix time, for the time of day. Spans are measured on `time.monotonic`, which cannot be set back.
+        clock: a Unix time, for the time of day.
+        stopwatch: seconds that cannot be set back, for spans.
 
     Raises:
         ConfigError: a tool's parameters, limits or quiet hours make no sense.
     """
 
-    def __init__(self, tools: Mapping[str, ToolConfig], zone: str = "", clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        tools: Mapping[str, ToolConfig],
+        zone: str = "",
+        clock: Callable[[], float] = time.time,
+        stopwatch: Callable[[], float] = time.monotonic,
+    ) -> None:
         check_zone(zone)
-        self._tools, self._zone, self._clock = dict(tools), zone, clock
+        self._tools, self._zone, self._clock, self._stopwatch = dict(tools), zone, clock, stopwatch
         self._validators = {name: _validator(name, tool) for name, tool in tools.items()}
         self._limits = {name: _limits(name, tool) for name, tool in tools.items()}
         self._quiet = {
@@ -54,7 +61,7 @@ class Policy:
     def remember(self, name: str, seconds_ago: float) -> None:
         """A call of before the last start was let through so long ago."""
         if name in self._passed:
-            self._passed[name].append(time.monotonic() - max(seconds_ago, 0.0))
+            self._passed[name].append(self._stopwatch() - max(seconds_ago, 0.0))
 
     def check(self, call: ToolCall) -> ToolConfig:
         """The tool's settings where the call may go through as things stand; it is not counted yet.
@@ -86,7 +93,7 @@ class Policy:
         tool = self.check(call)
         with self._lock:
             self._check_pace(call.name, tool)
-            self._passed[call.name].append(time.monotonic())
+            self._passed[call.name].append(self._stopwatch())
 
     def take_back(self, name: str) -> None:
         """The call that was admitted last did not go through after all."""
@@ -94,7 +101,7 @@ class Policy:
             self._passed[name].pop()
 
     def _check_pace(self, name: str, tool: ToolConfig) -> None:
-        passed, now = self._passed[name], time.monotonic()
+        passed, now = self._passed[name], self._stopwatch()
         if tool.cool_down_s and passed and (left := passed[-1] + tool.cool_down_s - now) > 0:
             raise RequestError("cool_down", f"{name} was called just now: again in {left:.1f} s")
         limit = tool.rate_limit

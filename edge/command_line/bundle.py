@@ -102,6 +102,14 @@ def inspect(options: argparse.Namespace) -> int:
     return 0
 
 
+def upgrade(options: argparse.Namespace) -> int:
+    from lineside.runtime.upgrade import upgrade_bundle
+
+    bundle = upgrade_bundle(options.bundle, options.taught)
+    print(f"ok: {bundle.path} is of format {bundle.manifest.format_version}, bundle {bundle.sha256[:12]}")
+    return 0
+
+
 def devices(options: argparse.Namespace) -> int:
     from lineside.edge.device_report import lines
 
@@ -119,6 +127,7 @@ def export(options: argparse.Namespace) -> int:
             options.kv_cache,
             verbatim_arguments=options.verbatim_arguments,
             any_way_up=options.any_way_up,
+            taught=options.taught,
         )
     )
 
@@ -152,7 +161,7 @@ def _export_stage(name: str) -> Callable[..., int]:
 
 
 def _bundle(path: Path | None) -> Path:
-    from lineside.runtime.bundle import DEFAULT_BUNDLE
+    from lineside.runtime.defaults import DEFAULT_BUNDLE
 
     return DEFAULT_BUNDLE if path is None or str(path) == "default" else path
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from lineside import __version__
 
 DEVICES = ("auto", "tensorrt", "cuda", "cpu")
+TAUGHT = "declares what the model was taught: parts, languages, rounds ...; no bounds where left out"
 TEMPLATES = Path(__file__).parents[2] / "deploy" / "stations"
 """Stations that come with Lineside, to start from."""
 
@@ -99,6 +100,11 @@ def _bundle_commands(commands: Commands[argparse.ArgumentParser]) -> None:
     _add_device(inspect)
     inspect.set_defaults(handler="bundle.inspect")
 
+    upgrade = commands.add_parser("upgrade", help="bring a bundle up to this version, without its checkpoint")
+    upgrade.add_argument("bundle", type=Path, help="bundle folder")
+    upgrade.add_argument("--taught", type=Path, metavar="FILE.toml", help=TAUGHT)
+    upgrade.set_defaults(handler="bundle.upgrade")
+
     devices = commands.add_parser("devices", help="list what this machine can run on, and what it lacks")
     devices.add_argument("bundle", type=Path, nargs="?", help="whether this one fits, too")
     devices.set_defaults(handler="bundle.devices")
@@ -122,6 +128,7 @@ def _export_commands(commands: Commands[argparse.ArgumentParser]) -> None:
         action="store_true",
         help="test-time augmentation: the model was taught parts whichever way up they are, and sees each frame twice",
     )
+    export.add_argument("--taught", type=Path, metavar="FILE.toml", help=TAUGHT)
     export.set_defaults(handler="bundle.export")
 
     engine = commands.add_parser("engine", help="build TensorRT engines of a bundle")

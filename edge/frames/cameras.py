@@ -51,6 +51,9 @@ class CameraThread:
             self._condition.notify_all()
         self._thread.join(timeout=5)
 
+    def is_alive(self) -> bool:
+        return self._thread.is_alive()
+
     def _run(self) -> None:
         self._hold.wait()
         try:

@@ -15,8 +15,8 @@ import numpy as np
 from rich.progress import track
 
 from lineside.runtime.assistant import ask
-from lineside.runtime.bundle import DEFAULT_BUNDLE
 from lineside.runtime.chat import Message, Prompt
+from lineside.runtime.defaults import DEFAULT_BUNDLE
 from lineside.runtime.engine.engine import Engine
 from lineside.runtime.engine.sampling import GREEDY
 from lineside.runtime.inspection.gate import Gate, learn

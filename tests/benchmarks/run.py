@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
-from lineside.runtime.bundle import DEFAULT_BUNDLE
+from lineside.runtime.defaults import DEFAULT_BUNDLE
 from tests.benchmarks.models import FOLDER, Engines, console, file_digest
 from tests.benchmarks.report import write_report
 from tests.benchmarks.results import Results, Stamp, code_digest, processor, versions

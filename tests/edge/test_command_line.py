@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from lineside.runtime.bundle import DEFAULT_BUNDLE
+from lineside.runtime.defaults import DEFAULT_BUNDLE
 from tests.conftest import ROOT
 from tests.support.broker import Mosquitto
 from tests.support.checkpoints import copy_checkpoint

@@ -6,7 +6,7 @@ import pytest
 
 from lineside.edge.config import load_config
 from lineside.edge.errors import ConfigError
-from lineside.runtime.bundle import DEFAULT_BUNDLE
+from lineside.runtime.defaults import DEFAULT_BUNDLE
 from tests.conftest import ROOT
 
 STATIONS = sorted((ROOT / "deploy/stations").glob("*/station.toml"))

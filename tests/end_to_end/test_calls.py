@@ -18,8 +18,8 @@ from lineside.edge.daemon import Daemon
 from lineside.edge.errors import ConfigError, StoreError
 from lineside.edge.inspection.evidence import encode_jpeg
 from lineside.edge.tool_config import PublishConfig, RateLimit, ToolConfig
-from lineside.runtime.bundle import DEFAULT_BUNDLE
 from lineside.runtime.chat import Message, ToolCall
+from lineside.runtime.defaults import DEFAULT_BUNDLE
 from lineside.runtime.upgrade import upgrade_bundle
 from tests.support.broker import Mosquitto
 from tests.support.bundles import copy_bundle

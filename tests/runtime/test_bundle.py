@@ -13,7 +13,8 @@ import pytest
 from lineside.export.bundle.options import ExportOptions
 from lineside.export.bundle.writer import export_bundle
 from lineside.export.graph.kv import KVDtype
-from lineside.runtime.bundle import DEFAULT_BUNDLE, Bundle, open_bundle, verify_hashes
+from lineside.runtime.bundle import Bundle, open_bundle, verify_hashes
+from lineside.runtime.defaults import DEFAULT_BUNDLE
 from lineside.runtime.engine.engine import Engine
 from lineside.runtime.errors import BundleDamaged, BundleFormat, DeviceUnusable, SelfTestFailed
 from lineside.runtime.manifest import MANIFEST

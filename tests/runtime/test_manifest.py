@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from lineside.runtime.bundle import DEFAULT_BUNDLE, open_bundle, read_manifest
+from lineside.runtime.bundle import open_bundle, read_manifest
+from lineside.runtime.defaults import DEFAULT_BUNDLE
 from lineside.runtime.errors import BundleFormat
 from lineside.runtime.manifest import FORMAT_VERSION, MANIFEST, Quantizer, Taught, parse_manifest
 from tests.support.bundles import as_format_2, copy_bundle, edit_manifest

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from lineside.runtime.bundle import DEFAULT_BUNDLE, read_manifest
+from lineside.runtime.bundle import read_manifest
+from lineside.runtime.defaults import DEFAULT_BUNDLE
 from lineside.runtime.errors import BundleFormat, DeclarationError
 from lineside.runtime.manifest import Taught
 from lineside.runtime.taught_file import Declaration, read_taught

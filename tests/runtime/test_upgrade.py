@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from lineside.runtime.bundle import DEFAULT_BUNDLE, open_bundle, verify_hashes
+from lineside.runtime.bundle import open_bundle, verify_hashes
+from lineside.runtime.defaults import DEFAULT_BUNDLE
 from lineside.runtime.errors import BundleDamaged, BundleFormat, BundleNotWritten
 from lineside.runtime.manifest import MANIFEST, Taught
 from lineside.runtime.sessions.selftest import self_test

@@ -21,17 +21,17 @@ SPEED = {
     "additionalProperties": False,
 }
 TOOLS = {
-    "set_belt_speed": ToolConfig("Set the speed of the belt in percent.", SPEED, wait_s=3.0),
-    "stop_line": ToolConfig("Stop the line.", wait_s=3.0),
+    "set_belt_speed": ToolConfig("Set the speed of the belt in percent.", SPEED, wait_s=60.0),
+    "stop_line": ToolConfig("Stop the line.", wait_s=60.0),
 }
 
 
 def station(port: int, folder: Path, *, client_id: str = "", **changes: object) -> Config:
-    """A station with one MQTT camera `cam0` and two tools."""
+    """A station with one MQTT camera `cam0` and two tools. However slow the machine, no frame gets too old for it."""
     config = Config(
         station=StationConfig("test", BASE),
         mqtt=MqttConfig(host="127.0.0.1", port=port, client_id=client_id or "lineside-test"),
-        inspect=InspectConfig(evidence_folder="evidence"),
+        inspect=InspectConfig(evidence_folder="evidence", max_age_s=3600.0),
         store=StoreConfig("lineside.db"),
         cameras={"cam0": CameraConfig("mqtt")},
         tools=TOOLS,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from datetime import datetime
 from datetime import time as datetime_time
 from typing import Any
@@ -29,8 +28,19 @@ def refused(policy: Policy, **arguments: Any) -> str:
     return ""
 
 
-def policy(clock: float = 0.0, zone: str = "UTC", **settings: Any) -> Policy:
-    return Policy({"tool": ToolConfig("A tool.", SPEED, **settings)}, zone, lambda: clock)
+class Stopwatch:
+    """Stands still until a test moves it."""
+
+    def __init__(self) -> None:
+        self.seconds = 1000.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+def policy(clock: float = 0.0, zone: str = "UTC", stopwatch: Stopwatch | None = None, **settings: Any) -> Policy:
+    tools = {"tool": ToolConfig("A tool.", SPEED, **settings)}
+    return Policy(tools, zone, lambda: clock, stopwatch or Stopwatch())
 
 
 def test_limits_are_tighter_than_the_schema_and_name_the_argument() -> None:
@@ -52,23 +62,60 @@ def test_a_range_holds_for_every_value(percent: int) -> None:
 
 
 def test_a_cool_down_ends() -> None:
-    cooled = policy(cool_down_s=0.2)
+    watch = Stopwatch()
+    cooled = policy(stopwatch=watch, cool_down_s=30)
     assert refused(cooled, percent=5) == ""
+    for seconds, code in ((0, "cool_down"), (29.9, "cool_down"), (0.1, "")):
+        watch.seconds += seconds
+        assert refused(cooled, percent=5) == code
+    with pytest.raises(RequestError, match=r"again in 30\.0 s"):
+        cooled.check(ToolCall("abc123DEF", "tool", {"percent": 5}))
+
+
+def test_a_cool_down_begins_with_the_latest_call() -> None:
+    """Also where a rate makes the policy remember earlier ones."""
+    watch = Stopwatch()
+    cooled = policy(stopwatch=watch, cool_down_s=30, rate_limit=RateLimit(3, 1000))
+    assert refused(cooled, percent=5) == ""
+    watch.seconds += 31
+    assert refused(cooled, percent=5) == ""
+    watch.seconds += 29
     assert refused(cooled, percent=5) == "cool_down"
-    time.sleep(0.25)
+    watch.seconds += 1
     assert refused(cooled, percent=5) == ""
 
 
-def test_a_rate_is_kept_in_every_stretch_of_time() -> None:
-    paced = policy(rate_limit=RateLimit(3, 0.4))
+@given(st.lists(st.integers(1, 30), min_size=10, max_size=60))
+def test_a_rate_is_kept_in_every_stretch_of_time(pauses: list[int]) -> None:
+    """Whenever calls are wished for, no stretch of 40 s has more than three that passed; and a fourth is refused only
+    where it would be in one.
+    """
+    watch = Stopwatch()
+    paced = policy(stopwatch=watch, rate_limit=RateLimit(3, 40))
     passed: list[float] = []
-    until = time.monotonic() + 1.3
-    while time.monotonic() < until:
-        if refused(paced, percent=5) == "":
-            passed.append(time.monotonic())
-        time.sleep(0.01)
-    assert len(passed) > 6
-    assert all(later - earlier > 0.38 for earlier, later in zip(passed, passed[3:], strict=False))
+    for pause in pauses:
+        watch.seconds += pause
+        before = [moment for moment in passed if watch.seconds - moment < 40]
+        code = refused(paced, percent=5)
+        assert code == ("rate_limit" if len(before) == 3 else "")
+        if not code:
+            passed.append(watch.seconds)
+
+
+def test_a_call_that_is_taken_back_does_not_count() -> None:
+    watch = Stopwatch()
+    paced = policy(stopwatch=watch, rate_limit=RateLimit(2, 60), cool_down_s=5)
+    for _ in range(2):
+        assert refused(paced, percent=5) == ""
+        watch.seconds += 10
+    watch.seconds += 45  # the first is 65 s ago, the second 55
+    assert refused(paced, percent=5) == ""
+    paced.take_back("tool")
+    assert refused(paced, percent=5) == ""
+    watch.seconds += 4
+    assert refused(paced, percent=5) == "cool_down"
+    watch.seconds += 2
+    assert refused(paced, percent=5) == ""
 
 
 def test_a_refused_call_does_not_count() -> None:
@@ -79,13 +126,19 @@ def test_a_refused_call_does_not_count() -> None:
 
 
 def test_what_passed_before_a_restart_still_counts() -> None:
-    paced = policy(cool_down_s=60)
+    watch = Stopwatch()
+    paced = policy(stopwatch=watch, cool_down_s=60)
     paced.remember("tool", seconds_ago=-1000.0)  # the clock was set back meanwhile
     paced.remember("a tool that is gone", 1.0)
     assert refused(paced, percent=5) == "cool_down"
+    watch.seconds += 60
+    assert refused(paced, percent=5) == ""
     old = policy(cool_down_s=60)
     old.remember("tool", seconds_ago=61.0)
     assert refused(old, percent=5) == ""
+    young = policy(cool_down_s=60)
+    young.remember("tool", seconds_ago=59.0)
+    assert refused(young, percent=5) == "cool_down"
 
 
 @pytest.mark.parametrize(

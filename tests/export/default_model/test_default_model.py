@@ -28,8 +28,8 @@ from lineside.export.default_model.stages.batches import TYPE_WEIGHT, boxes_writ
 from lineside.export.evaluation.cases import held_out_texts, load_cases
 from lineside.export.evaluation.run import report
 from lineside.export.evaluation.scoring import Outcome
-from lineside.runtime.bundle import DEFAULT_BUNDLE
 from lineside.runtime.chat import ToolCall
+from lineside.runtime.defaults import DEFAULT_BUNDLE
 from lineside.runtime.engine.engine import Engine
 from lineside.runtime.inspection.task import grid_box
 from lineside.runtime.inspection.verdict import Defect

@@ -19,8 +19,8 @@ from lineside.export.evaluation.matching import accepted, exact, normalized
 from lineside.export.evaluation.sample import sample
 from lineside.export.evaluation.scoring import score, wilson
 from lineside.runtime.assistant import Answer
-from lineside.runtime.bundle import DEFAULT_BUNDLE
 from lineside.runtime.chat import Tool, ToolCall
+from lineside.runtime.defaults import DEFAULT_BUNDLE
 from lineside.runtime.engine.engine import Engine
 from lineside.runtime.errors import PromptTooLong
 from lineside.runtime.timings import Counts, FinishReason, Timings

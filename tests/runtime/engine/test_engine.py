@@ -135,17 +135,19 @@ def test_the_cache_end_is_a_budget(random_bundle: Path) -> None:
 
 def test_damaged_weights_are_noticed(random_bundle: Path) -> None:
     engine = Engine.open(random_bundle, threads=1)
+    prompt = engine.tokenizer.encode_chat([Message("user", ("Is the belt running? " * 10,))])
 
     def poisoned() -> None:
-        with engine.sequence(prompt_of(engine), reserve=5) as sequence:
+        with engine.sequence(prompt, reserve=5) as sequence:
             sequence.logits[:] = np.nan
             engine.generate(sequence, max_tokens=5, sampling=GREEDY)
 
     with pytest.raises(NotFinite):
         poisoned()
-    with engine.sequence(prompt_of(engine), reserve=5) as sequence:
-        assert sequence.counts.reused == 0  # nothing of the poisoned cache is used again
-        assert len(engine.generate(sequence, max_tokens=5, sampling=GREEDY).ids) == 5
+    for reused in (0, len(prompt.ids) - 1):  # nothing of the poisoned cache is used again, and all of the next one
+        with engine.sequence(prompt, reserve=5) as sequence:
+            assert sequence.counts.reused == reused
+            assert len(engine.generate(sequence, max_tokens=5, sampling=GREEDY).ids) == 5
 
 
 @pytest.mark.parametrize(

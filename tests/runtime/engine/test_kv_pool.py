@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 
 from lineside.runtime.chat import Message, Prompt
 from lineside.runtime.engine.engine import Engine, Limits
-from lineside.runtime.engine.kv_pool import common_prefix
+from lineside.runtime.engine.kv_pool import Keys, KVPool, common_prefix
 from lineside.runtime.engine.sampling import GREEDY
 from lineside.runtime.engine.scheduler import Request
-from lineside.runtime.errors import DeadlineExceeded
+from lineside.runtime.errors import DeadlineExceeded, DeviceFailed, RequestCancelled
+from tests.support.decoders import PlainDecoder
 
 SYSTEMS = (
     "Inspect the part for: pitting. Answer in JSON, with boxes, and say unsure rather than guess.",
@@ -170,3 +171,160 @@ def test_an_idle_cache_that_fits_is_taken_before_others_are_given_up(float_bundl
         answer(engine, prompt(engine, 0, (seed,), ""))
         answer(engine, prompt(engine, 2, (), f"Stop belt {seed}"))
     assert engine.pool.statistics().evictions == 0
+
+
+def text_prompt(engine: Engine, *parts: str) -> Prompt:
+    """A prompt of well over one chunk, whose first part is the same for all that begin with it."""
+    return engine.tokenizer.encode_chat([Message("user", (" ".join(parts),))])
+
+
+COMMON = "Inspect the part for pitting and answer in JSON. " * 2
+ONE = "The left edge is worn, the right one is not, and the middle was never looked at. " * 3
+OTHER = "Stop the belt, wait for ten seconds, and then start the press beside it again. " * 3
+
+
+def test_a_cache_under_way_is_not_taken_for_what_it_held_before(float_bundle: Path) -> None:
+    """The second request takes the first one's cache over and writes behind their common prefix. The third repeats the
+    first while the second is under way: what stood there is gone.
+    """
+    engine, fresh = (Engine.open(float_bundle, threads=1) for _ in range(2))
+    first, second = text_prompt(engine, COMMON, ONE), text_prompt(engine, COMMON, OTHER)
+    wanted, _ = answer(fresh, first)
+    answer(engine, first)
+    with engine.sequence(second, reserve=ANSWER) as under_way:
+        shared = common_prefix(first.ids, second.ids)
+        assert (engine.pool.statistics().caches, under_way.counts.reused) == (1, shared)
+        assert answer(engine, first) == (wanted, shared)
+
+
+@pytest.mark.parametrize("chunks", [1, 2])
+def test_a_request_that_ends_midway_leaves_what_it_wrote_and_no_more(float_bundle: Path, chunks: int) -> None:
+    """It takes a cache over and is cancelled before its second or third chunk; both are asked again then."""
+    engine, fresh = (Engine.open(float_bundle, threads=1) for _ in range(2))
+    first, second = text_prompt(engine, COMMON, ONE), text_prompt(engine, COMMON, OTHER)
+    wanted = [answer(fresh, asked)[0] for asked in (first, second)]
+    answer(engine, first)
+    whole = engine._decoder.prefill
+    passes: list[int] = []
+
+    def prefill(cache: object, ids: Keys, past: int, *rest: object, **options: object) -> object:
+        passes.append(len(ids))
+        return whole(cache, ids, past, *rest, **options)  # type: ignore[arg-type]
+
+    engine._decoder.prefill = prefill  # type: ignore[method-assign, assignment]
+    engine._chunking.tokens = 32
+    request = Request(cancelled=lambda: len(passes) >= chunks)
+    with pytest.raises(RequestCancelled), engine.sequence(second, reserve=ANSWER, request=request):
+        pytest.fail("it was not cancelled")
+    shared = common_prefix(first.ids, second.ids)
+    written_so_far = shared + 32 * chunks
+    assert passes == [32] * chunks
+    assert answer(engine, second) == (wanted[1], written_so_far)
+    assert answer(engine, first) == (wanted[0], shared)
+
+
+def test_an_answer_that_is_broken_off_leaves_its_tokens_and_no_more(float_bundle: Path) -> None:
+    engine, fresh = (Engine.open(float_bundle, threads=1) for _ in range(2))
+    first, second = text_prompt(engine, COMMON, ONE), text_prompt(engine, COMMON, OTHER)
+    wanted = [answer(fresh, asked)[0] for asked in (first, second)]
+    answer(engine, first)
+
+    def break_off() -> None:
+        with engine.sequence(second, reserve=ANSWER) as sequence:
+            next(engine.decode(sequence, max_tokens=ANSWER, sampling=GREEDY))
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        break_off()
+    assert answer(engine, first)[0] == wanted[0]
+    assert answer(engine, second)[0] == wanted[1]
+
+
+def keys(*runs: tuple[int, int]) -> Keys:
+    """So many tokens of each kind: `(kind, how many)`."""
+    return np.concatenate([np.arange(count) + 1000 * kind for kind, count in runs])
+
+
+def pool(caches: int) -> tuple[KVPool, PlainDecoder]:
+    decoder = PlainDecoder()
+    return KVPool(decoder, caches * 256, 1024), decoder
+
+
+def test_a_lent_cache_is_known_for_what_was_taken_over_only() -> None:
+    lending, decoder = pool(caches=3)
+    first, _ = lending.acquire(keys((1, 40), (2, 60)), 120, Request())
+    lending.release(first, keys((1, 40), (2, 60)))
+    second, reused = lending.acquire(keys((1, 40), (3, 60)), 120, Request())
+    assert (second, reused) == (first, 40)
+    third, reused = lending.acquire(keys((1, 40), (2, 60)), 120, Request())
+    assert third is not first
+    assert reused == 40
+    assert decoder.copied == [40]
+
+
+def test_what_a_cache_no_longer_holds_is_not_kept_for() -> None:
+    """A prefix of 60 was found here once; after a request that used 40 of it and broke off, 40 are left, and somebody
+    who has 25 of them takes the cache over, as he would not take over one that is proven to serve 60.
+    """
+    lending, decoder = pool(caches=3)
+    entry, _ = lending.acquire(keys((1, 100)), 120, Request())
+    lending.release(entry, keys((1, 100)))
+    again, reused = lending.acquire(keys((1, 60), (2, 40)), 120, Request())
+    assert (again, reused) == (entry, 60)
+    lending.release(entry, keys((1, 60), (2, 40)))
+    again, reused = lending.acquire(keys((1, 40), (3, 60)), 120, Request())
+    assert (again, reused) == (entry, 40)
+    lending.release(entry, keys((1, 40)))
+    again, reused = lending.acquire(keys((1, 25), (4, 60)), 120, Request())
+    assert (again, reused, decoder.copied) == (entry, 25, [])
+
+
+def test_a_proven_prefix_is_copied_and_stays() -> None:
+    """Somebody who has less than half of it gets a copy, as long as there is room for one."""
+    lending, decoder = pool(caches=3)
+    entry, _ = lending.acquire(keys((1, 100)), 120, Request())
+    lending.release(entry, keys((1, 100)))
+    entry, _ = lending.acquire(keys((1, 100), (2, 5)), 120, Request())
+    lending.release(entry, keys((1, 100), (2, 5)))
+    other, reused = lending.acquire(keys((1, 30), (3, 60)), 120, Request())
+    assert other is not entry
+    assert (reused, decoder.copied) == (30, [30])
+    lending.release(other, keys((1, 30), (3, 60)))
+    again, reused = lending.acquire(keys((1, 100), (4, 5)), 120, Request())
+    assert (again, reused) == (entry, 100)
+
+
+def test_what_was_copied_into_a_larger_cache_is_proven_in_the_smaller_one() -> None:
+    lending, decoder = pool(caches=4)
+    small, _ = lending.acquire(keys((1, 100)), 120, Request())
+    lending.release(small, keys((1, 100)))
+    large, reused = lending.acquire(keys((1, 100), (2, 200)), 320, Request())
+    assert (large is small, reused) == (False, 100)
+    lending.release(large, keys((3, 300)))
+    other, reused = lending.acquire(keys((1, 30), (4, 60)), 120, Request())
+    assert (other is small, reused, decoder.copied) == (False, 30, [100, 30])
+
+
+def test_a_copy_that_fails_leaves_no_cache_behind() -> None:
+    """Or it would be lent to nobody for ever."""
+    lending, decoder = pool(caches=2)
+    entry, _ = lending.acquire(keys((1, 100)), 120, Request())
+    lending.release(entry, keys((1, 100)))
+    entry, _ = lending.acquire(keys((1, 100), (2, 5)), 120, Request())
+    decoder.problem = DeviceFailed("gone")
+    with pytest.raises(DeviceFailed):
+        lending.acquire(keys((1, 100), (3, 5)), 120, Request())
+    assert (lending.statistics().caches, lending.statistics().busy) == (1, 1)
+
+
+def test_a_cleared_pool_knows_nothing_but_of_what_is_lent() -> None:
+    lending, decoder = pool(caches=3)
+    first, _ = lending.acquire(keys((1, 100)), 120, Request())
+    second, _ = lending.acquire(keys((2, 100)), 120, Request())
+    lending.release(first, keys((1, 100)))
+    lending.release(second, keys((2, 100)))
+    assert lending.acquire(keys((2, 100), (3, 5)), 120, Request()) == (second, 100)
+    lending.clear()
+    assert lending.acquire(keys((1, 100), (3, 5)), 120, Request())[1] == 0
+    assert lending.acquire(keys((2, 100), (4, 5)), 120, Request())[1] == 100
+    assert decoder.copied == [100]

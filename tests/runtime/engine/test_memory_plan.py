@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from lineside.edge.command_line.main import main
-from lineside.runtime.bundle import DEFAULT_BUNDLE, read_manifest
+from lineside.runtime.bundle import read_manifest
+from lineside.runtime.defaults import DEFAULT_BUNDLE
 from lineside.runtime.engine.memory_plan import plan_memory
 from lineside.runtime.manifest import KVLayout
 
