@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from lineside.export.bundle.writer import PRECISIONS, export_bundle
 from lineside.runtime.bundle import DEFAULT_BUNDLE
@@ -14,6 +15,8 @@ from tests.support.broker import Mosquitto
 from tests.support.checkpoints import copy_checkpoint
 from tests.support.client import Client
 
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 ROOT = Path(__file__).parent.parent
 PICTURES = sorted((ROOT / "deploy/stations/ballscrew/pictures").glob("*.jpg"))
 VIDEO = ROOT / "deploy/stations/bottles/bottle-detection.mp4"

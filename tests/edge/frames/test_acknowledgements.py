@@ -21,8 +21,8 @@ from lineside.runtime.engine.scheduler import Request, Scheduler
 from tests.support.broker import Mosquitto
 from tests.support.client import Client, Received
 from tests.support.station import TOPICS, station
+from tests.support.wait import LIMIT_S
 
-LIMIT_S = 60.0
 NEVER = 1_000_000
 
 
