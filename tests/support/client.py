@@ -83,17 +83,19 @@ class Client:
         info.wait_for_publish(LIMIT_S)
 
     def wait_for(self, matches: Callable[[Received], bool], count: int = 1) -> list[Received]:
-        """The first `count` messages that match, waiting for them; fails the test where they do not come."""
-        deadline = time.monotonic() + LIMIT_S
+        """The first `count` messages that match, waiting for them; fails the test where nothing comes any more."""
+        deadline, seen = 0.0, -1
         with self._condition:
             while True:
                 found = [message for message in self.received if matches(message)]
                 if len(found) >= count:
                     return found[:count]
+                if len(self.received) > seen:
+                    deadline, seen = time.monotonic() + LIMIT_S, len(self.received)
                 remaining = deadline - time.monotonic()
                 if remaining <= 0:
-                    seen = sorted({message.topic for message in self.received})
-                    raise AssertionError(f"{len(found)} of {count} expected messages; topics seen: {seen}")
+                    topics = sorted({message.topic for message in self.received})
+                    raise AssertionError(f"{len(found)} of {count} expected messages; topics seen: {topics}")
                 self._condition.wait(remaining)
 
     def on(self, topic: str, count: int = 1) -> list[Received]:

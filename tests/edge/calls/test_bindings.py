@@ -238,7 +238,7 @@ def _release() -> Iterator[None]:
     RELEASE.set()
 
 
-def python_tool(function: str, wait_s: float = 2.0) -> tuple[PythonBinding, ToolConfig]:
+def python_tool(function: str, wait_s: float = LIMIT_S) -> tuple[PythonBinding, ToolConfig]:
     tool = ToolConfig("Tool.", LAMP, wait_s=wait_s, python=function)
     return PythonBinding({"tool": tool}), tool
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import threading
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,10 @@ from lineside.runtime.engine.sampling import Sampling
 from lineside.runtime.engine.scheduler import Priority, Request, Scheduler
 from lineside.runtime.errors import DeadlineExceeded, RequestCancelled
 from tests.support.wait import LIMIT_S, until
+
+
+def queued(scheduler: Scheduler, count: int) -> bool:
+    return scheduler.waiting == count
 
 
 def run_waiting(scheduler: Scheduler, requests: dict[str, Request]) -> list[str]:
@@ -27,7 +32,7 @@ def run_waiting(scheduler: Scheduler, requests: dict[str, Request]) -> list[str]
     with scheduler.turn(Request()):
         for number, thread in enumerate(threads, start=1):
             thread.start()
-            until(lambda number=number: scheduler.waiting == number)
+            until(partial(queued, scheduler, number))
     for thread in threads:
         thread.join(LIMIT_S)
     return served
