@@ -14,6 +14,7 @@ from lineside.runtime.engine.engine import Engine
 from tests.support.broker import Mosquitto
 from tests.support.checkpoints import copy_checkpoint
 from tests.support.client import Client
+from tests.support.station import THREADS
 
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")
@@ -68,4 +69,4 @@ def float_engine(float_bundle: Path) -> Engine:
 
 @pytest.fixture(scope="session")
 def default_engine() -> Engine:
-    return Engine.open(DEFAULT_BUNDLE)
+    return Engine.open(DEFAULT_BUNDLE, threads=THREADS)
