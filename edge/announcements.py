@@ -1,4 +1,6 @@
-"""What a station says of itself: `info` and `status` when it comes online, `health` every ten seconds; all retained."""
+"""What a station says of itself, all retained: `info` and `status` when it comes online, `info` again when `degraded`
+changes, `health` every ten seconds.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +11,7 @@ import time
 from lineside import __version__
 from lineside.edge.config import Config
 from lineside.edge.counters import Counters
+from lineside.edge.degraded import Degraded
 from lineside.edge.errors import BrokerError, StoreError
 from lineside.edge.wire.messages import JSON_TYPE, Health, Info, WireModel, WireSession
 from lineside.edge.wire.mqtt import Connection
@@ -38,12 +41,13 @@ class Announcements:
         model: WireModel,
         session: WireSession,
         commands: list[str],
-        degraded: list[str],
+        degraded: Degraded,
     ) -> None:
         self._config, self._topics, self._connection = config, topics, connection
         self._store, self._counters = store, counters
         self._model, self._session = model, session
         self._commands, self._degraded = commands, degraded
+        self._said: list[str] = []
         self.online = threading.Event()
         self._started = time.monotonic()
         self._closed = threading.Event()
@@ -54,14 +58,16 @@ class Announcements:
 
     def close(self) -> None:
         self._closed.set()
+        self._degraded.changed.set()
         if self._thread.is_alive():
             self._thread.join(timeout=5)
 
     def announce(self) -> None:
         """After each connect."""
-        self._publish(self._topics.info, self.info().encode(), JSON_TYPE)
+        self._publish_info()
         self._publish(self._topics.status, b"online", "text/plain")
         self.online.set()
+        self._degraded.changed.set()  # what changed while `info` was on its way is noticed
 
     def say_goodbye(self) -> None:
         self._publish(self._topics.status, b"offline", "text/plain")
@@ -87,7 +93,7 @@ class Announcements:
             tools=tools,
             max_payload_bytes=self._config.store.max_payload_bytes,
             session=self._session,
-            degraded=self._degraded,
+            degraded=self._degraded.sentences(),
         )
 
     def health(self) -> Health:
@@ -98,18 +104,38 @@ class Announcements:
         )
 
     def _run(self) -> None:
-        while not self._closed.wait(HEALTH_EVERY_S):
-            if not self._connection.connected.is_set():
+        """Wakes when `degraded` changes and when `health` is due. What could not be published is tried again then."""
+        due = time.monotonic() + HEALTH_EVERY_S
+        while not self._closed.is_set():
+            self._degraded.changed.wait(max(due - time.monotonic(), 0.0))
+            self._degraded.changed.clear()
+            if self._closed.is_set() or not self._connection.connected.is_set():
+                due = max(due, time.monotonic() + 1.0)
                 continue
-            try:
-                body = self.health().encode()
-            except StoreError as error:
-                log.error("no health message: %s", error)
-                continue
-            self._publish(self._topics.health, body, JSON_TYPE, HEALTH_EXPIRY_S)
+            if self.online.is_set() and self._degraded.sentences() != self._said:
+                self._publish_info()
+            if time.monotonic() >= due:
+                due = time.monotonic() + HEALTH_EVERY_S
+                self._publish_health()
 
-    def _publish(self, topic: str, payload: bytes, content_type: str, expiry_s: int | None = None) -> None:
+    def _publish_info(self) -> None:
+        info = self.info()
+        if self._publish(self._topics.info, info.encode(), JSON_TYPE):
+            self._said = info.degraded
+
+    def _publish_health(self) -> None:
+        try:
+            body = self.health().encode()
+        except StoreError as error:
+            log.error("no health message: %s", error)
+            return
+        self._publish(self._topics.health, body, JSON_TYPE, HEALTH_EXPIRY_S)
+
+    def _publish(self, topic: str, payload: bytes, content_type: str, expiry_s: int | None = None) -> bool:
+        """False where the broker, or the queue before it, does not take the message."""
         try:
             self._connection.publish(topic, payload, retain=True, content_type=content_type, expiry_s=expiry_s)
         except BrokerError as error:
             log.warning("%s", error)
+            return False
+        return True

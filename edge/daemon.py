@@ -15,6 +15,7 @@ from lineside.edge.calls.calls import Calls
 from lineside.edge.commands.inbox import Commands
 from lineside.edge.config import Config
 from lineside.edge.counters import Counters
+from lineside.edge.degraded import Degraded
 from lineside.edge.device_choice import open_engine
 from lineside.edge.frames.cameras import CameraThread
 from lineside.edge.frames.intake import FrameIntake
@@ -47,7 +48,7 @@ class Daemon:
     def __init__(self, config: Config) -> None:
         self.config = config
         self.topics = Topics(config.base_topic)
-        self.counters = Counters()
+        self.counters, self.degraded = Counters(), Degraded()
         self.failed = False
         self._stop = threading.Event()
         model = config.model
@@ -67,6 +68,8 @@ class Daemon:
         self.frames = FrameIntake(
             set(config.cameras), config.folder, config.store.max_payload_bytes, self.pipeline, self.counters
         )
+        for sentence in (*self._choice.degraded, *self.pipeline.degraded):
+            self.degraded.set(sentence, sentence)
         self.announcements = self._make_announcements()
         self._cameras = self._open_cameras()
 
@@ -80,7 +83,7 @@ class Daemon:
             model=WireModel(name=self.engine.bundle.manifest.name, sha256=self.engine.bundle.sha256),
             session=WireSession(device=self._choice.device, reason=self._choice.reason),
             commands=sorted(self.commands.handlers),
-            degraded=[*self._choice.degraded, *self.pipeline.degraded],
+            degraded=self.degraded,
         )
 
     def _open_cameras(self) -> list[CameraThread]:
