@@ -108,7 +108,7 @@ def test_a_wrong_station_file(tmp_path: Path) -> None:
     path.write_text("[mqtt]\ntls = true\nca_file = '/nothing.pem'")
     assert_one_sentence(lineside("run", "-c", path), 2, "ca_file")
     path.write_text("[model]\nbundle = 'nowhere'")
-    assert_one_sentence(lineside("run", "-c", path), 1, "nowhere", "a bundle folder")
+    assert_one_sentence(lineside("run", "-c", path), 2, "station.toml:2: `model.bundle`", "a bundle folder")
 
 
 def test_demo_against_a_broker_that_is_not_there() -> None:

@@ -56,7 +56,7 @@ def assert_quiet(watched: Watched, station: Path) -> None:
 
 def test_the_daemon_speaks_to_its_broker_only(station: Path, tmp_path: Path, broker: Mosquitto, client: Client) -> None:
     watch = Watch(tmp_path, "run", "-c", station)
-    assert client.on("lineside/quiet/status", timeout_s=60)[0].payload == b"online"
+    assert client.on("lineside/quiet/status")[0].payload == b"online"
     threading.Event().wait(TELEMETRY_S)
     watch.terminate()
     watched = watch.end()

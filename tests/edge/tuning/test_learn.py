@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from lineside.edge.command_line import main as cli
-from lineside.edge.config import load_config
 from lineside.edge.daemon import Daemon
 from lineside.edge.inspection.gate_file import read_gate, write_gate
 from lineside.edge.inspection.inspectors import open_inspectors
+from lineside.edge.station_file import load_config
 from lineside.runtime.engine.engine import Engine
 from lineside.runtime.inspection.gate import GateMemory
 from lineside.runtime.inspection.gated import GatedInspector
