@@ -1,26 +1,17 @@
-"""The station file: one TOML file and `LINESIDE_*` variables, read once into frozen dataclasses.
-
-An unknown key is an error that names it. A variable replaces one value: `LINESIDE_MQTT__PASSWORD` sets `mqtt.password`.
-"""
+"""What a station file may say: its keys, their types and defaults. `edge.station_file` reads it."""
 
 from __future__ import annotations
 
-import os
-import re
-import tomllib
-from collections.abc import Iterator, Mapping
 from dataclasses import field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr, TypeAdapter, ValidationError
+from pydantic import Field, SecretStr
 from pydantic.dataclasses import dataclass
 
-from lineside.edge.errors import ConfigError
 from lineside.edge.tool_config import DAY_S, STRICT, ToolConfig
 from lineside.runtime.defaults import CALL_ABOVE, DEFAULT_BUNDLE, DEFAULT_MAX_PIXELS
 
-PREFIX = "LINESIDE_"
 NAME = r"^[A-Za-z0-9_-]{1,64}$"
 MIB = 1024 * 1024
 Device = Literal["auto", "tensorrt", "cuda", "cpu"]
@@ -31,7 +22,7 @@ class StationConfig:
     """Who the station is."""
 
     name: Annotated[str, Field(pattern=NAME)] = "station"
-    """Identifies the station."""
+    """The station's name."""
     base_topic: str = ""
     """Its topics are below this one; `lineside/{name}` where it is empty."""
     timezone: str = ""
@@ -73,17 +64,17 @@ class ModelConfig:
     device: Device = "auto"
     """`auto` takes the first of `tensorrt`, `cuda` and `cpu` that works; one that is named is never replaced."""
     threads: Annotated[int, Field(ge=0)] = 0
-    """CPU threads; 0 for one a core."""
+    """CPU threads; 0 for as many as the process may use (its affinity, a container's quota)."""
     capacity: Annotated[int, Field(ge=64)] = 4096
-    """Tokens of a prompt and its answer."""
+    """The longest prompt with its answer, in tokens."""
     kv_cache_mb: Annotated[int, Field(ge=0)] = 0
-    """For the KV caches of all requests together; 0 for two of `capacity`."""
+    """What the KV caches of all requests may take together; 0 for two of `capacity`."""
     temperature: Annotated[float, Field(ge=0, le=10)] = 0.15
-    """Of answers to commands; 0 takes the likeliest token. Inspections always do."""
+    """How freely answers to commands are sampled; 0 takes the likeliest token. Inspections always do."""
     max_tokens: Annotated[int, Field(ge=1)] = 256
-    """Of an answer to a command."""
+    """The longest answer to a command, in tokens."""
     seed: int = 0
-    """Of the sampling."""
+    """Where the sampling begins: the same seed gives the same answer."""
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -96,19 +87,19 @@ class CameraConfig:
     source: str = ""
     """The folder or file, from the station file's folder; an address such as `rtsp://...`; a device number."""
     interval_s: Annotated[float, Field(ge=0, le=DAY_S)] = 0.0
-    """Between two frames; 0 as fast as the source gives them."""
+    """Seconds between two frames; 0 takes them as fast as the source gives them."""
     loop: bool = False
-    """Begins again at the end of a folder or file."""
+    """Whether a folder or file begins again at its end."""
     defect_types: tuple[str, ...] = ()
-    """In place of those of `[inspect]`."""
+    """What this camera looks for, in place of `inspect.defect_types`."""
     instruction: str = ""
-    """In place of that of `[inspect]`."""
+    """A sentence about this camera's part, in place of `inspect.instruction`."""
     schema: str = ""
     """A file with a JSON Schema: each result has a `report` that satisfies it."""
     reference: str = ""
-    """A picture of the same view of a part without defects: each frame is compared with it."""
+    """A picture of a part without defects, from the same side: each frame is compared with it."""
     any_way_up: bool | None = None
-    """In place of that of `[inspect]`."""
+    """Test-time augmentation for this camera, in place of `inspect.any_way_up`."""
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -156,11 +147,11 @@ class StoreConfig:
     """The daemon's database: what waits for the broker, and what was taken over from it."""
 
     path: str = "lineside.db"
-    """From the station file's folder."""
+    """The database's file, from the station file's folder."""
     max_messages: Annotated[int, Field(ge=10)] = 100_000
-    """That may wait; the oldest go first when it is full."""
+    """How many messages may wait for the broker; the oldest go first when it is full."""
     max_payload_bytes: Annotated[int, Field(ge=1024)] = 8 * MIB
-    """Of an incoming message; a larger one is rejected."""
+    """The largest incoming message; a larger one is rejected."""
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -198,67 +189,3 @@ class Config:
     def resolve(self, path: str) -> Path:
         """Relative paths in the station file are taken from its folder."""
         return self.folder / path
-
-
-def load_config(path: Path, environment: Mapping[str, str] = os.environ) -> Config:
-    """Read the station file.
-
-    Raises:
-        ConfigError: the file cannot be read, is not TOML, or a key is unknown, missing or out of range.
-    """
-    try:
-        data: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be read ({error.strerror})") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not TOML: {error}") from error
-    for key in {"folder", "file"} & data.keys():
-        raise ConfigError(f"{path}: unknown key `{key}`")
-    _apply_environment(data, environment)
-    try:
-        config = TypeAdapter(Config).validate_python(data | {"folder": path.absolute().parent, "file": path})
-    except ValidationError as error:
-        raise ConfigError(_explain(path, error)) from None
-    if problems := list(_problems(config)):
-        raise ConfigError(f"{path}: " + "; ".join(problems))
-    return config
-
-
-def _apply_environment(data: dict[str, Any], environment: Mapping[str, str]) -> None:
-    for variable, value in environment.items():
-        if not variable.startswith(PREFIX):
-            continue
-        section, separator, key = variable.removeprefix(PREFIX).lower().partition("__")
-        if separator:
-            table = data.setdefault(section, {})
-            if isinstance(table, dict):
-                table[key] = value
-
-
-def _problems(config: Config) -> Iterator[str]:
-    """What a value's type cannot say, each with its key."""
-    for section, names in (("cameras", config.cameras), ("tools", config.tools)):
-        for name in names:
-            if not re.fullmatch(NAME, name):
-                yield f"`{section}.{name}`: a name has letters, digits, _ and - only"
-    for name, tool in config.tools.items():
-        if tool.publish is not None and tool.python:
-            yield f"`tools.{name}` has both `publish` and `python`: a call does one thing"
-        if tool.confirm_s > config.commands.expiry_s:
-            yield f"`tools.{name}.confirm_s` is longer than a command lives: raise `commands.expiry_s`"
-    if config.inspect.pass_below > config.inspect.fail_above:
-        yield "`inspect.pass_below` must not be above `inspect.fail_above`"
-    if not config.inspect.defect_types:
-        yield "`inspect.defect_types` is empty: name at least one kind of defect"
-    if re.search(r"[#+\x00]|^/|/$|//", config.base_topic):
-        yield f"`station.base_topic` {config.base_topic!r} is not a plain topic"
-
-
-def _explain(path: Path, error: ValidationError) -> str:
-    """Every mistake with its key; the value is left out, it may be a secret."""
-    lines = []
-    for item in error.errors(include_input=False, include_url=False):
-        key = ".".join(str(part) for part in item["loc"] if part != "Config")
-        unknown = item["type"] in ("unexpected_keyword_argument", "extra_forbidden")
-        lines.append(f"unknown key `{key}`" if unknown else f"`{key}`: {item['msg']}")
-    return f"{path}: " + "; ".join(lines)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -164,11 +165,13 @@ class Daemon:
         self.failed = True
         self._stop.set()
 
-    def wait(self) -> None:
-        """Until `stop` is called, or the device that the model runs on has failed for good: a process that has lost
-        its GPU does not get it back, but its successor may, or chooses the CPU.
+    def wait(self, pause: Callable[[float], bool] | None = None) -> None:
+        """Until `stop` is called, `pause` gives true within so many seconds, or the device that the model runs on
+        has failed for good: a process that has lost its GPU does not get it back, but its successor may, or chooses
+        the CPU.
         """
-        while not self._stop.wait(0.5):
+        pause = pause or self._stop.wait
+        while not (pause(0.5) or self._stop.is_set()):
             if self.engine.device_failures >= DEVICE_FAILURES:
                 log.critical("%s has failed %d times in a row", self._choice.device, DEVICE_FAILURES)
                 self.failed = True

@@ -7,6 +7,8 @@ command line or the station file is wrong; 130 interrupted.
 from __future__ import annotations
 
 import argparse
+import os
+import sys
 from collections.abc import Sequence
 from importlib import import_module
 
@@ -22,19 +24,25 @@ SAYS_WHAT_IT_DOES = ("ask", "inspect", "check", "learn", "calibrate", "demo")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point of `lineside`."""
     options = make_parser().parse_args(arguments)
+    os.environ["PYDANTIC_DISABLE_PLUGINS"] = "__all__"  # one that is installed would see, and may send, every message
     from lineside.edge import logs
 
     logs.set_up("WARNING" if options.command in SAYS_WHAT_IT_DOES else "INFO")
     module, function = options.handler.split(".")
     handler = getattr(import_module(f"lineside.edge.command_line.{module}"), function)
     try:
-        return int(handler(options))
+        code = int(handler(options))
+        sys.stdout.flush()
+        return code
     except ConfigError as error:
         return fail(str(error), 2)
     except (EdgeError, EngineError) as error:
         return fail(str(error), 1)
     except KeyboardInterrupt:
         return fail("interrupted", 130)
+    except BrokenPipeError:  # `lineside completion bash | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
 
 
 def completion(options: argparse.Namespace) -> int:

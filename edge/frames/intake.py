@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import queue
 import threading
@@ -16,6 +15,7 @@ from lineside.devices.cameras.frame import Frame
 from lineside.edge.counters import Counters
 from lineside.edge.errors import RequestError
 from lineside.edge.frames.pipeline import Pipeline
+from lineside.edge.frames.reference import read_captured_at, read_referenced
 from lineside.edge.wire.messages import FrameReference
 from lineside.edge.wire.mqtt import Message
 
@@ -70,7 +70,8 @@ class FrameIntake:
                 self._handle(camera, message)
             except Exception as error:  # part of the frame boundary: counted, logged, reported
                 log.exception("a frame for %s could not be taken in", camera)
-                self._pipeline.reject(Frame(camera), "internal", f"unexpected: {error!r}")
+                frame = Frame(camera, part_id=message.user.get("part_id", ""))
+                self._pipeline.reject(frame, "internal", f"unexpected: {error!r}")
                 message.acknowledge()
 
     def _handle(self, camera: str, message: Message) -> None:
@@ -79,9 +80,11 @@ class FrameIntake:
             if camera not in self._cameras:
                 raise RequestError("unknown_camera", f"{camera!r} is not in the station file's [cameras]")
             captured_at = _captured_at(message)
-            data, name, part_id = message.payload, message.user.get("name", ""), part_id
+            data, name = message.payload, message.user.get("name", "")
             if message.payload[:1] == b"{":
-                data, name, part_id = self._follow(message.payload, part_id)
+                reference = _parse_reference(message.payload)
+                part_id, name = reference.part_id or part_id, Path(reference.path).name
+                data = read_referenced(self._folder, reference, self._max_bytes)
         except RequestError as error:
             self._counters.add("frames_received")
             self._pipeline.reject(Frame(camera, part_id=part_id), error.code, str(error))
@@ -100,37 +103,16 @@ class FrameIntake:
         triggered = message.qos > 0
         self._pipeline.offer(frame, triggered=triggered, done=message.acknowledge, ages=stamped or not triggered)
 
-    def _follow(self, payload: bytes, part_id: str) -> tuple[bytes, str, str]:
-        try:
-            reference = FrameReference.model_validate_json(payload)
-        except ValidationError as error:
-            problems = "; ".join(
-                f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors(include_input=False)
-            )
-            raise RequestError("malformed", f"not a frame reference: {problems}") from None
-        path = (self._folder / reference.path).resolve()
-        if not path.is_relative_to(self._folder):
-            raise RequestError("reference_refused", f"{reference.path!r} leads out of the station's folder")
-        try:
-            if path.stat().st_size > self._max_bytes:
-                raise RequestError("too_large", f"{reference.path!r} has more than {self._max_bytes} bytes")
-            data = path.read_bytes()
-        except OSError as error:
-            raise RequestError("reference_missing", f"{reference.path!r} cannot be read ({error.strerror})") from error
-        if hashlib.sha256(data).hexdigest() != reference.sha256:
-            raise RequestError("reference_changed", f"{reference.path!r} has another SHA-256 than the reference")
-        return data, path.name, reference.part_id or part_id
+
+def _parse_reference(payload: bytes) -> FrameReference:
+    try:
+        return FrameReference.model_validate_json(payload)
+    except ValidationError as error:
+        problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors(include_input=False))
+        raise RequestError("malformed", f"not a frame reference: {problems}") from None
 
 
 def _captured_at(message: Message) -> datetime:
-    """From the user property, else now. Raises RequestError where it is not RFC 3339 with a zone."""
+    """From the user property, else now. Raises RequestError."""
     stamp = message.user.get("captured_at")
-    if stamp is None:
-        return datetime.now(UTC)
-    try:
-        captured = datetime.fromisoformat(stamp)
-        if captured.tzinfo is None:
-            raise ValueError("no time zone")
-    except ValueError as error:
-        raise RequestError("malformed", f"captured_at {stamp!r} is not an RFC 3339 time ({error})") from error
-    return captured.astimezone(UTC)
+    return datetime.now(UTC) if stamp is None else read_captured_at(stamp)

@@ -111,6 +111,11 @@ class Pipeline:
     def _take(self, work: Work) -> None:
         decoding = Timings()
         started = time.monotonic()
+        born = work.frame.received if work.ages else started
+        age_s = started - born
+        if age_s > self._settings.max_age_s:
+            self._give_up(work.before)  # which is older still
+            raise RequestError("too_old", f"{age_s:.1f} s old; `inspect.max_age_s` is {self._settings.max_age_s:g}")
         try:
             with stopwatch(decoding, "preprocess"):
                 picture = self._decode(work.frame)
@@ -119,18 +124,15 @@ class Pipeline:
                 self._process(work.before)
             raise
         self._give_up(work.before)
-        self._inspect(work, picture, started, decoding)
+        self._inspect(work, born, picture, started, decoding)
 
     def _decode(self, frame: Frame) -> Picture:
         if frame.pixels is not None:
             return frame.pixels
         return decode_picture(frame.data or b"", self._settings.max_pixels)
 
-    def _inspect(self, work: Work, picture: Picture, started: float, decoding: Timings) -> None:
-        frame, born = work.frame, work.frame.received if work.ages else started
-        age_s = started - born
-        if age_s > self._settings.max_age_s:
-            raise RequestError("too_old", f"{age_s:.1f} s old; `inspect.max_age_s` is {self._settings.max_age_s:g}")
+    def _inspect(self, work: Work, born: float, picture: Picture, started: float, decoding: Timings) -> None:
+        frame = work.frame
         deadline = born + self._settings.deadline_s if self._settings.deadline_s else None
         inspector = self._inspectors[frame.camera]
         inspection = inspector.inspect(picture, Request(Priority.FRAME, deadline, self._stopping.is_set))

@@ -69,11 +69,11 @@ def test_every_waiting_frame_has_a_result(port: int, tmp_path: Path, monkeypatch
 
         watching = threading.Thread(target=watch)
         watching.start()
-        results.on(TOPICS.result("cam0"), count=3, timeout_s=LIMIT_S)
+        results.on(TOPICS.result("cam0"), count=3)
         sender.publish(TOPICS.command("ask"), "What is the weather on Mars?")
-        replies.on(TOPICS.response("ask"), timeout_s=LIMIT_S)
+        replies.on(TOPICS.response("ask"))
         done = len(results.received)
-        found = results.on(TOPICS.result("cam0"), count=COUNT, timeout_s=LIMIT_S)
+        found = results.on(TOPICS.result("cam0"), count=COUNT)
         watched.set()
         watching.join()
     assert done < COUNT / 2
@@ -101,7 +101,7 @@ def test_a_camera_with_a_queue_does_not_starve_a_stream(broker: Mosquitto, tmp_p
         feeding = threading.Thread(target=feed)
         feeding.start()
         try:
-            results.on(TOPICS.result("queue"), count=20, timeout_s=LIMIT_S)
+            results.on(TOPICS.result("queue"), count=20)
             streamed = len([m for m in results.received if m.topic == TOPICS.result("stream")])
         finally:
             ended.set()

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import random
 import shutil
 import signal
 import socket
 import subprocess
-import time
 from pathlib import Path
 
-from lineside.edge.demo.broker import HOST, free_port
+from lineside.edge.demo.broker import HOST
+from tests.support.wait import until
 
 CONFIG = """
 listener {port} {host}
@@ -21,6 +22,15 @@ max_queued_messages 10000
 acl_file {rules}
 user root
 """
+
+
+def free_port() -> int:
+    """Below those that the system hands out to clients, so that nobody gets it while a broker is away."""
+    while True:
+        port = random.SystemRandom().randrange(12_000, 32_000)
+        with socket.socket() as probe:
+            if probe.connect_ex((HOST, port)) != 0:
+                return port
 
 
 class Mosquitto:
@@ -39,15 +49,14 @@ class Mosquitto:
         self.start()
 
     def start(self) -> None:
-        self._process = subprocess.Popen([self._program, "-c", str(self._config)], stderr=subprocess.DEVNULL)
-        deadline = time.monotonic() + 10
-        while time.monotonic() < deadline:
-            try:
-                socket.create_connection((HOST, self.port), timeout=0.2).close()
-                return
-            except OSError:
-                time.sleep(0.02)
-        raise AssertionError("Mosquitto does not start")
+        self._process = process = subprocess.Popen([self._program, "-c", str(self._config)], stderr=subprocess.DEVNULL)
+
+        def listening() -> bool:
+            assert process.poll() is None, "Mosquitto does not start"
+            with socket.socket() as probe:
+                return probe.connect_ex((HOST, self.port)) == 0
+
+        until(listening)
 
     def restart_with_password(self, username: str, password: str) -> None:
         """Let nobody else in from now on."""

@@ -185,7 +185,7 @@ def test_a_result_loses_what_does_not_fit(client: Client, proxy: Proxy, tmp_path
         assert station.outbox.drain(LIMIT_S)
         limit[0] = 450
         station.result("nothing", report="x" * 5000)
-        event = json.loads(client.wait_for(on("b/event/cam0"), timeout_s=LIMIT_S)[0].payload)
+        event = json.loads(client.wait_for(on("b/event/cam0"))[0].payload)
         assert (event["event_type"], event["part_id"], event["error"]["code"]) == (
             "result_not_sent",
             "nothing",

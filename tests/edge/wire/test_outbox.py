@@ -19,9 +19,7 @@ from lineside.edge.wire.messages import CallReport, Reply
 from lineside.edge.wire.mqtt import Connection, Ending
 from lineside.edge.wire.outbox import INFLIGHT, STRIKES, Outbox
 from lineside.edge.wire.store import Outgoing, Store
-
-LIMIT_S = 60.0
-"""A test that waits so long has failed."""
+from tests.support.wait import LIMIT_S
 
 
 class Full(Store):
