@@ -46,7 +46,8 @@ class MqttConfig:
     ca_file: str = ""
     """A file of certificates to trust instead of the system's."""
     client_id: str = ""
-    """`lineside-{station.name}` where it is empty. Two stations with one id throw each other out."""
+    """`lineside-{station.name}` where it is empty. Two stations with one id throw each other out. Frames come under the
+    same id with `-frames` behind it."""
     keepalive_s: Annotated[int, Field(ge=5, le=65535)] = 30
     """How often a connection without traffic is checked."""
     session_expiry_s: Annotated[int, Field(ge=0, le=30 * DAY_S)] = 3600

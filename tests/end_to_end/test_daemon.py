@@ -62,7 +62,7 @@ def forty_megapixels() -> bytes:
 @pytest.fixture
 def soon_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """A broker that is away is tried again every second, and not less and less often."""
-    monkeypatch.setattr("lineside.edge.wire.mqtt.RECONNECT_MAX_S", 1)
+    monkeypatch.setattr("lineside.edge.wire.network.LONGEST_WAIT_S", 1.0)
 
 
 def test_announces_itself(daemon: Daemon, client: Client) -> None:
@@ -486,7 +486,6 @@ def test_half_a_surrogate_pair_stops_nothing(daemon: Daemon, client: Client, cor
     assert daemon.counters.snapshot()["commands_received"] == 2
 
 
-@pytest.mark.usefixtures("soon_again")
 @pytest.mark.parametrize("retain", [True, False])
 def test_a_message_that_paho_cannot_read_costs_itself_only(
     broker: Mosquitto, tmp_path: Path, pictures: list[Path], retain: bool

@@ -43,8 +43,8 @@ def is_rejected(message: Received) -> bool:
 
 
 def test_every_waiting_frame_has_a_result(port: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Sent while the station is away, and inspected in their order, with a command that overtakes them. None is too
-    old: nobody has said when it was captured, and each has its turn at once.
+    """Sent while the station is away, and inspected in their order, with a command that is not held up by them. None is
+    too old: nobody has said when it was captured, and each has its turn at once.
     """
     monkeypatch.setattr("lineside.edge.daemon.FRAMES_WAITING", AHEAD)
     config = station(port, tmp_path, tools={}, inspect=InspectConfig(max_age_s=5.0))
@@ -52,7 +52,7 @@ def test_every_waiting_frame_has_a_result(port: int, tmp_path: Path, monkeypatch
         assert daemon.wait_online(LIMIT_S)
     results, replies, sender = (
         Client(port, TOPICS.result("cam0")),
-        Client(port, TOPICS.response("ask")),
+        Client(port, TOPICS.response("dance")),
         Client(port, TOPICS.event("+")),
     )
     for number in range(COUNT):
@@ -70,16 +70,17 @@ def test_every_waiting_frame_has_a_result(port: int, tmp_path: Path, monkeypatch
         watching = threading.Thread(target=watch)
         watching.start()
         results.on(TOPICS.result("cam0"), count=3)
-        sender.publish(TOPICS.command("ask"), "What is the weather on Mars?")
-        replies.on(TOPICS.response("ask"))
-        done = len(results.received)
+        before = len(results.received)
+        sender.publish(TOPICS.command("dance"), "now")
+        replies.on(TOPICS.response("dance"))
+        meanwhile = len(results.received) - before
         found = results.on(TOPICS.result("cam0"), count=COUNT)
         watched.set()
         watching.join()
-    assert done < COUNT / 2
+    assert meanwhile < AHEAD / 2
     assert [int(result.json()["part_id"]) for result in found] == list(range(COUNT))
     assert not [message for message in sender.received if is_rejected(message)]
-    assert most[0] == AHEAD
+    assert AHEAD / 2 < most[0] <= AHEAD
     for client in (results, replies, sender):
         client.close()
 
