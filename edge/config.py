@@ -94,11 +94,14 @@ class CameraConfig:
     """`folder` plays every picture of a folder; `video` a file, a stream or a device, of which the newest frame counts;
     `mqtt` takes what is sent to `frame/NAME`."""
     source: str = ""
-    """The folder or file, from the station file's folder; an address such as `rtsp://...`; a device number."""
+    """The folder or file, from the station file's folder; an address such as `rtsp://...`; a device, such as `0`."""
     interval_s: Annotated[float, Field(ge=0, le=DAY_S)] = 0.0
-    """Between two frames; 0 as fast as the source gives them."""
+    """Between two frames; 0 as fast as the source gives them. With `mqtt` how often one is expected, 0 for unknown."""
     loop: bool = False
     """Begins again at the end of a folder or file."""
+    black_after: Annotated[int, Field(ge=0)] = 0
+    """A stream or device is stale, and gives no results, when as many frames one after the other are black (their mean
+    is below 5 of 255); 0 for never."""
     defect_types: tuple[str, ...] = ()
     """In place of those of `[inspect]`."""
     instruction: str = ""
