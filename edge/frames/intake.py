@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import queue
 import threading
+import time
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,12 +15,22 @@ from pydantic import ValidationError
 from lineside.devices.cameras.frame import Frame
 from lineside.edge.counters import Counters
 from lineside.edge.errors import RequestError
+from lineside.edge.frames.arrivals import Arrivals
 from lineside.edge.frames.pipeline import Pipeline
 from lineside.edge.wire.messages import FrameReference
 from lineside.edge.wire.mqtt import Message
 
 log = logging.getLogger("lineside.frames")
 WAITING = 64
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """A message with its time of arrival, `received` on `time.monotonic()`'s clock."""
+
+    message: Message
+    at: datetime
+    received: float
 
 
 class FrameIntake:
@@ -35,14 +46,14 @@ class FrameIntake:
         self._max_bytes = max_bytes
         self._cameras, self._folder = cameras, folder.resolve()
         self._pipeline, self._counters = pipeline, counters
-        self._queue: queue.Queue[tuple[str, Message] | None] = queue.Queue(WAITING)
+        self._arrivals: Arrivals[tuple[str, Arrival]] = Arrivals()
         self._thread = threading.Thread(target=self._run, name="frames", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
 
     def close(self) -> None:
-        self._queue.put(None)
+        self._arrivals.close()
         self._thread.join(timeout=5)
 
     def accept(self, camera: str, message: Message) -> None:
@@ -57,28 +68,35 @@ class FrameIntake:
             self._pipeline.reject(Frame(camera), "too_large", limit)
             message.acknowledge()
             return
-        try:
-            self._queue.put_nowait((camera, message))
-        except queue.Full:
+        if message.qos and len(self._arrivals) >= WAITING:
             self._pipeline.reject(Frame(camera), "busy", "frames arrive faster than they can be decoded")
             message.acknowledge()
+            return
+        arrival = Arrival(message, datetime.now(UTC), time.monotonic())
+        # A camera that is not declared has no slot of its own: whoever makes names up fills one, not the memory.
+        slot = camera if camera in self._cameras else ""
+        if self._arrivals.put(slot, (camera, arrival), streamed=not message.qos) is not None:
+            self._counters.add("frames_received")
+            self._counters.add("frames_dropped")
 
     def _run(self) -> None:
-        while (item := self._queue.get()) is not None:
-            camera, message = item
+        while (item := self._arrivals.get()) is not None:
+            camera, arrival = item
+            message = arrival.message
             try:
-                self._handle(camera, message)
+                self._handle(camera, arrival)
             except Exception as error:  # part of the frame boundary: counted, logged, reported
                 log.exception("a frame for %s could not be taken in", camera)
                 self._pipeline.reject(Frame(camera), "internal", f"unexpected: {error!r}")
                 message.acknowledge()
 
-    def _handle(self, camera: str, message: Message) -> None:
+    def _handle(self, camera: str, arrival: Arrival) -> None:
+        message = arrival.message
         part_id = message.user.get("part_id", "")
         try:
             if camera not in self._cameras:
                 raise RequestError("unknown_camera", f"{camera!r} is not in the station file's [cameras]")
-            captured_at = _captured_at(message)
+            captured_at = _captured_at(arrival)
             data, name, part_id = message.payload, message.user.get("name", ""), part_id
             if message.payload[:1] == b"{":
                 data, name, part_id = self._follow(message.payload, part_id)
@@ -87,7 +105,7 @@ class FrameIntake:
             self._pipeline.reject(Frame(camera, part_id=part_id), error.code, str(error))
             message.acknowledge()
             return
-        frame = Frame(camera, data=data, captured_at=captured_at, name=name, part_id=part_id)
+        frame = Frame(camera, data, None, captured_at, arrival.received, name, part_id)
         self._pipeline.offer(frame, triggered=message.qos > 0, done=message.acknowledge)
 
     def _follow(self, payload: bytes, part_id: str) -> tuple[bytes, str, str]:
@@ -112,15 +130,15 @@ class FrameIntake:
         return data, path.name, reference.part_id or part_id
 
 
-def _captured_at(message: Message) -> datetime:
-    """From the user property, else now. Raises RequestError where it is not RFC 3339 with a zone."""
-    stamp = message.user.get("captured_at")
+def _captured_at(arrival: Arrival) -> datetime:
+    """From the user property, else its arrival. Raises RequestError where it is not RFC 3339 with a zone."""
+    stamp = arrival.message.user.get("captured_at")
     if stamp is None:
-        return datetime.now(UTC)
+        return arrival.at
     try:
-        time = datetime.fromisoformat(stamp)
-        if time.tzinfo is None:
+        captured = datetime.fromisoformat(stamp)
+        if captured.tzinfo is None:
             raise ValueError("no time zone")
     except ValueError as error:
         raise RequestError("malformed", f"captured_at {stamp!r} is not an RFC 3339 time ({error})") from error
-    return time.astimezone(UTC)
+    return captured.astimezone(UTC)

@@ -106,7 +106,7 @@ def test_an_address_and_a_device_are_live_and_not_opened_before_they_are_played(
 
 
 def browser_video(path: Path, seconds: int) -> Path:
-    """As a browser's recorder writes it: no duration of a frame, a clock of 1 ms. The picture shows the tenth of a second."""
+    """As a browser's recorder writes it: no duration of a frame, a clock of 1 ms. It shows the tenth of a second."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libvpx", rate=1000)
         stream.width, stream.height = 128, 128
