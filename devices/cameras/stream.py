@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import socket
 import time
 from collections.abc import Generator, Iterator
@@ -69,8 +68,9 @@ def decode(packet: av.Packet[VideoStream]) -> list[av.VideoFrame]:
 
 
 def shown(source: str) -> str:
-    """An address without what may be a secret: user, password and query."""
-    return re.sub(r"\?.*", "?...", re.sub(r"//[^/]*@", "//", source))
+    """Of an address the scheme, host and port. Some cameras want the password in the path."""
+    scheme, _, rest = source.partition("?")[0].partition("://")
+    return f"{scheme}://{rest.rpartition('@')[2].partition('/')[0]}" if rest else source
 
 
 def _explain(error: av.FFmpegError, source: str, read_timeout_s: float | None) -> tuple[CameraCode, str]:

@@ -70,8 +70,9 @@ class MjpegCamera:
 
     def close(self) -> None:
         """Nobody listens any more: the connection is refused."""
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
+        if self._listener.fileno() >= 0:
+            self._listener.shutdown(socket.SHUT_RDWR)
+            self._listener.close()
         self.hang_up()
 
     def _accept(self) -> None:
