@@ -80,6 +80,20 @@ def test_a_frame_is_as_old_as_it_is_when_it_is_taken_late(camera: MjpegCamera) -
             watched.read_latest(100)
 
 
+def test_the_same_bytes_again_are_no_new_frame(camera: MjpegCamera) -> None:
+    """Also over a reconnect, as from a camera that gives one picture a connection."""
+    watched = live(camera)
+    with closing(watched.frames(threading.Event())) as frames:  # type: ignore[type-var]
+        threading.Thread(target=camera.send, args=(numbered(1),)).start()
+        assert number(next(frames)) == 1
+        camera.send(*[numbered(1)] * 5)
+        camera.hang_up()
+        camera.wait_asked(2)
+        camera.send(*[numbered(1)] * 5, numbered(2))
+        frame = next(frames)
+        assert (number(frame), frame.name) == (2, "000002")
+
+
 @pytest.mark.parametrize(
     ("status", "code", "said"),
     [(401, "camera_login", "401: user or password"), (403, "camera_login", "403"), (404, "camera_not_found", "404")],
@@ -166,7 +180,7 @@ class Scene:
         self.camera = LiveCamera("cam", self._read, interval_s, black_after, clock=lambda: self.now)
         self.stop = threading.Event()
         self.taken: queue.Queue[Frame] = queue.Queue()
-        self._thread = threading.Thread(target=self._play)
+        self._thread = threading.Thread(target=self._play, daemon=True)
         self._thread.start()
         until(lambda: self.camera.health().age_s is not None)
 
