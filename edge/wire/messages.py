@@ -135,7 +135,11 @@ class State(Body):
 
 
 class Event(Body):
-    """On `event/{camera}`: something that is not a result."""
+    """On `event/{camera}`: something that is not a result.
+
+    Frames of a camera that are rejected for the same reason within a second stand in one event: `count` of them, with
+    the `part_ids` of those that had one; `error` is that of the last.
+    """
 
     SCHEMA: ClassVar[str] = "lineside.event/1"
     event_type: Literal["frame_rejected", "camera_ended", "camera_failed"]
@@ -143,6 +147,8 @@ class Event(Body):
     name: str = ""
     part_id: str = ""
     error: WireError | None = None
+    count: int | None = None
+    part_ids: list[str] | None = None
 
 
 class ToolEvent(Body):
