@@ -17,7 +17,7 @@ demo: $(VENV)/.demo
 test: $(VENV)/.dev
 	sh tests/support/require_mosquitto.sh
 	$(MAKE) check
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist worksteal --durations=10
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -31,7 +31,7 @@ class StationConfig:
     """Who the station is."""
 
     name: Annotated[str, Field(pattern=NAME)] = "station"
-    """Identifies the station."""
+    """The station's name."""
     base_topic: str = ""
     """Its topics are below this one; `lineside/{name}` where it is empty."""
     timezone: str = ""
@@ -75,15 +75,15 @@ class ModelConfig:
     threads: Annotated[int, Field(ge=0)] = 0
     """CPU threads; 0 for one a core."""
     capacity: Annotated[int, Field(ge=64)] = 4096
-    """Tokens of a prompt and its answer."""
+    """The longest prompt with its answer, in tokens."""
     kv_cache_mb: Annotated[int, Field(ge=0)] = 0
-    """For the KV caches of all requests together; 0 for two of `capacity`."""
+    """What the KV caches of all requests may take together; 0 for two of `capacity`."""
     temperature: Annotated[float, Field(ge=0, le=10)] = 0.15
-    """Of answers to commands; 0 takes the likeliest token. Inspections always do."""
+    """How freely answers to commands are sampled; 0 takes the likeliest token. Inspections always do."""
     max_tokens: Annotated[int, Field(ge=1)] = 256
-    """Of an answer to a command."""
+    """The longest answer to a command, in tokens."""
     seed: int = 0
-    """Of the sampling."""
+    """Where the sampling begins: the same seed gives the same answer."""
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -96,19 +96,19 @@ class CameraConfig:
     source: str = ""
     """The folder or file, from the station file's folder; an address such as `rtsp://...`; a device number."""
     interval_s: Annotated[float, Field(ge=0, le=DAY_S)] = 0.0
-    """Between two frames; 0 as fast as the source gives them."""
+    """Seconds between two frames; 0 takes them as fast as the source gives them."""
     loop: bool = False
-    """Begins again at the end of a folder or file."""
+    """Whether a folder or file begins again at its end."""
     defect_types: tuple[str, ...] = ()
-    """In place of those of `[inspect]`."""
+    """What this camera looks for, in place of `inspect.defect_types`."""
     instruction: str = ""
-    """In place of that of `[inspect]`."""
+    """A sentence about this camera's part, in place of `inspect.instruction`."""
     schema: str = ""
     """A file with a JSON Schema: each result has a `report` that satisfies it."""
     reference: str = ""
-    """A picture of the same view of a part without defects: each frame is compared with it."""
+    """A picture of a part without defects, from the same side: each frame is compared with it."""
     any_way_up: bool | None = None
-    """In place of that of `[inspect]`."""
+    """Test-time augmentation for this camera, in place of `inspect.any_way_up`."""
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -156,11 +156,11 @@ class StoreConfig:
     """The daemon's database: what waits for the broker, and what was taken over from it."""
 
     path: str = "lineside.db"
-    """From the station file's folder."""
+    """The database's file, from the station file's folder."""
     max_messages: Annotated[int, Field(ge=10)] = 100_000
-    """That may wait; the oldest go first when it is full."""
+    """How many messages may wait for the broker; the oldest go first when it is full."""
     max_payload_bytes: Annotated[int, Field(ge=1024)] = 8 * MIB
-    """Of an incoming message; a larger one is rejected."""
+    """The largest incoming message; a larger one is rejected."""
 
 
 @dataclass(frozen=True, config=STRICT)

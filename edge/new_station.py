@@ -27,11 +27,14 @@ def new_station(folder: Path, templates: Path, template: str) -> Path:
         raise ConfigError(f"{name!r} cannot name a station: use letters, digits, _ and -")
     if folder.exists():
         raise ConfigError(f"{folder} is there already: choose another name, or remove it")
+    partial = folder.with_name(f"{name}.partial")
     try:
-        shutil.copytree(templates / template, folder)
-        station = folder / "station.toml"
+        shutil.rmtree(partial, ignore_errors=True)
+        shutil.copytree(templates / template, partial)
+        station = partial / "station.toml"
         text = station.read_text(encoding="utf-8")
         station.write_text(STATION_NAME.sub(f'name = "{name}"', text, count=1), encoding="utf-8")
+        partial.rename(folder)
     except OSError as error:
-        raise ConfigError(f"{folder} cannot be written ({error.strerror})") from error
-    return station
+        raise ConfigError(f"{folder} cannot be written ({error.strerror or error})") from error
+    return folder / "station.toml"

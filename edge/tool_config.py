@@ -17,9 +17,9 @@ class RateLimit:
     """`[tools.NAME.rate_limit]`: at most `calls` in any stretch of `per_s` seconds."""
 
     calls: Annotated[int, Field(ge=1)]
-    """That are let through."""
+    """How many calls are let through."""
     per_s: Annotated[float, Field(gt=0, le=30 * DAY_S)]
-    """In any stretch of so many seconds."""
+    """The stretch of time that they are counted in, in seconds."""
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -27,11 +27,11 @@ class PublishConfig:
     """`[tools.NAME.publish]`: a call publishes on a topic."""
 
     topic: Annotated[str, Field(min_length=1)]
-    """It is fixed: no argument steers where is published."""
+    """The topic. It is fixed: no argument changes where the call publishes."""
     payload: str | dict[str, Any] | list[Any] | None = None
     """Text or JSON with Jinja2 templates over the arguments; the arguments as JSON where it is left out."""
     retain: bool = False
-    """Whether the broker keeps it."""
+    """Whether the broker keeps the message for later subscribers."""
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -39,7 +39,7 @@ class ToolConfig:
     """`[tools.NAME]`: a function that the model may call."""
 
     description: str
-    """For the model: when to call it."""
+    """What the function does, for the model."""
     parameters: dict[str, Any] = field(
         default_factory=lambda: {"type": "object", "properties": {}, "required": [], "additionalProperties": False}
     )
@@ -53,13 +53,13 @@ class ToolConfig:
     quiet_hours: tuple[str, ...] = ()
     """Local times such as `22:00-06:00` in which no call goes through."""
     cool_down_s: Annotated[float, Field(ge=0, le=30 * DAY_S)] = 0.0
-    """Between two calls."""
+    """Seconds that must pass between two calls."""
     confirm_s: Annotated[float, Field(ge=0, le=DAY_S)] = 0.0
     """How long a person has to say yes on `confirm/NAME`; 0 where none is asked."""
     dry_run: bool = False
-    """Decides and reports, but does nothing."""
+    """`true` decides and reports, but carries nothing out."""
     wait_s: Annotated[float, Field(ge=0, le=600)] = 5.0
-    """For what the call does to be done; 0 does not wait."""
+    """How many seconds the reply waits for the call to be carried out; 0 does not wait."""
     publish: PublishConfig | None = None
     """A call publishes there, instead of on `call/NAME`."""
     python: str = ""

@@ -2,6 +2,8 @@
 
 The names below are the public ones; each is loaded when it is first used, so `import lineside` loads no engine.
 
+    from pathlib import Path
+
     inspector = lineside.Inspector(lineside.Engine.open(lineside.DEFAULT_BUNDLE), lineside.InspectionTask(("pitting",)))
     print(inspector.inspect(lineside.decode_picture(Path("part.jpg").read_bytes())))
 """
@@ -44,4 +46,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_PUBLIC])
+    return sorted(["__version__", *_PUBLIC])

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from lineside.export.bundle.options import ExportOptions
 from lineside.export.bundle.plan import PRECISIONS
@@ -15,7 +16,10 @@ from lineside.runtime.engine.engine import Engine
 from tests.support.broker import Mosquitto
 from tests.support.checkpoints import copy_checkpoint
 from tests.support.client import Client
+from tests.support.station import THREADS
 
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 ROOT = Path(__file__).parent.parent
 PICTURES = sorted((ROOT / "deploy/stations/ballscrew/pictures").glob("*.jpg"))
 VIDEO = ROOT / "deploy/stations/bottles/bottle-detection.mp4"
@@ -67,4 +71,4 @@ def float_engine(float_bundle: Path) -> Engine:
 
 @pytest.fixture(scope="session")
 def default_engine() -> Engine:
-    return Engine.open(DEFAULT_BUNDLE)
+    return Engine.open(DEFAULT_BUNDLE, threads=THREADS)

@@ -23,9 +23,8 @@ NAMES = {
 
 
 def test_the_public_names_are_these() -> None:
-    public = {name for name in dir(lineside) if not name.startswith("_")}
-    assert {name for name in public if hasattr(lineside, name)} >= NAMES
-    assert set(lineside._PUBLIC) == NAMES
+    assert {name for name in dir(lineside) if not name.startswith("_")} == NAMES
+    assert all(hasattr(lineside, name) for name in NAMES)
     assert lineside.__version__
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
         _ = lineside.nonsense

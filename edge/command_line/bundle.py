@@ -21,10 +21,13 @@ if TYPE_CHECKING:
 
 
 def check(options: argparse.Namespace) -> int:
-    if options.path is not None and (options.path.suffix == ".toml" or options.path.is_file()):
+    path = options.path
+    if path is not None and (path / "station.toml").is_file():
+        path = path / "station.toml"
+    if path is not None and (path.suffix == ".toml" or path.is_file()):
         from lineside.edge.command_line import station
 
-        return station.check(options.path)
+        return station.check(path)
     from lineside.edge.device_choice import choose
     from lineside.runtime.bundle import open_bundle, verify_hashes
     from lineside.runtime.sessions.selftest import self_test
@@ -105,7 +108,7 @@ def inspect(options: argparse.Namespace) -> int:
 def upgrade(options: argparse.Namespace) -> int:
     from lineside.runtime.upgrade import upgrade_bundle
 
-    bundle = upgrade_bundle(options.bundle, options.taught)
+    bundle = upgrade_bundle(_bundle(options.bundle), options.taught)
     print(f"ok: {bundle.path} is of format {bundle.manifest.format_version}, bundle {bundle.sha256[:12]}")
     return 0
 
@@ -113,7 +116,7 @@ def upgrade(options: argparse.Namespace) -> int:
 def devices(options: argparse.Namespace) -> int:
     from lineside.edge.device_report import lines
 
-    print("\n".join(lines(options.bundle)))
+    print("\n".join(lines(None if options.bundle is None else _bundle(options.bundle))))
     return 0
 
 
@@ -143,7 +146,7 @@ def engine(options: argparse.Namespace) -> int:
     target = options.target or present
     if not target:
         return fail("this machine has no NVIDIA GPU: name one with --target, such as sm89", 2)
-    return int(_export_stage("engine")(options.bundle, target, options.cache, present, name))
+    return int(_export_stage("engine")(_bundle(options.bundle), target, options.cache, present, name))
 
 
 def _export_stage(name: str) -> Callable[..., int]:

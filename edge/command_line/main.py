@@ -7,6 +7,8 @@ command line or the station file is wrong; 130 interrupted.
 from __future__ import annotations
 
 import argparse
+import os
+import sys
 from collections.abc import Sequence
 from importlib import import_module
 
@@ -28,13 +30,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     module, function = options.handler.split(".")
     handler = getattr(import_module(f"lineside.edge.command_line.{module}"), function)
     try:
-        return int(handler(options))
+        code = int(handler(options))
+        sys.stdout.flush()
+        return code
     except ConfigError as error:
         return fail(str(error), 2)
     except (EdgeError, EngineError) as error:
         return fail(str(error), 1)
     except KeyboardInterrupt:
         return fail("interrupted", 130)
+    except BrokenPipeError:  # `lineside completion bash | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
 
 
 def completion(options: argparse.Namespace) -> int:

@@ -8,7 +8,7 @@ from pathlib import Path
 from lineside import __version__
 
 DEVICES = ("auto", "tensorrt", "cuda", "cpu")
-TAUGHT = "declares what the model was taught: parts, languages, rounds ...; no bounds where left out"
+TAUGHT = "a file that declares what the model was taught: parts, languages, rounds ..."
 TEMPLATES = Path(__file__).parents[2] / "deploy" / "stations"
 """Stations that come with Lineside, to start from."""
 
@@ -50,24 +50,40 @@ def _station_commands(commands: Commands[argparse.ArgumentParser]) -> None:
         metavar="station.toml",
         help="the station file",
     )
-    demo.add_argument("--broker", default="", metavar="mqtt://...", help="embedded where left out")
-    demo.add_argument("--output", type=Path, default=Path("demo-output"), metavar="FOLDER", help="evidence pictures")
+    demo.add_argument(
+        "--broker", default="", metavar="mqtt://...", help="the broker's address; an embedded broker where left out"
+    )
+    demo.add_argument(
+        "--output", type=Path, default=Path("demo-output"), metavar="FOLDER", help="where the evidence pictures go"
+    )
     demo.set_defaults(handler="station.demo")
 
 
 def _tuning_commands(commands: Commands[argparse.ArgumentParser]) -> None:
     learn = commands.add_parser("learn", help="learn from a few good pictures what a part looks like")
     learn.add_argument("station", type=Path, metavar="station.toml", help="the station file")
-    learn.add_argument("folder", type=Path, help="with pictures of good parts, 10 or more")
-    learn.add_argument("--camera", default="", help="all cameras where left out")
+    learn.add_argument("folder", type=Path, help="a folder with pictures of good parts, 10 or more")
+    learn.add_argument("--camera", default="", help="the camera's name; all cameras where left out")
     learn.set_defaults(handler="station.learn")
 
     calibrate = commands.add_parser("calibrate", help="put a station's probabilities right, by labelled pictures")
     calibrate.add_argument("station", type=Path, metavar="station.toml", help="the station file")
-    calibrate.add_argument("folder", type=Path, help="with pass/ and fail/, or a labels.jsonl")
-    calibrate.add_argument("--camera", default="", help="all cameras where left out")
-    calibrate.add_argument("--missed-defect-costs", type=float, default=10.0, metavar="N", help="false alarms")
-    calibrate.add_argument("--look-costs", type=float, default=0.25, metavar="U", help="false alarms, for an `unsure`")
+    calibrate.add_argument("folder", type=Path, help="a folder with pass/ and fail/, or a labels.jsonl")
+    calibrate.add_argument("--camera", default="", help="the camera's name; all cameras where left out")
+    calibrate.add_argument(
+        "--missed-defect-costs",
+        type=float,
+        default=10.0,
+        metavar="N",
+        help="what a missed defect costs, in false alarms",
+    )
+    calibrate.add_argument(
+        "--look-costs",
+        type=float,
+        default=0.25,
+        metavar="U",
+        help="what a person's look at an `unsure` costs, in false alarms",
+    )
     calibrate.set_defaults(handler="station.calibrate")
 
 
@@ -79,16 +95,18 @@ def _bundle_commands(commands: Commands[argparse.ArgumentParser]) -> None:
 
     plan = commands.add_parser("plan", help="say how much memory a bundle needs, before it is loaded")
     plan.add_argument("bundle", type=Path, help="bundle folder, or `default`")
-    plan.add_argument("--tokens", type=int, default=0, help="of KV cache; the whole context where left out")
-    plan.add_argument("--memory-gb", type=float, default=0.0, help="of the device; this machine's where left out")
+    plan.add_argument("--tokens", type=int, default=0, help="tokens of KV cache; the whole context where left out")
+    plan.add_argument("--memory-gb", type=float, default=0.0, help="the device's memory; this machine's where left out")
     plan.set_defaults(handler="bundle.plan")
 
     ask = commands.add_parser("ask", help="answer once, without MQTT")
     ask.add_argument("bundle", type=Path, help="bundle folder, or `default`")
     ask.add_argument("text", help="the question")
     ask.add_argument("--image", type=Path, action="append", default=[], help="a picture; may be repeated")
-    ask.add_argument("--temperature", type=float, default=0.15, help="of the sampling; 0 takes the likeliest token")
-    ask.add_argument("--max-tokens", type=int, default=256, help="of the answer")
+    ask.add_argument(
+        "--temperature", type=float, default=0.15, help="how freely the answer is sampled; 0 takes the likeliest token"
+    )
+    ask.add_argument("--max-tokens", type=int, default=256, help="the longest answer, in tokens")
     _add_device(ask)
     ask.set_defaults(handler="bundle.ask")
 
@@ -96,17 +114,19 @@ def _bundle_commands(commands: Commands[argparse.ArgumentParser]) -> None:
     inspect.add_argument("bundle", type=Path, help="bundle folder, or `default`")
     inspect.add_argument("pictures", type=Path, nargs="+", metavar="picture", help="JPEG or PNG files")
     inspect.add_argument("--defects", default="pitting", help="defect types, separated by commas")
-    inspect.add_argument("--reference", type=Path, help="a picture of the same view of a part without defects")
+    inspect.add_argument("--reference", type=Path, help="a picture of a part without defects, from the same side")
     _add_device(inspect)
     inspect.set_defaults(handler="bundle.inspect")
 
     upgrade = commands.add_parser("upgrade", help="bring a bundle up to this version, without its checkpoint")
-    upgrade.add_argument("bundle", type=Path, help="bundle folder")
-    upgrade.add_argument("--taught", type=Path, metavar="FILE.toml", help=TAUGHT)
+    upgrade.add_argument("bundle", type=Path, help="bundle folder, or `default`")
+    upgrade.add_argument("--taught", type=Path, metavar="FILE.toml", help=f"{TAUGHT}; kept where left out")
     upgrade.set_defaults(handler="bundle.upgrade")
 
     devices = commands.add_parser("devices", help="list what this machine can run on, and what it lacks")
-    devices.add_argument("bundle", type=Path, nargs="?", help="whether this one fits, too")
+    devices.add_argument(
+        "bundle", type=Path, nargs="?", help="a bundle folder, or `default`: says whether it fits this machine"
+    )
     devices.set_defaults(handler="bundle.devices")
 
 
@@ -114,7 +134,9 @@ def _export_commands(commands: Commands[argparse.ArgumentParser]) -> None:
     export = commands.add_parser("export", help="turn a checkpoint (a folder, or a GGUF file) into a bundle")
     export.add_argument("checkpoint", type=Path, help="folder of a Hugging Face checkpoint, or a GGUF file")
     export.add_argument("bundle", type=Path, help="folder to make")
-    export.add_argument("--precision", choices=("int4", "float32"), default="int4", help="of the decoder's matrices")
+    export.add_argument(
+        "--precision", choices=("int4", "float32"), default="int4", help="number format of the decoder's matrices"
+    )
     export.add_argument(
         "--kv-cache", choices=("float32", "float16", "int8"), default="float32", help="number format of keys and values"
     )
@@ -128,11 +150,11 @@ def _export_commands(commands: Commands[argparse.ArgumentParser]) -> None:
         action="store_true",
         help="test-time augmentation: the model was taught parts whichever way up they are, and sees each frame twice",
     )
-    export.add_argument("--taught", type=Path, metavar="FILE.toml", help=TAUGHT)
+    export.add_argument("--taught", type=Path, metavar="FILE.toml", help=f"{TAUGHT}; no bounds where left out")
     export.set_defaults(handler="bundle.export")
 
     engine = commands.add_parser("engine", help="build TensorRT engines of a bundle")
-    engine.add_argument("bundle", type=Path, help="bundle folder")
+    engine.add_argument("bundle", type=Path, help="bundle folder, or `default`")
     engine.add_argument("--target", default="", help="such as sm89 (`lineside devices`); this GPU where left out")
     engine.add_argument("--cache", type=int, nargs="+", default=[], metavar="TOKENS", help="lengths of the KV cache")
     engine.set_defaults(handler="bundle.engine")

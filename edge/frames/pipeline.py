@@ -92,6 +92,10 @@ class Pipeline:
     def _take(self, work: Work) -> None:
         decoding = Timings()
         started = time.monotonic()
+        age_s = started - work.frame.received
+        if age_s > self._settings.max_age_s:
+            self._give_up(work.before)  # which is older still
+            raise RequestError("too_old", f"{age_s:.1f} s old; `inspect.max_age_s` is {self._settings.max_age_s:g}")
         try:
             with stopwatch(decoding, "preprocess"):
                 picture = self._decode(work.frame)
@@ -108,16 +112,13 @@ class Pipeline:
         return decode_picture(frame.data or b"", self._settings.max_pixels)
 
     def _inspect(self, frame: Frame, picture: Picture, started: float, decoding: Timings) -> None:
-        age_s = started - frame.received
-        if age_s > self._settings.max_age_s:
-            raise RequestError("too_old", f"{age_s:.1f} s old; `inspect.max_age_s` is {self._settings.max_age_s:g}")
         deadline = frame.received + self._settings.deadline_s if self._settings.deadline_s else None
         inspector = self._inspectors[frame.camera]
         inspection = inspector.inspect(picture, Request(Priority.FRAME, deadline, self._stopping.is_set))
         if inspection.finish_reason == "cancelled":
             raise RequestCancelled("the station is stopping")
         inspection.timings.preprocess_ms += decoding.preprocess_ms
-        clock = Clock(age_s * 1e3, (time.monotonic() - frame.received) * 1e3)
+        clock = Clock((started - frame.received) * 1e3, (time.monotonic() - frame.received) * 1e3)
         result = to_result(frame, inspection, inspector, self._model, clock, self._settings.max_age_s)
         self._answers.give(frame, result)
         self._counters.add("results")

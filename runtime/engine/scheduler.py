@@ -105,6 +105,11 @@ class Scheduler:
         self._queue = Queue()
         self._busy = False
 
+    @property
+    def waiting(self) -> int:
+        """How many requests wait for a turn."""
+        return len(self._queue)
+
     @contextmanager
     def turn(self, request: Request) -> Iterator[None]:
         """Raises DeadlineExceeded or RequestCancelled where the request should not go on."""

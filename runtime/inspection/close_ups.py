@@ -39,10 +39,10 @@ class CloseUp:
 
 @dataclass(frozen=True)
 class CloseUps:
-    """None were `found` where nothing differs by enough to be shown, or so much that it is hardly the same view."""
+    """None were `found` where nothing differs by enough to be shown, or so much that it is hardly the same scene."""
 
     found: tuple[CloseUp, ...]
-    same_view: bool
+    same_scene: bool
 
 
 def close_ups(picture: Picture, reference: Picture) -> CloseUps:

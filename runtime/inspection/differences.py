@@ -1,4 +1,4 @@
-"""Where a picture differs from a reference of the same view: places for the model to see close up.
+"""Where a picture differs from a reference of the same scene: places for the model to see close up.
 
 Two pictures of one view are never the same: the part lies a little elsewhere, and the camera's optics bend it. So the
 reference is first shifted, as a whole and then place by place, to where it fits best, and edges may lie a pixel or two
@@ -32,7 +32,7 @@ JOINED = 9
 BORDER = MOST_SHIFT + TOLERANCE
 """Pixels along the border of the picture of which the reference may show nothing."""
 MOST_REGIONS, MOST_SHARE = 24, 0.25
-"""With more places, or more of the picture, the two do not show the same view."""
+"""With more places, or more of the picture, the two do not show the same scene."""
 BRIGHTER, DARKER = (255, 0, 0), (0, 64, 255)
 TINT = 0.7
 """Colours of what is brighter and darker than in the reference, and how much of them is laid over it."""

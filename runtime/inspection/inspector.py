@@ -58,7 +58,7 @@ class Inspector:
 
         `region` is where something may be wrong, x0, y0, x1, y1 in pixels. A task with a reference, and without a
         report, is inspected by close-ups of the places where the two differ: see `runtime.inspection.close_ups`. Where
-        the two seem not to show the same view, no verdict is better than `unsure`.
+        the two seem not to show the same scene, no verdict is better than `unsure`.
 
         Where bundle and task say `any_way_up`, each view is shown once more, rotated: test-time augmentation.
 
@@ -77,7 +77,7 @@ class Inspector:
             inspection = worst(inspections, differing.found, (picture.shape[1], picture.shape[0]))
         else:
             inspection = self._inspect_view(View(picture, self.task, region), request)
-            if not differing.same_view and inspection.verdict == "pass":
+            if not differing.same_scene and inspection.verdict == "pass":
                 inspection = replace(inspection, verdict="unsure")
         inspection.timings.preprocess_ms += searching.preprocess_ms
         return inspection

@@ -32,7 +32,7 @@ class InspectionTask:
         instruction: the user's own sentence about the part, possibly empty.
         report: JSON Schema of what else the model is to report; None for nothing.
         report_name: where that schema comes from, for messages.
-        reference: the same view of a part without defects, shown before the picture; boxes are of the picture.
+        reference: a part without defects from the same side, shown before the picture; boxes are of the picture.
         any_way_up: the part has no up and down: test-time augmentation for a model that was taught so (see
             `runtime.inspection.augmentation`).
         tinted: the picture is coloured where it differs from the reference (see `runtime.inspection.differences`).

@@ -101,7 +101,7 @@ def verdict() -> dict[str, tuple[float, float]]:
     return {
         "nothing remembered": measure(inspect, forget),
         "instruction remembered": measure(inspect, forget_pictures),
-        "the same, with one look": measure(inspect_once, forget_pictures),
+        "the same, without test-time augmentation": measure(inspect_once, forget_pictures),
         "the same frame again": measure(inspect, inspect),
         "the gate alone": measure(gate_alone, forget_pictures),
         "a circuit board beside its reference": measure(inspect_board, forget_pictures, [board]),

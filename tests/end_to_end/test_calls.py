@@ -26,9 +26,10 @@ from tests.support.bundles import copy_bundle
 from tests.support.client import Client, Received
 from tests.support.scripted import Say, Scripted, results
 from tests.support.station import SPEED, TOPICS, station
+from tests.support.wait import LIMIT_S, until
 
-STOP = ToolConfig("Stop the line.", wait_s=3.0)
-BELT = ToolConfig("Set the speed of the belt.", SPEED, wait_s=3.0)
+STOP = ToolConfig("Stop the line.", wait_s=60.0)
+BELT = ToolConfig("Set the speed of the belt.", SPEED, wait_s=60.0)
 UNLOCK = ToolConfig("Unlock.", {"type": "object", "properties": {"door": {}}}, allowed=False, wait_s=0.0)
 Model = Callable[[Callable[[list[Message]], Say]], Scripted]
 
@@ -47,8 +48,10 @@ def model(monkeypatch: pytest.MonkeyPatch) -> Model:
 
 @contextmanager
 def running(broker: Mosquitto, folder: Path, rounds: int = 1, **tools: ToolConfig) -> Iterator[Daemon]:
-    with Daemon(station(broker.port, folder, tools=tools, commands=CommandConfig(rounds=rounds))) as daemon:
-        assert daemon.wait_online(10)
+    with Daemon(
+        station(broker.port, folder, tools=tools, commands=CommandConfig(rounds=rounds, expiry_s=3600.0))
+    ) as daemon:
+        assert daemon.wait_online(LIMIT_S)
         yield daemon
 
 
@@ -76,7 +79,7 @@ def answered(client: Client, mark: bytes = b"1") -> dict[str, Any]:
 @pytest.mark.parametrize("confirmed", [True, False])
 def test_a_person_decides(broker: Mosquitto, client: Client, tmp_path: Path, model: Model, confirmed: bool) -> None:
     model(lambda _: [("belt", {"percent": 50})])
-    belt = dataclasses.replace(BELT, confirm_s=10.0, wait_s=0.0)
+    belt = dataclasses.replace(BELT, confirm_s=600.0, wait_s=0.0)
     with running(broker, tmp_path, belt=belt):
         send(client, "half speed")
         asked = client.wait_for(lambda m: says(m, "confirmation_needed"))[0]
@@ -112,9 +115,7 @@ def test_nobody_confirms(broker: Mosquitto, client: Client, tmp_path: Path, mode
         (report,) = answered(client)["calls"]
         assert (report["outcome"], report["code"]) == ("refused", "not_confirmed")
         client.publish(TOPICS.confirm("belt"), yes)
-        deadline = time.monotonic() + 5
-        while daemon.counters.snapshot().get("confirmations_unknown", 0) < 3 and time.monotonic() < deadline:
-            time.sleep(0.05)
+        until(lambda: daemon.counters.snapshot().get("confirmations_unknown", 0) == 3)
         counters = daemon.counters.snapshot()
     assert (counters["confirmations_unknown"], counters["confirmations_malformed"]) == (3, 4)
     assert calls_seen(client) == []
@@ -132,7 +133,7 @@ def test_others_go_on_while_one_waits_for_a_person(
     broker: Mosquitto, client: Client, tmp_path: Path, model: Model
 ) -> None:
     model(lambda messages: [("stop", {})] if "stop" in str(messages[-1].content) else [("belt", {"percent": 50})])
-    slow = dataclasses.replace(BELT, confirm_s=20.0, wait_s=0.0)
+    slow = dataclasses.replace(BELT, confirm_s=600.0, wait_s=0.0)
     with running(broker, tmp_path, belt=slow, stop=dataclasses.replace(STOP, wait_s=0.0)):
         send(client, "half speed", b"slow")
         question = client.wait_for(lambda m: says(m, "confirmation_needed"))[0].json()
@@ -143,15 +144,17 @@ def test_others_go_on_while_one_waits_for_a_person(
 
 
 def test_commands_begin_in_order(broker: Mosquitto, client: Client, tmp_path: Path, model: Model) -> None:
-    """Although each waits for a return that does not come."""
+    """And all of them before the first has its return."""
     model(lambda messages: [("belt", {"percent": int(str(messages[-1].content[0]))})])
-    with running(broker, tmp_path, belt=dataclasses.replace(BELT, wait_s=1.0)):
-        began = time.monotonic()
+    with running(broker, tmp_path, belt=dataclasses.replace(BELT, wait_s=600.0)):
         for percent in range(30):
             send(client, str(percent), str(percent).encode())
-        client.wait_for(lambda m: m.topic == "clients/1", count=30, timeout_s=30)
-        assert time.monotonic() - began < 15
-    assert [call.json()["arguments"]["percent"] for call in calls_seen(client)] == list(range(30))
+        calls = [call.json() for call in client.on(TOPICS.call("belt"), count=30)]
+        assert not [message for message in client.received if message.topic == "clients/1"]
+        for call in calls:
+            client.publish(TOPICS.returned("belt"), json.dumps({"id": call["id"], "outcome": "achieved"}))
+        client.wait_for(lambda m: m.topic == "clients/1", count=30)
+    assert [call["arguments"]["percent"] for call in calls] == list(range(30))
 
 
 def test_the_model_is_told_what_was_done_and_what_was_refused(
@@ -231,20 +234,20 @@ def test_a_call_publishes_where_the_station_file_says(
 
 def test_one_id_is_one_call_also_over_a_restart(broker: Mosquitto, client: Client, tmp_path: Path) -> None:
     call = ToolCall("same", "belt", {"percent": 50})
-    tool = dataclasses.replace(BELT, python=f"{__name__}:belt", rate_limit=RateLimit(2, 60))
+    tool = dataclasses.replace(BELT, python=f"{__name__}:belt", rate_limit=RateLimit(2, 3600))
     with running(broker, tmp_path, belt=tool) as daemon:
-        first = daemon.calls.carry_out(call, deadline=time.monotonic() + 5)
-        assert daemon.calls.carry_out(call, deadline=time.monotonic() + 5) == first
+        first = daemon.calls.carry_out(call, deadline=time.monotonic() + LIMIT_S)
+        assert daemon.calls.carry_out(call, deadline=time.monotonic() + LIMIT_S) == first
         other = dataclasses.replace(call, arguments={"percent": 51})
-        assert daemon.calls.carry_out(other, deadline=time.monotonic() + 5).code == "duplicate_id"
+        assert daemon.calls.carry_out(other, deadline=time.monotonic() + LIMIT_S).code == "duplicate_id"
         assert daemon.counters.snapshot()["calls"] == 1
         daemon.store.begin_call("cut off", "belt", '{"percent": 50}')
     with running(broker, tmp_path, belt=tool) as daemon:
-        assert daemon.calls.carry_out(call, deadline=time.monotonic() + 5) == first
+        assert daemon.calls.carry_out(call, deadline=time.monotonic() + LIMIT_S) == first
         doubtful = dataclasses.replace(call, id="cut off")
-        assert daemon.calls.carry_out(doubtful, deadline=time.monotonic() + 5).code == "in_doubt"
+        assert daemon.calls.carry_out(doubtful, deadline=time.monotonic() + LIMIT_S).code == "in_doubt"
         new = dataclasses.replace(call, id="third")
-        assert daemon.calls.carry_out(new, deadline=time.monotonic() + 5).code == "rate_limit"
+        assert daemon.calls.carry_out(new, deadline=time.monotonic() + LIMIT_S).code == "rate_limit"
         assert "calls" not in daemon.counters.snapshot()
     assert first.outcome == "achieved"
     assert client.received
@@ -266,9 +269,7 @@ def test_returns_that_are_late_doubled_or_for_another_tool_change_nothing(
             client.publish(TOPICS.returned(tool), payload)
         (report,) = answered(client)["calls"]
         client.publish(TOPICS.returned("stop"), json.dumps({"id": call, "outcome": "failed"}))
-        deadline = time.monotonic() + 5
-        while "returns_late" not in daemon.counters.snapshot() and time.monotonic() < deadline:
-            time.sleep(0.05)
+        until(lambda: "returns_late" in daemon.counters.snapshot())
         counters = daemon.counters.snapshot()
     assert (report["outcome"], report["result"]) == ("achieved", {"at": 5})
     assert (counters["returns_unknown"], counters["returns_malformed"], counters["returns_late"]) == (1, 2, 1)
@@ -292,7 +293,7 @@ def test_no_command_widens_the_policy(
     limited = dataclasses.replace(BELT, limits={"percent": {"maximum": 60}}, wait_s=0.0)
     with running(broker, tmp_path, unlock=UNLOCK, belt=limited) as daemon:
         body = reply(client, text)
-        assert daemon.outbox.drain(5)
+        assert daemon.outbox.drain(LIMIT_S)
     codes = [call["code"] for call in body["calls"]]
     assert codes in ([], ["not_allowed", "unknown_tool", "bad_arguments", "over_limit"])
     assert calls_seen(client) == []
@@ -329,7 +330,7 @@ def test_a_full_disk_calls_nothing_and_reports_what_was_done(
 ) -> None:
     """The second call cannot be noted down: it is not carried out, and the reply still has the first."""
     model(lambda _: [("belt", {"percent": 1}), ("belt", {"percent": 2})])
-    with running(broker, tmp_path, belt=dataclasses.replace(BELT, wait_s=0.0, rate_limit=RateLimit(2, 60))) as daemon:
+    with running(broker, tmp_path, belt=dataclasses.replace(BELT, wait_s=0.0, rate_limit=RateLimit(2, 3600))) as daemon:
         begin = daemon.store.begin_call
 
         def full(call_id: str, tool: str, arguments: str) -> object:
@@ -339,7 +340,7 @@ def test_a_full_disk_calls_nothing_and_reports_what_was_done(
 
         monkeypatch.setattr(daemon.store, "begin_call", full)
         body = reply(client, "twice")
-        third = daemon.calls.carry_out(ToolCall("third", "belt", {"percent": 3}), deadline=time.monotonic() + 5)
+        third = daemon.calls.carry_out(ToolCall("third", "belt", {"percent": 3}), deadline=time.monotonic() + LIMIT_S)
         assert third.outcome == "issued"
         client.on(TOPICS.call("belt"), count=2)
     assert [call["outcome"] for call in body["calls"]] == ["issued"]
@@ -351,11 +352,9 @@ def test_a_stop_lets_nothing_more_through_and_says_so(
     broker: Mosquitto, client: Client, tmp_path: Path, model: Model
 ) -> None:
     model(lambda _: [("stop", {}), ("belt", {"percent": 5})])
-    with running(broker, tmp_path, stop=dataclasses.replace(STOP, wait_s=30.0), belt=BELT):
+    with running(broker, tmp_path, stop=dataclasses.replace(STOP, wait_s=600.0), belt=BELT):
         send(client, "stop, then slow")
         client.on(TOPICS.call("stop"))
-        began = time.monotonic()
-    assert time.monotonic() - began < 8
     first, second = answered(client)["calls"]
     assert (first["outcome"], first["detail"]) == ("issued", "the station stopped before a return came")
     assert (second["outcome"], second["code"]) == ("refused", "stopping")
@@ -366,13 +365,11 @@ def test_questions_that_nobody_answers_hold_no_command_up(
     broker: Mosquitto, client: Client, tmp_path: Path, model: Model
 ) -> None:
     model(lambda messages: [("stop", {})] if "stop" in str(messages[-1].content) else [("belt", {"percent": 5})])
-    slow = dataclasses.replace(BELT, confirm_s=20.0)
+    slow = dataclasses.replace(BELT, confirm_s=600.0)
     with running(broker, tmp_path, belt=slow, stop=dataclasses.replace(STOP, wait_s=0.0)):
         for number in range(40):
             send(client, "slow", f"q{number}".encode())
-        began = time.monotonic()
         assert reply(client, "stop", b"stop")["calls"][0]["outcome"] == "issued"
-        assert time.monotonic() - began < 10
         assert answered(client, b"q39")["calls"][0]["code"] == "busy"
 
 
@@ -401,7 +398,7 @@ def test_a_late_question_is_not_put(broker: Mosquitto, client: Client, tmp_path:
     with running(broker, tmp_path, belt=dataclasses.replace(BELT, confirm_s=5.0)) as daemon:
         report = daemon.calls.carry_out(ToolCall("late", "belt", {"percent": 5}), deadline=time.monotonic() - 1)
         assert (report.outcome, report.code) == ("refused", "deadline")
-        assert daemon.outbox.drain(5)
+        assert daemon.outbox.drain(LIMIT_S)
     assert not [message for message in client.received if "/event/" in message.topic]
 
 

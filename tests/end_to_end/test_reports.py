@@ -14,6 +14,7 @@ from lineside.edge.errors import ConfigError
 from tests.support.broker import Mosquitto
 from tests.support.client import Client
 from tests.support.station import TOPICS, station
+from tests.support.wait import LIMIT_S
 
 SCHEMA = {
     "type": "object",
@@ -29,7 +30,7 @@ def test_results_carry_a_report_that_satisfies_the_cameras_schema(
     (tmp_path / "cam1.json").write_text(json.dumps(SCHEMA))
     cameras = {"cam0": CameraConfig("mqtt"), "cam1": CameraConfig("mqtt", schema="cam1.json", instruction="Look well.")}
     with Daemon(station(broker.port, tmp_path, cameras=cameras)) as daemon:
-        assert daemon.wait_online(10)
+        assert daemon.wait_online(LIMIT_S)
         for path in pictures[:3]:
             client.publish(TOPICS.frame("cam0"), path.read_bytes())
             client.publish(TOPICS.frame("cam1"), path.read_bytes())
@@ -62,7 +63,7 @@ def test_a_schema_is_refused_at_start(tmp_path: Path, content: str | None, messa
 def test_a_report_may_be_null(broker: Mosquitto, client: Client, tmp_path: Path, pictures: list[Path]) -> None:
     (tmp_path / "own.json").write_text('{"type": "null"}')
     with Daemon(station(broker.port, tmp_path, cameras={"cam0": CameraConfig("mqtt", schema="own.json")})) as daemon:
-        assert daemon.wait_online(10)
+        assert daemon.wait_online(LIMIT_S)
         client.publish(TOPICS.frame("cam0"), pictures[0].read_bytes())
         result = client.on(TOPICS.result("cam0"))[0].json()
     assert result["complete"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -22,8 +22,8 @@ from tests.support.broker import Mosquitto
 from tests.support.client import Client, Received
 from tests.support.proxy import Proxy
 from tests.support.station import TOOLS, TOPICS, station
+from tests.support.wait import LIMIT_S, until
 
-LIMIT_S = 60.0
 PICTURE = encode_jpeg(np.full((56, 56, 3), 90, np.uint8))
 STOP = {"stop_line": dataclasses.replace(TOOLS["stop_line"], wait_s=0.0)}
 
@@ -50,13 +50,6 @@ def start(link: Proxy, folder: Path) -> Daemon:
     return Daemon(station(link.port, folder, tools=STOP, commands=CommandConfig(expiry_s=1)))
 
 
-def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + LIMIT_S
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
 def counted(daemon: Daemon, name: str) -> int:
     return daemon.counters.snapshot().get(name, 0)
 
@@ -79,10 +72,11 @@ def test_a_command_on_a_half_open_link_acts_once(
         link.lose_up = True
         client.publish(TOPICS.command("ask"), "stop the line", correlation=correlation)
         until(lambda: counted(daemon, "commands_answered") == 1)
-        time.sleep(2.1)  # longer than the command lives
+        expired = time.time() + 2.1  # longer than the command lives
+        until(lambda: time.time() > expired)
         link.cut()
         until(lambda: counted(daemon, "commands_duplicate") == 1)
-        replies = client.on(TOPICS.response("ask"), timeout_s=LIMIT_S)
+        replies = client.on(TOPICS.response("ask"))
         assert daemon.outbox.drain(LIMIT_S)
         assert counted(daemon, "calls") == 1
         client.publish(TOPICS.command("ask"), "stop the line", correlation=b"another")
@@ -148,7 +142,7 @@ def test_a_frame_on_a_half_open_link_has_one_result(
         until(lambda: counted(daemon, "results") == 1)
         link.cut()
         until(lambda: counted(daemon, "frames_duplicate") == 1)
-        client.on(TOPICS.result("cam0"), timeout_s=LIMIT_S)
+        client.on(TOPICS.result("cam0"))
         client.publish(TOPICS.frame("cam0"), PICTURE, user={"part_id": "A-2"})
         until(lambda: len(ids(on(client, TOPICS.result("cam0")))) == 2)
         assert counted(daemon, "results") == 2
@@ -165,7 +159,7 @@ def test_a_frame_is_known_again_after_a_restart(link: Proxy, client: Client, tmp
     with start(link, tmp_path) as second:
         until(lambda: counted(second, "frames_duplicate") == 1)
         assert counted(second, "results") == 0
-        results = client.on(TOPICS.result("cam0"), count=2, timeout_s=LIMIT_S)  # it is given again
+        results = client.on(TOPICS.result("cam0"), count=2)  # it is given again
     assert len(ids(results)) == 1
 
 
@@ -177,7 +171,7 @@ def test_a_rejected_frame_has_no_result_when_it_comes_again(link: Proxy, client:
         until(lambda: counted(daemon, "frames_rejected") == 1)
         link.cut()
         until(lambda: counted(daemon, "frames_duplicate") == 1)
-        event = client.on(TOPICS.event("cam0"), timeout_s=LIMIT_S)[0].json()
+        event = client.on(TOPICS.event("cam0"))[0].json()
         assert (event["part_id"], counted(daemon, "frames_rejected")) == ("A-1", 1)
 
 
@@ -207,7 +201,7 @@ def test_a_frame_that_waits_is_not_taken_a_second_time(link: Proxy, client: Clie
             link.cut()
             until(lambda: counted(daemon, "frames_duplicate") == 2)
         until(lambda: counted(daemon, "results") == 2)
-        client.on(TOPICS.result("cam0"), count=2, timeout_s=LIMIT_S)
+        client.on(TOPICS.result("cam0"), count=2)
         before = link.connections
         link.cut()
         link.wait_for_connections(before + 1)

@@ -105,7 +105,7 @@ def test_a_new_station_is_checked_taught_and_run(
     station.write_text(text.replace('host = "localhost"', f'host = "127.0.0.1"\nport = {broker.port}'), "utf-8")
     process = subprocess.Popen([installed / "lineside", "run", "-c", station], stderr=subprocess.DEVNULL)
     try:
-        results = client.on("lineside/press4/result/cam0", count=12, timeout_s=COMMAND_S)
+        results = client.on("lineside/press4/result/cam0", count=12)
         assert {result.json()["verdict"] for result in results} <= {"pass", "fail", "unsure"}
     finally:
         process.terminate()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import random
 import shutil
 import socket
 import subprocess
-import time
 from pathlib import Path
 
-from lineside.edge.demo.broker import HOST, free_port
+from lineside.edge.demo.broker import HOST
+from tests.support.wait import until
 
 CONFIG = """
 listener {port} {host}
@@ -18,6 +19,15 @@ set_tcp_nodelay true
 max_packet_size {max_packet}
 max_queued_messages 10000
 """
+
+
+def free_port() -> int:
+    """Below those that the system hands out to clients, so that nobody gets it while a broker is away."""
+    while True:
+        port = random.SystemRandom().randrange(12_000, 32_000)
+        with socket.socket() as probe:
+            if probe.connect_ex((HOST, port)) != 0:
+                return port
 
 
 class Mosquitto:
@@ -34,15 +44,14 @@ class Mosquitto:
         self.start()
 
     def start(self) -> None:
-        self._process = subprocess.Popen([self._program, "-c", str(self._config)], stderr=subprocess.DEVNULL)
-        deadline = time.monotonic() + 10
-        while time.monotonic() < deadline:
-            try:
-                socket.create_connection((HOST, self.port), timeout=0.2).close()
-                return
-            except OSError:
-                time.sleep(0.02)
-        raise AssertionError("Mosquitto does not start")
+        self._process = process = subprocess.Popen([self._program, "-c", str(self._config)], stderr=subprocess.DEVNULL)
+
+        def listening() -> bool:
+            assert process.poll() is None, "Mosquitto does not start"
+            with socket.socket() as probe:
+                return probe.connect_ex((HOST, self.port)) == 0
+
+        until(listening)
 
     def stop(self) -> None:
         if self._process is not None:

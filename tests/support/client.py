@@ -15,6 +15,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from lineside.edge.demo.broker import HOST
+from tests.support.wait import LIMIT_S
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class Client:
         client.connect(HOST, port)
         client.loop_start()
         self._client = client
-        assert self._subscribed.wait(5)
+        assert self._subscribed.wait(LIMIT_S)
 
     def _handle(self, _client: paho.Client, _data: Any, message: paho.MQTTMessage) -> None:
         properties = message.properties
@@ -79,24 +80,26 @@ class Client:
         if user:
             properties.UserProperty = list(user.items())
         info = self._client.publish(topic, payload, qos=qos, retain=retain, properties=properties)
-        info.wait_for_publish(5)
+        info.wait_for_publish(LIMIT_S)
 
-    def wait_for(self, matches: Callable[[Received], bool], count: int = 1, timeout_s: float = 15.0) -> list[Received]:
-        """The first `count` messages that match, waiting for them; fails the test where they do not come."""
-        deadline = time.monotonic() + timeout_s
+    def wait_for(self, matches: Callable[[Received], bool], count: int = 1) -> list[Received]:
+        """The first `count` messages that match, waiting for them; fails the test where nothing comes any more."""
+        deadline, seen = 0.0, -1
         with self._condition:
             while True:
                 found = [message for message in self.received if matches(message)]
                 if len(found) >= count:
                     return found[:count]
+                if len(self.received) > seen:
+                    deadline, seen = time.monotonic() + LIMIT_S, len(self.received)
                 remaining = deadline - time.monotonic()
                 if remaining <= 0:
-                    seen = sorted({message.topic for message in self.received})
-                    raise AssertionError(f"{len(found)} of {count} expected messages; topics seen: {seen}")
+                    topics = sorted({message.topic for message in self.received})
+                    raise AssertionError(f"{len(found)} of {count} expected messages; topics seen: {topics}")
                 self._condition.wait(remaining)
 
-    def on(self, topic: str, count: int = 1, timeout_s: float = 15.0) -> list[Received]:
-        return self.wait_for(lambda message: message.topic == topic, count, timeout_s)
+    def on(self, topic: str, count: int = 1) -> list[Received]:
+        return self.wait_for(lambda message: message.topic == topic, count)
 
     def close(self) -> None:
         self._client.disconnect()

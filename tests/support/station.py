@@ -6,12 +6,22 @@ import dataclasses
 import sys
 from pathlib import Path
 
-from lineside.edge.config import CameraConfig, Config, InspectConfig, MqttConfig, StationConfig, StoreConfig
+from lineside.edge.config import (
+    CameraConfig,
+    Config,
+    InspectConfig,
+    ModelConfig,
+    MqttConfig,
+    StationConfig,
+    StoreConfig,
+)
 from lineside.edge.tool_config import ToolConfig
 from lineside.edge.wire.topics import Topics
 
 LINESIDE = (sys.executable, "-m", "lineside")
 """The command line, as a user starts it."""
+THREADS = 1
+"""Of an engine: other tests run beside this one, and on a busy core two threads wait for one another."""
 BASE = "plant/line3/cell2"
 TOPICS = Topics(BASE)
 SPEED = {
@@ -31,6 +41,7 @@ def station(port: int, folder: Path, *, client_id: str = "", **changes: object) 
     config = Config(
         station=StationConfig("test", BASE),
         mqtt=MqttConfig(host="127.0.0.1", port=port, client_id=client_id or "lineside-test"),
+        model=ModelConfig(threads=THREADS),
         inspect=InspectConfig(evidence_folder="evidence", max_age_s=3600.0),
         store=StoreConfig("lineside.db"),
         cameras={"cam0": CameraConfig("mqtt")},

@@ -39,7 +39,7 @@ class GateScore:
         decided: share on which the gate is sure.
         missed: share of the bad ones that it passes alone.
         false_alarms: share of the good ones that it fails alone.
-        median_ms: a look, on the machine that evaluated.
+        median_ms: of an observation, on the machine that evaluated.
     """
 
     pictures: int

@@ -12,7 +12,7 @@ import pytest
 from lineside.edge.calls.calls import Calls
 from lineside.edge.calls.policy import Policy
 from lineside.edge.commands.conversation import Conversation
-from lineside.edge.config import Config
+from lineside.edge.config import CommandConfig, Config
 from lineside.edge.tool_config import ToolConfig
 from lineside.edge.wire.messages import CallReport, Reply
 from lineside.edge.wire.store import StoredCommand
@@ -43,7 +43,8 @@ def say(random_engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Say:
 
     def answer(lark: str) -> tuple[Reply, list[str]]:
         calls = Noted()
-        conversation = Conversation(Config(), random_engine, cast(Calls, calls), lambda _: None, lambda: False)
+        config = Config(commands=CommandConfig(rounds=1))
+        conversation = Conversation(config, random_engine, cast(Calls, calls), lambda _: None, lambda: False)
         grammar: Any = random_engine.grammars._constraint(json.dumps({"grammars": [{"lark_grammar": lark}]}))
         monkeypatch.setattr(random_engine.grammars, "tools", lambda *_: grammar.fresh())
         command = StoredCommand("ask", b"Stop the line.", "", None, time.time() + 60, "digest")

@@ -21,6 +21,7 @@ from lineside.edge.wire.store import Outgoing, Store, StoredCommand
 from lineside.runtime.engine.engine import Engine
 from lineside.runtime.errors import RequestCancelled
 from tests.support.station import TOPICS, station
+from tests.support.wait import LIMIT_S
 
 
 class PowerCut(BaseException):
@@ -169,13 +170,13 @@ def test_a_command_that_a_stop_breaks_off_stays_for_the_next_start(
 
     def ask(_command: StoredCommand, _waiting: Callable[[], None]) -> Reply:
         under_way.set()
-        assert stopping.wait(60)
+        assert stopping.wait(LIMIT_S)
         raise RequestCancelled("the station is stopping")
 
     inbox.commands.handlers["ask"] = ask
     inbox.commands.start()
     inbox.accept()
-    assert under_way.wait(60)
+    assert under_way.wait(LIMIT_S)
     inbox.commands.close()
     assert inbox.replies() == []
     assert len(inbox.store.waiting_commands(10)) == 1

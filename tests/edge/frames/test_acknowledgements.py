@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,8 +21,9 @@ from lineside.runtime.engine.scheduler import Request, Scheduler
 from tests.support.broker import Mosquitto
 from tests.support.client import Client, Received
 from tests.support.station import TOPICS, station
+from tests.support.wait import LIMIT_S
 
-LIMIT_S = 60.0
+NEVER = 1_000_000
 
 
 def picture(shade: int) -> bytes:
@@ -73,7 +75,7 @@ class Turns:
 
     def __init__(self, scheduler: Scheduler) -> None:
         self._turn = scheduler.turn
-        self.taken, self.last = 0, 1_000_000
+        self.taken, self.last = 0, NEVER
         self.asked, self.free = threading.Event(), threading.Event()
 
     def __call__(self, request: Request) -> AbstractContextManager[None]:
@@ -131,9 +133,11 @@ def test_each_frame_is_acknowledged_once_whatever_becomes_of_it(daemon: Daemon, 
         too_many = waiting.pop()
         bad = offer(daemon, PICTURE[:100], "bad")
         streamed = [offer(daemon, PICTURE, f"streamed {number}", triggered=False) for number in range(3)]
-        assert [done.count for done in (too_many, bad, *streamed)] == [1, 1, 1, 1, 0]
+        assert [done.count for done in (too_many, bad, *streamed)] == [1, 1, 1, 0, 0], (
+            "the one before the newest is kept in case the newest cannot be decoded"
+        )
         assert [done.count for done in waiting] == [0] * len(waiting)
-    for done in (*waiting, streamed[2]):
+    for done in (*waiting, *streamed):
         assert done.given.wait(LIMIT_S)
     assert [done.count for done in (*waiting, too_many, bad, *streamed)] == [1] * (len(waiting) + 5)
     codes = [message.json()["error"]["code"] for message in client.wait_for(rejected, count=2)]
@@ -168,26 +172,34 @@ def test_what_a_stop_breaks_off_is_sent_again(broker: Mosquitto, client: Client,
     assert not [message for message in client.received if rejected(message)]
 
 
-@pytest.mark.parametrize("left", [0, 1, -1])
+@pytest.mark.parametrize(("answers", "turns"), [(0, 1), (0, 2), (2, 1)])
 def test_wherever_a_stop_breaks_a_frame_off_it_is_not_acknowledged(
-    broker: Mosquitto, client: Client, tmp_path: Path, left: int
+    broker: Mosquitto, client: Client, tmp_path: Path, answers: int, turns: int
 ) -> None:
-    """Before its first turn at the engine, the second, or the last, while the model says where the defect is that this
-    station always sees.
+    """Before its first turn at the engine, before its second, or when the second of its two views is described: this
+    station sees a defect everywhere.
     """
     config = station(broker.port, tmp_path)
     config = dataclasses.replace(config, inspect=dataclasses.replace(config.inspect, pass_below=0.0, fail_above=0.0))
-    with Daemon(config) as daemon:
-        assert daemon.wait_online(LIMIT_S)
-        daemon.engine.scheduler.turn = turns = Turns(daemon.engine.scheduler)  # type: ignore[method-assign, assignment]
-        for shade in (90, 120):  # the second finds the instruction in the cache, as the third will
-            before = turns.taken
-            assert offer(daemon, picture(shade), "whole").given.wait(LIMIT_S)
-        turns.last = turns.taken + 1 + (left if left >= 0 else turns.taken - before - 1)
-        done = offer(daemon, picture(150), "under way")
-        assert turns.asked.wait(LIMIT_S)
+    daemon = Daemon(config)
+    whole, begun = daemon.engine.decode, []
+    with busy(daemon) as engine:
+
+        def decode(*arguments: Any, **options: Any) -> Any:
+            begun.append(engine.taken)
+            if len(begun) == answers:
+                engine.last = engine.taken + turns
+            return whole(*arguments, **options)
+
+        daemon.engine.decode = decode  # type: ignore[method-assign]
+        engine.last = NEVER if answers else turns
+        with daemon:
+            assert daemon.wait_online(LIMIT_S)
+            done = offer(daemon, PICTURE, "under way")
+            assert engine.asked.wait(LIMIT_S)
     assert done.count == 0
-    assert inspected(client) == ["whole", "whole"]
+    assert len(begun) == answers
+    assert inspected(client) == []
     assert "frames_rejected" not in daemon.counters.snapshot()
 
 

@@ -16,9 +16,7 @@ from lineside.edge.errors import BrokerError, QueueFull, StoreError
 from lineside.edge.wire.mqtt import INFLIGHT, Connection
 from lineside.edge.wire.outbox import Outbox
 from lineside.edge.wire.store import FrameAnswer, Outgoing, Store
-
-LIMIT_S = 60.0
-"""A test that waits so long has failed."""
+from tests.support.wait import LIMIT_S
 
 
 class Full(Store):

@@ -3,6 +3,7 @@ from __future__ import annotations
 import shutil
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -79,16 +80,18 @@ def test_cancellation_between_tokens(random_engine: Engine) -> None:
     assert (len(ids), decoding.finish_reason) == (3, "cancelled")
 
 
-def test_a_deadline_ends_generation_between_tokens(random_engine: Engine) -> None:
-    request = Request(deadline=time.monotonic() + 0.2)
+def test_a_deadline_ends_generation_between_tokens(random_engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    seconds = [1000.0]
+    monkeypatch.setattr("lineside.runtime.engine.scheduler.time", SimpleNamespace(monotonic=lambda: seconds[0]))
+    request = Request(deadline=1010.0)
     with random_engine.sequence(prompt_of(random_engine), reserve=900, request=request) as sequence:
         decoding = random_engine.decode(sequence, max_tokens=900, sampling=Sampling(5.0))
         ids = []
         for token in decoding:
             ids.append(token)
-            time.sleep(0.01)
+            seconds[0] += 1.0
     assert decoding.finish_reason == "deadline"
-    assert 0 < len(ids) < 30
+    assert len(ids) == 10
 
 
 def test_a_request_that_is_late_or_cancelled_never_starts(random_engine: Engine) -> None:

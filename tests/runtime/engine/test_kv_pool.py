@@ -18,6 +18,7 @@ from lineside.runtime.engine.sampling import GREEDY
 from lineside.runtime.engine.scheduler import Request
 from lineside.runtime.errors import DeadlineExceeded, DeviceFailed, RequestCancelled
 from tests.support.decoders import PlainDecoder
+from tests.support.wait import LIMIT_S, until
 
 SYSTEMS = (
     "Inspect the part for: pitting. Answer in JSON, with boxes, and say unsure rather than guess.",
@@ -118,9 +119,9 @@ def test_a_request_waits_for_room_until_its_deadline(float_bundle: Path) -> None
             pass
         waiting = threading.Thread(target=answer, args=(engine, asked))
         waiting.start()
-        time.sleep(0.1)
+        until(lambda: len(engine.pool._queue) == 1)
         assert waiting.is_alive()
-    waiting.join(timeout=5)
+    waiting.join(LIMIT_S)
     assert not waiting.is_alive()
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import threading
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,11 @@ from lineside.runtime.engine.engine import Engine
 from lineside.runtime.engine.sampling import Sampling
 from lineside.runtime.engine.scheduler import Priority, Request, Scheduler
 from lineside.runtime.errors import DeadlineExceeded, RequestCancelled
+from tests.support.wait import LIMIT_S, until
+
+
+def queued(scheduler: Scheduler, count: int) -> bool:
+    return scheduler.waiting == count
 
 
 def run_waiting(scheduler: Scheduler, requests: dict[str, Request]) -> list[str]:
@@ -24,11 +30,11 @@ def run_waiting(scheduler: Scheduler, requests: dict[str, Request]) -> list[str]
 
     threads = [threading.Thread(target=take, args=item) for item in requests.items()]
     with scheduler.turn(Request()):
-        for thread in threads:
+        for number, thread in enumerate(threads, start=1):
             thread.start()
-            time.sleep(0.03)
+            until(partial(queued, scheduler, number))
     for thread in threads:
-        thread.join(timeout=5)
+        thread.join(LIMIT_S)
     return served
 
 
@@ -51,41 +57,56 @@ def test_who_is_late_or_cancelled_leaves_the_queue() -> None:
     scheduler = Scheduler()
     cancelled = threading.Event()
     with scheduler.turn(Request()):
-        started = time.monotonic()
-        with pytest.raises(DeadlineExceeded), scheduler.turn(Request(deadline=started + 0.15)):
+        deadline = time.monotonic() + 0.15
+        with pytest.raises(DeadlineExceeded), scheduler.turn(Request(deadline=deadline)):
             pass
-        assert 0.1 < time.monotonic() - started < 1
-        threading.Timer(0.1, cancelled.set).start()
-        with pytest.raises(RequestCancelled), scheduler.turn(Request(cancelled=cancelled.is_set)):
-            pass
+        assert time.monotonic() >= deadline
+        others: list[str] = []
+
+        def take() -> None:
+            try:
+                with scheduler.turn(Request(cancelled=cancelled.is_set)):
+                    others.append("had a turn")
+            except RequestCancelled:
+                others.append("cancelled")
+
+        waiting = threading.Thread(target=take)
+        waiting.start()
+        until(lambda: scheduler.waiting == 1)
+        cancelled.set()
+        waiting.join(LIMIT_S)
+        assert (others, scheduler.waiting) == (["cancelled"], 0)
     with scheduler.turn(Request()):  # nobody is left in front
         pass
 
 
 def test_a_command_does_not_wait_for_the_frames_before_it(float_bundle: Path) -> None:
-    """Long answers for frames are under way when the command comes: it is done first, and they are done as well."""
+    """Long answers for frames are under way, each some tokens on, and none ends before the command is answered."""
     engine = Engine.open(float_bundle, threads=1)
-    finished: list[str] = []
-    under_way = threading.Barrier(3)
+    under_way, answered = threading.Barrier(3), threading.Event()
+    finished: list[int] = []
 
     def frame(number: int) -> None:
         prompt = engine.tokenizer.encode_chat([Message("user", (f"Frame {number}",))])
         with engine.sequence(prompt, reserve=400, request=Request(Priority.FRAME)) as sequence:
-            under_way.wait()
-            for _ in engine.decode(sequence, max_tokens=400, sampling=Sampling(9.0, number)):
-                time.sleep(0.002)
-        finished.append("frame")
+            decoding = engine.decode(sequence, max_tokens=400, sampling=Sampling(9.0, number))
+            for length, _ in enumerate(decoding, start=1):
+                if length == 5:
+                    under_way.wait(LIMIT_S)
+                if length == 350:
+                    assert answered.wait(LIMIT_S)
+            finished.append(length)
 
     threads = [threading.Thread(target=frame, args=(number,)) for number in range(2)]
     for thread in threads:
         thread.start()
-    under_way.wait()
-    time.sleep(0.1)
+    under_way.wait(LIMIT_S)
     ask(engine, [Message("user", ("Stop!",))], max_tokens=8, request=Request(Priority.COMMAND))
-    finished.append("command")
+    assert finished == []
+    answered.set()
     for thread in threads:
-        thread.join(timeout=60)
-    assert finished == ["command", "frame", "frame"]
+        thread.join(LIMIT_S)
+    assert finished == [400, 400]
 
 
 def test_answers_do_not_depend_on_who_else_is_answered(float_bundle: Path) -> None:
@@ -103,5 +124,5 @@ def test_answers_do_not_depend_on_who_else_is_answered(float_bundle: Path) -> No
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(timeout=60)
+        thread.join(LIMIT_S)
     assert [together[i] for i in range(8)] == alone

@@ -223,7 +223,7 @@ def test_a_schema_that_no_word_satisfies_stays_free_and_is_logged(
 
 def test_only_bundles_that_say_so(engine: Engine, tmp_path: Path) -> None:
     assert engine.bundle.manifest.verbatim_arguments
-    older = json.loads(engine.bundle.manifest.to_json())
+    older = json.loads(engine.bundle.manifest.to_json()) | {"format_version": 2}
     del older["verbatim_arguments"]
     (tmp_path / MANIFEST).write_text(json.dumps(older))
     assert not read_manifest(tmp_path).verbatim_arguments

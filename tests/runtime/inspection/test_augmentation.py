@@ -105,7 +105,7 @@ def test_a_part_with_an_up_and_a_down_is_looked_at_once(default_engine: Engine, 
 
 
 def test_a_bundle_that_does_not_say_so_is_looked_at_once(default_engine: Engine, tmp_path: Path) -> None:
-    older = json.loads(default_engine.bundle.manifest.to_json())
+    older = json.loads(default_engine.bundle.manifest.to_json()) | {"format_version": 2}
     del older["any_way_up"]
     (tmp_path / MANIFEST).write_text(json.dumps(older))
     assert not read_manifest(tmp_path).any_way_up

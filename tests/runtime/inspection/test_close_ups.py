@@ -59,7 +59,7 @@ def test_pictures_of_something_else_are_not_compared() -> None:
     other = np.random.default_rng(0).integers(0, 255, stripes().shape).astype(np.uint8)
     assert compare(other, stripes()) is None
     assert compare(stripes()[:100], stripes()) is None
-    assert not close_ups(other, stripes()).same_view
+    assert not close_ups(other, stripes()).same_scene
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 30), (12, 12), (12, 400), (13, 13), (20, 28), (30, 30)])
@@ -176,4 +176,4 @@ def test_a_board_like_its_reference_passes(default_engine: Engine, board: tuple[
     inspector = Inspector(default_engine, InspectionTask(TYPES, reference=board[1]))
     assert inspector.inspect(np.roll(board[1], 1, axis=0)).verdict == "pass"
     other = np.ascontiguousarray(board[0].transpose(1, 0, 2)[::-1])
-    assert inspector.inspect(other).verdict != "pass", "hardly the same view"
+    assert inspector.inspect(other).verdict != "pass", "hardly the same scene"
