@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 from pydantic import ValidationError
@@ -33,7 +34,7 @@ def parse_ask(payload: bytes) -> AskCommand:
     try:
         if isinstance(body, dict):
             request = AskCommand.model_validate_json(text)
-        elif is_json or looks_like_json(text):
+        elif (is_json and not _is_number(body)) or looks_like_json(text):
             raise RequestError("malformed", _problem(text))
         else:
             request = AskCommand(text=text)
@@ -59,6 +60,11 @@ def looks_like_json(text: str) -> bool:
     """Whether it begins or ends as JSON does, also where a shell has eaten the quotes or left its own around it."""
     bare = text.strip(WRAPPING + ")")
     return bare[:1] in OPENING or bare[-1:] in CLOSING if bare else False
+
+
+def _is_number(body: Any) -> bool:
+    """A number alone may well be all that somebody says."""
+    return isinstance(body, int | float) and not isinstance(body, bool) and math.isfinite(body)
 
 
 def _read(text: str) -> tuple[bool, Any]:

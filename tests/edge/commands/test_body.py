@@ -45,8 +45,7 @@ WHOLE = '{"text": "stop the line", "tool_choice": "none"}'
         "NaN",
         "null",
         "true",
-        "42",
-        "-1e5",
+        "1e999",
         "﻿",
         "﻿" + WHOLE[:-1],
     ],
@@ -79,6 +78,8 @@ def test_a_byte_order_mark_is_read_past() -> None:
         "'s morgens de band aan",
         "zone [3] is full",
         "42 percent",
+        "42",
+        "-1.5",
         "set {belt} to 50 percent",
     ],
 )
