@@ -15,7 +15,7 @@ demo: $(VENV)/.demo
 	$(BIN)/lineside demo $(if $(BROKER),--broker $(BROKER))
 
 test: $(VENV)/.dev
-	sh tests/support/require_mosquitto.sh
+	sh tests/support/require_programs.sh
 	$(MAKE) check
 	$(BIN)/pytest -n 2 --dist worksteal --durations=10
 

@@ -41,7 +41,6 @@ class Cpu:
     """`extensions` are those that ONNX Runtime's kernels gain from."""
 
     name: str
-    cores: int
     memory_bytes: int
     extensions: tuple[str, ...]
 
@@ -92,7 +91,7 @@ def cpu(info: Path = Path("/proc/cpuinfo")) -> Cpu:
     wanted = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_int8", "asimd", "asimddp", "i8mm")
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     name = fields.get("model name") or platform.machine()
-    return Cpu(name, os.cpu_count() or 1, memory, tuple(flag for flag in wanted if flag in flags))
+    return Cpu(name, memory, tuple(flag for flag in wanted if flag in flags))
 
 
 def _field(line: str) -> tuple[str, str]:

@@ -7,13 +7,14 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Callable
 
 from lineside import __version__
 from lineside.edge.config import Config
 from lineside.edge.counters import Counters
 from lineside.edge.degraded import Degraded
 from lineside.edge.errors import BrokerError, StoreError
-from lineside.edge.wire.messages import JSON_TYPE, Health, Info, WireModel, WireSession
+from lineside.edge.wire.messages import JSON_TYPE, Health, Info, WireCamera, WireModel, WireSession
 from lineside.edge.wire.mqtt import Connection
 from lineside.edge.wire.store import Store
 from lineside.edge.wire.topics import Topics
@@ -42,11 +43,12 @@ class Announcements:
         session: WireSession,
         commands: list[str],
         degraded: Degraded,
+        cameras: Callable[[], dict[str, WireCamera]],
     ) -> None:
         self._config, self._topics, self._connection = config, topics, connection
         self._store, self._counters = store, counters
         self._model, self._session = model, session
-        self._commands, self._degraded = commands, degraded
+        self._commands, self._degraded, self._cameras = commands, degraded, cameras
         self._said: list[str] = []
         self.online = threading.Event()
         self._started = time.monotonic()
@@ -101,6 +103,7 @@ class Announcements:
             uptime_s=round(time.monotonic() - self._started, 1),
             counters=self._counters.snapshot(),
             outbox_messages=self._store.outbox_size(),
+            cameras=self._cameras(),
         )
 
     def _run(self) -> None:

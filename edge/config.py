@@ -1,26 +1,17 @@
-"""The station file: one TOML file and `LINESIDE_*` variables, read once into frozen dataclasses.
-
-An unknown key is an error that names it. A variable replaces one value: `LINESIDE_MQTT__PASSWORD` sets `mqtt.password`.
-"""
+"""What a station file may say: its keys, their types and defaults. `edge.station_file` reads it."""
 
 from __future__ import annotations
 
-import os
-import re
-import tomllib
-from collections.abc import Iterator, Mapping
 from dataclasses import field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr, TypeAdapter, ValidationError
+from pydantic import Field, SecretStr
 from pydantic.dataclasses import dataclass
 
-from lineside.edge.errors import ConfigError
 from lineside.edge.tool_config import DAY_S, STRICT, ToolConfig
 from lineside.runtime.defaults import CALL_ABOVE, DEFAULT_BUNDLE, DEFAULT_MAX_PIXELS
 
-PREFIX = "LINESIDE_"
 NAME = r"^[A-Za-z0-9_-]{1,64}$"
 MIB = 1024 * 1024
 Device = Literal["auto", "tensorrt", "cuda", "cpu"]
@@ -73,7 +64,7 @@ class ModelConfig:
     device: Device = "auto"
     """`auto` takes the first of `tensorrt`, `cuda` and `cpu` that works; one that is named is never replaced."""
     threads: Annotated[int, Field(ge=0)] = 0
-    """CPU threads; 0 for one a core."""
+    """CPU threads; 0 for as many as the process may use (its affinity, a container's quota)."""
     capacity: Annotated[int, Field(ge=64)] = 4096
     """The longest prompt with its answer, in tokens."""
     kv_cache_mb: Annotated[int, Field(ge=0)] = 0
@@ -94,11 +85,15 @@ class CameraConfig:
     """`folder` plays every picture of a folder; `video` a file, a stream or a device, of which the newest frame counts;
     `mqtt` takes what is sent to `frame/NAME`."""
     source: str = ""
-    """The folder or file, from the station file's folder; an address such as `rtsp://...`; a device number."""
+    """The folder or file, from the station file's folder; an address such as `rtsp://...`; a device, such as `0`."""
     interval_s: Annotated[float, Field(ge=0, le=DAY_S)] = 0.0
-    """Seconds between two frames; 0 takes them as fast as the source gives them."""
+    """Seconds between two frames; 0 takes them as fast as the source gives them. With `mqtt` one is expected so often;
+    0 where nobody knows."""
     loop: bool = False
     """Whether a folder or file begins again at its end."""
+    black_after: Annotated[int, Field(ge=0)] = 0
+    """After so many black frames in a row (their mean is below 5 of 255) a stream or device is stale and gives no
+    results; 0 for never."""
     defect_types: tuple[str, ...] = ()
     """What this camera looks for, in place of `inspect.defect_types`."""
     instruction: str = ""
@@ -198,67 +193,3 @@ class Config:
     def resolve(self, path: str) -> Path:
         """Relative paths in the station file are taken from its folder."""
         return self.folder / path
-
-
-def load_config(path: Path, environment: Mapping[str, str] = os.environ) -> Config:
-    """Read the station file.
-
-    Raises:
-        ConfigError: the file cannot be read, is not TOML, or a key is unknown, missing or out of range.
-    """
-    try:
-        data: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be read ({error.strerror})") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not TOML: {error}") from error
-    for key in {"folder", "file"} & data.keys():
-        raise ConfigError(f"{path}: unknown key `{key}`")
-    _apply_environment(data, environment)
-    try:
-        config = TypeAdapter(Config).validate_python(data | {"folder": path.absolute().parent, "file": path})
-    except ValidationError as error:
-        raise ConfigError(_explain(path, error)) from None
-    if problems := list(_problems(config)):
-        raise ConfigError(f"{path}: " + "; ".join(problems))
-    return config
-
-
-def _apply_environment(data: dict[str, Any], environment: Mapping[str, str]) -> None:
-    for variable, value in environment.items():
-        if not variable.startswith(PREFIX):
-            continue
-        section, separator, key = variable.removeprefix(PREFIX).lower().partition("__")
-        if separator:
-            table = data.setdefault(section, {})
-            if isinstance(table, dict):
-                table[key] = value
-
-
-def _problems(config: Config) -> Iterator[str]:
-    """What a value's type cannot say, each with its key."""
-    for section, names in (("cameras", config.cameras), ("tools", config.tools)):
-        for name in names:
-            if not re.fullmatch(NAME, name):
-                yield f"`{section}.{name}`: a name has letters, digits, _ and - only"
-    for name, tool in config.tools.items():
-        if tool.publish is not None and tool.python:
-            yield f"`tools.{name}` has both `publish` and `python`: a call does one thing"
-        if tool.confirm_s > config.commands.expiry_s:
-            yield f"`tools.{name}.confirm_s` is longer than a command lives: raise `commands.expiry_s`"
-    if config.inspect.pass_below > config.inspect.fail_above:
-        yield "`inspect.pass_below` must not be above `inspect.fail_above`"
-    if not config.inspect.defect_types:
-        yield "`inspect.defect_types` is empty: name at least one kind of defect"
-    if re.search(r"[#+\x00]|^/|/$|//", config.base_topic):
-        yield f"`station.base_topic` {config.base_topic!r} is not a plain topic"
-
-
-def _explain(path: Path, error: ValidationError) -> str:
-    """Every mistake with its key; the value is left out, it may be a secret."""
-    lines = []
-    for item in error.errors(include_input=False, include_url=False):
-        key = ".".join(str(part) for part in item["loc"] if part != "Config")
-        unknown = item["type"] in ("unexpected_keyword_argument", "extra_forbidden")
-        lines.append(f"unknown key `{key}`" if unknown else f"`{key}`: {item['msg']}")
-    return f"{path}: " + "; ".join(lines)

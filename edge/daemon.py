@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import Protocol, Self
 
-from lineside.devices.cameras.camera import CameraSettings, open_camera
+from lineside.devices.cameras.camera import Camera, CameraSettings, open_camera
+from lineside.devices.cameras.live import LiveCamera
 from lineside.edge.announcements import Announcements
 from lineside.edge.calls.calls import Calls
 from lineside.edge.commands.inbox import Commands
@@ -17,6 +19,7 @@ from lineside.edge.counters import Counters
 from lineside.edge.degraded import Degraded
 from lineside.edge.device_choice import open_engine
 from lineside.edge.frames.answers import Answers
+from lineside.edge.frames.camera_watch import CameraWatch, PushedCamera, Watched
 from lineside.edge.frames.cameras import CameraThread
 from lineside.edge.frames.intake import FrameIntake
 from lineside.edge.frames.last_state import LastState
@@ -94,8 +97,13 @@ class Daemon:
         )
         for sentence in (*self._choice.degraded, *self.pipeline.degraded):
             self.degraded.set(sentence, sentence)
+        cameras = self._open_cameras()
+        self.watch = self._make_watch(cameras)
         self.announcements = self._make_announcements()
-        self._cameras = self._open_cameras()
+        self._cameras = [
+            CameraThread(name, camera, self.pipeline, self.watch, self.announcements.online)
+            for name, camera in cameras.items()
+        ]
 
     def _make_announcements(self) -> Announcements:
         return Announcements(
@@ -108,26 +116,26 @@ class Daemon:
             session=WireSession(device=self._choice.device, reason=self._choice.reason),
             commands=sorted(self.commands.handlers),
             degraded=self.degraded,
+            cameras=self.watch.health,
         )
 
-    def _open_cameras(self) -> list[CameraThread]:
-        threads = []
+    def _open_cameras(self) -> dict[str, Camera]:
+        """Those with a wire of their own, by name."""
+        cameras = {}
         for name, camera in self.config.cameras.items():
-            settings = CameraSettings(name, camera.kind, camera.source, camera.interval_s, camera.loop)
-            opened = open_camera(settings, self.config.folder)
-            if opened is not None:
-                threads.append(
-                    CameraThread(
-                        name,
-                        opened,
-                        self.pipeline,
-                        self.topics,
-                        self.outbox.put,
-                        self.counters,
-                        self.announcements.online,
-                    )
-                )
-        return threads
+            settings = CameraSettings(
+                name, camera.kind, camera.source, camera.interval_s, camera.loop, camera.black_after
+            )
+            if (opened := open_camera(settings, self.config.folder)) is not None:
+                cameras[name] = opened
+        return cameras
+
+    def _make_watch(self, cameras: dict[str, Camera]) -> CameraWatch:
+        watched: dict[str, Watched] = {name: cam for name, cam in cameras.items() if isinstance(cam, LiveCamera)}
+        for name, camera in self.config.cameras.items():
+            if camera.kind == "mqtt":
+                watched[name] = PushedCamera(name, camera.interval_s)
+        return CameraWatch(watched, self.topics, self.outbox.put, self._last, self.degraded, self.counters)
 
     def __enter__(self) -> Self:
         log.info("runs on %s: %s", self._choice.device, self._choice.reason)
@@ -155,7 +163,7 @@ class Daemon:
 
     def _parts(self) -> list[Part]:
         """Everything with a thread except the outbox, consumers before producers."""
-        return [self.answers, self.pipeline, self.commands, self.frames, *self._cameras]
+        return [self.answers, self.pipeline, self.commands, self.frames, self.watch, *self._cameras]
 
     def stop(self) -> None:
         self._stop.set()
@@ -166,11 +174,13 @@ class Daemon:
         self.failed = True
         self._stop.set()
 
-    def wait(self) -> None:
-        """Until `stop` is called, or the device that the model runs on has failed for good: a process that has lost
-        its GPU does not get it back, but its successor may, or chooses the CPU.
+    def wait(self, pause: Callable[[float], bool] | None = None) -> None:
+        """Until `stop` is called, `pause` gives true within so many seconds, or the device that the model runs on
+        has failed for good: a process that has lost its GPU does not get it back, but its successor may, or chooses
+        the CPU.
         """
-        while not self._stop.wait(0.5):
+        pause = pause or self._stop.wait
+        while not (pause(0.5) or self._stop.is_set()):
             if self.engine.device_failures >= DEVICE_FAILURES:
                 log.critical("%s has failed %d times in a row", self._choice.device, DEVICE_FAILURES)
                 self.failed = True
@@ -197,6 +207,8 @@ class Daemon:
             return
         kind, name = parsed
         if kind == "frame":
+            if not message.retain:
+                self.watch.arrived(name)
             self.frames.accept(name, message)
         elif kind == "cmd":
             self.commands.accept(name, message)
@@ -212,4 +224,5 @@ class Daemon:
     def _announce(self) -> None:
         self.announcements.announce()
         self._last.announce()
+        self.watch.connected()
         self.outbox.wake()

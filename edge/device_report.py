@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from lineside.devices.accelerators import Gpu, cpu
 from lineside.edge.config import Device
 from lineside.edge.device_choice import PACKAGES, SESSIONS, installed, look, problem
 from lineside.runtime.bundle import Bundle, open_bundle
+from lineside.runtime.cores import usable_cores
 from lineside.runtime.engine.engine import DEFAULT_CAPACITY
 from lineside.runtime.engine.memory_plan import plan_memory
 
@@ -20,7 +22,7 @@ def lines(path: Path | None) -> Iterator[str]:
     bundle = open_bundle(path) if path else None
     processor, machine = cpu(), look()
     extensions = " ".join(processor.extensions) or "no extension that helps"
-    yield f"cpu     {processor.name}, {processor.cores} cores, {processor.memory_bytes / GB:.1f} GB, {extensions}"
+    yield f"cpu     {processor.name}, {_cores()}, {processor.memory_bytes / GB:.1f} GB, {extensions}"
     yield from map(_gpu_line, machine.gpus)
     if machine.missing:
         yield f"gpu     none: {machine.missing}"
@@ -34,6 +36,11 @@ def lines(path: Path | None) -> Iterator[str]:
     yield f"engines {library or 'no TensorRT, pip install lineside[tensorrt]'}: for `lineside engine`"
     if bundle is not None:
         yield _fit_line(bundle, processor.memory_bytes)
+
+
+def _cores() -> str:
+    usable, there = usable_cores(), os.cpu_count() or 1
+    return f"{usable} cores" if usable >= there else f"{usable} of {there} cores"
 
 
 def _found(device: Device) -> str:

@@ -1,6 +1,7 @@
 """Lineside: a Mistral-family vision-language model beside the camera.
 
 The names below are the public ones; each is loaded when it is first used, so `import lineside` loads no engine.
+Nothing leaves the machine: see `_QUIET`.
 
     from pathlib import Path
 
@@ -10,6 +11,7 @@ The names below are the public ones; each is loaded when it is first used, so `i
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +27,12 @@ if TYPE_CHECKING:
     from lineside.runtime.picture import decode_picture as decode_picture
 
 __version__ = "0.1.0"
+
+_QUIET = {"ORT_DISABLE_TELEMETRY": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
+"""ONNX Runtime (1.29 and later, on Linux) would look up a host of its maker's and keep a device id below the home
+folder; the Hub's client, where mistral-common finds one, would report to its own. Both read this as they are imported,
+and every import of Lineside passes here before."""
+os.environ.update(_QUIET)
 
 _PUBLIC = {
     "DEFAULT_BUNDLE": "runtime.defaults",

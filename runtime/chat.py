@@ -12,7 +12,8 @@ import numpy.typing as npt
 Picture = npt.NDArray[np.uint8]
 """An RGB picture, `(height, width, 3)` uint8."""
 
-Role = Literal["system", "user", "assistant", "tool"]
+Role = Literal["system", "developer", "user", "assistant", "tool"]
+"""`developer` is another word for `system`."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Tool:
 
 @dataclass(frozen=True)
 class Message:
-    """One turn. `content` mixes text and pictures; `tool_call_id` belongs to role `tool`."""
+    """One turn. `content` mixes text and, of a user, pictures; `tool_call_id` belongs to role `tool`."""
 
     role: Role
     content: tuple[str | Picture, ...] = ()

@@ -13,6 +13,7 @@
     │   ├── PictureTooLarge    more pixels than the limit
     │   ├── PictureEmpty       no pixels, or not `(height, width, 3)` uint8
     │   └── PicturesUnsupported the model has no vision tower
+    ├── MessageError           a message has an unknown role, or a content that its role cannot have
     ├── PromptTooLong          prompt and token budget exceed the context length
     ├── KVBudgetExceeded       prompt and token budget need more KV cache than the engine may use
     ├── DeadlineExceeded       the request's time was over before its first token
@@ -87,6 +88,10 @@ class PictureEmpty(PictureError):
 
 class PicturesUnsupported(PictureError):
     code = "pictures_unsupported"
+
+
+class MessageError(EngineError):
+    code = "message_error"
 
 
 class TooFewPictures(EngineError):

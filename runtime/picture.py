@@ -15,31 +15,35 @@ from lineside.runtime.chat import Picture
 from lineside.runtime.defaults import DEFAULT_MAX_PIXELS
 from lineside.runtime.errors import PictureTooLarge, PictureUndecodable
 from lineside.runtime.manifest import ImageSettings
+from lineside.runtime.pixel_format import to_rgb
 
 JPEG_SCAN, JPEG_END, PNG_END = b"\xff\xda", b"\xff\xd9", b"IEND"
+MAX_SCANS = 32
+"""Of a JPEG: each goes over the whole picture once more. A progressive one has about 10."""
 MEAN = np.asarray([0.48145466, 0.4578275, 0.40821073], np.float32)
 DEVIATION = np.asarray([0.26862954, 0.26130258, 0.27577711], np.float32)
 """How Pixtral's pixels are normalized (mistral-common's constants)."""
 
 
 def decode_picture(data: bytes, max_pixels: int = DEFAULT_MAX_PIXELS) -> Picture:
-    """Decode a JPEG or PNG to RGB, `(height, width, 3)` uint8.
+    """Decode a JPEG or PNG to RGB, `(height, width, 3)` uint8, upright as its EXIF orientation says.
 
     The size is read from the header before any pixel is decoded. Pillow rather than OpenCV decodes, because it
     reports a truncated file where OpenCV fills the rest with grey, and because mistral-common decodes with it.
 
     Raises:
-        PictureUndecodable: no bytes, not a JPEG or PNG, or cut short.
-        PictureTooLarge: more than `max_pixels` pixels.
+        PictureUndecodable: no bytes, not a JPEG or PNG, cut short, in more than `MAX_SCANS` passes, or in a pixel
+            format of which 8-bit RGB cannot be made (`runtime.pixel_format`).
+        PictureTooLarge: more than `max_pixels` pixels. It is not shrunk: boxes are in the pixels of the frame.
     """
     with _opened(data, max_pixels) as image:
-        return np.asarray(_to_rgb(image), dtype=np.uint8)
+        return to_rgb(image, data)
 
 
 def check_picture(data: bytes, max_pixels: int = DEFAULT_MAX_PIXELS) -> None:
     """What can be told of a JPEG or PNG without decoding it, in about 0.1 ms. Raises as `decode_picture`."""
     with _opened(data, max_pixels) as image:
-        jpeg = image.format == "JPEG"
+        jpeg = image.format != "PNG"  # MPO, as phones write it, begins with a whole JPEG
         if not (data.rfind(JPEG_END) > data.rfind(JPEG_SCAN) if jpeg else PNG_END in data):
             raise PictureUndecodable(f"the picture is cut short ({len(data)} bytes, and no end)")
 
@@ -56,6 +60,8 @@ def _opened(data: bytes, max_pixels: int) -> Iterator[Image.Image]:
                     f"the picture has {width} x {height} = {width * height / 1e6:.1f} megapixels; "
                     f"the limit is {max_pixels / 1e6:.1f}"
                 )
+            if image.format != "PNG" and (scans := data.count(JPEG_SCAN)) > MAX_SCANS:
+                raise PictureUndecodable(f"a JPEG in {scans} scans takes too long; at most {MAX_SCANS}: save it anew")
             yield image
     except UnidentifiedImageError as error:
         raise PictureUndecodable(f"{len(data)} bytes that are neither a JPEG nor a PNG") from error
@@ -65,19 +71,6 @@ def _opened(data: bytes, max_pixels: int) -> Iterator[Image.Image]:
         ) from error
     except (OSError, SyntaxError, ValueError, EOFError) as error:
         raise PictureUndecodable(f"the picture is damaged or cut short ({error})") from error
-
-
-def _to_rgb(image: Image.Image) -> Image.Image:
-    """RGB with transparency on white, as mistral-common shows it to the model."""
-    if image.mode == "RGB":
-        image.load()
-        return image
-    if "A" not in image.mode and "transparency" not in image.info:
-        return image.convert("RGB")
-    layered = image.convert("RGBA")
-    white = Image.new("RGBA", layered.size, "WHITE")
-    white.alpha_composite(layered)
-    return white.convert("RGB")
 
 
 def to_patches(

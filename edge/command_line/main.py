@@ -24,6 +24,7 @@ SAYS_WHAT_IT_DOES = ("ask", "inspect", "check", "learn", "calibrate", "demo")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point of `lineside`."""
     options = make_parser().parse_args(arguments)
+    os.environ["PYDANTIC_DISABLE_PLUGINS"] = "__all__"  # one that is installed would see, and may send, every message
     from lineside.edge import logs
 
     logs.set_up("WARNING" if options.command in SAYS_WHAT_IT_DOES else "INFO")

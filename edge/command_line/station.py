@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import signal
 import threading
 from pathlib import Path
 
 from lineside.edge.command_line.fail import fail
+from lineside.edge.signals import StopSignals
 
 
 def new(options: argparse.Namespace) -> int:
@@ -21,7 +21,7 @@ def new(options: argparse.Namespace) -> int:
 
 def check(path: Path) -> int:
     """A station file alone: no engine is loaded for it."""
-    from lineside.edge.config import load_config
+    from lineside.edge.station_file import load_config
 
     config = load_config(path)
     cameras, tools = (", ".join(names) or "none" for names in (config.cameras, config.tools))
@@ -30,20 +30,18 @@ def check(path: Path) -> int:
 
 
 def run(options: argparse.Namespace) -> int:
-    from lineside.edge.config import load_config
     from lineside.edge.daemon import Daemon
+    from lineside.edge.station_file import load_config
 
     daemon = Daemon(load_config(options.config))
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: daemon.stop())
     threading.excepthook = daemon.fail
-    with daemon:
-        daemon.wait()
+    with StopSignals() as signals, daemon:
+        daemon.wait(signals.wait)
     return int(daemon.failed)
 
 
 def learn(options: argparse.Namespace) -> int:
-    from lineside.edge.config import load_config
+    from lineside.edge.station_file import load_config
     from lineside.edge.tuning.learn import learn_station
 
     print("\n".join(learn_station(load_config(options.station), options.folder, options.camera).lines()))
@@ -51,7 +49,7 @@ def learn(options: argparse.Namespace) -> int:
 
 
 def calibrate(options: argparse.Namespace) -> int:
-    from lineside.edge.config import load_config
+    from lineside.edge.station_file import load_config
     from lineside.edge.tuning.calibrate import calibrate
     from lineside.edge.tuning.calibration_report import lines
     from lineside.runtime.inspection.calibration import Costs

@@ -14,12 +14,13 @@ from urllib.parse import unquote, urlsplit
 
 from pydantic import SecretStr
 
-from lineside.edge.config import Config, load_config
+from lineside.edge.config import Config
 from lineside.edge.daemon import Daemon
 from lineside.edge.demo.broker import embedded_broker
 from lineside.edge.demo.watcher import PATIENCE_S, Watcher
 from lineside.edge.errors import BrokerError, ConfigError
 from lineside.edge.inspection.evidence import COLORS
+from lineside.edge.station_file import load_config
 
 COMMAND = "set the belt to half speed"
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import queue
 import threading
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -17,7 +16,9 @@ from lineside.devices.cameras.frame import Frame
 from lineside.edge.counters import Counters
 from lineside.edge.errors import RequestError
 from lineside.edge.frames.answers import Answers
+from lineside.edge.frames.arrivals import Arrivals
 from lineside.edge.frames.pipeline import Pipeline
+from lineside.edge.frames.reference import read_captured_at, read_referenced
 from lineside.edge.wire.identity import request_id, without_mark
 from lineside.edge.wire.messages import FrameReference
 from lineside.edge.wire.mqtt import Message
@@ -56,14 +57,14 @@ class FrameIntake:
         self._max_bytes = max_bytes
         self._cameras, self._folder = cameras, folder.resolve()
         self._pipeline, self._answers, self._counters = pipeline, answers, counters
-        self._queue: queue.Queue[_Arrived | None] = queue.Queue(WAITING)
+        self._arrivals: Arrivals[_Arrived] = Arrivals()
         self._thread = threading.Thread(target=self._run, name="frames", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
 
     def close(self) -> None:
-        self._queue.put(None)
+        self._arrivals.close()
         self._thread.join(timeout=5)
 
     def accept(self, camera: str, message: Message) -> None:
@@ -79,14 +80,16 @@ class FrameIntake:
                 frame = replace(frame, id=delivered.id[:32])
             if not self._answers.take(frame, delivered, message.acknowledge):
                 return
-        try:
-            if problem is not None:
-                raise problem
-            self._queue.put_nowait(_Arrived(frame, reference, triggered=message.qos > 0))
-        except RequestError as error:
-            self._refuse(frame, error.code, str(error))
-        except queue.Full:
-            self._refuse(frame, "busy", "frames arrive faster than they can be decoded")
+        if problem is not None:
+            self._refuse(frame, problem.code, str(problem))
+            return
+        if message.qos and len(self._arrivals) >= WAITING:
+            self._refuse(frame, "busy", "frames arrive faster than they can be taken in")
+            return
+        arrived = _Arrived(frame, reference, triggered=message.qos > 0)
+        if self._arrivals.put(camera, arrived, streamed=not message.qos) is not None:
+            self._counters.add("frames_received")
+            self._counters.add("frames_dropped")
 
     def _read(self, camera: str, message: Message) -> tuple[Frame, FrameReference | None, RequestError | None]:
         """The frame, what it refers to, and why it is refused, as far as the message itself tells."""
@@ -97,7 +100,9 @@ class FrameIntake:
                 raise RequestError("unknown_camera", f"{camera!r} is not in the station file's [cameras]")
             if len(data) > self._max_bytes:
                 raise RequestError("too_large", f"{len(data)} bytes; `store.max_payload_bytes` is {self._max_bytes}")
-            captured_at = _captured_at(message) or captured_at
+            captured_at = (
+                read_captured_at(message.user["captured_at"]) if "captured_at" in message.user else captured_at
+            )
             if without_mark(data)[:1] == b"{":
                 reference = _parse_reference(without_mark(data))
                 part_id, name = reference.part_id or part_id, Path(reference.path).name
@@ -116,7 +121,7 @@ class FrameIntake:
         self._answers.done(frame)
 
     def _run(self) -> None:
-        while (arrived := self._queue.get()) is not None:
+        while (arrived := self._arrivals.get()) is not None:
             try:
                 self._handle(arrived)
             except RequestError as error:
@@ -128,22 +133,8 @@ class FrameIntake:
     def _handle(self, arrived: _Arrived) -> None:
         frame = arrived.frame
         if arrived.reference is not None:
-            frame = replace(frame, data=self._follow(arrived.reference))
+            frame = replace(frame, data=read_referenced(self._folder, arrived.reference, self._max_bytes))
         self._pipeline.offer(frame, triggered=arrived.triggered, done=partial(self._answers.done, frame))
-
-    def _follow(self, reference: FrameReference) -> bytes:
-        path = (self._folder / reference.path).resolve()
-        if not path.is_relative_to(self._folder):
-            raise RequestError("reference_refused", f"{reference.path!r} leads out of the station's folder")
-        try:
-            if path.stat().st_size > self._max_bytes:
-                raise RequestError("too_large", f"{reference.path!r} has more than {self._max_bytes} bytes")
-            data = path.read_bytes()
-        except OSError as error:
-            raise RequestError("reference_missing", f"{reference.path!r} cannot be read ({error.strerror})") from error
-        if hashlib.sha256(data).hexdigest() != reference.sha256:
-            raise RequestError("reference_changed", f"{reference.path!r} has another SHA-256 than the reference")
-        return data
 
 
 def _parse_reference(payload: bytes) -> FrameReference:
@@ -152,17 +143,3 @@ def _parse_reference(payload: bytes) -> FrameReference:
     except ValidationError as error:
         problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors(include_input=False))
         raise RequestError("malformed", f"not a frame reference: {problems}") from None
-
-
-def _captured_at(message: Message) -> datetime | None:
-    """From the user property, where there is one. Raises RequestError where it is not RFC 3339 with a zone."""
-    stamp = message.user.get("captured_at")
-    if stamp is None:
-        return None
-    try:
-        time = datetime.fromisoformat(stamp)
-        if time.tzinfo is None:
-            raise ValueError("no time zone")
-    except ValueError as error:
-        raise RequestError("malformed", f"captured_at {stamp!r} is not an RFC 3339 time ({error})") from error
-    return time.astimezone(UTC)

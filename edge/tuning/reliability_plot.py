@@ -5,12 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
-from matplotlib.figure import Figure
 
 from lineside.edge.tuning.calibrate import Report, Side
+from lineside.edge.tuning.no_cache import caches_in_a_temporary_folder
 from lineside.runtime.inspection.calibration import BINS, reliability
+
+with caches_in_a_temporary_folder():
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
 
 mpl.use("Agg")
 COLORS = {"good": "#4c9f70", "defective": "#c0392b"}

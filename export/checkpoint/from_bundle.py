@@ -14,7 +14,7 @@ import numpy.typing as npt
 from lineside.export.errors import Unsupported
 from lineside.export.exported import Exported, ExportedGraph
 from lineside.export.network.vision import merge_columns
-from lineside.runtime.bundle import open_bundle
+from lineside.runtime.bundle import open_bundle, verify_hashes
 
 STACKED = {"q_proj": ("qkv", 0), "k_proj": ("qkv", 1), "v_proj": ("qkv", 2), "gate_proj": ("gate_up", 0),
            "up_proj": ("gate_up", 1)}  # fmt: skip
@@ -27,7 +27,9 @@ def read_bundle(bundle: Path, shapes: Mapping[str, tuple[int, ...]]) -> Iterator
 
     Raises Unsupported where the bundle has another shape, EngineError where it is damaged.
     """
-    exported = Exported(open_bundle(bundle))
+    opened = open_bundle(bundle)
+    verify_hashes(opened)
+    exported = Exported(opened)
     for name, shape in shapes.items():
         found = _tensor(exported, name, shapes)
         if found.size != np.prod(shape):

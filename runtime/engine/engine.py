@@ -13,11 +13,13 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
-from lineside.runtime.bundle import Bundle, open_bundle
+from lineside.runtime.bundle import Bundle, open_bundle, verified
 from lineside.runtime.chat import Prompt
+from lineside.runtime.cores import usable_cores
 from lineside.runtime.engine.decoding import Decoding
 from lineside.runtime.engine.kv_pool import Entry, Keys, KVPool
 from lineside.runtime.engine.sampling import Sampling
@@ -91,15 +93,18 @@ class Engine:
     def open(
         cls, path: Path, *, threads: int = 0, limits: Limits | None = None, sessions: OpenSessions | None = None
     ) -> Engine:
-        """Open a bundle, on the CPU unless `sessions` opens it elsewhere; `threads` 0 means one a core.
+        """Open a bundle, on the CPU unless `sessions` opens it elsewhere; `threads` 0 means as many as the process may
+        use. Every file is read and held against its SHA-256 beside the loading.
 
         Raises:
             BundleError: the bundle is missing, damaged or of another format.
             DeviceError: from `sessions`.
         """
         bundle = open_bundle(path)
-        tokenizer = Tokenizer(bundle.file("tekken.json"))
-        vision, decoder = sessions(bundle) if sessions else open_cpu(bundle, threads)
+        cv2.setNumThreads(usable_cores())  # OpenCV itself does not see every container's quota
+        with verified(bundle):
+            tokenizer = Tokenizer(bundle.file("tekken.json"))
+            vision, decoder = sessions(bundle) if sessions else open_cpu(bundle, threads)
         return cls(bundle, tokenizer, vision, decoder, limits)
 
     @contextmanager

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 import logging
-import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -23,6 +22,7 @@ except ImportError as error:
     raise ImportError("no onnxruntime: pip install 'lineside[cpu]', or 'lineside[cuda]' on an NVIDIA GPU") from error
 
 from lineside.runtime.bundle import Bundle
+from lineside.runtime.cores import usable_cores
 from lineside.runtime.errors import BundleDamaged, DeviceFailed, DeviceOutOfMemory, DeviceUnusable, FeaturesMissing
 from lineside.runtime.manifest import ImageSettings
 from lineside.runtime.picture import to_grid, to_patches
@@ -43,9 +43,9 @@ GRAPH_ID, NO_GRAPH = "gpu_graph_id", "-1"
 
 
 def session_options(threads: int) -> ort.SessionOptions:
-    """`threads` 0 means one a core."""
+    """`threads` 0 means as many as the process may use."""
     options = ort.SessionOptions()
-    options.intra_op_num_threads = threads or os.cpu_count() or 1
+    options.intra_op_num_threads = threads or usable_cores()
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
     # The idle threads of one session would spin on, and take the cores from the other.

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -23,8 +23,10 @@ from mistral_common.tokens.tokenizers.image import ImageConfig
 from mistral_common.tokens.tokenizers.mistral import MistralTokenizer
 from PIL import Image
 
-from lineside.runtime.chat import Message, Prompt, Tool, ToolCall
-from lineside.runtime.errors import AnswerError, BundleFormat, PictureEmpty
+from lineside.runtime.chat import Message, Prompt, Role, Tool, ToolCall
+from lineside.runtime.errors import AnswerError, BundleFormat, MessageError, PictureEmpty
+
+ROLES: tuple[str, ...] = get_args(Role)
 
 
 class Tokenizer:
@@ -63,6 +65,7 @@ class Tokenizer:
         """Tokenize a conversation that ends in a user or tool turn.
 
         Raises:
+            MessageError: an unknown role, or a picture in a turn that is not a user's.
             AnswerError: mistral-common refuses the order or content of the messages.
             PictureEmpty: a picture without pixels, or of another shape or type.
         """
@@ -114,10 +117,15 @@ class Tokenizer:
 
 
 def _to_mistral(message: Message) -> Any:
+    """Raises MessageError, PictureEmpty."""
+    if message.role not in ROLES:
+        raise MessageError(f"the role {message.role!r} is not known; there are {', '.join(ROLES)}")
     if message.role == "user":
         return UserMessage(content=[_chunk(part) for part in message.content])
-    text = "".join(part for part in message.content if isinstance(part, str))
-    if message.role == "system":
+    if not all(isinstance(part, str) for part in message.content):
+        raise MessageError(f"a message of the role {message.role!r} has text only: put pictures into one of `user`")
+    text = "".join(cast("tuple[str, ...]", message.content))
+    if message.role in ("system", "developer"):
         return SystemMessage(content=text)
     if message.role == "tool":
         return ToolMessage(content=text, tool_call_id=message.tool_call_id)
@@ -128,6 +136,8 @@ def _to_mistral(message: Message) -> Any:
 def _chunk(part: Any) -> TextChunk | ImageChunk:
     if isinstance(part, str):
         return TextChunk(text=part)
+    if not isinstance(part, np.ndarray):
+        raise MessageError(f"a message has text and pictures, which are arrays, not {type(part).__name__}")
     if part.dtype != np.uint8 or part.ndim != 3 or part.shape[2] != 3 or not part.size:
         raise PictureEmpty(
             f"a picture is (height, width, 3) uint8 with at least one pixel, not {part.shape} {part.dtype}"

@@ -30,6 +30,7 @@ from lineside.export.engine.engines import build_engines
 from lineside.export.exported import Exported
 from lineside.export.network.config import NetworkConfig
 from lineside.runtime.bundle import Bundle, open_bundle
+from lineside.runtime.cores import usable_cores
 from lineside.runtime.sessions.interface import Decoder, OpenSessions, Vision
 from lineside.runtime.sessions.selftest import relative_error
 from lineside.runtime.sessions.tensorrt.session import TensorRTDecoder
@@ -226,7 +227,7 @@ class Memory:
     def bandwidth_bytes_s(self) -> float:
         """Bytes read and written in a second by copying within the GPU; on the host, read."""
         if self._cuda is None:
-            return bandwidth_bytes_s(cpu().cores)
+            return bandwidth_bytes_s(usable_cores())
         buffers = [self._cuda.allocate((COPY_BYTES,), np.int8) for _ in range(2)]
         kind = self._cuda.runtime.cudaMemcpyKind.cudaMemcpyDeviceToDevice
 

@@ -67,6 +67,5 @@ def test_the_cpu_is_described(tmp_path: Path) -> None:
     info.write_text("processor\t: 0\nmodel name\t: EPYC 7B13\nflags\t\t: fpu sse avx2 avx512f avx512_vnni ht\n")
     found = cpu(info)
     assert (found.name, found.extensions) == ("EPYC 7B13", ("avx2", "avx512f", "avx512_vnni"))
-    assert found.cores >= 1
     assert found.memory_bytes > 1e8
     assert cpu(tmp_path / "none").extensions == ()

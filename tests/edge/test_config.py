@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from lineside.edge.config import load_config
 from lineside.edge.errors import ConfigError
+from lineside.edge.station_file import load_config
 from lineside.runtime.defaults import DEFAULT_BUNDLE
 from tests.conftest import ROOT
 
@@ -44,11 +44,100 @@ def test_an_empty_file_is_a_station(tmp_path: Path) -> None:
         ("[inspect]\ndefect_types = []", "defect_types"),
         ("[station]\nbase_topic = 'a/#'", "base_topic"),
         ("[station\n", "is not TOML"),
+        ("\n[mqtt]\nca_file = 'a.pem'", r"station\.toml:3: `mqtt\.ca_file` without `mqtt\.tls = true`"),
+        ("[mqtt]\ntls = true\nca_file = 'a.pem'", r":3: `mqtt\.ca_file`: .*a\.pem is not a file"),
+        ("[mqtt]\nhost = 'mqtt://a'", r":2: `mqtt\.host` 'mqtt://a'"),
+        ("[mqtt]\nhost = 'a:1883'", r":2: `mqtt\.host` 'a:1883'"),
+        ("[mqtt]\nhost = 'a b'", r":2: `mqtt\.host` 'a b'"),
+        ("[mqtt]\nhost = 'a/mqtt'", r":2: `mqtt\.host` 'a/mqtt'"),
+        ("mqtt.port = true", r":1: `mqtt\.port` is true, and an integer belongs there"),
+        ("[cameras.a]\nkind = 'mqtt'\ninterval_s = true", r":3: `cameras\.a\.interval_s` is true"),
+        ("[station]\nbase_topic = '$SYS/x'", r":2: `station\.base_topic` '\$SYS/x'"),
+        ("[station]\ntimezone = 'Mars/Olympus'", r":2: `station\.timezone`"),
+        ("[mqtt]\nresponse_prefixes = ['']", ":2: `mqtt.response_prefixes` has an empty one"),
+        ("[mqtt]\nresponse_prefixes = ['a/', 'b/+']", r":2: `mqtt\.response_prefixes` 'b/\+'"),
+        ("[mqtt]\nresponse_prefixes = ['$share/a']", r"'\$share/a' does not begin a plain topic"),
+        ("[inspect]\ndefect_types = ['a', ' ']", r":2: `inspect\.defect_types` has an empty one"),
+        ("[inspect]\ndefect_types = ['a', 'b', 'a']", r":2: `inspect\.defect_types` has 'a' 2 times"),
+        ("[cameras.a]\nkind = 'mqtt'\ndefect_types = ['']", r":3: `cameras\.a\.defect_types` has an empty one"),
+        ("[model]\ncapacity = 10_000_000", r":2: `model\.capacity` 10000000 is more than the model's context"),
+        ("[model]\nbundle = 'none'", r":2: `model\.bundle`: .*is .*none a bundle folder\?"),
+        ("[store]\npath = 'none/a.db'", r":2: `store\.path`: .*none is not a folder"),
+        ("[cameras.a]\nkind = 'folder'\nsource = 'none'", r":3: `cameras\.a\.source`: .*none is not a folder"),
+        ("[cameras.a]\nkind = 'folder'", r":2: `cameras\.a\.source` is missing"),
+        ("[cameras.a]\nkind = 'video'\nsource = 'none.mp4'", r":3: `cameras\.a\.source`: .*none\.mp4 is not a file"),
+        ("[cameras.a]\nkind = 'mqtt'\nreference = 'none.png'", r":3: `cameras\.a\.reference`: .*is not a file"),
+        ("[cameras.a]\nkind = 'mqtt'\nschema = 'none.json'", r":3: `cameras\.a\.schema`: .*cannot be read"),
+        ("[cameras.a]\nkind = 'mqtt'\nschema = 'station.toml'", r":3: `cameras\.a\.schema`: .*is not JSON"),
+        ("[tools.a]\ndescription = 'A.'\nlimits.b.maximum = 3", r":3: `tools\.a\.limits\.b`: no such argument"),
+        ("[tools.a]\ndescription = 'A.'\npublish.topic = 'a/#'", r":3: `tools\.a\.publish\.topic` 'a/#'"),
+        ("[cameras.a]\nkind = 'mqtt'\n[tools.a]\ndescription = 'A.'", r":3: `tools\.a` has the name of a camera"),
     ],
 )
 def test_mistakes_are_named(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         load_config(write(tmp_path, text), {})
+
+
+def test_every_mistake_is_told_at_once_with_its_line(tmp_path: Path) -> None:
+    """Those of types too, which keep a file from being read into anything."""
+    path = write(
+        tmp_path,
+        """# A station with a mistake in nearly every line.
+[mqtt]
+host = "mqtt://broker"
+port = "many"
+hots = 1
+response_prefixes = [
+    "clients/",
+    "",
+]
+
+[inspect]
+instruction = '''
+[not a table]
+key = "neither"
+'''
+pass_below = 2
+
+[cameras.top]
+[cameras.side]
+kind = "folder"
+source = "none"
+
+[tools."set speed"]
+description = "Sets the speed."
+""",
+    )
+    with pytest.raises(ConfigError) as caught:
+        load_config(path, {"LINESIDE_COMMANDS__ROUNDS": "many", "LINESIDE_MODEL": "x"})
+    told = str(caught.value).splitlines()
+    places = [line.split(": ")[0].removeprefix(str(path)) for line in told]
+    variables, lines = [places[0], places[-1]], places[1:-1]
+    assert lines == [":3", ":4", ":5", ":6", ":16", ":18", ":21", ":23"], "\n".join(told)
+    assert variables == ["LINESIDE_COMMANDS__ROUNDS", "LINESIDE_MODEL"]
+
+
+def test_what_may_come_later_is_not_looked_for(tmp_path: Path) -> None:
+    text = "".join(
+        f"[cameras.{name}]\nkind = 'video'\nsource = '{source}'\n"
+        for name, source in (("a", "rtsp://camera/1"), ("b", "0"), ("c", "/dev/video7"))
+    )
+    hosts = ("broker.local", "127.0.0.1", "::1", "fe80::1%eth0")
+    for host in hosts:
+        assert load_config(write(tmp_path, f"{text}[mqtt]\nhost = '{host}'"), {}).mqtt.host == host
+
+
+def test_a_byte_order_mark_is_read_past(tmp_path: Path) -> None:
+    path = tmp_path / "station.toml"
+    path.write_bytes(b"\xef\xbb\xbf[mqtt]\r\nport = 1884\r\n")
+    assert load_config(path, {}).mqtt.port == 1884
+
+
+@pytest.mark.parametrize("variable", ["LINESIDE_OTHER", "LINESIDE_MQTT__PROT", "LINESIDE_MQTTT__PORT", "LINESIDE_"])
+def test_a_variable_that_stands_for_no_key_is_a_mistake(variable: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=f"^{variable}: unknown key"):
+        load_config(write(tmp_path, ""), {variable: "1"})
 
 
 def test_missing_file(tmp_path: Path) -> None:
@@ -57,7 +146,7 @@ def test_missing_file(tmp_path: Path) -> None:
 
 
 def test_environment_replaces_single_values(tmp_path: Path) -> None:
-    variables = {"LINESIDE_MQTT__HOST": "broker.local", "LINESIDE_MQTT__PORT": "8883", "LINESIDE_OTHER": "ignored"}
+    variables = {"LINESIDE_MQTT__HOST": "broker.local", "LINESIDE_MQTT__PORT": "8883", "OTHER": "ignored"}
     config = load_config(write(tmp_path, "[mqtt]\nhost = 'a'\nusername = 'u'"), variables)
     assert (config.mqtt.host, config.mqtt.port, config.mqtt.username) == ("broker.local", 8883, "u")
     with pytest.raises(ConfigError, match=r"unknown key `mqtt\.prot`"):

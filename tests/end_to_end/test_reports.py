@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 from jsonschema.validators import Draft202012Validator
 
-from lineside.edge.config import CameraConfig, load_config
+from lineside.edge.config import CameraConfig
 from lineside.edge.daemon import Daemon
 from lineside.edge.errors import ConfigError
+from lineside.edge.station_file import load_config
 from tests.support.broker import Mosquitto
 from tests.support.client import Client
 from tests.support.station import TOPICS, station

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from lineside.edge.device_choice import open_engine
 from lineside.export.bundle.options import ExportOptions
 from lineside.export.bundle.writer import export_bundle
 from lineside.export.graph.kv import KVDtype
@@ -35,6 +38,40 @@ def test_one_flipped_bit_is_found(copy: Path, name: str) -> None:
     (copy / name).write_bytes(data)
     with pytest.raises(BundleDamaged, match=name.replace(".", r"\.")):
         verify_hashes(open_bundle(copy))
+
+
+@pytest.mark.parametrize("name", ["vision.data", "decoder.data", "decoder.onnx", "tekken.json", "decoder.float16.onnx"])
+def test_a_damaged_bundle_never_runs(copy: Path, name: str) -> None:
+    """256 bytes in the middle: most of them would run, and answer something else. Also files that this session does not
+    load, and those that cannot be loaded at all with the damage."""
+    data = bytearray((copy / name).read_bytes())
+    middle = len(data) // 2
+    data[middle : middle + 256] = bytes(255 - byte for byte in data[middle : middle + 256])
+    (copy / name).write_bytes(data)
+    for start in (lambda: Engine.open(copy, threads=1), lambda: open_engine(copy, device="cpu")):
+        with pytest.raises(BundleDamaged, match=rf"{re.escape(name)} is damaged \(SHA-256 differs\)"):
+            start()
+
+
+def test_what_fails_beside_the_hashing_is_told_as_it_is(copy: Path) -> None:
+    def broken(_: Bundle) -> tuple[OrtVision | None, OrtDecoder]:
+        raise DeviceUnusable("no driver")
+
+    with pytest.raises(DeviceUnusable, match="no driver"):
+        Engine.open(copy, sessions=broken)
+
+
+def test_an_interrupted_start_does_not_wait_for_the_hashes(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def hashing(_: Path, stop: threading.Event) -> str:
+        assert stop.wait(20), "the start was interrupted, and hashing goes on"
+        return ""
+
+    def interrupted(_: Bundle) -> tuple[OrtVision | None, OrtDecoder]:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("lineside.runtime.bundle.file_sha256", hashing)
+    with pytest.raises(KeyboardInterrupt):
+        Engine.open(copy, sessions=interrupted)
 
 
 def test_a_missing_or_short_file_is_found_without_reading_weights(copy: Path) -> None:

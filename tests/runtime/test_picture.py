@@ -65,7 +65,11 @@ def test_decompression_bomb_is_refused() -> None:
 @pytest.mark.parametrize("mode", ["L", "1", "P", "I;16", "CMYK", "RGBA", "LA"])
 def test_other_pixel_formats_become_rgb(mode: str) -> None:
     kind = "JPEG" if mode == "CMYK" else "PNG"
-    assert decode_picture(encode(Image.new(mode, (20, 10)), kind)).shape == (10, 20, 3)
+    white = 65535 if mode == "I;16" else 0 if mode == "CMYK" else 1 if mode == "P" else "white"
+    image = Image.new(mode, (20, 10), white)
+    if mode == "P":
+        image.putpalette([0, 0, 0, 255, 255, 255])
+    assert (decode_picture(encode(image, kind)) == np.full((10, 20, 3), 255)).all()
 
 
 def test_transparency_is_white() -> None:

@@ -12,11 +12,12 @@ import cv2
 import pytest
 
 from lineside.edge.command_line import main as cli
-from lineside.edge.config import CameraConfig, Config, load_config
+from lineside.edge.config import CameraConfig, Config
 from lineside.edge.daemon import Daemon
 from lineside.edge.errors import ConfigError
 from lineside.edge.inspection.calibration_file import read_calibrations
 from lineside.edge.inspection.inspectors import open_inspectors
+from lineside.edge.station_file import load_config
 from lineside.edge.tuning.calibrate import Side, calibrate
 from lineside.edge.tuning.calibration_report import lines
 from lineside.runtime.engine.engine import Engine

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from lineside.edge.command_line import main as cli
-from lineside.edge.config import load_config
 from lineside.edge.daemon import Daemon
 from lineside.edge.inspection.gate_file import read_gate, write_gate
 from lineside.edge.inspection.inspectors import open_inspectors
+from lineside.edge.station_file import load_config
 from lineside.runtime.engine.engine import Engine
 from lineside.runtime.inspection.gate import GateMemory
 from lineside.runtime.inspection.gated import GatedInspector
@@ -42,6 +42,23 @@ def good(tmp_path: Path, pictures: list[Path]) -> Path:
         view = np.clip(np.roll(picture, index % 3, 1) * rng.uniform(0.95, 1.05), 0, 255).astype(np.uint8)
         cv2.imwrite(str(folder / f"{index}.png"), view)
     return folder
+
+
+def test_pictures_in_16_bits_teach_what_their_8_bits_do(station_file: Path, good: Path, tmp_path: Path) -> None:
+    """As an industrial camera writes them. They were all white, and one picture."""
+    deep = tmp_path / "deep"
+    deep.mkdir()
+    for path in good.iterdir():
+        grey = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+        assert grey is not None
+        cv2.imwrite(str(path), grey)
+        cv2.imwrite(str(deep / path.name), grey.astype(np.uint16) * 257)
+    scores = []
+    for folder in (good, deep):
+        assert cli.main(["learn", str(station_file), str(folder)]) == 0
+        with np.load(station_file.with_name("press4.cam0.gate.npz"), allow_pickle=False) as learnt:
+            scores.append(learnt["good_scores"])
+    np.testing.assert_allclose(scores[0], scores[1], rtol=1e-5)
 
 
 def test_learnt_pictures_become_a_gate_for_every_camera(

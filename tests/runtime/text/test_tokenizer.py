@@ -17,7 +17,8 @@ from mistral_common.protocol.instruct.tool_calls import ToolCall as MistralToolC
 from mistral_common.tokens.tokenizers.mistral import MistralTokenizer
 from PIL import Image
 
-from lineside.runtime.chat import Message, Tool, ToolCall
+from lineside.runtime.chat import Message, Role, Tool, ToolCall
+from lineside.runtime.errors import MessageError
 from lineside.runtime.picture import decode_picture
 from lineside.runtime.text.tokenizer import Tokenizer
 from tests.support.tokenizers import write_small_tokenizer
@@ -52,6 +53,38 @@ def test_conversation_matches_mistral_common(path: Path, pictures: list[Path]) -
     assert len(ours.pixels) == 1
     np.testing.assert_array_equal(ours.pixels[0], theirs.images[0])
     assert ours.pixels[0].dtype == np.float32
+
+
+@pytest.mark.parametrize("role", ["system", "developer", "assistant", "tool"])
+def test_a_picture_belongs_to_the_user(role: Role, path: Path) -> None:
+    """It was dropped without a word."""
+    picture = np.zeros((28, 28, 3), np.uint8)
+    messages = [Message("user", ("Look.",)), Message(role, ("This:", picture)), Message("user", ("And?",))]
+    with pytest.raises(MessageError, match=rf"'{role}' has text only"):
+        Tokenizer(path).encode_chat(messages)
+
+
+def test_a_developer_is_the_system(path: Path) -> None:
+    """It became the assistant's turn."""
+    tokenizer = Tokenizer(path)
+    found, wanted = (
+        tokenizer.encode_chat([Message(role, ("You watch the line.",)), Message("user", ("Hello.",))]).ids
+        for role in ("developer", "system")
+    )
+    np.testing.assert_array_equal(found, wanted)
+
+
+@pytest.mark.parametrize(
+    ("message", "said"),
+    [
+        (Message("critic", ("No.",)), "role 'critic' is not known; there are system, developer, user"),  # type: ignore[arg-type]
+        (Message("user", (b"No.",)), "not bytes"),  # type: ignore[arg-type]
+        (Message("user", (None,)), "not NoneType"),  # type: ignore[arg-type]
+    ],
+)
+def test_what_is_no_message_is_refused_by_name(message: Message, said: str, path: Path) -> None:
+    with pytest.raises(MessageError, match=said):
+        Tokenizer(path).encode_chat([message])
 
 
 def _reference(path: Path, image: Image.Image, arguments: dict[str, Any]) -> Any:

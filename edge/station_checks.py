@@ -1,0 +1,140 @@
+"""What is wrong with a station file besides the types of its values. No engine is loaded for it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
+from pathlib import Path
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from lineside.edge.config import NAME, CameraConfig, Config
+from lineside.edge.tool_config import ToolConfig
+from lineside.runtime.errors import BundleError
+
+Key = tuple[str, ...]
+Problem = tuple[Key, str]
+"""The key, and a sentence that names it."""
+
+
+def problems_of(config: Config, said: AbstractSet[Key]) -> Iterator[Problem]:
+    """Every mistake; `said` are the keys of sections that the file or a variable sets."""
+    yield from _broker(config)
+    yield from _station(config)
+    yield from _model(config, said)
+    if config.inspect.pass_below > config.inspect.fail_above:
+        yield ("inspect", "pass_below"), "`inspect.pass_below` must not be above `inspect.fail_above`"
+    if not config.inspect.defect_types:
+        yield ("inspect", "defect_types"), "`inspect.defect_types` is empty: name at least one kind of defect"
+    yield from _defect_types(("inspect",), config.inspect.defect_types)
+    for section, names in (("cameras", config.cameras), ("tools", config.tools)):
+        for name in names:
+            if not re.fullmatch(NAME, name):
+                yield (section, name), f"`{section}.{name}`: a name has letters, digits, _ and - only"
+    for name in config.cameras.keys() & config.tools.keys():
+        yield ("tools", name), f"`tools.{name}` has the name of a camera: both would speak on event/{name}"
+    for name, camera in config.cameras.items():
+        yield from _camera(config, name, camera)
+    for name, tool in config.tools.items():
+        yield from _tool(config, name, tool)
+
+
+def _broker(config: Config) -> Iterator[Problem]:
+    mqtt = config.mqtt
+    if re.search(r"[\s/\[\]\x00]", mqtt.host) or "://" in mqtt.host or mqtt.host.count(":") == 1:
+        advice = "a name or an address alone: the port is `mqtt.port`, encryption `mqtt.tls`"
+        yield ("mqtt", "host"), f"`mqtt.host` {mqtt.host!r} is not {advice}"
+    if mqtt.ca_file and not mqtt.tls:
+        yield ("mqtt", "ca_file"), "`mqtt.ca_file` without `mqtt.tls = true`: the password would go out in the clear"
+    elif mqtt.ca_file and not config.resolve(mqtt.ca_file).is_file():
+        yield ("mqtt", "ca_file"), f"`mqtt.ca_file`: {config.resolve(mqtt.ca_file)} is not a file"
+    if "" in mqtt.response_prefixes:
+        yield ("mqtt", "response_prefixes"), "`mqtt.response_prefixes` has an empty one: a reply could go anywhere"
+    for prefix in mqtt.response_prefixes:
+        if re.search(r"[#+\x00]|^[$/]", prefix):
+            yield ("mqtt", "response_prefixes"), f"`mqtt.response_prefixes` {prefix!r} does not begin a plain topic"
+
+
+def _station(config: Config) -> Iterator[Problem]:
+    if re.search(r"[#+\x00]|^[$/]|/$|//", config.base_topic):
+        yield ("station", "base_topic"), f"`station.base_topic` {config.base_topic!r} is not a plain topic"
+    if zone := config.station.timezone:
+        try:
+            ZoneInfo(zone)
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            yield ("station", "timezone"), f"`station.timezone` {zone!r} is not known: Europe/Berlin would be right"
+    folder = config.resolve(config.store.path).parent
+    if not folder.is_dir():
+        yield ("store", "path"), f"`store.path`: {folder} is not a folder"
+
+
+def _model(config: Config, said: AbstractSet[Key]) -> Iterator[Problem]:
+    if not {("model", "bundle"), ("model", "capacity")} & said:
+        return
+    from lineside.runtime.bundle import read_manifest  # a tenth of the time that a plain station file takes
+
+    try:
+        context = read_manifest(config.bundle_path).context_length
+    except BundleError as error:
+        yield ("model", "bundle"), f"`model.bundle`: {error}"
+        return
+    if ("model", "capacity") in said and config.model.capacity > context:
+        capacity = f"`model.capacity` {config.model.capacity}"
+        yield ("model", "capacity"), f"{capacity} is more than the model's context, which has {context} tokens"
+
+
+def _defect_types(above: Key, kinds: Sequence[str]) -> Iterator[Problem]:
+    name, key = ".".join((*above, "defect_types")), (*above, "defect_types")
+    if any(not kind.strip() for kind in kinds):
+        yield key, f"`{name}` has an empty one"
+    for kind, count in Counter(kind.strip() for kind in kinds if kind.strip()).items():
+        if count > 1:
+            yield key, f"`{name}` has {kind!r} {count} times"
+
+
+def _camera(config: Config, name: str, camera: CameraConfig) -> Iterator[Problem]:
+    above = ("cameras", name)
+    yield from _defect_types(above, camera.defect_types)
+    path, key = config.resolve(camera.source), f"`cameras.{name}.source`"
+    if camera.kind != "mqtt" and not camera.source:
+        yield (*above, "kind"), f"{key} is missing: a camera of kind {camera.kind} plays it"
+    elif camera.kind == "folder" and not path.is_dir():
+        yield (*above, "source"), f"{key}: {path} is not a folder"
+    elif camera.kind == "video" and _is_file_name(camera.source) and not path.is_file():
+        yield (*above, "source"), f"{key}: {path} is not a file; an address has ://, a device is a number"
+    if camera.reference and not config.resolve(camera.reference).is_file():
+        yield (*above, "reference"), f"`cameras.{name}.reference`: {config.resolve(camera.reference)} is not a file"
+    if camera.schema:
+        yield from _schema((*above, "schema"), config.resolve(camera.schema))
+
+
+def _is_file_name(source: str) -> bool:
+    """A stream or a device may come later."""
+    return "://" not in source and not source.isdigit() and not source.startswith("/dev/")
+
+
+def _schema(key: Key, path: Path) -> Iterator[Problem]:
+    try:
+        json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        yield key, f"`{'.'.join(key)}`: {path} cannot be read ({error.strerror})"
+    except (ValueError, RecursionError) as error:
+        yield key, f"`{'.'.join(key)}`: {path} is not JSON ({error})"
+
+
+def _tool(config: Config, name: str, tool: ToolConfig) -> Iterator[Problem]:
+    above, key = ("tools", name), f"tools.{name}"
+    if tool.publish is not None and tool.python:
+        yield above, f"`{key}` has both `publish` and `python`: a call does one thing"
+    if tool.publish is not None and re.search(r"[#+\x00]|^\$", tool.publish.topic):
+        yield (*above, "publish", "topic"), f"`{key}.publish.topic` {tool.publish.topic!r} is not a plain topic"
+    if tool.confirm_s > config.commands.expiry_s:
+        sentence = f"`{key}.confirm_s` is longer than a command lives: raise `commands.expiry_s`"
+        yield (*above, "confirm_s"), sentence
+    known = tool.parameters.get("properties", {})
+    for argument in tool.limits:
+        if isinstance(known, dict) and argument not in known:
+            there = ", ".join(known) or "none"
+            yield (*above, "limits", argument), f"`{key}.limits.{argument}`: no such argument; the tool has {there}"
