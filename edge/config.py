@@ -138,7 +138,7 @@ class CommandConfig:
     system: str = "You control a production line. Call a function, or say that none fits."
     """What the model is told first."""
     expiry_s: Annotated[float, Field(gt=0, le=DAY_S)] = 60.0
-    """How long a command lives that names no expiry, and its reply is kept for a duplicate."""
+    """How long a command lives that names no expiry."""
     rounds: Annotated[int, Field(ge=0, le=20)] = 0
     """How often the model may answer to one command: after each answer but the last it is told what came of its calls.
     0 for what the bundle says."""

@@ -18,11 +18,13 @@ from lineside.edge.config import Config
 from lineside.edge.counters import Counters
 from lineside.edge.degraded import Degraded
 from lineside.edge.device_choice import open_engine
+from lineside.edge.frames.answers import Answers
 from lineside.edge.frames.camera_watch import CameraWatch, PushedCamera, Watched
 from lineside.edge.frames.cameras import CameraThread
 from lineside.edge.frames.intake import FrameIntake
 from lineside.edge.frames.last_state import LastState
 from lineside.edge.frames.pipeline import Pipeline
+from lineside.edge.wire.identity import without_mark
 from lineside.edge.wire.messages import WireModel, WireSession
 from lineside.edge.wire.mqtt import Connection, Message
 from lineside.edge.wire.outbox import Outbox
@@ -53,22 +55,45 @@ class Daemon:
         self.counters, self.degraded = Counters(), Degraded()
         self.failed = False
         self._stop = threading.Event()
+        self.store = Store(
+            config.resolve(config.store.path), config.store.max_messages, config.mqtt.session_expiry_s, self.degraded
+        )
+        try:
+            self._open(config)
+        except BaseException:
+            self.store.close()
+            raise
+
+    def _open(self, config: Config) -> None:
+        """Behind the store, which one daemon alone can have: the second has not loaded a model when it is told so."""
         model = config.model
         limits = Limits(model.capacity, model.kv_cache_mb * 1024 * 1024)
         opened = open_engine(config.bundle_path, device=model.device, threads=model.threads, limits=limits)
         self.engine, self._choice = opened.engine, opened.choice
-        self.store = Store(config.resolve(config.store.path), config.store.max_messages)
         client_id = config.mqtt.client_id or f"lineside-{config.station.name}"
         self.connection = Connection(
-            config.mqtt, client_id, self.topics.status, self.topics.subscriptions(), self._dispatch, self._announce
+            config.mqtt,
+            client_id,
+            self.topics.status,
+            self.topics.subscriptions(),
+            self._dispatch,
+            self._announce,
+            session_mark=self.store.session_mark,
+            degraded=self.degraded,
         )
         self.outbox = Outbox(self.store, self.connection, self.counters)
         self._last = LastState(config, self.topics, self.connection, self.counters)
-        self.pipeline = Pipeline(config, self.topics, self.engine, self.outbox, self._last, self.counters)
+        self.answers = Answers(self.topics, self.store, self.outbox, self.counters)
+        self.pipeline = Pipeline(config, self.engine, self.answers, self._last, self.counters)
         self.calls = Calls(config, self.topics, self.store, self.outbox, self.connection, self.counters)
         self.commands = Commands(config, self.topics, self.engine, self.store, self.outbox, self.calls, self.counters)
         self.frames = FrameIntake(
-            set(config.cameras), config.folder, config.store.max_payload_bytes, self.pipeline, self.counters
+            set(config.cameras),
+            config.folder,
+            config.store.max_payload_bytes,
+            self.pipeline,
+            self.answers,
+            self.counters,
         )
         for sentence in (*self._choice.degraded, *self.pipeline.degraded):
             self.degraded.set(sentence, sentence)
@@ -138,7 +163,7 @@ class Daemon:
 
     def _parts(self) -> list[Part]:
         """Everything with a thread except the outbox, consumers before producers."""
-        return [self.pipeline, self.commands, self.frames, self.watch, *self._cameras]
+        return [self.answers, self.pipeline, self.commands, self.frames, self.watch, *self._cameras]
 
     def stop(self) -> None:
         self._stop.set()
@@ -191,9 +216,9 @@ class Daemon:
             if message.retain:
                 self.counters.add(f"{kind}_ignored_retained")
             elif kind == "ret":
-                self.calls.actuators.handle(name, message.payload)
+                self.calls.actuators.handle(name, without_mark(message.payload))
             else:
-                self.calls.confirmations.handle(name, message.payload)
+                self.calls.confirmations.handle(name, without_mark(message.payload))
             message.acknowledge()
 
     def _announce(self) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import threading
-import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -14,9 +15,11 @@ from pydantic import ValidationError
 from lineside.devices.cameras.frame import Frame
 from lineside.edge.counters import Counters
 from lineside.edge.errors import RequestError
+from lineside.edge.frames.answers import Answers
 from lineside.edge.frames.arrivals import Arrivals
 from lineside.edge.frames.pipeline import Pipeline
 from lineside.edge.frames.reference import read_captured_at, read_referenced
+from lineside.edge.wire.identity import request_id, without_mark
 from lineside.edge.wire.messages import FrameReference
 from lineside.edge.wire.mqtt import Message
 
@@ -25,16 +28,16 @@ WAITING = 64
 
 
 @dataclass(frozen=True)
-class Arrival:
-    """A message with its time of arrival, `received` on `time.monotonic()`'s clock."""
+class _Arrived:
+    """A frame on its way to the pipeline. Where there is a `reference` it has no data yet."""
 
-    message: Message
-    at: datetime
-    received: float
+    frame: Frame
+    reference: FrameReference | None
+    triggered: bool
 
 
 class FrameIntake:
-    """Takes in frames on a thread of its own: a picture takes too long for the network thread.
+    """Takes frames off the network thread. What a reference names is read on a thread of its own.
 
     Args:
         cameras: names that the station file declares; a frame for another one is rejected.
@@ -42,11 +45,19 @@ class FrameIntake:
         max_bytes: of a payload, or of a file that one refers to.
     """
 
-    def __init__(self, cameras: set[str], folder: Path, max_bytes: int, pipeline: Pipeline, counters: Counters) -> None:
+    def __init__(
+        self,
+        cameras: set[str],
+        folder: Path,
+        max_bytes: int,
+        pipeline: Pipeline,
+        answers: Answers,
+        counters: Counters,
+    ) -> None:
         self._max_bytes = max_bytes
         self._cameras, self._folder = cameras, folder.resolve()
-        self._pipeline, self._counters = pipeline, counters
-        self._arrivals: Arrivals[tuple[str, Arrival]] = Arrivals()
+        self._pipeline, self._answers, self._counters = pipeline, answers, counters
+        self._arrivals: Arrivals[_Arrived] = Arrivals()
         self._thread = threading.Thread(target=self._run, name="frames", daemon=True)
 
     def start(self) -> None:
@@ -57,59 +68,73 @@ class FrameIntake:
         self._thread.join(timeout=5)
 
     def accept(self, camera: str, message: Message) -> None:
-        """On the network thread. A retained frame is stale and ignored."""
+        """On the network thread. A retained frame is stale and ignored; one that waits or was answered is not taken."""
         if message.retain:
             self._counters.add("frames_ignored_retained")
             message.acknowledge()
             return
-        if len(message.payload) > self._max_bytes:
-            limit = f"{len(message.payload)} bytes; `store.max_payload_bytes` is {self._max_bytes}"
-            self._counters.add("frames_received")
-            self._pipeline.reject(Frame(camera), "too_large", limit)
-            message.acknowledge()
+        frame, reference, problem = self._read(camera, message)
+        delivered = self._answers.delivered(message)
+        if delivered is not None:
+            if not (frame.part_id or "captured_at" in message.user):
+                frame = replace(frame, id=delivered.id[:32])
+            if not self._answers.take(frame, delivered, message.acknowledge):
+                return
+        if problem is not None:
+            self._refuse(frame, problem.code, str(problem))
             return
         if message.qos and len(self._arrivals) >= WAITING:
-            self._pipeline.reject(Frame(camera), "busy", "frames arrive faster than they can be taken in")
-            message.acknowledge()
+            self._refuse(frame, "busy", "frames arrive faster than they can be taken in")
             return
-        arrival = Arrival(message, datetime.now(UTC), time.monotonic())
-        # A camera that is not declared has no slot of its own: whoever makes names up fills one, not the memory.
-        slot = camera if camera in self._cameras else ""
-        if self._arrivals.put(slot, (camera, arrival), streamed=not message.qos) is not None:
+        arrived = _Arrived(frame, reference, triggered=message.qos > 0)
+        if self._arrivals.put(camera, arrived, streamed=not message.qos) is not None:
             self._counters.add("frames_received")
             self._counters.add("frames_dropped")
 
-    def _run(self) -> None:
-        while (item := self._arrivals.get()) is not None:
-            camera, arrival = item
-            message = arrival.message
-            try:
-                self._handle(camera, arrival)
-            except Exception as error:  # part of the frame boundary: counted, logged, reported
-                log.exception("a frame for %s could not be taken in", camera)
-                frame = Frame(camera, part_id=message.user.get("part_id", ""))
-                self._pipeline.reject(frame, "internal", f"unexpected: {error!r}")
-                message.acknowledge()
-
-    def _handle(self, camera: str, arrival: Arrival) -> None:
-        message = arrival.message
-        part_id = message.user.get("part_id", "")
+    def _read(self, camera: str, message: Message) -> tuple[Frame, FrameReference | None, RequestError | None]:
+        """The frame, what it refers to, and why it is refused, as far as the message itself tells."""
+        part_id, name, captured_at = message.user.get("part_id", ""), message.user.get("name", ""), datetime.now(UTC)
+        data, reference, problem = message.payload, None, None
         try:
             if camera not in self._cameras:
                 raise RequestError("unknown_camera", f"{camera!r} is not in the station file's [cameras]")
-            captured_at = _captured_at(arrival)
-            data, name = message.payload, message.user.get("name", "")
-            if message.payload[:1] == b"{":
-                reference = _parse_reference(message.payload)
+            if len(data) > self._max_bytes:
+                raise RequestError("too_large", f"{len(data)} bytes; `store.max_payload_bytes` is {self._max_bytes}")
+            captured_at = (
+                read_captured_at(message.user["captured_at"]) if "captured_at" in message.user else captured_at
+            )
+            if without_mark(data)[:1] == b"{":
+                reference = _parse_reference(without_mark(data))
                 part_id, name = reference.part_id or part_id, Path(reference.path).name
-                data = read_referenced(self._folder, reference, self._max_bytes)
         except RequestError as error:
-            self._counters.add("frames_received")
-            self._pipeline.reject(Frame(camera, part_id=part_id), error.code, str(error))
-            message.acknowledge()
-            return
-        frame = Frame(camera, data, None, captured_at, arrival.received, name, part_id)
-        self._pipeline.offer(frame, triggered=message.qos > 0, done=message.acknowledge)
+            problem = error
+        frame = Frame(camera, captured_at=captured_at, name=name, part_id=part_id)
+        if part_id or "captured_at" in message.user:
+            sha256 = hashlib.sha256(data).hexdigest() if reference is None else reference.sha256
+            marks = (camera, part_id, message.user.get("captured_at", ""), name, sha256)
+            frame = replace(frame, id=request_id("frame", *marks)[:32])
+        return (frame if reference or problem else replace(frame, data=data)), reference, problem
+
+    def _refuse(self, frame: Frame, code: str, message: str) -> None:
+        self._counters.add("frames_received")
+        self._answers.reject(frame, code, message)
+        self._answers.done(frame)
+
+    def _run(self) -> None:
+        while (arrived := self._arrivals.get()) is not None:
+            try:
+                self._handle(arrived)
+            except RequestError as error:
+                self._refuse(arrived.frame, error.code, str(error))
+            except Exception as error:  # part of the frame boundary: counted, logged, reported
+                log.exception("a frame for %s could not be taken in", arrived.frame.camera)
+                self._refuse(arrived.frame, "internal", f"unexpected: {error!r}")
+
+    def _handle(self, arrived: _Arrived) -> None:
+        frame = arrived.frame
+        if arrived.reference is not None:
+            frame = replace(frame, data=read_referenced(self._folder, arrived.reference, self._max_bytes))
+        self._pipeline.offer(frame, triggered=arrived.triggered, done=partial(self._answers.done, frame))
 
 
 def _parse_reference(payload: bytes) -> FrameReference:
@@ -118,9 +143,3 @@ def _parse_reference(payload: bytes) -> FrameReference:
     except ValidationError as error:
         problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors(include_input=False))
         raise RequestError("malformed", f"not a frame reference: {problems}") from None
-
-
-def _captured_at(arrival: Arrival) -> datetime:
-    """From the user property, else its arrival. Raises RequestError."""
-    stamp = arrival.message.user.get("captured_at")
-    return arrival.at if stamp is None else read_captured_at(stamp)

@@ -140,6 +140,9 @@ class State(Body):
 class Event(Body):
     """On `event/{camera}`: something that is not a result.
 
+    Frames of a camera that are rejected for the same reason within a second stand in one event: `count` of them, with
+    the `part_ids` of those that had one; `error` is that of the last.
+
     A `camera_stale` gives no new pictures, `error` says why; `camera_back` when it does again.
     """
 
@@ -149,6 +152,8 @@ class Event(Body):
     name: str = ""
     part_id: str = ""
     error: WireError | None = None
+    count: int | None = None
+    part_ids: list[str] | None = None
 
 
 class ToolEvent(Body):

@@ -23,13 +23,17 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from lineside.edge.config import MqttConfig
+from lineside.edge.degraded import Degraded
 from lineside.edge.errors import BrokerError, ConfigError, QueueFull
+from lineside.edge.wire.identity import Delivery
+from lineside.edge.wire.takeover import Takeovers
 
 log = logging.getLogger("lineside.mqtt")
 INFLIGHT = 10
 WILL_DELAY_S = 5
 RECONNECT_MAX_S = 30
 POISON_LIMIT = 3
+SESSION_TAKEN_OVER = 0x8E
 PACKET_OVERHEAD = 1024
 """Bytes for topic and properties beside the payload."""
 
@@ -47,6 +51,15 @@ class Message:
     expiry_s: int | None
     user: dict[str, str]
     acknowledge: Callable[[], None]
+    packet_id: int = 0
+    dup: bool = False
+    session: str = ""
+    """Marks the broker's session: a new one has a new mark."""
+
+    @property
+    def delivery(self) -> Delivery | None:
+        """How it came; None for QoS 0, which nobody delivers again."""
+        return Delivery(self.session, self.packet_id, self.dup) if self.qos else None
 
 
 class Connection:
@@ -60,11 +73,17 @@ class Connection:
         subscriptions: list[tuple[str, int]],
         on_message: Callable[[Message], None],
         on_connect: Callable[[], None],
+        *,
+        session_mark: Callable[[str, bool], str],
+        degraded: Degraded,
     ) -> None:
         self._config = config
         self._subscriptions = subscriptions
         self._on_message, self._on_connect = on_message, on_connect
         self._max_packet = 0
+        self._session_name, self._session_mark = f"{client_id}@{config.host}:{config.port}", session_mark
+        self._session = ""
+        self._takeovers = Takeovers(client_id, degraded)
         self.connected = threading.Event()
         self.refused = ""
         self._stopping = False
@@ -107,6 +126,7 @@ class Connection:
 
     def stop(self) -> None:
         self._stopping = True
+        self._takeovers.close()
         self._client.disconnect()
         self._client.loop_stop()
 
@@ -168,15 +188,14 @@ class Connection:
 
     # Callbacks, all on paho's network thread
 
-    def _handle_connect(
-        self, client: paho.Client, _data: Any, _flags: Any, reason: ReasonCode, properties: Any
-    ) -> None:
+    def _handle_connect(self, client: paho.Client, _data: Any, flags: Any, reason: ReasonCode, properties: Any) -> None:
         if reason.is_failure:
             self.refused = str(reason)
             log.error("the broker at %s:%d refused the connection: %s", self._config.host, self._config.port, reason)
             return
         self._max_packet = int(getattr(properties, "MaximumPacketSize", 0) or 0)
         self.refused = ""
+        self._session = self._session_mark(self._session_name, flags.session_present)
         client.subscribe(list(self._subscriptions))
 
     def _handle_unreachable(self, *_: Any) -> None:
@@ -195,12 +214,15 @@ class Connection:
             return
         self._dropped_before_subscribed = 0
         client._clean_start = False
+        self._takeovers.stands()
         log.info("connected to %s:%d", self._config.host, self._config.port)
         self.connected.set()
         _guarded(self._on_connect)
 
     def _handle_disconnect(self, _client: Any, _data: Any, _flags: Any, reason: Any, _properties: Any) -> None:
         if not self._stopping:
+            wait_s = self._takeovers.lost(reason.value == SESSION_TAKEN_OVER)
+            _client.reconnect_delay_set(max(wait_s, 1), max(wait_s, RECONNECT_MAX_S))
             log.warning("the connection to the broker is gone (%s); trying again", reason)
             if not self.connected.is_set():
                 self._dropped_before_subscribed += 1
@@ -224,6 +246,9 @@ class Connection:
             expiry_s=getattr(properties, "MessageExpiryInterval", None),
             user=dict(getattr(properties, "UserProperty", [])),
             acknowledge=lambda: _acknowledge(client, mid, qos),
+            packet_id=mid,
+            dup=message.dup,
+            session=self._session,
         )
         _guarded(lambda: self._on_message(incoming))
 

@@ -9,7 +9,7 @@ import time
 from lineside.edge.counters import Counters
 from lineside.edge.errors import BrokerError, QueueFull, StoreError
 from lineside.edge.wire.mqtt import INFLIGHT, Connection
-from lineside.edge.wire.store import Outgoing, Store
+from lineside.edge.wire.store import FrameAnswer, Outgoing, Store
 
 log = logging.getLogger("lineside.outbox")
 IDLE_S = 0.5
@@ -35,9 +35,10 @@ class Outbox:
     def start(self) -> None:
         self._thread.start()
 
-    def put(self, message: Outgoing) -> None:
+    def put(self, message: Outgoing, answers: FrameAnswer | None = None) -> None:
+        """`answers`: which frame, so that a redelivery of it is known again."""
         try:
-            lost = self._store.enqueue(message)
+            lost = self._store.enqueue(message, answers)
             if lost:
                 self._counters.add("outbox_dropped", lost)
                 log.error("the outbox is full: %d old messages were dropped", lost)

@@ -614,7 +614,8 @@ def test_a_device_that_is_gone_ends_the_daemon_for_a_new_one(
     waiting.start()
     for _ in range(3):
         client.publish(TOPICS.frame("cam0"), pictures[0].read_bytes(), qos=1)
-    events = [message.json() for message in client.on(TOPICS.event("cam0"), count=3)]
+    events = [message.json() for message in client.on(TOPICS.event("cam0"), count=2)]  # the later two stand in one
+    assert sum(event.get("count", 1) for event in events) == 3
     assert {event["error"]["code"] for event in events} == {"device_failed"}
     waiting.join(LIMIT_S)
     assert not waiting.is_alive()

@@ -11,10 +11,14 @@ from typing import cast
 
 from lineside.devices.cameras.frame import Frame
 from lineside.edge.counters import Counters
+from lineside.edge.frames.answers import Answers
 from lineside.edge.frames.arrivals import Arrivals
 from lineside.edge.frames.intake import FrameIntake
 from lineside.edge.frames.pipeline import Pipeline
-from lineside.edge.wire.mqtt import Message
+from lineside.edge.wire.mqtt import Connection, Message
+from lineside.edge.wire.outbox import Outbox
+from lineside.edge.wire.store import Store
+from tests.support.station import TOPICS
 
 FRAMES = 200
 
@@ -57,7 +61,9 @@ def message(number: int) -> Message:
 def test_a_flood_leaves_the_newest_frame_with_its_time_of_arrival(tmp_path: Path) -> None:
     """The intake is slow; what it gets afterwards is the newest, as old as it is."""
     pipeline, counters = BusyPipeline(), Counters()
-    intake = FrameIntake({"cam"}, tmp_path, 1000, cast(Pipeline, pipeline), counters)
+    store = Store(tmp_path / "s.db", 100)
+    answers = Answers(TOPICS, store, Outbox(store, cast(Connection, None), counters), counters)
+    intake = FrameIntake({"cam"}, tmp_path, 1000, cast(Pipeline, pipeline), answers, counters)
     intake.start()
     intake.accept("cam", message(0))
     assert pipeline.reached.wait(60)
@@ -68,6 +74,7 @@ def test_a_flood_leaves_the_newest_frame_with_its_time_of_arrival(tmp_path: Path
     pipeline.go.set()
     assert pipeline.newest.wait(60)
     intake.close()
+    store.close()
     assert [frame.name for frame in pipeline.frames] == ["0", str(FRAMES - 2), str(FRAMES - 1)]
     assert pipeline.frames[-1].received <= arrived
     assert pipeline.frames[-1].captured_at <= arrived_at

@@ -15,7 +15,7 @@ from lineside.edge.counters import Counters
 from lineside.edge.errors import BrokerError, QueueFull, StoreError
 from lineside.edge.wire.mqtt import INFLIGHT, Connection
 from lineside.edge.wire.outbox import Outbox
-from lineside.edge.wire.store import Outgoing, Store
+from lineside.edge.wire.store import FrameAnswer, Outgoing, Store
 from tests.support.wait import LIMIT_S
 
 
@@ -24,10 +24,10 @@ class Full(Store):
 
     full = False
 
-    def enqueue(self, message: Outgoing) -> int:
+    def enqueue(self, message: Outgoing, answers: FrameAnswer | None = None) -> int:
         if self.full:
             raise StoreError("no space")
-        return super().enqueue(message)
+        return super().enqueue(message, answers)
 
 
 class Line:
