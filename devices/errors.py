@@ -1,12 +1,26 @@
 """What can go wrong at a wire.
 
 DeviceError
-├── CameraError        the camera cannot be opened or has stopped giving pictures
+├── CameraError        the camera cannot be opened or has stopped giving pictures; carries a code
 └── AcceleratorError   the GPU's driver fails
     └── DriverMissing  there is none
 """
 
 from __future__ import annotations
+
+from typing import Literal
+
+CameraCode = Literal[
+    "camera_failed",
+    "camera_login",
+    "camera_not_found",
+    "camera_refused",
+    "camera_unreachable",
+    "camera_ended",
+    "camera_silent",
+    "camera_frozen",
+    "camera_black",
+]
 
 
 class DeviceError(Exception):
@@ -14,7 +28,11 @@ class DeviceError(Exception):
 
 
 class CameraError(DeviceError):
-    pass
+    """Raised with a machine-readable `code` and a sentence that says why."""
+
+    def __init__(self, message: str, code: CameraCode = "camera_failed") -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class AcceleratorError(DeviceError):

@@ -7,6 +7,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 from lineside import __version__
@@ -14,7 +15,7 @@ from lineside.edge.config import Config
 from lineside.edge.counters import Counters
 from lineside.edge.degraded import Degraded
 from lineside.edge.errors import BrokerError, StoreError, TooLarge
-from lineside.edge.wire.messages import JSON_TYPE, Health, Info, WireModel, WireSession
+from lineside.edge.wire.messages import JSON_TYPE, Health, Info, WireCamera, WireModel, WireSession
 from lineside.edge.wire.mqtt import Connection, Ending
 from lineside.edge.wire.store import Store
 from lineside.edge.wire.topics import Topics
@@ -44,11 +45,12 @@ class Announcements:
         session: WireSession,
         commands: list[str],
         degraded: Degraded,
+        cameras: Callable[[], dict[str, WireCamera]],
     ) -> None:
         self._config, self._topics, self._connection = config, topics, connection
         self._store, self._counters = store, counters
         self._model, self._session = model, session
-        self._commands, self._degraded = commands, degraded
+        self._commands, self._degraded, self._cameras = commands, degraded, cameras
         self._said: list[str] = []
         self._closed_over, self._short = 0, False
         self.online = threading.Event()
@@ -106,6 +108,7 @@ class Announcements:
             uptime_s=round(time.monotonic() - self._started, 1),
             counters=self._counters.snapshot(),
             outbox_messages=self._store.outbox_size(),
+            cameras=self._cameras(),
         )
 
     def _run(self) -> None:

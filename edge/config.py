@@ -86,11 +86,15 @@ class CameraConfig:
     """`folder` plays every picture of a folder; `video` a file, a stream or a device, of which the newest frame counts;
     `mqtt` takes what is sent to `frame/NAME`."""
     source: str = ""
-    """The folder or file, from the station file's folder; an address such as `rtsp://...`; a device number."""
+    """The folder or file, from the station file's folder; an address such as `rtsp://...`; a device, such as `0`."""
     interval_s: Annotated[float, Field(ge=0, le=DAY_S)] = 0.0
-    """Seconds between two frames; 0 takes them as fast as the source gives them."""
+    """Seconds between two frames; 0 takes them as fast as the source gives them. With `mqtt` one is expected so often;
+    0 where nobody knows."""
     loop: bool = False
     """Whether a folder or file begins again at its end."""
+    black_after: Annotated[int, Field(ge=0)] = 0
+    """After so many black frames in a row (their mean is below 5 of 255) a stream or device is stale and gives no
+    results; 0 for never."""
     defect_types: tuple[str, ...] = ()
     """What this camera looks for, in place of `inspect.defect_types`."""
     instruction: str = ""
@@ -135,7 +139,7 @@ class CommandConfig:
     system: str = "You control a production line. Call a function, or say that none fits."
     """What the model is told first."""
     expiry_s: Annotated[float, Field(gt=0, le=DAY_S)] = 60.0
-    """How long a command lives that names no expiry, and its reply is kept for a duplicate."""
+    """How long a command lives that names no expiry."""
     rounds: Annotated[int, Field(ge=0, le=20)] = 0
     """How often the model may answer to one command: after each answer but the last it is told what came of its calls.
     0 for what the bundle says."""

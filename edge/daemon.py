@@ -9,7 +9,8 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Protocol, Self
 
-from lineside.devices.cameras.camera import CameraSettings, open_camera
+from lineside.devices.cameras.camera import Camera, CameraSettings, open_camera
+from lineside.devices.cameras.live import LiveCamera
 from lineside.edge.announcements import Announcements
 from lineside.edge.calls.calls import Calls
 from lineside.edge.commands.inbox import Commands
@@ -17,11 +18,14 @@ from lineside.edge.config import Config
 from lineside.edge.counters import Counters
 from lineside.edge.degraded import Degraded
 from lineside.edge.device_choice import open_engine
+from lineside.edge.frames.answers import Answers
+from lineside.edge.frames.camera_watch import CameraWatch, PushedCamera, Watched
 from lineside.edge.frames.cameras import CameraThread
 from lineside.edge.frames.intake import FrameIntake
 from lineside.edge.frames.last_state import LastState
 from lineside.edge.frames.pipeline import Pipeline
 from lineside.edge.wire.acknowledgements import Window
+from lineside.edge.wire.identity import without_mark
 from lineside.edge.wire.messages import WireModel, WireSession
 from lineside.edge.wire.mqtt import Connection, Message
 from lineside.edge.wire.outbox import Outbox
@@ -54,11 +58,21 @@ class Daemon:
         self.counters, self.degraded = Counters(), Degraded()
         self.failed = False
         self._stop = threading.Event()
+        self.store = Store(
+            config.resolve(config.store.path), config.store.max_messages, config.mqtt.session_expiry_s, self.degraded
+        )
+        try:
+            self._open(config)
+        except BaseException:
+            self.store.close()
+            raise
+
+    def _open(self, config: Config) -> None:
+        """Behind the store, which one daemon alone can have: the second has not loaded a model when it is told so."""
         model = config.model
         limits = Limits(model.capacity, model.kv_cache_mb * 1024 * 1024)
         opened = open_engine(config.bundle_path, device=model.device, threads=model.threads, limits=limits)
         self.engine, self._choice = opened.engine, opened.choice
-        self.store = Store(config.resolve(config.store.path), config.store.max_messages)
         client_id = config.mqtt.client_id or f"lineside-{config.station.name}"
         self.connection = Connection(
             config.mqtt,
@@ -69,6 +83,8 @@ class Daemon:
             self._connected,
             self.counters,
             left=(self.topics.frame("+"),),
+            session_mark=self.store.session_mark,
+            degraded=self.degraded,
         )
         self.frame_connection = Connection(
             config.mqtt,
@@ -78,21 +94,34 @@ class Daemon:
             self._dispatch,
             self._announce,
             self.counters,
+            session_mark=self.store.session_mark,
+            degraded=self.degraded,
             window=Window(FRAMES_WAITING, FRAME_BYTES_WAITING),
             on_trouble=self._no_frames,
         )
         self.outbox = Outbox(self.store, self.connection, self.counters, self.degraded)
         self._last = LastState(config, self.topics, self.connection, self.counters)
-        self.pipeline = Pipeline(config, self.topics, self.engine, self.outbox, self._last, self.counters)
+        self.answers = Answers(self.topics, self.store, self.outbox, self.counters)
+        self.pipeline = Pipeline(config, self.engine, self.answers, self._last, self.counters)
         self.calls = Calls(config, self.topics, self.store, self.outbox, self.connection, self.counters)
         self.commands = Commands(config, self.topics, self.engine, self.store, self.outbox, self.calls, self.counters)
         self.frames = FrameIntake(
-            set(config.cameras), config.folder, config.store.max_payload_bytes, self.pipeline, self.counters
+            set(config.cameras),
+            config.folder,
+            config.store.max_payload_bytes,
+            self.pipeline,
+            self.answers,
+            self.counters,
         )
         for sentence in (*self._choice.degraded, *self.pipeline.degraded):
             self.degraded.set(sentence, sentence)
+        cameras = self._open_cameras()
+        self.watch = self._make_watch(cameras)
         self.announcements = self._make_announcements()
-        self._cameras = self._open_cameras()
+        self._cameras = [
+            CameraThread(name, camera, self.pipeline, self.watch, self.announcements.online)
+            for name, camera in cameras.items()
+        ]
 
     def _make_announcements(self) -> Announcements:
         return Announcements(
@@ -105,26 +134,26 @@ class Daemon:
             session=WireSession(device=self._choice.device, reason=self._choice.reason),
             commands=sorted(self.commands.handlers),
             degraded=self.degraded,
+            cameras=self.watch.health,
         )
 
-    def _open_cameras(self) -> list[CameraThread]:
-        threads = []
+    def _open_cameras(self) -> dict[str, Camera]:
+        """Those with a wire of their own, by name."""
+        cameras = {}
         for name, camera in self.config.cameras.items():
-            settings = CameraSettings(name, camera.kind, camera.source, camera.interval_s, camera.loop)
-            opened = open_camera(settings, self.config.folder)
-            if opened is not None:
-                threads.append(
-                    CameraThread(
-                        name,
-                        opened,
-                        self.pipeline,
-                        self.topics,
-                        self.outbox.put,
-                        self.counters,
-                        self.announcements.online,
-                    )
-                )
-        return threads
+            settings = CameraSettings(
+                name, camera.kind, camera.source, camera.interval_s, camera.loop, camera.black_after
+            )
+            if (opened := open_camera(settings, self.config.folder)) is not None:
+                cameras[name] = opened
+        return cameras
+
+    def _make_watch(self, cameras: dict[str, Camera]) -> CameraWatch:
+        watched: dict[str, Watched] = {name: cam for name, cam in cameras.items() if isinstance(cam, LiveCamera)}
+        for name, camera in self.config.cameras.items():
+            if camera.kind == "mqtt":
+                watched[name] = PushedCamera(name, camera.interval_s)
+        return CameraWatch(watched, self.topics, self.outbox.put, self._last, self.degraded, self.counters)
 
     def __enter__(self) -> Self:
         log.info("runs on %s: %s", self._choice.device, self._choice.reason)
@@ -154,7 +183,7 @@ class Daemon:
 
     def _parts(self) -> list[Part]:
         """Everything with a thread except the outbox, consumers before producers."""
-        return [self.pipeline, self.commands, self.frames, *self._cameras]
+        return [self.answers, self.pipeline, self.commands, self.frames, self.watch, *self._cameras]
 
     def stop(self) -> None:
         self._stop.set()
@@ -198,6 +227,8 @@ class Daemon:
             return
         kind, name = parsed
         if kind == "frame":
+            if not message.retain:
+                self.watch.arrived(name)
             self.frames.accept(name, message)
         elif kind == "cmd":
             self.commands.accept(name, message)
@@ -205,9 +236,9 @@ class Daemon:
             if message.retain:
                 self.counters.add(f"{kind}_ignored_retained")
             elif kind == "ret":
-                self.calls.actuators.handle(name, message.payload)
+                self.calls.actuators.handle(name, without_mark(message.payload))
             else:
-                self.calls.confirmations.handle(name, message.payload)
+                self.calls.confirmations.handle(name, without_mark(message.payload))
             message.acknowledge()
 
     def _connected(self) -> None:
@@ -223,6 +254,7 @@ class Daemon:
         if self.connection.connected.is_set():
             self.announcements.announce()
             self._last.announce()
+            self.watch.connected()
             self.outbox.wake()
 
     def _no_frames(self, cause: str) -> None:

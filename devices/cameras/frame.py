@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import uuid
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -20,6 +21,7 @@ class Frame:
         received: `time.monotonic()` at capture, for ages that a clock change does not disturb.
         name: file name or frame number, for people.
         part_id: the part in the picture, where known.
+        id: the same for each delivery of one frame; a picture that a camera gives is always a new one.
     """
 
     camera: str
@@ -29,3 +31,4 @@ class Frame:
     received: float = field(default_factory=time.monotonic)
     name: str = ""
     part_id: str = ""
+    id: str = field(default_factory=lambda: uuid.uuid4().hex)

@@ -9,9 +9,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 
-from pydantic import ValidationError
-
 from lineside.edge.calls.calls import Calls, call_id
+from lineside.edge.commands.body import parse_ask
 from lineside.edge.config import Config
 from lineside.edge.errors import ConfigError, RequestError, StoreError
 from lineside.edge.wire.messages import AskCommand, CallReport, Reply, WireError
@@ -24,7 +23,6 @@ from lineside.runtime.engine.scheduler import Priority, Request
 from lineside.runtime.errors import EngineError, GrammarError
 from lineside.runtime.grammar.tool_grammar import OneTool, ToolChoice
 
-NO_UTF8 = "the command is neither JSON nor UTF-8 text"
 MAX_RESULT_CHARACTERS = 2000
 """Of what a tool gave back, for the model."""
 MIN_ROOM = 128
@@ -138,7 +136,7 @@ class Conversation:
                 raise RequestError("deadline", "the command expired while the model answered: nothing was called")
             messages.append(answer.message())
             for call in answer.calls:
-                wire = replace(call, id=call_id(f"{command.digest}/{command.expires}", len(turns.reports)))
+                wire = replace(call, id=call_id(command.digest, len(turns.reports)))
                 try:
                     report = self._calls.carry_out(wire, deadline=deadline, begin=begin, waiting=waiting)
                 except StoreError as error:
@@ -182,31 +180,6 @@ def _for_model(report: CallReport) -> str:
         said |= {"result": f"{len(text)} characters, left out", "detail": report.detail[:200]}
         text = json.dumps(said, ensure_ascii=False)
     return text
-
-
-def parse_ask(payload: bytes) -> AskCommand:
-    """JSON object, or plain text.
-
-    Raises:
-        RequestError: neither, or a JSON object of another shape.
-    """
-    try:
-        text = payload.decode("utf-8").strip()
-    except UnicodeDecodeError:
-        raise RequestError("malformed", NO_UTF8) from None
-    if not text or "\x00" in text:
-        raise RequestError("malformed", "the command is empty" if not text else NO_UTF8)
-    try:
-        body = json.loads(text)
-    except (ValueError, RecursionError):
-        body = None
-    try:
-        if isinstance(body, dict):
-            return AskCommand.model_validate_json(text)
-        return AskCommand(text=text)
-    except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors(include_input=False))
-        raise RequestError("malformed", f"not an ask command: {problems}") from None
 
 
 def _deadline(command: StoredCommand, request: AskCommand) -> float:

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 import threading
 import time
+import uuid
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import replace
 from functools import partial
 
 from lineside.edge.calls.calls import Calls
+from lineside.edge.commands.body import transaction
 from lineside.edge.commands.conversation import Conversation
 from lineside.edge.commands.in_order import InOrder
 from lineside.edge.config import Config
 from lineside.edge.counters import Counters
 from lineside.edge.errors import RequestError, StoreError
 from lineside.edge.tool_config import DAY_S
+from lineside.edge.wire.identity import Delivery, request_id
 from lineside.edge.wire.messages import JSON_TYPE, Reply, WireError
 from lineside.edge.wire.mqtt import Message
 from lineside.edge.wire.outbox import Outbox
@@ -84,29 +86,39 @@ class Commands:
         self._counters.add("commands_received")
         now = time.time()
         topic = message.response_topic or self._topics.response(name)
+        mark = message.correlation or transaction(message.payload).encode()
+        unmarked = None if mark else message.delivery
+        if not mark and unmarked is None:
+            mark = uuid.uuid4().bytes  # QoS 0: nobody delivers it again, so each is a request of its own
         command = StoredCommand(
             name=name,
             payload=message.payload[: MAX_PAYLOAD_BYTES + 1],
             response_topic=topic if self._may_publish(topic) else self._topics.response(name),
             correlation=message.correlation,
             expires=now + min(message.expiry_s or self._config.commands.expiry_s, DAY_S),
-            digest=_digest(name, topic, message.correlation, message.payload),
+            digest=request_id(name, topic, mark, message.payload),
         )
         try:
             if not self._may_publish(topic):
                 raise RequestError("response_topic_refused", f"{topic!r} is outside the allowed response topics")
-            if not self._store.take_over(command):
+            if not self._store.take_over(command, unmarked):
                 self._counters.add("commands_duplicate")
                 self._outbox.wake()
         except RequestError as error:
-            self._outbox.put(self._encode(command, _failed(name, "", error.code, str(error))))
+            self._refuse(command, unmarked, error.code, str(error))
             self._counters.add("commands_failed")
         except StoreError as error:
             log.error("%s", error)
             self._counters.add("store_errors")
-            self._outbox.put(self._encode(command, _failed(name, "", "storage", str(error))))
+            self._refuse(command, unmarked, "storage", str(error))
         message.acknowledge()
         self._wake.set()
+
+    def _refuse(self, command: StoredCommand, unmarked: Delivery | None, code: str, message: str) -> None:
+        """A command that is not taken over: the error's id is the same for each delivery of it."""
+        delivery = (unmarked.session, str(unmarked.packet_id)) if unmarked is not None else ()
+        command = replace(command, digest=request_id(command.digest, *delivery))
+        self._outbox.put(self._encode(command, _failed(command.name, "", code, message)))
 
     def _may_publish(self, topic: str) -> bool:
         """A requester must not steer where the daemon publishes."""
@@ -158,14 +170,14 @@ class Commands:
                 )
             reply = self._handle(command, waiting)
         except RequestError as error:
-            reply = _failed(command.name, _transaction(command.payload), error.code, str(error))
+            reply = _failed(command.name, transaction(command.payload), error.code, str(error))
         except EngineError as error:
-            reply = _failed(command.name, _transaction(command.payload), error.code, str(error))
+            reply = _failed(command.name, transaction(command.payload), error.code, str(error))
         except StoreError as error:
-            reply = _failed(command.name, _transaction(command.payload), "storage", str(error))
+            reply = _failed(command.name, transaction(command.payload), "storage", str(error))
         except Exception as error:  # one of the two boundaries: counted, logged, reported
             log.exception("command %s failed", command.name)
-            reply = _failed(command.name, _transaction(command.payload), "internal", f"unexpected: {error!r}")
+            reply = _failed(command.name, transaction(command.payload), "internal", f"unexpected: {error!r}")
         if self._closed.is_set() and reply.error is not None and reply.error.code == "cancelled":
             return  # nothing was done yet: the next start answers it
         self._counters.add("commands_answered" if reply.ok else "commands_failed")
@@ -197,27 +209,10 @@ class Commands:
         return handler(command, waiting)
 
     def _encode(self, command: StoredCommand, reply: Reply) -> Outgoing:
-        """The reply to an expired command must not itself be dropped as expired."""
+        """With the request's own id. The reply to an expired command must not itself be dropped as expired."""
+        body = reply.model_copy(update={"id": command.digest[:32]})
         expires = max(command.expires, time.time() + self._config.commands.expiry_s)
-        return Outgoing(command.response_topic, reply.encode(), JSON_TYPE, command.correlation, expires)
-
-
-def _transaction(payload: bytes) -> str:
-    """The requester's own id, for the reply to a command that failed; empty where there is none."""
-    try:
-        body = json.loads(payload)
-    except (ValueError, RecursionError):
-        return ""
-    text = str(body.get("transaction", "")) if isinstance(body, dict) else ""
-    return text[:200].encode("utf-8", "replace").decode()  # JSON can smuggle in half a surrogate pair
-
-
-def _digest(name: str, topic: str, correlation: bytes | None, payload: bytes) -> str:
-    """Identity of a request. Without correlation data or a transaction, every message is a request of its own."""
-    mark = correlation or _transaction(payload).encode()
-    unique = mark if mark else time.time_ns().to_bytes(8, "big")
-    parts = (name.encode(), topic.encode(), unique, payload)
-    return hashlib.sha256(b"\x00".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()
+        return Outgoing(command.response_topic, body.encode(), JSON_TYPE, command.correlation, expires)
 
 
 def _failed(command: str, transaction: str, code: str, message: str) -> Reply:

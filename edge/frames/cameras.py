@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 import threading
-from collections.abc import Callable
-from typing import Literal
 
 from lineside.devices.cameras.camera import Camera
 from lineside.devices.errors import CameraError
-from lineside.edge.counters import Counters
+from lineside.edge.frames.camera_watch import CameraWatch
 from lineside.edge.frames.pipeline import Pipeline
-from lineside.edge.wire.messages import JSON_TYPE, Event, WireError
-from lineside.edge.wire.store import Outgoing
-from lineside.edge.wire.topics import Topics
-
-log = logging.getLogger("lineside.cameras")
 
 
 class CameraThread:
@@ -26,17 +18,10 @@ class CameraThread:
     """
 
     def __init__(
-        self,
-        name: str,
-        camera: Camera,
-        pipeline: Pipeline,
-        topics: Topics,
-        send: Callable[[Outgoing], None],
-        counters: Counters,
-        hold: threading.Event,
+        self, name: str, camera: Camera, pipeline: Pipeline, watch: CameraWatch, hold: threading.Event
     ) -> None:
         self._name, self._camera, self._pipeline = name, camera, pipeline
-        self._topics, self._send, self._counters, self._hold = topics, send, counters, hold
+        self._watch, self._hold = watch, hold
         self._stop = threading.Event()
         self._condition, self._under_way = threading.Condition(), 0
         self._thread = threading.Thread(target=self._run, name=f"camera-{name}", daemon=True)
@@ -65,12 +50,10 @@ class CameraThread:
                     self._wait_for_results()
             self._wait_for_results()
         except CameraError as error:
-            log.error("%s", error)
-            self._counters.add("camera_errors")
-            self._report("camera_failed", WireError(code="camera_failed", message=str(error)))
+            self._watch.failed(self._name, error)
             return
         if not self._stop.is_set():
-            self._report("camera_ended", None)
+            self._watch.ended(self._name)
 
     def _dealt_with(self) -> None:
         with self._condition:
@@ -81,7 +64,3 @@ class CameraThread:
         """Until every frame was dealt with, or the station stops."""
         with self._condition:
             self._condition.wait_for(lambda: not self._under_way or self._stop.is_set())
-
-    def _report(self, kind: Literal["camera_ended", "camera_failed"], error: WireError | None) -> None:
-        event = Event(event_type=kind, camera=self._name, error=error)
-        self._send(Outgoing(self._topics.event(self._name), event.encode(), JSON_TYPE))

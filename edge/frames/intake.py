@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
-import queue
 import threading
-import time
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -14,17 +15,29 @@ from pydantic import ValidationError
 from lineside.devices.cameras.frame import Frame
 from lineside.edge.counters import Counters
 from lineside.edge.errors import RequestError
+from lineside.edge.frames.answers import Answers
+from lineside.edge.frames.arrivals import Arrivals
 from lineside.edge.frames.pipeline import Pipeline
 from lineside.edge.frames.reference import read_captured_at, read_referenced
+from lineside.edge.wire.identity import request_id, without_mark
 from lineside.edge.wire.messages import FrameReference
 from lineside.edge.wire.mqtt import Message
 
 log = logging.getLogger("lineside.frames")
-WAITING = 64
+
+
+@dataclass(frozen=True)
+class _Arrived:
+    """A frame on its way to the pipeline. Where there is a `reference` it has no data yet."""
+
+    frame: Frame
+    reference: FrameReference | None
+    triggered: bool
+    ages: bool
 
 
 class FrameIntake:
-    """Decodes incoming frames on a thread of its own: a picture takes too long for the network thread.
+    """Takes frames off the network thread. What a reference names is read on a thread of its own.
 
     Args:
         cameras: names that the station file declares; a frame for another one is rejected.
@@ -32,76 +45,98 @@ class FrameIntake:
         max_bytes: of a payload, or of a file that one refers to.
     """
 
-    def __init__(self, cameras: set[str], folder: Path, max_bytes: int, pipeline: Pipeline, counters: Counters) -> None:
+    def __init__(
+        self,
+        cameras: set[str],
+        folder: Path,
+        max_bytes: int,
+        pipeline: Pipeline,
+        answers: Answers,
+        counters: Counters,
+    ) -> None:
         self._max_bytes = max_bytes
         self._cameras, self._folder = cameras, folder.resolve()
-        self._pipeline, self._counters = pipeline, counters
-        self._queue: queue.Queue[tuple[str, Message] | None] = queue.Queue()
+        self._pipeline, self._answers, self._counters = pipeline, answers, counters
+        self._arrivals: Arrivals[_Arrived] = Arrivals()
         self._thread = threading.Thread(target=self._run, name="frames", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
 
     def close(self) -> None:
-        self._queue.put(None)
+        self._arrivals.close()
         self._thread.join(timeout=5)
 
     def accept(self, camera: str, message: Message) -> None:
-        """On the network thread. A retained frame is stale and ignored."""
+        """On the network thread. A retained frame is stale and ignored; one that waits or was answered is not taken."""
         if message.retain:
             self._counters.add("frames_ignored_retained")
             message.acknowledge()
             return
-        if len(message.payload) > self._max_bytes:
-            limit = f"{len(message.payload)} bytes; `store.max_payload_bytes` is {self._max_bytes}"
+        frame, reference, problem = self._read(camera, message)
+        delivered = self._answers.delivered(message)
+        if delivered is not None:
+            if not (frame.part_id or "captured_at" in message.user):
+                frame = replace(frame, id=delivered.id[:32])
+            if not self._answers.take(frame, delivered, message.acknowledge):
+                return
+        if problem is not None:
+            self._refuse(frame, problem.code, str(problem))
+            return
+        stamped = "captured_at" in message.user
+        if stamped:
+            age_s = max((datetime.now(UTC) - frame.captured_at).total_seconds(), 0.0)
+            frame = replace(frame, received=frame.received - age_s)
+        arrived = _Arrived(frame, reference, triggered=message.qos > 0, ages=stamped or not message.qos)
+        if self._arrivals.put(camera, arrived, streamed=not message.qos) is not None:
             self._counters.add("frames_received")
-            self._pipeline.reject(Frame(camera), "too_large", limit)
-            message.acknowledge()
-            return
-        if not message.qos and self._queue.qsize() >= WAITING:  # of those with QoS 1 the connection bounds the number
-            self._pipeline.reject(Frame(camera), "busy", "frames arrive faster than they can be decoded")
-            return
-        self._queue.put((camera, message))
+            self._counters.add("frames_dropped")
 
-    def _run(self) -> None:
-        while (item := self._queue.get()) is not None:
-            camera, message = item
-            try:
-                self._handle(camera, message)
-            except Exception as error:  # part of the frame boundary: counted, logged, reported
-                log.exception("a frame for %s could not be taken in", camera)
-                frame = Frame(camera, part_id=message.user.get("part_id", ""))
-                self._pipeline.reject(frame, "internal", f"unexpected: {error!r}")
-                message.acknowledge()
-
-    def _handle(self, camera: str, message: Message) -> None:
-        part_id = message.user.get("part_id", "")
+    def _read(self, camera: str, message: Message) -> tuple[Frame, FrameReference | None, RequestError | None]:
+        """The frame, what it refers to, and why it is refused, as far as the message itself tells."""
+        part_id, name, captured_at = message.user.get("part_id", ""), message.user.get("name", ""), datetime.now(UTC)
+        data, reference, problem = message.payload, None, None
         try:
             if camera not in self._cameras:
                 raise RequestError("unknown_camera", f"{camera!r} is not in the station file's [cameras]")
-            captured_at = _captured_at(message)
-            data, name = message.payload, message.user.get("name", "")
-            if message.payload[:1] == b"{":
-                reference = _parse_reference(message.payload)
+            if len(data) > self._max_bytes:
+                raise RequestError("too_large", f"{len(data)} bytes; `store.max_payload_bytes` is {self._max_bytes}")
+            captured_at = (
+                read_captured_at(message.user["captured_at"]) if "captured_at" in message.user else captured_at
+            )
+            if without_mark(data)[:1] == b"{":
+                reference = _parse_reference(without_mark(data))
                 part_id, name = reference.part_id or part_id, Path(reference.path).name
-                data = read_referenced(self._folder, reference, self._max_bytes)
         except RequestError as error:
-            self._counters.add("frames_received")
-            self._pipeline.reject(Frame(camera, part_id=part_id), error.code, str(error))
-            message.acknowledge()
-            return
-        stamped = "captured_at" in message.user
-        age_s = max((datetime.now(UTC) - captured_at).total_seconds(), 0.0) if stamped else 0.0
-        frame = Frame(
-            camera,
-            data=data,
-            captured_at=captured_at,
-            received=time.monotonic() - age_s,
-            name=name,
-            part_id=part_id,
-        )
-        triggered = message.qos > 0
-        self._pipeline.offer(frame, triggered=triggered, done=message.acknowledge, ages=stamped or not triggered)
+            problem = error
+        frame = Frame(camera, captured_at=captured_at, name=name, part_id=part_id)
+        if part_id or "captured_at" in message.user:
+            sha256 = hashlib.sha256(data).hexdigest() if reference is None else reference.sha256
+            marks = (camera, part_id, message.user.get("captured_at", ""), name, sha256)
+            frame = replace(frame, id=request_id("frame", *marks)[:32])
+        return (frame if reference or problem else replace(frame, data=data)), reference, problem
+
+    def _refuse(self, frame: Frame, code: str, message: str) -> None:
+        self._counters.add("frames_received")
+        self._answers.reject(frame, code, message)
+        self._answers.done(frame)
+
+    def _run(self) -> None:
+        while (arrived := self._arrivals.get()) is not None:
+            try:
+                self._handle(arrived)
+            except RequestError as error:
+                self._refuse(arrived.frame, error.code, str(error))
+            except Exception as error:  # part of the frame boundary: counted, logged, reported
+                log.exception("a frame for %s could not be taken in", arrived.frame.camera)
+                self._refuse(arrived.frame, "internal", f"unexpected: {error!r}")
+
+    def _handle(self, arrived: _Arrived) -> None:
+        frame = arrived.frame
+        if arrived.reference is not None:
+            frame = replace(frame, data=read_referenced(self._folder, arrived.reference, self._max_bytes))
+        done = partial(self._answers.done, frame)
+        self._pipeline.offer(frame, triggered=arrived.triggered, done=done, ages=arrived.ages)
 
 
 def _parse_reference(payload: bytes) -> FrameReference:
@@ -110,9 +145,3 @@ def _parse_reference(payload: bytes) -> FrameReference:
     except ValidationError as error:
         problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors(include_input=False))
         raise RequestError("malformed", f"not a frame reference: {problems}") from None
-
-
-def _captured_at(message: Message) -> datetime:
-    """From the user property, else now. Raises RequestError."""
-    stamp = message.user.get("captured_at")
-    return datetime.now(UTC) if stamp is None else read_captured_at(stamp)

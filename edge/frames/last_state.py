@@ -14,7 +14,7 @@ from lineside.edge.config import Config
 from lineside.edge.counters import Counters
 from lineside.edge.errors import BrokerError, ConfigError, NotConnected, QueueFull
 from lineside.edge.inspection.evidence import draw, encode_jpeg
-from lineside.edge.wire.messages import InspectionResult, State
+from lineside.edge.wire.messages import InspectionResult, State, new_id, now
 from lineside.edge.wire.mqtt import Connection, Ending
 from lineside.edge.wire.topics import Topics
 from lineside.runtime.chat import Picture
@@ -34,18 +34,26 @@ class LastState:
     def __init__(self, config: Config, topics: Topics, connection: Connection, counters: Counters) -> None:
         self._topics, self._connection, self._counters = topics, connection, counters
         self._evidence = _evidence_folder(config)
-        self._latest: dict[str, tuple[bytes, bytes]] = {}
+        self._states: dict[str, State] = {}
+        self._pictures: dict[str, bytes] = {}
+        self._stale: set[str] = set()
         self._lock = threading.Lock()
         self._unacknowledged: set[str] = set()
-        self._stale: set[str] = set()
+        self._changed: set[str] = set()
         self._closed_over, self._largest = 0, 1 << 28
 
     def show(self, frame: Frame, picture: Picture, inspection: Inspection, result: InspectionResult) -> None:
         """Publish what came out of a frame, with its boxes drawn, and keep the picture where the user wants it."""
         try:
-            state = State(verdict=result.verdict, confidence=result.confidence, result_id=result.id)
             drawn = encode_jpeg(draw(picture, inspection))
-            self._latest[frame.camera] = (state.encode(), drawn)
+            with self._lock:
+                self._states[frame.camera] = State(
+                    stale=frame.camera in self._stale,
+                    verdict=result.verdict,
+                    confidence=result.confidence,
+                    result_id=result.id,
+                )
+                self._pictures[frame.camera] = drawn
             self._publish(frame.camera)
             if self._evidence is not None:
                 (self._evidence / _evidence_name(frame, result)).write_bytes(drawn)
@@ -53,9 +61,24 @@ class LastState:
             self._counters.add("evidence_errors")
             log.error("no evidence picture of %s: %s", frame.name, error)
 
+    def set_stale(self, camera: str, *, stale: bool) -> bool:
+        """Say of the last verdict that the camera gives no pictures any more, or that it does again. False where that
+        could not be published: try again.
+        """
+        with self._lock:
+            (self._stale.add if stale else self._stale.discard)(camera)
+            state = self._states.get(camera, State())
+            self._states[camera] = state.model_copy(update={"stale": stale, "id": new_id(), "ts": now()})
+        try:
+            self._publish(camera)
+        except BrokerError as error:
+            log.warning("no state of %s: %s", camera, error)
+            return False
+        return True
+
     def announce(self) -> None:
         """After a reconnect: what changed meanwhile is retained anew."""
-        for camera in list(self._latest):
+        for camera in list(self._states):
             self._publish(camera)
 
     def _publish(self, camera: str) -> None:
@@ -64,10 +87,10 @@ class LastState:
             return
         with self._lock:
             if camera in self._unacknowledged:
-                self._stale.add(camera)
+                self._changed.add(camera)
                 return
             self._unacknowledged.add(camera)
-        state, picture = self._latest[camera]
+            state, picture = self._states[camera].encode(), self._pictures.get(camera, b"")
         topic, blamed = self._topics.state(camera), len(picture) if len(picture) <= self._largest else 0
         try:
             if blamed:
@@ -78,7 +101,7 @@ class LastState:
             with self._lock:
                 self._unacknowledged.discard(camera)
                 if again:
-                    self._stale.add(camera)
+                    self._changed.add(camera)
             if not again:
                 raise
 
@@ -105,12 +128,12 @@ class LastState:
                 return
             if ending.kind == "acknowledged" and snapshot_bytes:
                 self._closed_over = 0
-            stale = self._stale.pop() if self._stale else None
+            changed = self._changed.pop() if self._changed else None
         if ending.kind == "refused":
             self._counters.add("states_refused")
             log.error("the broker refuses the state of %s: %s", camera, ending.reason)
-        if stale is not None:
-            self._publish(stale)
+        if changed is not None:
+            self._publish(changed)
 
     def _blame(self, size: int) -> None:
         self._closed_over += 1

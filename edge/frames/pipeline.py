@@ -11,14 +11,12 @@ from lineside.devices.cameras.frame import Frame
 from lineside.edge.config import Config
 from lineside.edge.counters import Counters
 from lineside.edge.errors import RequestError
+from lineside.edge.frames.answers import Answers
 from lineside.edge.frames.last_state import LastState
 from lineside.edge.frames.mailbox import Mailbox, Work
 from lineside.edge.frames.results import Clock, to_result
 from lineside.edge.inspection.inspectors import open_inspectors
-from lineside.edge.wire.messages import JSON_TYPE, Event, WireError, WireModel
-from lineside.edge.wire.outbox import Outbox
-from lineside.edge.wire.store import Outgoing
-from lineside.edge.wire.topics import Topics
+from lineside.edge.wire.messages import WireModel
 from lineside.runtime.chat import Picture
 from lineside.runtime.engine.engine import Engine
 from lineside.runtime.engine.scheduler import Priority, Request
@@ -32,11 +30,9 @@ log = logging.getLogger("lineside.pipeline")
 class Pipeline:
     """One worker thread that inspects what the mailbox holds. A frame is decoded once, when its turn has come."""
 
-    def __init__(
-        self, config: Config, topics: Topics, engine: Engine, outbox: Outbox, last: LastState, counters: Counters
-    ) -> None:
-        self._settings, self._topics, self._counters = config.inspect, topics, counters
-        self._outbox, self._last = outbox, last
+    def __init__(self, config: Config, engine: Engine, answers: Answers, last: LastState, counters: Counters) -> None:
+        self._settings, self._counters = config.inspect, counters
+        self._answers, self._last = answers, last
         self._inspectors, self.degraded = open_inspectors(config, engine)
         self._model = WireModel(name=engine.bundle.manifest.name, sha256=engine.bundle.sha256)
         self.mailbox = Mailbox()
@@ -64,7 +60,7 @@ class Pipeline:
             if frame.pixels is None:
                 check_picture(frame.data or b"", self._settings.max_pixels)
         except PictureError as error:
-            self.reject(frame, error.code, str(error))
+            self._answers.reject(frame, error.code, str(error))
             done()
             return
         work = Work(frame, done, ages)
@@ -72,19 +68,6 @@ class Pipeline:
             self.mailbox.put_triggered(work)
         else:
             self._give_up(self.mailbox.put_latest(work))
-
-    def reject(self, frame: Frame, code: str, message: str) -> None:
-        """Count the frame and say on the camera's event topic why it has no result."""
-        self._counters.add("frames_rejected")
-        log.warning("%s %s rejected: %s", frame.camera, frame.name, message)
-        event = Event(
-            event_type="frame_rejected",
-            camera=frame.camera,
-            name=frame.name,
-            part_id=frame.part_id,
-            error=WireError(code=code, message=message),
-        )
-        self._outbox.put(Outgoing(self._topics.event(frame.camera), event.encode(), JSON_TYPE))
 
     def _give_up(self, work: Work | None) -> None:
         if work is not None:
@@ -102,10 +85,10 @@ class Pipeline:
         except RequestCancelled:
             return  # the station is stopping: not acknowledged, so the broker sends it again
         except (RequestError, EngineError) as error:
-            self.reject(work.frame, error.code, str(error))
+            self._answers.reject(work.frame, error.code, str(error))
         except Exception as error:  # one of the two boundaries: counted, logged, reported
             log.exception("a frame of %s failed", work.frame.camera)
-            self.reject(work.frame, "internal", f"unexpected: {error!r}")
+            self._answers.reject(work.frame, "internal", f"unexpected: {error!r}")
         work.done()
 
     def _take(self, work: Work) -> None:
@@ -141,7 +124,7 @@ class Pipeline:
         inspection.timings.preprocess_ms += decoding.preprocess_ms
         clock = Clock((started - frame.received) * 1e3, (time.monotonic() - frame.received) * 1e3)
         result = to_result(frame, inspection, inspector, self._model, clock, self._settings.max_age_s)
-        self._outbox.put(Outgoing(self._topics.result(frame.camera), result.encode(), JSON_TYPE))
+        self._answers.give(frame, result)
         self._counters.add("results")
         self._counters.add(f"results_{inspection.verdict}")
         if inspection.decided_by == "gate":

@@ -32,6 +32,7 @@ def to_result(
     """The message; `late` where the frame is older than `max_age_s` by the wall clock."""
     reported = inspector.task.report is not None and inspection.complete
     return InspectionResult(
+        id=frame.id,
         camera=frame.camera,
         name=frame.name,
         part_id=frame.part_id,

@@ -8,7 +8,6 @@ import ssl
 import time
 
 AGAIN_S = 60.0
-TAKEN_OVER = 0x8E
 
 
 def explain(error: Exception, host: str, port: int) -> str:

@@ -126,23 +126,36 @@ class InspectionResult(Body):
 
 
 class State(Body):
-    """On `state/{camera}`, retained: the last verdict, for dashboards."""
+    """On `state/{camera}`, retained: the last verdict, for dashboards. `stale` says that the camera gives no pictures,
+    so that the verdict is of a past that may be long gone; without a verdict there was none yet.
+    """
 
     SCHEMA: ClassVar[str] = "lineside.state/1"
-    verdict: Verdict
-    confidence: float
-    result_id: str
+    stale: bool = False
+    verdict: Verdict | None = None
+    confidence: float | None = None
+    result_id: str | None = None
 
 
 class Event(Body):
-    """On `event/{camera}`: something that is not a result."""
+    """On `event/{camera}`: something that is not a result.
+
+    Frames of a camera that are rejected for the same reason within a second stand in one event: `count` of them, with
+    the `part_ids` of those that had one; `error` is that of the last.
+
+    A `camera_stale` gives no new pictures, `error` says why; `camera_back` when it does again.
+    """
 
     SCHEMA: ClassVar[str] = "lineside.event/1"
-    event_type: Literal["frame_rejected", "camera_ended", "camera_failed", "result_not_sent"]
+    event_type: Literal[
+        "frame_rejected", "result_not_sent", "camera_stale", "camera_back", "camera_ended", "camera_failed"
+    ]
     camera: str
     name: str = ""
     part_id: str = ""
     error: WireError | None = None
+    count: int | None = None
+    part_ids: list[str] | None = None
 
 
 class ToolEvent(Body):
@@ -238,13 +251,22 @@ class Info(Body):
     degraded: list[str]
 
 
+class WireCamera(BaseModel):
+    """How a camera does: `age_s` of its newest frame, and in `error` why it gives no new ones."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    age_s: float | None = None
+    error: WireError | None = None
+
+
 class Health(Body):
-    """On `health`, retained and expiring: counters since start."""
+    """On `health`, retained and expiring: counters since start, and the cameras that run."""
 
     SCHEMA: ClassVar[str] = "lineside.health/1"
     uptime_s: float
     counters: dict[str, int]
     outbox_messages: int
+    cameras: dict[str, WireCamera] = Field(default_factory=dict)
 
 
 class AskCommand(BaseModel):

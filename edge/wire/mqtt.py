@@ -25,14 +25,17 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from lineside.edge.config import MqttConfig
 from lineside.edge.counters import Counters
+from lineside.edge.degraded import Degraded
 from lineside.edge.errors import BrokerError, ConfigError, NotConnected, QueueFull, TooLarge
 from lineside.edge.wire.acknowledgements import Acknowledgements, Window
-from lineside.edge.wire.causes import TAKEN_OVER
+from lineside.edge.wire.identity import Delivery
 from lineside.edge.wire.network import TICK_S, Network
 from lineside.edge.wire.paho_client import PahoClient, packet_size, properties, publish_properties
+from lineside.edge.wire.takeover import Takeovers
 
 log = logging.getLogger("lineside.mqtt")
 IN_FLIGHT = 20
+SESSION_TAKEN_OVER = 0x8E
 WILL_DELAY_S = 5
 SUSPICIOUS_S = 5.0
 """A connection that the broker closes so soon after a message may have been closed because of it."""
@@ -53,6 +56,15 @@ class Message:
     expiry_s: int | None
     user: dict[str, str]
     acknowledge: Callable[[], None]
+    packet_id: int = 0
+    dup: bool = False
+    session: str = ""
+    """Marks the broker's session: a new one has a new mark."""
+
+    @property
+    def delivery(self) -> Delivery | None:
+        """How it came; None for QoS 0, which nobody delivers again."""
+        return Delivery(self.session, self.packet_id, self.dup) if self.qos else None
 
 
 @dataclass(frozen=True)
@@ -108,6 +120,8 @@ class Connection:
         on_connect: Callable[[], None],
         counters: Counters,
         *,
+        session_mark: Callable[[str, bool], str],
+        degraded: Degraded,
         left: tuple[str, ...] = (),
         window: Window | None = None,
         on_trouble: Callable[[str], None] = lambda _cause: None,
@@ -116,6 +130,9 @@ class Connection:
         self._subscriptions, self._left = subscriptions, left
         self._on_message, self._on_connect, self._on_trouble = on_message, on_connect, on_trouble
         self._counters = counters
+        self._session_name, self._session_mark = f"{client_id}@{config.host}:{config.port}", session_mark
+        self._session = ""
+        self._takeovers, self._taken_over = Takeovers(client_id, degraded), False
         self._max_packet, self._most_in_flight = 0, IN_FLIGHT
         self.connected = threading.Event()
         self.problem = ""
@@ -162,6 +179,7 @@ class Connection:
 
     def stop(self) -> None:
         self._stopping = True
+        self._takeovers.close()
         self._network.stop(self._client.disconnect)
 
     def connect_now(self) -> None:
@@ -236,7 +254,7 @@ class Connection:
     # What the network thread asks and tells
 
     def begin(self) -> None:
-        self._closed_by_broker, self._cause = False, ""
+        self._closed_by_broker, self._cause, self._taken_over = False, "", False
         self._acknowledgements.begin_connection()
 
     def is_full(self) -> bool:
@@ -260,7 +278,7 @@ class Connection:
     def failed(self, cause: str) -> None:
         self._say(cause)
 
-    def lost(self) -> bool:
+    def lost(self) -> tuple[bool, float]:
         stood, proved = self.connected.is_set(), self.proved
         with self._client.lock:
             self.connected.clear()
@@ -274,12 +292,12 @@ class Connection:
             _guarded(partial(message.ended, Ending("lost", suspicious=suspicious, proved=proved)))
         if not self._stopping:
             self._say(self._cause or f"the connection to {self._where()} is closed before it stands")
-        return stood and "client id" not in self._cause
+        return stood, 0.0 if self._stopping else self._takeovers.lost(self._taken_over)
 
     # Callbacks, all on the network thread
 
     def _handle_connect(
-        self, client: paho.Client, _data: Any, _flags: Any, reason: ReasonCode, attached: Properties | None
+        self, client: paho.Client, _data: Any, flags: Any, reason: ReasonCode, attached: Properties | None
     ) -> None:
         if reason.is_failure:
             self._cause = f"the broker at {self._where()} refused the connection: {reason}"
@@ -287,6 +305,7 @@ class Connection:
         self._max_packet = int(getattr(attached, "MaximumPacketSize", 0) or 0)
         self._most_in_flight = min(IN_FLIGHT, int(getattr(attached, "ReceiveMaximum", 0) or IN_FLIGHT))
         self.problem = ""
+        self._session = self._session_mark(self._session_name, flags.session_present)
         if self._left:
             client.unsubscribe(list(self._left))
         client.subscribe(list(self._subscriptions))
@@ -300,6 +319,7 @@ class Connection:
             return
         log.info("connected to %s as %s", self._where(), self._client_id)
         self._network.reports.clear()
+        self._takeovers.stands()
         self._stands_since = time.monotonic()
         self.connected.set()
         _guarded(self._on_connect)
@@ -309,8 +329,9 @@ class Connection:
         self._closed_by_broker = by_packet or "eep alive" not in str(reason)
         if self._cause:
             return
-        if by_packet and reason.value == TAKEN_OVER:
-            self._cause = f"another client has taken the client id {self._client_id!r}: has a second station this name?"
+        self._taken_over = by_packet and reason.value == SESSION_TAKEN_OVER
+        if self._taken_over:
+            self._cause = f"another client has taken the client id {self._client_id!r}"
         elif self.connected.is_set():
             said = f" ({reason})" if by_packet or not self._closed_by_broker else ""
             self._cause = f"the connection to {self._where()} is gone{said}"
@@ -333,6 +354,9 @@ class Connection:
             expiry_s=getattr(attached, "MessageExpiryInterval", None),
             user=dict(getattr(attached, "UserProperty", [])),
             acknowledge=self._acknowledgements.take(message.mid, message.qos, len(payload)),
+            packet_id=message.mid,
+            dup=message.dup,
+            session=self._session,
         )
         _guarded(lambda: self._on_message(incoming))
 

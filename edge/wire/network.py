@@ -41,8 +41,8 @@ class Owner(Protocol):
     def failed(self, cause: str) -> None:
         """No connection could be made."""
 
-    def lost(self) -> bool:
-        """The connection is gone; True where it had stood."""
+    def lost(self) -> tuple[bool, float]:
+        """The connection is gone: whether it had stood, and the least seconds to wait before the next."""
 
 
 class Network:
@@ -96,6 +96,7 @@ class Network:
     def _keep_up(self, client: PahoClient, reader: socket.socket) -> None:
         wait_s = FIRST_WAIT_S
         while not self._stopping.is_set():
+            least_s = 0.0
             self._owner.begin()
             try:
                 client.reconnect()
@@ -103,9 +104,9 @@ class Network:
                 self._owner.failed(explain(error, self._host, self._port))
             else:
                 self._serve(client, reader)
-                if self._owner.lost():
-                    wait_s = FIRST_WAIT_S
-            self._now.wait(wait_s)
+                stood, least_s = self._owner.lost()
+                wait_s = FIRST_WAIT_S if stood else wait_s
+            self._now.wait(max(wait_s, least_s))
             self._now.clear()
             wait_s = min(2 * wait_s, LONGEST_WAIT_S)
 

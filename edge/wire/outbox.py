@@ -18,7 +18,7 @@ from lineside.edge.errors import BrokerError, NotConnected, QueueFull, StoreErro
 from lineside.edge.wire.lanes import Lane, Lanes
 from lineside.edge.wire.mqtt import Connection, Ending
 from lineside.edge.wire.shorten import farewell, shorten
-from lineside.edge.wire.store import Outgoing, Store
+from lineside.edge.wire.store import FrameAnswer, Outgoing, Store
 from lineside.edge.wire.trouble import Trouble
 
 log = logging.getLogger("lineside.outbox")
@@ -58,9 +58,10 @@ class Outbox:
     def start(self) -> None:
         self._thread.start()
 
-    def put(self, message: Outgoing) -> None:
+    def put(self, message: Outgoing, answers: FrameAnswer | None = None) -> None:
+        """`answers`: which frame, so that a redelivery of it is known again."""
         try:
-            lost = self._store.enqueue(message)
+            lost = self._store.enqueue(message, answers)
             if lost:
                 self._counters.add("outbox_dropped", lost)
                 log.error("the outbox is full: %d old messages were dropped", lost)

@@ -1,42 +1,35 @@
-"""The daemon's database: what must survive a power cut (SQLite, write-ahead log).
+"""What must survive a power cut.
 
 Outbox: results, events, calls and replies, until the broker has acknowledged them. Inbox: commands from acknowledgement
-to reply. Answered: replies by request, given again to a duplicate until they expire. Calls: those that were let
-through, by id, so that none is carried out twice, and rates hold over a restart.
+to reply. Answered: replies by request, and frames with their results, given again to a duplicate. Calls: those that
+were let through, by id, so that none is carried out twice, and rates hold over a restart. Sessions and packets: which
+request came last with which packet id of which session of the broker.
 """
 
 from __future__ import annotations
 
+import logging
 import sqlite3
-import threading
 import time
-from collections.abc import Iterator
+import uuid
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from lineside.edge.degraded import Degraded
 from lineside.edge.errors import StoreError
+from lineside.edge.wire.database import Database
+from lineside.edge.wire.identity import Delivery, Use, delivered_id, next_use
 
-SCHEMA = """
-CREATE TABLE IF NOT EXISTS outbox (
-    id INTEGER PRIMARY KEY AUTOINCREMENT, topic TEXT NOT NULL, payload BLOB NOT NULL, content_type TEXT NOT NULL,
-    correlation BLOB, expires REAL
-);
-CREATE TABLE IF NOT EXISTS inbox (
-    id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL, payload BLOB NOT NULL, response_topic TEXT NOT NULL,
-    correlation BLOB, expires REAL NOT NULL, digest TEXT NOT NULL UNIQUE, started INTEGER NOT NULL DEFAULT 0
-);
-CREATE TABLE IF NOT EXISTS answered (
-    digest TEXT PRIMARY KEY, topic TEXT NOT NULL, payload BLOB NOT NULL, correlation BLOB, expires REAL NOT NULL
-);
-CREATE TABLE IF NOT EXISTS calls (
-    id TEXT PRIMARY KEY, tool TEXT NOT NULL, arguments TEXT NOT NULL, passed REAL NOT NULL, report TEXT
-);
-CREATE INDEX IF NOT EXISTS calls_passed ON calls (passed);
-"""
-VERSION = 1
-"""Of the tables, in SQLite's `user_version`. 0 is the version before, which had the same tables and did not say so."""
-CALLS_KEPT_S = 30 * 24 * 3600
+log = logging.getLogger("lineside.store")
+
+DAY_S = 24 * 3600
+REMEMBERED_S = 7 * DAY_S
+"""How long requests and calls are remembered at least, and a day longer than the broker keeps the session."""
+ANSWERED_KEPT = 50_000
+FRAMES_KEPT = 10_000
+"""Answered frames. A redelivery is the first thing that comes on the next connection: it has fewer before it."""
 CALLS_REMEMBERED = 100_000
 
 
@@ -75,52 +68,94 @@ class StoredCall:
     report: str | None
 
 
-class Store:
-    """One connection shared by all threads behind a lock; each write is one transaction, on disk when it returns.
+@dataclass(frozen=True)
+class FrameAnswer:
+    """What to remember with a message that answers a QoS 1 frame.
 
-    A file of an earlier version is brought up where it lies; one of a later version is not touched.
-
-    Raises StoreError, from any method, where the disk is full or the file damaged; at first also for a later version.
+    Attributes:
+        request: the frame's own id where it has a result, the delivery's where it was rejected: a rejected frame that
+            is sent anew is looked at anew.
+        again: whether the message is given again to a duplicate.
     """
 
-    def __init__(self, path: Path, max_messages: int) -> None:
-        self._lock = threading.Lock()
+    request: str
+    delivery: Delivery
+    use: Use
+    again: bool
+
+
+class Store:
+    """What the daemon keeps in its database (`wire.database`); each write is one transaction.
+
+    Args:
+        max_messages: in the outbox; the oldest go where there are more.
+        session_expiry_s: how long the broker keeps a session that is not connected.
+        degraded: where it is said that a damaged file was set aside.
+
+    Raises StoreError, from any method, where the disk is full or the file damaged; at first also where another process
+    has the file, or it is of a later version.
+    """
+
+    def __init__(
+        self, path: Path, max_messages: int, session_expiry_s: int = 0, degraded: Degraded | None = None
+    ) -> None:
         self._max_messages = max_messages
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._db = _open(path)
-        except (OSError, sqlite3.Error) as error:
-            raise StoreError(f"{path}: the database cannot be opened ({error}); is the folder writable?") from error
+        self._remembered_s = max(REMEMBERED_S, session_expiry_s + DAY_S)
+        said = degraded or Degraded()
+        self._database = Database(path, lambda sentence: said.set("store", sentence))
+        self._marks: dict[str, str] = {}
+        self._opened, self._opened_monotonic = time.time(), time.monotonic()
+        self._waiting: int | None = None
+        self._before = 0
+
+    def _now(self) -> float:
+        """Unix time that does not jump while the daemon runs: setting the clock makes it forget nothing."""
+        return self._opened + time.monotonic() - self._opened_monotonic
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with self._lock:
-            try:
-                self._db.execute("BEGIN IMMEDIATE")
-                try:
-                    yield self._db
-                    self._db.execute("COMMIT")
-                except BaseException:
-                    if self._db.in_transaction:
-                        self._db.execute("ROLLBACK")
-                    raise
-            except sqlite3.Error as error:
-                raise StoreError(f"the database cannot be written ({error}): is the disk full?") from error
+        """Whoever adds or deletes messages keeps `_waiting` right; it goes back with a transaction that fails."""
+        with self._database.transaction(self._undo) as db:
+            if self._waiting is None:
+                (count,) = db.execute("SELECT COUNT(*) FROM outbox").fetchone()
+                self._waiting = int(count)
+            self._before = self._waiting
+            yield db
 
-    def enqueue(self, message: Outgoing) -> int:
-        """Add to the outbox; returns how many old messages had to go because it was full."""
+    def _undo(self) -> None:
+        self._waiting = None if self._database.replaced else self._before
+
+    def _insert(self, db: sqlite3.Connection, message: Outgoing) -> None:
+        db.execute(
+            "INSERT INTO outbox (topic, payload, content_type, correlation, expires) VALUES (?, ?, ?, ?, ?)",
+            (message.topic, message.payload, message.content_type, message.correlation, message.expires),
+        )
+        self._add(1)
+
+    def _add(self, messages: int) -> int:
+        """Count messages of the outbox that came, or went; returns how many there are."""
+        self._waiting = (self._waiting or 0) + messages
+        return self._waiting
+
+    def enqueue(self, message: Outgoing, answers: FrameAnswer | None = None) -> int:
+        """Returns how many old messages had to go because it was full."""
         with self._transaction() as db:
-            _insert(db, message)
-            (count,) = db.execute("SELECT COUNT(*) FROM outbox").fetchone()
-            excess = max(int(count) - self._max_messages, 0)
+            self._insert(db, message)
+            if answers is not None:
+                _remember_frame(db, answers, message)
+            excess = max(self._add(0) - self._max_messages, 0)
             if excess:
-                db.execute("DELETE FROM outbox WHERE id IN (SELECT id FROM outbox ORDER BY id LIMIT ?)", (excess,))
+                gone = db.execute(
+                    "DELETE FROM outbox WHERE id IN (SELECT id FROM outbox ORDER BY id LIMIT ?)", (excess,)
+                )
+                self._add(-gone.rowcount)
             return excess
 
     def pending(self, after: int, limit: int) -> list[Outgoing]:
         """The oldest messages with an id above `after`, expired ones dropped."""
         with self._transaction() as db:
-            db.execute("DELETE FROM outbox WHERE expires IS NOT NULL AND expires < ?", (time.time(),))
+            gone = db.execute("DELETE FROM outbox WHERE expires IS NOT NULL AND expires < ?", (time.time(),))
+            self._add(-gone.rowcount)
             rows = db.execute(
                 "SELECT topic, payload, content_type, correlation, expires, id "
                 "FROM outbox WHERE id > ? ORDER BY id LIMIT ?",
@@ -146,25 +181,50 @@ class Store:
 
     def delivered(self, message_id: int) -> None:
         with self._transaction() as db:
-            db.execute("DELETE FROM outbox WHERE id = ?", (message_id,))
+            self._add(-db.execute("DELETE FROM outbox WHERE id = ?", (message_id,)).rowcount)
 
     def outbox_size(self) -> int:
-        with self._transaction() as db:
-            (count,) = db.execute("SELECT COUNT(*) FROM outbox").fetchone()
-        return int(count)
+        with self._transaction():
+            return self._add(0)
 
-    def take_over(self, command: StoredCommand) -> bool:
+    def session_mark(self, name: str, present: bool) -> str:
+        """The mark of the broker's session `name`: a new one where the broker has begun a new one (`present` is false).
+
+        Never raises: on a disk that refuses it, the mark is good until the next start.
+        """
+        try:
+            with self._transaction() as db:
+                row = db.execute("SELECT mark FROM sessions WHERE name = ?", (name,)).fetchone()
+                known = self._marks.get(name) or (row and row[0])
+                self._marks[name] = mark = known if present and known else uuid.uuid4().hex
+                if row is None or mark != row[0]:
+                    db.execute("INSERT OR REPLACE INTO sessions (name, mark) VALUES (?, ?)", (name, mark))
+                    db.execute("DELETE FROM packets WHERE session NOT IN (SELECT mark FROM sessions)")
+        except StoreError as error:
+            log.error("%s", error)
+            if not present or name not in self._marks:
+                self._marks[name] = uuid.uuid4().hex
+        return self._marks[name]
+
+    def take_over(self, command: StoredCommand, unmarked: Delivery | None = None) -> bool:
         """Keep a command until its reply is written; True where it is new.
 
         A duplicate is not kept again: if it was answered already, the answer goes out once more.
+
+        Args:
+            unmarked: how the command was delivered, where it carries nothing to know it by: its `digest` is then that
+                of its content, and the request is told from others by its delivery.
         """
         with self._transaction() as db:
-            db.execute("DELETE FROM answered WHERE expires < ?", (time.time(),))
+            if unmarked is not None:
+                use = next_use(_last_use(db, unmarked), command.digest, unmarked.dup)
+                _write_use(db, unmarked, use)
+                command = replace(command, digest=delivered_id(unmarked, use))
             row = db.execute(
                 "SELECT topic, payload, correlation FROM answered WHERE digest = ?", (command.digest,)
             ).fetchone()
             if row:
-                _insert(db, Outgoing(row[0], row[1], "application/json", row[2], command.expires))
+                self._insert(db, Outgoing(row[0], row[1], "application/json", row[2], command.expires))
                 return False
             cursor = db.execute(
                 "INSERT OR IGNORE INTO inbox (name, payload, response_topic, correlation, expires, digest) "
@@ -202,23 +262,27 @@ class Store:
         """
         with self._transaction() as db:
             if send:
-                _insert(db, reply)
-            db.execute(
-                "INSERT OR REPLACE INTO answered (digest, topic, payload, correlation, expires) VALUES (?, ?, ?, ?, ?)",
-                (command.digest, reply.topic, reply.payload, reply.correlation, command.expires),
+                self._insert(db, reply)
+            cursor = db.execute(
+                "INSERT OR REPLACE INTO answered (digest, topic, payload, correlation, answered) "
+                "VALUES (?, ?, ?, ?, ?)",
+                (command.digest, reply.topic, reply.payload, reply.correlation, self._now()),
             )
+            oldest = self._now() - self._remembered_s
+            db.execute("DELETE FROM answered WHERE answered < ?", (oldest,))
+            db.execute("DELETE FROM answered WHERE id <= ?", ((cursor.lastrowid or 0) - ANSWERED_KEPT,))
             db.execute("DELETE FROM inbox WHERE digest = ?", (command.digest,))
 
     def begin_call(self, call_id: str, tool: str, arguments: str) -> StoredCall | None:
         """Note that a call goes through. The earlier one with this id where there is one: it must not go again."""
         with self._transaction() as db:
-            db.execute("DELETE FROM calls WHERE passed < ?", (time.time() - CALLS_KEPT_S,))
+            db.execute("DELETE FROM calls WHERE passed < ?", (self._now() - self._remembered_s,))
             row = db.execute("SELECT tool, arguments, report FROM calls WHERE id = ?", (call_id,)).fetchone()
             if row:
                 return StoredCall(*row)
             db.execute(
                 "INSERT INTO calls (id, tool, arguments, passed) VALUES (?, ?, ?, ?)",
-                (call_id, tool, arguments, time.time()),
+                (call_id, tool, arguments, self._now()),
             )
         return None
 
@@ -237,30 +301,69 @@ class Store:
             rows = db.execute("SELECT tool, passed FROM calls ORDER BY passed DESC LIMIT ?", (CALLS_REMEMBERED,))
             return [(str(tool), float(passed)) for tool, passed in reversed(rows.fetchall())]
 
+    def last_use(self, delivery: Delivery) -> Use | None:
+        """The request that was answered last of those that came with this packet id in this session."""
+        with self._transaction() as db:
+            return _last_use(db, delivery)
+
+    def answered_frame(self, requests: tuple[str, str]) -> Outgoing | None:
+        """What answered the first of the requests that has an answer: without a topic where it is not given again."""
+        with self._transaction() as db:
+            for request in requests:
+                row = db.execute("SELECT topic, payload FROM frames WHERE request = ?", (request,)).fetchone()
+                if row:
+                    return Outgoing(row[0] or "", row[1] or b"", "application/json")
+        return None
+
+    def hold_rejection(
+        self, camera: str, code: str, merge: Callable[[bytes | None], bytes], answers: FrameAnswer | None
+    ) -> bytes:
+        """Merge a rejection into the event that is held back for this camera and code; returns that event's body."""
+        with self._transaction() as db:
+            row = db.execute("SELECT body FROM rejections WHERE camera = ? AND code = ?", (camera, code)).fetchone()
+            body = merge(row[0] if row else None)
+            db.execute("INSERT OR REPLACE INTO rejections (camera, code, body) VALUES (?, ?, ?)", (camera, code, body))
+            if answers is not None:
+                _remember_frame(db, answers, None)
+        return body
+
+    def held_rejections(self) -> list[tuple[str, str]]:
+        """Camera and code of each event that is held back."""
+        with self._transaction() as db:
+            return [(str(camera), str(code)) for camera, code in db.execute("SELECT camera, code FROM rejections")]
+
+    def release_rejection(self, camera: str, code: str, topic: str) -> None:
+        """In one transaction: the event that is held back out, and into the outbox."""
+        with self._transaction() as db:
+            row = db.execute("SELECT body FROM rejections WHERE camera = ? AND code = ?", (camera, code)).fetchone()
+            if row:
+                self._insert(db, Outgoing(topic, row[0], "application/json"))
+                db.execute("DELETE FROM rejections WHERE camera = ? AND code = ?", (camera, code))
+
     def close(self) -> None:
-        with self._lock:
-            self._db.close()
+        self._database.close()
 
 
-def _open(path: Path) -> sqlite3.Connection:
-    db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
-    try:
-        (version,) = db.execute("PRAGMA user_version").fetchone()
-        if version > VERSION:
-            reads = f"this Lineside reads up to {VERSION}: update Lineside"
-            raise StoreError(f"{path} is a database of version {version}, {reads}")
-        db.execute("PRAGMA journal_mode=WAL")
-        db.execute("PRAGMA synchronous=FULL")
-        if version < VERSION:
-            db.executescript(f"BEGIN IMMEDIATE; {SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;")
-    except BaseException:
-        db.close()
-        raise
-    return db
+def _last_use(db: sqlite3.Connection, delivery: Delivery) -> Use | None:
+    row = db.execute(
+        "SELECT content, number FROM packets WHERE session = ? AND packet_id = ?",
+        (delivery.session, delivery.packet_id),
+    ).fetchone()
+    return Use(*row) if row else None
 
 
-def _insert(db: sqlite3.Connection, message: Outgoing) -> None:
+def _write_use(db: sqlite3.Connection, delivery: Delivery, use: Use) -> None:
     db.execute(
-        "INSERT INTO outbox (topic, payload, content_type, correlation, expires) VALUES (?, ?, ?, ?, ?)",
-        (message.topic, message.payload, message.content_type, message.correlation, message.expires),
+        "INSERT OR REPLACE INTO packets (session, packet_id, content, number) VALUES (?, ?, ?, ?)",
+        (delivery.session, delivery.packet_id, use.content, use.number),
     )
+
+
+def _remember_frame(db: sqlite3.Connection, answers: FrameAnswer, message: Outgoing | None) -> None:
+    """With the message, or without where it is not to be given again."""
+    _write_use(db, answers.delivery, answers.use)
+    topic, payload = (message.topic, message.payload) if message and answers.again else (None, None)
+    cursor = db.execute(
+        "INSERT OR REPLACE INTO frames (request, topic, payload) VALUES (?, ?, ?)", (answers.request, topic, payload)
+    )
+    db.execute("DELETE FROM frames WHERE id <= ?", ((cursor.lastrowid or 0) - FRAMES_KEPT,))

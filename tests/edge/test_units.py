@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from lineside.devices.cameras.frame import Frame
 from lineside.edge.calls.policy import Policy
-from lineside.edge.commands.conversation import parse_ask
+from lineside.edge.commands.body import parse_ask
 from lineside.edge.errors import ConfigError, RequestError
 from lineside.edge.frames.mailbox import Mailbox, Work
 from lineside.edge.inspection.evidence import BANNER_PX, draw, encode_jpeg
@@ -124,9 +124,6 @@ def test_a_tool_that_is_no_schema_is_found_at_start(parameters: dict[str, object
         (b"stop", "stop"),
         ("Stoppe das Förderband".encode(), "Stoppe das Förderband"),
         (b'{"text": "stop", "transaction": "7"}', "stop"),
-        (b'"stop"', '"stop"'),
-        (b"42", "42"),
-        (b"{not json", "{not json"),
     ],
 )
 def test_commands_are_json_or_text(payload: bytes, text: str) -> None:
@@ -151,9 +148,9 @@ def test_any_bytes_are_a_command_or_malformed(payload: bytes) -> None:
 
 
 def test_a_deeply_nested_body_is_no_crash() -> None:
-    with pytest.raises(RequestError):
-        parse_ask(b'{"text":' + b"[" * 60_000)
-    assert parse_ask(b"[" * 5_000).text
+    for payload in (b'{"text":' + b"[" * 60_000, b"[" * 5_000):
+        with pytest.raises(RequestError):
+            parse_ask(payload)
 
 
 def test_evidence_shows_the_boxes() -> None:

@@ -14,7 +14,7 @@ from lineside.runtime.text.tool_calls import new_call_id
 from lineside.runtime.timings import Counts, Timings
 from tests.support.broker import Mosquitto
 from tests.support.client import Client
-from tests.support.proxy import CLOSE, Proxy
+from tests.support.faulty_line import CLOSE, Proxy
 from tests.support.station import TOOLS, TOPICS, station
 from tests.support.wait import until
 

@@ -14,6 +14,7 @@ import pytest
 
 from tests.conftest import ROOT
 from tests.support.broker import Mosquitto
+from tests.support.checkpoints import copy_checkpoint
 from tests.support.client import Client
 from tests.support.station import LINESIDE
 from tests.support.watched import Watch, Watched
@@ -67,7 +68,17 @@ def test_the_daemon_speaks_to_its_broker_only(station: Path, tmp_path: Path, bro
 
 @pytest.mark.parametrize(
     "command",
-    ["check FILE", "check", "inspect default PICTURE", "learn FILE GOOD", "calibrate FILE LABELLED", "devices"],
+    [
+        "check FILE",
+        "check",
+        "inspect default PICTURE",
+        "ask default Hello. --max-tokens 4",
+        "learn FILE GOOD",
+        "calibrate FILE LABELLED",
+        "export CHECKPOINT BUNDLE",
+        "plan default",
+        "devices",
+    ],
 )
 def test_a_command_speaks_to_nobody(command: str, station: Path, tmp_path: Path) -> None:
     folder = station.parent
@@ -76,6 +87,8 @@ def test_a_command_speaks_to_nobody(command: str, station: Path, tmp_path: Path)
         "PICTURE": next((folder / "pictures").iterdir()),
         "GOOD": folder / "labelled/pass",
         "LABELLED": folder / "labelled",
+        "CHECKPOINT": copy_checkpoint("grouped", folder),
+        "BUNDLE": folder / "bundle",
     }
     assert_quiet(Watch(tmp_path, *(words.get(word, word) for word in command.split())).end(), station)
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from lineside.edge.config import MqttConfig
 from lineside.edge.counters import Counters
+from lineside.edge.degraded import Degraded
 from lineside.edge.wire.acknowledgements import Window
 from lineside.edge.wire.mqtt import Connection, Message
 
@@ -34,6 +35,8 @@ class Line:
             self._take,
             self._count,
             self.counters,
+            session_mark=lambda _name, _present: "",
+            degraded=Degraded(),
             window=window,
             on_trouble=self._note,
         )

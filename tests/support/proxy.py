@@ -1,169 +1,98 @@
-"""A TCP proxy before a real broker, whose faults come beneath a live connection.
-
-It can stall either direction (what is under way is lost where its sender cuts the connection meanwhile, as on a line
-that hangs), cut all connections, close each new one at once, and look at each MQTT packet that comes from the client.
-"""
+"""A TCP proxy between a station and its broker, for what a link does: cut, hold, and lose one direction."""
 
 from __future__ import annotations
 
-import select
+import contextlib
 import socket
 import threading
-from collections.abc import Callable
 
 from lineside.edge.demo.broker import HOST
 
-CLOSE = b""
-"""What a `Judge` returns to have the connection closed."""
-PUBLISH = 0x30
-Judge = Callable[[bytes], bytes | None]
-"""Called with each packet of the client, in full: None lets it through; other bytes answer it in the broker's stead."""
+CHUNK = 64 * 1024
 
 
 class Proxy:
-    """Listens on `port`, and connects through to a broker's.
+    """Forwards connections on `port` to `target`. What a test sets holds for open and for later connections.
 
     Attributes:
-        judge: see `Judge`.
-        closes_at_once: whether a new connection is accepted and closed, as by a forwarder without a broker behind it.
-        accepted: how many connections there were.
-        to_broker, to_client: set while bytes flow in that direction.
+        lose_up: bytes from the client to the broker vanish (half-open).
+        lose_down: bytes from the broker to the client vanish.
+        refuse: new connections are closed at once.
     """
 
-    def __init__(self, broker_port: int) -> None:
-        self._broker_port = broker_port
-        self.judge: Judge = lambda _packet: None
-        self.closes_at_once = False
-        self.accepted = 0
-        self.to_broker, self.to_client = threading.Event(), threading.Event()
-        self.to_broker.set()
-        self.to_client.set()
-        self._sockets: list[socket.socket] = []
-        self._threads: list[threading.Thread] = []
+    def __init__(self, target: int) -> None:
+        self._target = target
+        self.lose_up = self.lose_down = self.refuse = False
+        self.connections = 0
+        self._flows = threading.Event()
+        self._flows.set()
+        self._condition = threading.Condition()
+        self._open: list[socket.socket] = []
         self._listener = socket.create_server((HOST, 0))
         self.port = int(self._listener.getsockname()[1])
-        self._spawn(self._accept)
+        threading.Thread(target=self._accept, name="proxy", daemon=True).start()
+
+    def hold(self) -> None:
+        """Let nothing through in either direction, and lose nothing, until `release`."""
+        self._flows.clear()
+
+    def release(self) -> None:
+        self._flows.set()
 
     def cut(self) -> None:
-        """Every connection, both ways."""
-        for sock in self._sockets:
-            _shut(sock)
+        """Close every connection; new ones are let through again, both ways."""
+        self.lose_up = self.lose_down = False
+        with self._condition:
+            sockets, self._open = self._open, []
+        for end in sockets:
+            _close(end)
+
+    def wait_for_connections(self, count: int, timeout_s: float = 60.0) -> None:
+        """Until so many have been made since the start."""
+        with self._condition:
+            assert self._condition.wait_for(lambda: self.connections >= count, timeout_s), self.connections
 
     def close(self) -> None:
-        self.to_broker.set()
-        self.to_client.set()
-        _shut(self._listener)
-        self._listener.close()
+        self.refuse = True
+        _close(self._listener)
+        self.release()
         self.cut()
-        for thread in self._threads:
-            thread.join(5)
-        for sock in self._sockets:
-            sock.close()
-
-    def _spawn(self, run: Callable[..., None], *arguments: object) -> None:
-        thread = threading.Thread(target=run, args=arguments, daemon=True)
-        self._threads.append(thread)
-        thread.start()
 
     def _accept(self) -> None:
         while True:
             try:
                 client, _ = self._listener.accept()
-            except OSError:
-                return
-            self.accepted += 1
-            if self.closes_at_once:
-                client.close()
-                continue
-            try:
-                broker = socket.create_connection((HOST, self._broker_port), timeout=5)
-            except OSError:
-                client.close()
-                continue
-            broker.settimeout(None)
-            for sock in (client, broker):
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self._sockets += [client, broker]
-            self._spawn(self._pump, client, broker, self.to_broker, True)
-            self._spawn(self._pump, broker, client, self.to_client, False)
-
-    def _pump(self, source: socket.socket, target: socket.socket, flows: threading.Event, judged: bool) -> None:
-        buffer = b""
-        try:
-            while True:
-                stalled = not flows.is_set()
-                flows.wait()
-                if stalled and _is_gone(source):
-                    break  # what it had sent was on the line, and is lost with it
-                data = source.recv(65536)
-                if not data:
-                    break
-                if not flows.is_set():
-                    flows.wait()
-                    if _is_gone(source):
-                        break
-                if not judged:
-                    target.sendall(data)
+                if self.refuse:
+                    client.close()
                     continue
-                buffer += data
-                while (end := packet_end(buffer)) is not None:
-                    packet, buffer = buffer[:end], buffer[end:]
-                    answer = self.judge(packet)
-                    if answer == CLOSE:
-                        return
-                    if answer is None:
-                        target.sendall(packet)
-                    else:
-                        source.sendall(answer)
+                broker = socket.create_connection((HOST, self._target))
+            except OSError:
+                if self._listener.fileno() < 0:
+                    return
+                client.close()  # no broker: as if there were none behind the port
+                continue
+            for end in (client, broker):
+                end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            with self._condition:
+                self._open += [client, broker]
+                self.connections += 1
+                self._condition.notify_all()
+            for source, sink, up in ((client, broker, True), (broker, client, False)):
+                threading.Thread(target=self._forward, args=(source, sink, up), daemon=True).start()
+
+    def _forward(self, source: socket.socket, sink: socket.socket, up: bool) -> None:
+        try:
+            while data := source.recv(CHUNK):
+                self._flows.wait()
+                if not (self.lose_up if up else self.lose_down):
+                    sink.sendall(data)
         except OSError:
-            return
-        finally:
-            _shut(source)
-            _shut(target)
+            pass
+        _close(sink)
+        _close(source)
 
 
-def _is_gone(sock: socket.socket) -> bool:
-    poller = select.poll()
-    poller.register(sock, select.POLLIN)
-    return any(event & (select.POLLERR | select.POLLHUP) for _, event in poller.poll(0))
-
-
-def _shut(sock: socket.socket) -> None:
-    try:
-        sock.shutdown(socket.SHUT_RDWR)
-    except OSError:
-        return
-
-
-def packet_end(buffer: bytes) -> int | None:
-    """Where the first MQTT packet ends; None where it is not all there."""
-    length = shift = 0
-    for place in range(1, min(len(buffer), 5)):
-        length |= (buffer[place] & 127) << shift
-        shift += 7
-        if not buffer[place] & 128:
-            end = place + 1 + length
-            return end if len(buffer) >= end else None
-    return None
-
-
-def published_topic(packet: bytes) -> str:
-    """Of a PUBLISH; empty for another packet."""
-    if packet[0] & 0xF0 != PUBLISH:
-        return ""
-    start = _body(packet)
-    return packet[start + 2 : start + 2 + int.from_bytes(packet[start : start + 2], "big")].decode()
-
-
-def puback(packet: bytes, code: int) -> bytes:
-    """That answers a PUBLISH with QoS 1."""
-    start = _body(packet)
-    mid = start + 2 + int.from_bytes(packet[start : start + 2], "big")
-    return b"\x40\x03" + packet[mid : mid + 2] + bytes([code])
-
-
-def _body(packet: bytes) -> int:
-    place = 1
-    while packet[place] & 128:
-        place += 1
-    return place + 1
+def _close(end: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        end.shutdown(socket.SHUT_RDWR)
+    end.close()

@@ -14,6 +14,7 @@ from lineside.edge.commands.inbox import Commands
 from lineside.edge.counters import Counters
 from lineside.edge.degraded import Degraded
 from lineside.edge.errors import StoreError
+from lineside.edge.wire.identity import Delivery
 from lineside.edge.wire.messages import Reply
 from lineside.edge.wire.mqtt import Connection, Message
 from lineside.edge.wire.outbox import Outbox
@@ -33,10 +34,10 @@ class Disk(Store):
 
     problem: BaseException | None = None
 
-    def take_over(self, command: StoredCommand) -> bool:
+    def take_over(self, command: StoredCommand, unmarked: Delivery | None = None) -> bool:
         if self.problem is not None:
             raise self.problem
-        return super().take_over(command)
+        return super().take_over(command, unmarked)
 
 
 class Inbox:
@@ -51,9 +52,20 @@ class Inbox:
         self.commands = Commands(config, TOPICS, cast(Engine, None), self.store, outbox, self.calls, self.counters)
         self.acknowledged: list[tuple[int, int]] = []
 
-    def accept(self, text: str = "stop", *, retain: bool = False, topic: str = "", correlation: bytes = b"c") -> None:
+    def accept(
+        self,
+        text: str = "stop",
+        *,
+        retain: bool = False,
+        topic: str = "",
+        correlation: bytes = b"c",
+        qos: int = 1,
+        packet_id: int = 1,
+        dup: bool = False,
+    ) -> None:
         """Notes at its acknowledgement how many commands and how many replies are on disk."""
-        message = Message("", text.encode(), 1, retain, topic, correlation, None, {}, self._acknowledge)
+        noted = self._acknowledge
+        message = Message("", text.encode(), qos, retain, topic, correlation, None, {}, noted, packet_id, dup, "s")
         self.commands.accept("ask", message)
 
     def _acknowledge(self) -> None:
@@ -107,6 +119,35 @@ def test_a_refused_command_has_its_reply_on_disk_when_it_is_acknowledged(inbox: 
     inbox.accept(topic="another/station/call/stop")
     assert inbox.acknowledged == [(0, 1)]
     assert inbox.codes() == ["response_topic_refused"]
+
+
+def test_a_refusal_has_the_same_id_at_each_delivery(inbox: Inbox) -> None:
+    for correlation in (b"c", b""):
+        inbox.accept(topic="other", correlation=correlation)
+        inbox.accept(topic="other", correlation=correlation, dup=True)
+    inbox.accept(topic="other", correlation=b"", packet_id=2)
+    first, second, third, fourth, fifth = (reply.id for reply in inbox.replies())
+    assert (first, third) == (second, fourth)
+    assert len({first, third, fifth}) == 3
+
+
+@pytest.mark.parametrize("text", ["stop", '{"text": "stop", "transaction": "t"}'])
+@pytest.mark.parametrize("correlation", [b"", b"c"])
+def test_a_redelivery_is_known_by_what_it_carries_or_how_it_came(inbox: Inbox, text: str, correlation: bytes) -> None:
+    """With a mark the packet id does not matter, without one it does."""
+    marked = bool(correlation) or "transaction" in text
+    inbox.accept(text, correlation=correlation)
+    inbox.accept(text, correlation=correlation, dup=True)
+    assert len(inbox.store.waiting_commands(10)) == 1
+    inbox.accept(text, correlation=correlation, packet_id=2)
+    assert len(inbox.store.waiting_commands(10)) == (1 if marked else 2)
+
+
+def test_two_commands_without_a_mark_or_an_acknowledgement_are_two(inbox: Inbox) -> None:
+    """QoS 0 has no packet id, and nobody delivers it again."""
+    for _ in range(2):
+        inbox.accept(correlation=b"", qos=0, packet_id=0)
+    assert len(inbox.store.waiting_commands(10)) == 2
 
 
 def test_a_full_disk_is_said_before_it_is_acknowledged(inbox: Inbox) -> None:

@@ -13,11 +13,10 @@ import pytest
 from lineside.devices.cameras.camera import Camera
 from lineside.devices.cameras.folder import FolderCamera
 from lineside.devices.cameras.frame import Frame
-from lineside.edge.counters import Counters
+from lineside.devices.errors import CameraError
+from lineside.edge.frames.camera_watch import CameraWatch
 from lineside.edge.frames.cameras import CameraThread
 from lineside.edge.frames.pipeline import Pipeline
-from lineside.edge.wire.store import Outgoing
-from lineside.edge.wire.topics import Topics
 
 PATIENCE_S = 60.0
 
@@ -48,15 +47,28 @@ def pipeline() -> SlowPipeline:
     return SlowPipeline()
 
 
+class Watch:
+    """Notes what a camera thread reports."""
+
+    def __init__(self) -> None:
+        self.reported: queue.Queue[str] = queue.Queue()
+
+    def ended(self, camera: str) -> None:
+        self.reported.put(f"{camera} ended")
+
+    def failed(self, camera: str, error: CameraError) -> None:
+        self.reported.put(f"{camera} failed: {error}")
+
+
 @pytest.fixture
-def sent() -> queue.Queue[Outgoing]:
-    return queue.Queue()
+def watch() -> Watch:
+    return Watch()
 
 
-def play(camera: Camera, pipeline: SlowPipeline, sent: queue.Queue[Outgoing]) -> CameraThread:
+def play(camera: Camera, pipeline: SlowPipeline, watch: Watch) -> CameraThread:
     online = threading.Event()
     online.set()
-    thread = CameraThread("cam", camera, cast(Pipeline, pipeline), Topics("base"), sent.put, Counters(), online)
+    thread = CameraThread("cam", camera, cast(Pipeline, pipeline), cast(CameraWatch, watch), online)
     thread.start()
     return thread
 
@@ -68,36 +80,40 @@ def folder(path: Path, count: int) -> FolderCamera:
 
 
 def test_each_picture_of_a_folder_is_dealt_with_before_the_next_is_read(
-    tmp_path: Path, pipeline: SlowPipeline, sent: queue.Queue[Outgoing]
+    tmp_path: Path, pipeline: SlowPipeline, watch: Watch
 ) -> None:
-    thread = play(folder(tmp_path, 5), pipeline, sent)
+    thread = play(folder(tmp_path, 5), pipeline, watch)
     for number in range(5):
         frame, done = pipeline.waiting.get(timeout=PATIENCE_S)
         assert frame.name == f"{number}.jpg"
         with pytest.raises(queue.Empty):  # the next is read when this one has been dealt with
             pipeline.waiting.get(timeout=0.1)
-        assert sent.empty()
+        assert watch.reported.empty()
         done()
-    assert b"camera_ended" in sent.get(timeout=PATIENCE_S).payload
+    assert watch.reported.get(timeout=PATIENCE_S) == "cam ended"
     thread.close()
 
 
-def test_a_live_camera_does_not_wait_but_ends_behind_its_last_frame(
-    pipeline: SlowPipeline, sent: queue.Queue[Outgoing]
-) -> None:
-    thread = play(Stream(), pipeline, sent)
+def test_a_live_camera_does_not_wait_but_ends_behind_its_last_frame(pipeline: SlowPipeline, watch: Watch) -> None:
+    thread = play(Stream(), pipeline, watch)
     taken = [pipeline.waiting.get(timeout=PATIENCE_S) for _ in range(3)]
     with pytest.raises(queue.Empty):  # none has been dealt with
-        sent.get(timeout=0.1)
+        watch.reported.get(timeout=0.1)
     for _, done in taken:
         done()
-    assert b"camera_ended" in sent.get(timeout=PATIENCE_S).payload
+    assert watch.reported.get(timeout=PATIENCE_S) == "cam ended"
     thread.close()
 
 
-def test_closing_ends_the_wait_for_a_frame(tmp_path: Path, pipeline: SlowPipeline, sent: queue.Queue[Outgoing]) -> None:
-    thread = play(folder(tmp_path, 2), pipeline, sent)
+def test_closing_ends_the_wait_for_a_frame(tmp_path: Path, pipeline: SlowPipeline, watch: Watch) -> None:
+    thread = play(folder(tmp_path, 2), pipeline, watch)
     pipeline.waiting.get(timeout=PATIENCE_S)
     thread.close()
     assert not thread.is_alive()
-    assert sent.empty(), "it was stopped, and did not end"
+    assert watch.reported.empty(), "it was stopped, and did not end"
+
+
+def test_a_camera_that_fails_is_reported(tmp_path: Path, pipeline: SlowPipeline, watch: Watch) -> None:
+    thread = play(FolderCamera("cam", tmp_path / "missing", 0.0, False), pipeline, watch)
+    assert "is not a folder" in watch.reported.get(timeout=PATIENCE_S)
+    thread.close()

@@ -17,8 +17,8 @@ from lineside.edge.wire.store import Outgoing, Store
 from tests.edge.wire.test_outbox import reply
 from tests.support.broker import Mosquitto
 from tests.support.client import Client, Received
+from tests.support.faulty_line import CLOSE, Proxy, puback, published_topic
 from tests.support.line import Line
-from tests.support.proxy import CLOSE, Proxy, puback, published_topic
 
 LIMIT_S = 30.0
 RESULT = {
@@ -38,6 +38,8 @@ RESULT = {
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lineside.edge.wire.network.FIRST_WAIT_S", 0.05)
+    monkeypatch.setattr("lineside.edge.wire.takeover.FIRST_WAIT_S", 0.05)
+    monkeypatch.setattr("lineside.edge.wire.takeover.LONGEST_GUESSED_WAIT_S", 0.2)
     monkeypatch.setattr("lineside.edge.wire.mqtt.PROVED_S", 0.05)
     monkeypatch.setattr("lineside.edge.wire.lanes.FIRST_WAIT_S", 0.1)
     monkeypatch.setattr("lineside.edge.wire.lanes.LONGEST_WAIT_S", 0.3)

@@ -19,8 +19,8 @@ from lineside.edge.wire.causes import Reports, explain
 from lineside.edge.wire.mqtt import Ending
 from tests.support.broker import Mosquitto
 from tests.support.client import Client
+from tests.support.faulty_line import Proxy, published_topic
 from tests.support.line import Line
-from tests.support.proxy import Proxy, published_topic
 
 MANY = 6
 """More attempts than it once took to throw a session away."""
@@ -29,6 +29,8 @@ MANY = 6
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lineside.edge.wire.network.FIRST_WAIT_S", 0.05)
+    monkeypatch.setattr("lineside.edge.wire.takeover.FIRST_WAIT_S", 0.05)
+    monkeypatch.setattr("lineside.edge.wire.takeover.LONGEST_GUESSED_WAIT_S", 0.2)
     monkeypatch.setattr("lineside.edge.wire.network.LONGEST_WAIT_S", 0.2)
 
 

@@ -18,7 +18,7 @@ from lineside.edge.errors import NotConnected, QueueFull, StoreError, TooLarge
 from lineside.edge.wire.messages import CallReport, Reply
 from lineside.edge.wire.mqtt import Connection, Ending
 from lineside.edge.wire.outbox import INFLIGHT, STRIKES, Outbox
-from lineside.edge.wire.store import Outgoing, Store
+from lineside.edge.wire.store import FrameAnswer, Outgoing, Store
 from tests.support.wait import LIMIT_S
 
 
@@ -27,10 +27,10 @@ class Full(Store):
 
     full = False
 
-    def enqueue(self, message: Outgoing) -> int:
+    def enqueue(self, message: Outgoing, answers: FrameAnswer | None = None) -> int:
         if self.full:
             raise StoreError("no space")
-        return super().enqueue(message)
+        return super().enqueue(message, answers)
 
 
 class Line:

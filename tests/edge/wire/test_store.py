@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from lineside.edge.errors import StoreError
-from lineside.edge.wire.store import Outgoing, Store, StoredCommand
+from lineside.edge.wire.store import DAY_S, Outgoing, Store, StoredCommand
 
 
 def message(text: str = "x", expires: float | None = None) -> Outgoing:
@@ -72,30 +72,66 @@ def test_a_duplicate_gets_the_answer_again(tmp_path: Path) -> None:
     store.close()
 
 
-def test_an_answer_is_forgotten_when_it_expires(tmp_path: Path) -> None:
-    store = Store(tmp_path / "s.db", 100)
+def test_an_answer_is_remembered_longer_than_its_command_lives(tmp_path: Path) -> None:
+    """By days, over a restart, and however many are answered meanwhile up to a number."""
     short = command(expires_in=-1)
+    store = Store(tmp_path / "s.db", 100)
     store.take_over(short)
     store.answer(short, message("reply"))
+    store.close()
+    store = Store(tmp_path / "s.db", 100)
+    store._opened += 6.9 * DAY_S
+    store.answer(command("later"), message("reply"))
+    assert not store.take_over(short)
+    store._opened += 0.2 * DAY_S
+    store.answer(command("much later"), message("reply"))
     assert store.take_over(short)
     store.close()
 
 
-def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    with pytest.raises(StoreError, match="cannot be opened"):
-        Store(tmp_path / "file" / "s.db", 10)
+def test_a_longer_session_is_outlived(tmp_path: Path) -> None:
+    store = Store(tmp_path / "s.db", 100, session_expiry_s=20 * DAY_S)
+    store.answer(command(), message("reply"))
+    store._opened += 20.5 * DAY_S
+    store.answer(command("later"), message("reply"))
+    assert not store.take_over(command())
+    store.close()
+
+
+def test_the_newest_answers_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lineside.edge.wire.store.ANSWERED_KEPT", 2)
+    store = Store(tmp_path / "s.db", 100)
+    for digest in ("a", "b", "c"):
+        store.take_over(command(digest))
+        store.answer(command(digest), message("reply"))
+    assert [store.take_over(command(digest)) for digest in ("b", "c", "a")] == [False, False, True]
+    store.close()
+
+
+def test_setting_the_clock_forgets_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine without a clock of its own starts in 1970 and is set years ahead."""
+    store = Store(tmp_path / "s.db", 100)
+    store.answer(command(), message("reply"))
+    store.begin_call("c", "stop", "{}")
+    years_later = time.time() + 3650 * DAY_S
+    monkeypatch.setattr("lineside.edge.wire.store.time.time", lambda: years_later)
+    store.answer(command("later"), message("reply"))
+    assert not store.take_over(command())
+    assert store.begin_call("c", "stop", "{}") is not None
+    store.close()
 
 
 def test_a_full_disk_is_an_error_and_passes(tmp_path: Path) -> None:
     """SQLite's own page limit stands in for the disk: writing fails beneath a live connection, then works again."""
     store = Store(tmp_path / "s.db", 100)
-    store._db.execute("PRAGMA max_page_count = 1")
+    store._database._db.execute("PRAGMA max_page_count = 1")
     with pytest.raises(StoreError, match="is the disk full"):
         store.enqueue(message("x" * 1_000_000))
-    store._db.execute("PRAGMA max_page_count = 100000")
+    store._database._db.execute("PRAGMA max_page_count = 100000")
+    assert store.outbox_size() == 0
     store.enqueue(message("after"))
     assert store.pending(0, 1000)[-1].payload == b"after"
+    assert store.outbox_size() == 1
     store.close()
 
 
@@ -147,25 +183,25 @@ def test_a_database_of_the_version_before_is_brought_up_with_all_that_is_in_it(t
     assert [m.payload for m in store.pending(7, 10)] == [b"done"]
     assert store.begin_call("c", "stop", "{}") is not None
     store.close()
-    assert version_of(path) == 1
+    assert version_of(path) == 2
 
 
 def test_a_new_database_says_its_version(tmp_path: Path) -> None:
     Store(tmp_path / "s.db", 100).close()
-    assert version_of(tmp_path / "s.db") == 1
+    assert version_of(tmp_path / "s.db") == 2
     Store(tmp_path / "s.db", 100).close()
-    assert version_of(tmp_path / "s.db") == 1
+    assert version_of(tmp_path / "s.db") == 2
 
 
 def test_a_database_of_a_later_version_is_refused_and_left(tmp_path: Path) -> None:
     path = tmp_path / "s.db"
     with closing(sqlite3.connect(path)) as db:
         db.execute("CREATE TABLE of_tomorrow (id INTEGER)")
-        db.execute("PRAGMA user_version = 2")
+        db.execute("PRAGMA user_version = 3")
     before = path.read_bytes()
     with pytest.raises(StoreError) as caught:
         Store(path, 100)
-    assert str(caught.value) == f"{path} is a database of version 2, this Lineside reads up to 1: update Lineside"
+    assert str(caught.value) == f"{path} is a database of version 3, this Lineside reads up to 2: update Lineside"
     assert path.read_bytes() == before
 
 
@@ -203,6 +239,7 @@ class OutboxMachine(RuleBasedStateMachine):
     @invariant()
     def nothing_lost_nothing_twice(self) -> None:
         assert [m.payload for m in self.store.pending(0, 1000)] == self.expected
+        assert self.store.outbox_size() == len(self.expected)
 
     def teardown(self) -> None:
         self.store.close()
