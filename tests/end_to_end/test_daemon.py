@@ -350,6 +350,7 @@ def take(daemon: Daemon, path: Path, name: str) -> None:
 
 
 def test_a_cut_connection_is_made_again(daemon: Daemon, client: Client, pictures: list[Path]) -> None:
+    client.on(TOPICS.info)
     daemon.connection.drop()
     client.on(TOPICS.info, count=2)  # announced again
     client.publish(TOPICS.frame("cam0"), pictures[0].read_bytes())
