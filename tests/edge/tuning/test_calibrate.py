@@ -20,6 +20,7 @@ from lineside.edge.inspection.inspectors import open_inspectors
 from lineside.edge.station_file import load_config
 from lineside.edge.tuning.calibrate import Side, calibrate
 from lineside.edge.tuning.calibration_report import lines
+from lineside.runtime.defaults import DEFAULT_BUNDLE
 from lineside.runtime.engine.engine import Engine
 from lineside.runtime.inspection.calibration import Costs
 from lineside.runtime.inspection.inspector import Inspector
@@ -225,7 +226,10 @@ def test_too_few_pictures_a_missing_folder_and_an_unknown_camera(
 
 def test_too_few_pictures_are_refused_before_the_model_is_loaded(station_file: Path, labelled: Path) -> None:
     shutil.rmtree(labelled / "pass")
-    station_file.write_text(STATION + '[model]\nbundle = "nowhere"\n')
+    hollow = station_file.parent / "hollow"  # a manifest alone: loading it would fail
+    hollow.mkdir()
+    shutil.copy(DEFAULT_BUNDLE / "bundle.json", hollow)
+    station_file.write_text(STATION + '[model]\nbundle = "hollow"\n')
     with pytest.raises(ConfigError, match="0 readable pictures labelled pass"):
         calibrate(load_config(station_file, {}), labelled, "", Costs())
 

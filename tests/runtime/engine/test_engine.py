@@ -12,6 +12,7 @@ import onnx
 import pytest
 
 from lineside.runtime.assistant import ask
+from lineside.runtime.bundle import file_sha256
 from lineside.runtime.chat import Message, Prompt
 from lineside.runtime.engine.engine import Engine, Limits
 from lineside.runtime.engine.sampling import GREEDY, Sampling
@@ -26,6 +27,7 @@ from lineside.runtime.errors import (
 )
 from lineside.runtime.inspection.inspector import Inspector
 from lineside.runtime.inspection.task import InspectionTask
+from tests.support.bundles import edit_manifest
 
 HELLO = [Message("user", ("Is the belt running?",))]
 
@@ -179,6 +181,10 @@ def test_damaged_weights_give_a_typed_error_and_no_crash(random_bundle: Path, tm
     with (tmp_path / "bundle" / "decoder.data").open("r+b") as file:
         file.seek(offset)
         file.write(np.full(64, np.nan, np.float32).tobytes())
+    edit_manifest(
+        tmp_path / "bundle",
+        lambda said: said["files"]["decoder.data"].update(sha256=file_sha256(tmp_path / "bundle" / "decoder.data")),
+    )
     engine = Engine.open(tmp_path / "bundle", threads=1)
     for _ in range(2):
         with pytest.raises(NotFinite, match="lineside check"):
