@@ -7,7 +7,6 @@ import threading
 from pathlib import Path
 
 from lineside.edge.command_line.fail import fail
-from lineside.edge.signals import StopSignals
 
 
 def new(options: argparse.Namespace) -> int:
@@ -31,6 +30,7 @@ def check(path: Path) -> int:
 
 def run(options: argparse.Namespace) -> int:
     from lineside.edge.daemon import Daemon
+    from lineside.edge.signals import StopSignals
     from lineside.edge.station_file import load_config
 
     daemon = Daemon(load_config(options.config))

@@ -1,0 +1,36 @@
+"""A daemon on the default model, for the tests of whole ways."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from lineside.edge.daemon import Daemon
+from lineside.runtime.assistant import Answer
+from lineside.runtime.chat import ToolCall
+from lineside.runtime.text.tool_calls import new_call_id
+from lineside.runtime.timings import Counts, Timings
+from tests.support.broker import Mosquitto
+from tests.support.client import Client
+from tests.support.station import station
+from tests.support.wait import LIMIT_S
+
+
+@pytest.fixture
+def daemon(broker: Mosquitto, client: Client, tmp_path: Path) -> Iterator[Daemon]:
+    del client  # it must be subscribed before anything is published
+    with Daemon(station(broker.port, tmp_path)) as running:
+        assert running.wait_online(LIMIT_S)
+        yield running
+
+
+@pytest.fixture
+def obedient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stands in for the model where a test is about what happens to its calls: every command stops the line."""
+
+    def answer(*_args: object, **_options: object) -> Answer:
+        return Answer("", (ToolCall(new_call_id(), "stop_line", {}),), "stop", Timings(), Counts())
+
+    monkeypatch.setattr("lineside.edge.commands.conversation.ask", answer)
