@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,10 +18,6 @@ from tests.support.checkpoints import copy_checkpoint
 from tests.support.client import Client
 from tests.support.station import THREADS
 
-if worker := os.environ.get("PYTEST_XDIST_WORKER"):
-    # A core for each worker, which what it starts inherits: engines that share cores wait for each other.
-    allowed = sorted(os.sched_getaffinity(0))
-    os.sched_setaffinity(0, {allowed[int(worker.removeprefix("gw")) % len(allowed)]})
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")
 ROOT = Path(__file__).parent.parent
