@@ -68,12 +68,16 @@ def plan(options: argparse.Namespace) -> int:
 def ask(options: argparse.Namespace) -> int:
     from lineside.edge.device_choice import open_engine
     from lineside.runtime.assistant import stream
+    from lineside.runtime.bounds import check_question
+    from lineside.runtime.bundle import read_manifest
     from lineside.runtime.chat import Message
     from lineside.runtime.engine.sampling import Sampling
     from lineside.runtime.text.call_stream import TextDelta
 
+    path = _bundle(options.bundle)
     messages = [Message("user", (*map(_read_picture, options.image), options.text))]
-    engine = open_engine(_bundle(options.bundle), device=options.device).engine
+    check_question(read_manifest(path), tools=False, pictures=bool(options.image))
+    engine = open_engine(path, device=options.device).engine
     started = time.perf_counter()
     pieces = stream(engine, messages, max_tokens=options.max_tokens, sampling=Sampling(options.temperature))
     for piece in pieces:
