@@ -13,6 +13,7 @@ from lineside.devices.cameras.camera import Camera, CameraSettings, open_camera
 from lineside.devices.cameras.live import LiveCamera
 from lineside.edge.announcements import Announcements
 from lineside.edge.calls.calls import Calls
+from lineside.edge.calls.state_link import StateLink
 from lineside.edge.commands.inbox import Commands
 from lineside.edge.config import Config
 from lineside.edge.counters import Counters
@@ -104,6 +105,8 @@ class Daemon:
         self.answers = Answers(self.topics, self.store, self.outbox, self.counters)
         self.pipeline = Pipeline(config, self.engine, self.answers, self._last, self.counters)
         self.calls = Calls(config, self.topics, self.store, self.outbox, self.connection, self.counters)
+        mark = self.store.session_mark
+        self.state_link = StateLink(config.mqtt, client_id, self.calls.states, self.counters, self.degraded, mark)
         self.commands = Commands(config, self.topics, self.engine, self.store, self.outbox, self.calls, self.counters)
         self.frames = FrameIntake(
             set(config.cameras),
@@ -183,7 +186,15 @@ class Daemon:
 
     def _parts(self) -> list[Part]:
         """Everything with a thread except the outbox, consumers before producers."""
-        return [self.answers, self.pipeline, self.commands, self.frames, self.watch, *self._cameras]
+        return [
+            self.answers,
+            self.pipeline,
+            self.commands,
+            self.state_link,
+            self.frames,
+            self.watch,
+            *self._cameras,
+        ]
 
     def stop(self) -> None:
         self._stop.set()
@@ -243,6 +254,7 @@ class Daemon:
 
     def _connected(self) -> None:
         self.frame_connection.connect_now()
+        self.state_link.connect_now()
         self._announce()
 
     def _announce(self) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from lineside.edge.config import NAME, CameraConfig, Config
-from lineside.edge.tool_checks import tool_problems
+from lineside.edge.state_checks import state_problems
 from lineside.edge.tool_config import ToolConfig
 from lineside.runtime.errors import BundleError
 
@@ -129,7 +129,7 @@ def _tool(config: Config, name: str, tool: ToolConfig) -> Iterator[Problem]:
     above, key = ("tools", name), f"tools.{name}"
     if tool.publish is not None and tool.python:
         yield above, f"`{key}` has both `publish` and `python`: a call does one thing"
-    yield from tool_problems(config.tools, name, config.base_topic)
+    yield from state_problems(config.tools, name, config.base_topic)
     if tool.confirm_s > config.commands.expiry_s:
         sentence = f"`{key}.confirm_s` is longer than a command lives: raise `commands.expiry_s`"
         yield (*above, "confirm_s"), sentence

@@ -50,7 +50,7 @@ class StateConfig:
     expect: str | float | bool | None = None
     """The state that a call asks for, a template over the arguments. Where it is left out it is what `value` makes of
     the payload that the call publishes, or of its arguments, or the only argument."""
-    within: Annotated[float, Field(ge=0, le=1e6)] = 0.0
+    within: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     """How far a number may be from the one asked for: a lamp rounds."""
 
 

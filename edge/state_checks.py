@@ -12,7 +12,7 @@ Problem = tuple[tuple[str, ...], str]
 """A key, and a sentence that names it."""
 
 
-def tool_problems(tools: Mapping[str, ToolConfig], name: str, base: str) -> Iterator[Problem]:
+def state_problems(tools: Mapping[str, ToolConfig], name: str, base: str) -> Iterator[Problem]:
     """Every mistake of `tools[name]` there; `base` is the station's own topic."""
     tool, above = tools[name], ("tools", name)
     if tool.publish is not None:
@@ -58,18 +58,19 @@ def _templates(tools: Mapping[str, ToolConfig], name: str) -> Iterator[Problem]:
     from lineside.edge.tool_templates import expectation, payload_template, query_template, state_reader
 
     tool, above = tools[name], ("tools", name)
-    checks: list[tuple[str, Callable[[], object]]] = []
     publishes = tool.publish is None or not list(_topic(above, tool.publish.topic, tool))
+    checks: list[Callable[[], object]] = []
     if publishes:
-        checks.append(("publish", lambda: payload_template(name, tool)))
+        checks.append(lambda: payload_template(name, tool))
     if (state := tool.state) is not None and not list(_topic(above, state.topic, tool)):
-        checks.append(("state", lambda: state_reader(name, state)))
+        checks.append(lambda: state_reader(name, state))
         if tool.acts and publishes:
-            checks.append(("state", lambda: expectation(name, tool, state)))
+            checks.append(lambda: expectation(name, tool, state))
     if tool.query:
-        checks.append(("query", lambda: query_template(name, tools)))
-    for part, check in checks:
+        checks.append(lambda: query_template(name, tools))
+    for check in checks:
         try:
             check()
         except ConfigError as error:
-            yield (*above, part), str(error)
+            problem = str(error)
+            yield tuple(problem.split("`")[1].split(".")), problem  # it begins with the key
