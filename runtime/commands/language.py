@@ -6,7 +6,7 @@ import re
 import tomllib
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -43,9 +43,11 @@ class Language:
     Attributes:
         stemmer: its name at Snowball.
         compounds: whether words are written together (`Sitzheizung`).
+        numbers: words that complete a number, such as `and a half`, or name the ends of a range.
+        ones: words for one that may as well be articles.
         fractions: words for a share of a whole, such as `half`.
-        concepts: English word -> words of this language for the same thing.
-        opposites: pairs of concepts that exclude each other.
+        units: unit -> its words and signs, the longest first.
+        concepts: English word -> words of this language for the same thing; see `runtime.commands.concepts`.
     """
 
     code: str
@@ -61,7 +63,9 @@ class Language:
     numbers: Mapping[str, Sequence[str]]
     fractions: Mapping[str, float]
     refusals: Mapping[str, str]
-    concepts: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    ones: frozenset[str]
+    units: Mapping[str, Sequence[str]]
+    concepts: Mapping[str, Sequence[str]]
     compounds: bool = False
 
     def refusal(self, code: str, **values: Any) -> str:
@@ -125,8 +129,42 @@ def language(code: str) -> Language:
         numbers=content["numbers"],
         fractions={plain(word): share for word, share in content["fractions"].items()},
         refusals=content["refusals"],
-        concepts=content.get("concepts", {}),
+        ones=frozenset(content["ones"]["words"]),
+        units={unit: sorted(map(plain, words), key=len, reverse=True) for unit, words in content["units"].items()},
+        concepts=content["concepts"],
     )
+
+
+@dataclass(frozen=True)
+class Common:
+    """What holds in every language. Concepts are the English words in `Language.concepts`.
+
+    Attributes:
+        opposites: pairs of concepts that exclude each other.
+        yes, no: concepts that say so of a boolean.
+        no_values: values of an enum that say no.
+        reading: first words of the names of tools that tell something and change nothing.
+        generic: words that no tool can be told by.
+    """
+
+    opposites: tuple[tuple[str, str], ...]
+    yes: frozenset[str]
+    no: frozenset[str]
+    no_values: frozenset[str]
+    reading: frozenset[str]
+    generic: frozenset[str]
+
+    def opposite(self, concept: str) -> str:
+        """The concept that excludes this one; empty where none does."""
+        return next((b if a == concept else a for a, b in self.opposites if concept in (a, b)), "")
+
+
+@lru_cache(maxsize=1)
+def common() -> Common:
+    content = tomllib.loads((FOLDER / "common.toml").read_text(encoding="utf-8"))
+    pairs = tuple((first, second) for first, second in content["opposites"])
+    words = {key: frozenset(content[key]) for key in ("yes", "no", "no_values", "reading", "generic")}
+    return Common(pairs, **words)
 
 
 def languages() -> tuple[Language, ...]:
@@ -152,12 +190,21 @@ def likely(text: str) -> tuple[Language, ...]:
 
 def _score(spoken: Language, words: Iterable[str]) -> float:
     """A word that several languages share says less."""
-    return sum(1 / _sharing(word) for word in words if word in spoken.function_words)
+    return sum(1 / _sharing(word) for word in words if word in _vocabulary(spoken.code))
 
 
 @lru_cache(maxsize=4096)
 def _sharing(word: str) -> int:
-    return sum(word in spoken.function_words for spoken in languages())
+    return sum(word in _vocabulary(code) for code in CODES)
+
+
+@lru_cache(maxsize=len(CODES))
+def _vocabulary(code: str) -> frozenset[str]:
+    """All words that are known of a language."""
+    spoken = language(code)
+    forms = [form.strip("^$") for table in (spoken.concepts, spoken.units) for row in table.values() for form in row]
+    forms += [*spoken.fractions, *(word for row in spoken.numbers.values() for word in row)]
+    return spoken.function_words | spoken.ones | {word for form in forms for word in words_of(plain(form))}
 
 
 def _either(patterns: Iterable[str]) -> re.Pattern[str]:
