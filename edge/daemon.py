@@ -13,6 +13,7 @@ from lineside.devices.cameras.camera import Camera, CameraSettings, open_camera
 from lineside.devices.cameras.live import LiveCamera
 from lineside.edge.announcements import Announcements
 from lineside.edge.calls.calls import Calls
+from lineside.edge.calls.state_link import StateLink
 from lineside.edge.commands.inbox import Commands
 from lineside.edge.config import Config
 from lineside.edge.counters import Counters
@@ -99,6 +100,8 @@ class Daemon:
         self.answers = Answers(self.topics, self.store, self.outbox, self.counters)
         self.pipeline = Pipeline(config, self.models.frames_engine, self.answers, self._last, self.counters)
         self.calls = Calls(config, self.topics, self.store, self.outbox, self.connection, self.counters)
+        mark = self.store.session_mark
+        self.state_link = StateLink(config.mqtt, client_id, self.calls.states, self.counters, self.degraded, mark)
         self.commands = Commands(
             config, self.topics, self.models.commands_engine, self.store, self.outbox, self.calls, self.counters
         )
@@ -185,7 +188,15 @@ class Daemon:
 
     def _parts(self) -> list[Part]:
         """Everything with a thread except the outbox, consumers before producers."""
-        return [self.answers, self.pipeline, self.commands, self.frames, self.watch, *self._cameras]
+        return [
+            self.answers,
+            self.pipeline,
+            self.commands,
+            self.state_link,
+            self.frames,
+            self.watch,
+            *self._cameras,
+        ]
 
     def stop(self) -> None:
         self._stop.set()
@@ -245,6 +256,7 @@ class Daemon:
 
     def _connected(self) -> None:
         self.frame_connection.connect_now()
+        self.state_link.connect_now()
         self._announce()
 
     def _announce(self) -> None:

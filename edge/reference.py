@@ -30,6 +30,7 @@ TABLES = (
     ("tools.NAME", tool_module.ToolConfig),
     ("tools.NAME.rate_limit", tool_module.RateLimit),
     ("tools.NAME.publish", tool_module.PublishConfig),
+    ("tools.NAME.state", tool_module.StateConfig),
     ("commands", config_module.CommandConfig),
     ("store", config_module.StoreConfig),
 )

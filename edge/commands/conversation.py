@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 
+from lineside.edge.calls.bindings.query import answered
 from lineside.edge.calls.calls import Calls, call_id
 from lineside.edge.commands.body import parse_ask
 from lineside.edge.config import Config
@@ -114,7 +115,7 @@ class Conversation:
             command="ask",
             transaction=request.transaction,
             ok=turns.error is None,
-            text=turns.text,
+            text=turns.text or answered(turns.reports, self._config.tools),
             calls=turns.reports,
             model=turns.model,
             error=turns.error,

@@ -16,7 +16,7 @@ from lineside.runtime.engine.engine import Engine
 from lineside.runtime.errors import GrammarError, GrammarTooLarge
 from lineside.runtime.grammar.constraint import Constraint, Grammars
 from lineside.runtime.grammar.json_schema import UnsupportedKeyword
-from lineside.runtime.text.tool_calls import load_json
+from lineside.runtime.text.strict_json import load_json
 from tests.support.random_schemas import random_schema
 
 SUITE = Path(__file__).with_name("json_schema_test_suite")
