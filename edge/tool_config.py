@@ -8,6 +8,8 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
+from lineside.edge.topic_choice import Topic
+
 STRICT = ConfigDict(extra="forbid")
 DAY_S = 24 * 3600
 
@@ -26,12 +28,30 @@ class RateLimit:
 class PublishConfig:
     """`[tools.NAME.publish]`: a call publishes on a topic."""
 
-    topic: Annotated[str, Field(min_length=1)]
-    """The topic. It is fixed: no argument changes where the call publishes."""
+    topic: Topic
+    """The topic, or `{ argument = { value = "topic", ... } }` with one for each value of the argument's `enum`: no
+    argument says where the call publishes, it chooses."""
     payload: str | dict[str, Any] | list[Any] | None = None
-    """Text or JSON with Jinja2 templates over the arguments; the arguments as JSON where it is left out."""
+    """Text or JSON with Jinja2 templates over the arguments; where it is left out the arguments as JSON, without the
+    one that chooses the topic."""
     retain: bool = False
     """Whether the broker keeps the message for later subscribers."""
+
+
+@dataclass(frozen=True, config=STRICT)
+class StateConfig:
+    """`[tools.NAME.state]`: where the device says how it is, and what it says when a call has been carried out."""
+
+    topic: Topic
+    """Where its state comes, written as `publish.topic` is. A retained message counts as the state that was."""
+    value: Annotated[str, Field(min_length=1)] = "{{ value }}"
+    """The state, a Jinja2 template over the message: the keys of a JSON object by name; `value` is a message that is a
+    text or a number."""
+    expect: str | float | bool | None = None
+    """The state that a call asks for, a template over the arguments. Where it is left out it is what `value` makes of
+    the payload that the call publishes, or of its arguments, or the only argument."""
+    within: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    """How far a number may be from the one asked for: a lamp rounds."""
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -96,9 +116,21 @@ class ToolConfig:
     """A call publishes there, instead of on `call/NAME`."""
     python: str = ""
     """A call runs this function, `module:function`, or an entry point of the group `lineside.tools`."""
+    state: StateConfig | None = None
+    """Where the device says how it is: a call is `achieved` when that is what was asked for."""
+    query: str = ""
+    """The answer to a question, a Jinja2 template over the arguments, `state` (this tool's own) and `states.NAME`
+    (another tool's). Such a tool answers and does nothing."""
 
     @property
-    def binding(self) -> Literal["actuator", "publish", "python"]:
+    def acts(self) -> bool:
+        """False where a call of it changes nothing: it may answer a question."""
+        return not self.query
+
+    @property
+    def binding(self) -> Literal["actuator", "publish", "python", "query"]:
+        if self.query:
+            return "query"
         if self.publish is not None:
             return "publish"
         return "python" if self.python else "actuator"

@@ -10,12 +10,14 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 
+from lineside.edge.calls.bindings.query import answered
 from lineside.edge.calls.calls import Calls, call_id
 from lineside.edge.commands.body import parse_ask
 from lineside.edge.commands.phrases.phrasing import Phrases, phrases_of
 from lineside.edge.config import Config
 from lineside.edge.errors import ConfigError, RequestError, StoreError
-from lineside.edge.wire.messages import AskCommand, CallReport, Reply, WireError
+from lineside.edge.models import NoModel, the_engine, wire_model
+from lineside.edge.wire.messages import AskCommand, CallReport, Reply, WireError, WireModel
 from lineside.edge.wire.store import StoredCommand
 from lineside.runtime.assistant import Answer, ask, tool_result
 from lineside.runtime.chat import Message, Tool
@@ -41,6 +43,7 @@ class Turns:
     timing_ms: dict[str, float] = field(default_factory=lambda: dict.fromkeys(STAGES, 0.0))
     text: str = ""
     error: WireError | None = None
+    model: WireModel | None = None
 
     def add(self, answer: Answer) -> None:
         for stage in STAGES:
@@ -67,21 +70,26 @@ class Conversation:
     def __init__(
         self,
         config: Config,
-        engine: Engine,
+        engine: Engine | NoModel,
         calls: Calls,
         begin: Callable[[StoredCommand], None],
         cancelled: Callable[[], bool],
     ) -> None:
-        self._config, self._engine, self._calls = config, engine, calls
+        self._config, self._model, self._calls = config, engine, calls
         self._begin, self._cancelled = begin, cancelled
         self._phrases: Phrases = phrases_of(config)
         self._tools: tuple[Tool, ...] = calls.policy.offered()
-        if self._tools:
+        if self._tools and not isinstance(engine, NoModel):
             try:
                 self._check_room()
                 engine.grammars.tools(self._tools)
             except GrammarError as error:
                 raise ConfigError(f"the tools cannot be offered to the model: {error}") from error
+
+    @property
+    def _engine(self) -> Engine:
+        """Raises RequestError where it could not be opened."""
+        return the_engine(self._model)
 
     def _check_room(self) -> None:
         """Raises ConfigError where the tools leave no room for a command and its answer."""
@@ -111,8 +119,9 @@ class Conversation:
             command="ask",
             transaction=request.transaction,
             ok=turns.error is None,
-            text=turns.text,
+            text=turns.text or answered(turns.reports, self._config.tools),
             calls=turns.reports,
+            model=turns.model,
             error=turns.error,
             timing_ms={stage: round(value, 2) for stage, value in turns.timing_ms.items()},
         )
@@ -140,6 +149,7 @@ class Conversation:
                 turns.error = WireError(code=error.code, message=str(error))
                 break
             turns.add(answer)
+            turns.model = wire_model(self._engine.bundle)
             if not answer.calls:
                 break
             if not turns.reports and time.monotonic() >= deadline:
