@@ -15,6 +15,7 @@ from lineside.edge.announcements import Announcements
 from lineside.edge.calls.calls import Calls
 from lineside.edge.calls.state_link import StateLink
 from lineside.edge.commands.inbox import Commands
+from lineside.edge.commands.phrases.phrasing import phrases_of
 from lineside.edge.config import Config
 from lineside.edge.counters import Counters
 from lineside.edge.degraded import Degraded
@@ -68,6 +69,7 @@ class Daemon:
 
     def _open(self, config: Config) -> None:
         """Behind the store, which one daemon alone can have: the second has not loaded a model when it is told so."""
+        phrases = phrases_of(config)  # before a model is loaded: they may have a mistake
         self.models = open_models(config)
         client_id = config.mqtt.client_id or f"lineside-{config.station.name}"
         self.connection = Connection(
@@ -103,7 +105,14 @@ class Daemon:
         mark = self.store.session_mark
         self.state_link = StateLink(config.mqtt, client_id, self.calls.states, self.counters, self.degraded, mark)
         self.commands = Commands(
-            config, self.topics, self.models.commands_engine, self.store, self.outbox, self.calls, self.counters
+            config,
+            self.topics,
+            self.models.commands_engine,
+            self.store,
+            self.outbox,
+            self.calls,
+            self.counters,
+            phrases,
         )
         self.frames = FrameIntake(
             set(config.cameras),

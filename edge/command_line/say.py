@@ -53,12 +53,14 @@ def say(options: argparse.Namespace) -> int:
 
 
 def _open(config: Config) -> Engine:
+    """The model that commands are put to, alone."""
     from lineside.edge.device_choice import open_engine
     from lineside.runtime.engine.engine import Limits
 
     model = config.model
     limits = Limits(model.capacity, model.kv_cache_mb * 1024 * 1024)
-    return open_engine(config.bundle_path, device=model.device, threads=model.threads, limits=limits).engine
+    path, device = config.commands_bundle_path, config.commands_device
+    return open_engine(path, device=device, threads=model.threads, limits=limits).engine
 
 
 def _read(path: Path, station: str) -> list[Asked]:

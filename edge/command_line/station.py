@@ -26,9 +26,11 @@ def check(path: Path, *, bundles: bool = False, device: Device = "auto") -> int:
     """A station file. No engine is loaded for it, unless its `bundles` are to be checked too, on `device` or where it
     is `auto`, on what the station names.
     """
+    from lineside.edge.commands.phrases.phrasing import phrases_of
     from lineside.edge.station_file import load_config
 
     config = load_config(path)
+    phrases_of(config)
     cameras, tools = (", ".join(names) or "none" for names in (config.cameras, config.tools))
     if bundles:
         from lineside.edge.command_line.bundle import check_bundle

@@ -62,6 +62,7 @@ class Conversation:
     Args:
         begin: notes that a command is about to act.
         cancelled: true when the station stops.
+        phrases: of the station; compiled where they are left out.
 
     Raises:
         ConfigError: the tools cannot be expressed by a grammar, or a phrase has a mistake.
@@ -74,10 +75,11 @@ class Conversation:
         calls: Calls,
         begin: Callable[[StoredCommand], None],
         cancelled: Callable[[], bool],
+        phrases: Phrases | None = None,
     ) -> None:
         self._config, self._model, self._calls = config, engine, calls
         self._begin, self._cancelled = begin, cancelled
-        self._phrases: Phrases = phrases_of(config)
+        self._phrases = phrases if phrases is not None else phrases_of(config)
         self._tools: tuple[Tool, ...] = calls.policy.offered()
         if self._tools and not isinstance(engine, NoModel):
             try:

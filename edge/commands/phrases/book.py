@@ -34,7 +34,9 @@ NO_VALUE = frozenset(
     ).words
 )
 """With one of these words it is no name of a value, and the sentence is something else."""
-MEASURES = frozenset(hear("% ° percent prozent pour cent pourcent por ciento porciento degrees degree grad grados").words)
+MEASURES = frozenset(
+    hear("% ° percent prozent pour cent pourcent por ciento porciento degrees degree grad grados").words
+)
 """Words that do not tell what is spoken of."""
 SHORT = 3
 """Letters of a word that may be a part of any name, such as "de"."""
@@ -105,7 +107,7 @@ class PhraseBook:
         sentence = understand(text)
         readings: list[_Reading] = []
         for said in sentence.variants:
-            readings = [r for r in self._readings(said) if r.group.is_question or not sentence.is_question]
+            readings = [r for r in self._readings(said) if not sentence.is_question or self._answers(r.group)]
             if readings:
                 break
         if not readings:
@@ -114,6 +116,10 @@ class PhraseBook:
                     self._refuse_undeclared(said)
             return None
         return self._only(_best(readings), text)
+
+    def _answers(self, group: Group) -> bool:
+        """Whether a question may be such a phrase."""
+        return group.is_question or (group.tool != NO_TOOL and not self._tools[group.tool].acts)
 
     def _only(self, readings: Sequence[_Reading], text: str) -> Match:
         calls = [reading.call for reading in readings]
