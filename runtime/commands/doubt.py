@@ -72,8 +72,8 @@ class Judge:
         if missing is not None:
             return _doubt(heard, "left_out", value=missing, tool=calls[0].name)
         for call, confidence in zip(calls, confidences, strict=False):
-            if "confidence" not in self.tools[call.name].unchecked and chosen != call.name:
-                seen = evidence(heard, self.tools[call.name], call.arguments, ranking, confidence)
+            if "confidence" not in self.tools[call.name].unchecked:
+                seen = evidence(heard, self.tools[call.name], call.arguments, ranking, confidence, call.name == chosen)
                 sure = self.trust.sure(seen)
                 if sure < self.trust.enough:
                     return _doubt(heard, "unsure", sure, tool=call.name)
