@@ -74,11 +74,18 @@ class Decider:
     ) -> None:
         self._engine, self._tools = engine, {tool.name: tool for tool in tools}
         self._index, self._judge = ToolIndex(tools), Judge(self._tools, trust or Trust())
-        taught = engine.bundle.manifest.taught
-        self._most = most or taught.tools_at_once or MOST_TOOLS
-        self._insists = taught.conversation is False
-        self._room = engine.capacity - MIN_ROOM
-        self._costs = self._token_costs(system)
+        self._bound = most
+        self._costs = self._token_costs(system) if tools else {}
+
+    @property
+    def _most(self) -> int:
+        """Tools in one prompt."""
+        return self._bound or self._engine.bundle.manifest.taught.tools_at_once or MOST_TOOLS
+
+    @property
+    def _room(self) -> int:
+        """Tokens of a prompt."""
+        return self._engine.capacity - MIN_ROOM
 
     def _token_costs(self, system: str) -> dict[str, int]:
         """Tokens that each tool takes. Raises GrammarError where one alone is too long, or cannot be enforced."""
@@ -107,6 +114,8 @@ class Decider:
         Args:
             named: a tool that must be among them.
         """
+        if not self._tools:
+            return ()
         left = self._room - len(self._engine.tokenizer.encode_chat(messages, ()).ids)
         chosen: set[str] = set()
         for name in dict.fromkeys([*([named] if named else []), *ranking.scores]):
@@ -130,7 +139,9 @@ class Decider:
         best = ranking.best
         called = {call.name for call in first.answer.calls}
         unsettled = choice == "auto" and (first.doubt is not None or not called) and called != {best}
-        if not (self._insists and unsettled and best and ranking.lead >= CLEAR_LEAD) or self._in_vain(heard, best):
+        # A model that was taught no conversation writes nothing but calls: its silence is no answer.
+        insists = self._engine.bundle.manifest.taught.conversation is False and ranking.lead >= CLEAR_LEAD
+        if not (insists and unsettled and best) or self._in_vain(heard, best):
             return first
         second = self._decide(messages, heard, OneTool(best), how, ranking, offered)
         timings = total((first.answer.timings, second.answer.timings))

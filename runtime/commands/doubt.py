@@ -59,6 +59,7 @@ class Judge:
             confidences: the model's, one for each call; without them the confidence is not looked at.
             chosen: the tool that the command itself asked for by name.
         """
+        calls = [call for call in calls if call.name in self.tools]  # the policy refuses others
         findings = {call.name: Findings() for call in calls}
         for call in calls:
             check_values(heard, self.tools[call.name], call.arguments, findings[call.name])
