@@ -11,9 +11,9 @@ from functools import partial
 
 from lineside.edge.calls.calls import Calls, call_id
 from lineside.edge.commands.body import parse_ask
-from lineside.edge.commands.deciding import open_decider
 from lineside.edge.commands.outcome import undone
 from lineside.edge.config import Config
+from lineside.edge.deciding import open_decider
 from lineside.edge.errors import RequestError, StoreError
 from lineside.edge.wire.messages import AskCommand, CallReport, Reply, WireError
 from lineside.edge.wire.store import StoredCommand

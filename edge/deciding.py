@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 
-from lineside.edge.commands.trust_file import read_trust
 from lineside.edge.config import Config
 from lineside.edge.errors import ConfigError
 from lineside.edge.tool_config import ToolConfig
+from lineside.edge.trust_file import read_trust
 from lineside.runtime.chat import Tool
 from lineside.runtime.commands.decide import Decider
 from lineside.runtime.commands.declared import Declared
