@@ -86,6 +86,8 @@ class ToolConfig:
     """A call runs this function, `module:function`, or an entry point of the group `lineside.tools`."""
     state: StateConfig | None = None
     """Where the device says how it is: a call is `achieved` when that is what was asked for."""
+    opposite: str = ""
+    """The name of the tool that undoes what this one does."""
     query: str = ""
     """The answer to a question, a Jinja2 template over the arguments, `state` (this tool's own) and `states.NAME`
     (another tool's). Such a tool answers and does nothing."""

@@ -12,12 +12,16 @@ from functools import partial
 from lineside.edge.calls.bindings.query import answered
 from lineside.edge.calls.calls import Calls, call_id
 from lineside.edge.commands.body import parse_ask
+from lineside.edge.commands.memory import Memory, Requester, Turn, referred, requester_of
+from lineside.edge.commands.prompt import MIN_ROOM, opening
 from lineside.edge.config import Config
 from lineside.edge.errors import ConfigError, RequestError, StoreError
 from lineside.edge.wire.messages import AskCommand, CallReport, Reply, WireError
 from lineside.edge.wire.store import StoredCommand
+from lineside.edge.wire.topics import Topics
 from lineside.runtime.assistant import Answer, ask, tool_result
-from lineside.runtime.chat import Message, Tool
+from lineside.runtime.chat import Message, Tool, ToolCall
+from lineside.runtime.commands.refers import refers
 from lineside.runtime.engine.engine import Engine
 from lineside.runtime.engine.sampling import Sampling
 from lineside.runtime.engine.scheduler import Priority, Request
@@ -26,8 +30,6 @@ from lineside.runtime.grammar.tool_grammar import OneTool, ToolChoice
 
 MAX_RESULT_CHARACTERS = 2000
 """Of what a tool gave back, for the model."""
-MIN_ROOM = 128
-"""Tokens for a command and its answer, at the least."""
 STAGES = ("preprocess", "prefill", "decode")
 
 
@@ -72,6 +74,8 @@ class Conversation:
     ) -> None:
         self._config, self._engine, self._calls = config, engine, calls
         self._begin, self._cancelled = begin, cancelled
+        self._shared_topic = Topics(config.base_topic).response("ask")
+        self._memory = Memory(config.commands.conversation_s)
         self._tools: tuple[Tool, ...] = calls.policy.offered()
         if self._tools:
             try:
@@ -82,8 +86,9 @@ class Conversation:
 
     def _check_room(self) -> None:
         """Raises ConfigError where the tools leave no room for a command and its answer."""
-        system = Message("system", (self._config.commands.system,))
-        prompt = self._engine.tokenizer.encode_chat([system, Message("user", ("stop",))], self._tools)
+        system, states = self._config.commands.system, self._calls.states.longest_text()
+        messages = opening(self._engine, system, "stop", self._tools, states=states, turns=(), told=_for_model)
+        prompt = self._engine.tokenizer.encode_chat(messages, self._tools)
         used, capacity = len(prompt.ids), self._engine.capacity
         if used + MIN_ROOM > capacity:
             raise ConfigError(
@@ -102,26 +107,46 @@ class Conversation:
         if request.expires_at is not None and request.expires_at < datetime.now(request.expires_at.tzinfo):
             raise RequestError("expired", "expires_at has passed")
         started = time.perf_counter()
-        turns = self._take_turns(command, request, _deadline(command, request), waiting)
+        requester = requester_of(command.response_topic, request.conversation, self._shared_topic)
+        turns = self._take_turns(command, request, requester, _deadline(command, request), waiting)
         turns.timing_ms["total"] = (time.perf_counter() - started) * 1e3
+        text = turns.text or answered(turns.reports, self._config.tools)
+        self._memory.ended(requester, Turn(request.text, tuple(turns.reports), text))
         return Reply(
             command="ask",
             transaction=request.transaction,
             ok=turns.error is None,
-            text=turns.text or answered(turns.reports, self._config.tools),
+            text=text,
             calls=turns.reports,
             error=turns.error,
             timing_ms={stage: round(value, 2) for stage, value in turns.timing_ms.items()},
         )
 
     def _take_turns(
-        self, command: StoredCommand, request: AskCommand, deadline: float, waiting: Callable[[], None]
+        self,
+        command: StoredCommand,
+        request: AskCommand,
+        requester: Requester | None,
+        deadline: float,
+        waiting: Callable[[], None],
     ) -> Turns:
         """Once a call was carried out nothing raises: the reply must say what was done."""
         turns = Turns()
         choice = self._choice(request)
-        begin = partial(self._begin, command)
-        messages = [Message("system", (self._config.commands.system,)), Message("user", (request.text,))]
+        carry_out = partial(self._carry_out, command, requester, deadline, waiting)
+        if request.tool_choice == "auto" and (wanted := refers(request.text)) is not None:
+            call = referred(wanted, self._memory.last_call(requester), self._config.tools)
+            turns.reports.append(carry_out(replace(call, id=call_id(command.digest, 0))))
+            return turns
+        messages = opening(
+            self._engine,
+            self._config.commands.system,
+            request.text,
+            self._tools,
+            states=self._calls.states.text(),
+            turns=self._memory.turns(requester),
+            told=_for_model,
+        )
         for _ in range(self._config.commands.rounds or self._engine.bundle.manifest.rounds):
             try:
                 answer = self._ask(messages, request, "auto" if turns.reports else choice, deadline)
@@ -139,7 +164,7 @@ class Conversation:
             for call in answer.calls:
                 wire = replace(call, id=call_id(command.digest, len(turns.reports)))
                 try:
-                    report = self._calls.carry_out(wire, deadline=deadline, begin=begin, waiting=waiting)
+                    report = carry_out(wire)
                 except StoreError as error:
                     if not turns.reports:
                         raise
@@ -148,6 +173,23 @@ class Conversation:
                 turns.reports.append(report)
                 messages.append(tool_result(call, _for_model(report)))
         return turns
+
+    def _carry_out(
+        self,
+        command: StoredCommand,
+        requester: Requester | None,
+        deadline: float,
+        waiting: Callable[[], None],
+        call: ToolCall,
+    ) -> CallReport:
+        """Raises StoreError before anything was done."""
+
+        def begin() -> None:
+            self._begin(command)
+            if (tool := self._config.tools.get(call.name)) is not None and tool.acts:
+                self._memory.called(requester, call)
+
+        return self._calls.carry_out(call, deadline=deadline, begin=begin, waiting=waiting)
 
     def _choice(self, request: AskCommand) -> ToolChoice:
         """Raises RequestError where there is no such tool."""

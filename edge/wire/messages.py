@@ -273,12 +273,14 @@ class AskCommand(BaseModel):
     """The body of `cmd/ask` as JSON; plain text is taken as `text`.
 
     `tool_choice` is auto, required (some call), none (a text), or the name of the tool to call. It asks for a call, and
-    does not allow one.
+    does not allow one. `conversation` names the conversation that the command belongs to, among those of this response
+    topic.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     text: str = Field(min_length=1, max_length=8000)
     transaction: str = Field(default="", max_length=200)
+    conversation: str = Field(default="", max_length=200)
     max_tokens: int | None = Field(default=None, ge=1, le=4096)
     expires_at: datetime | None = None
     tool_choice: str = Field(default="auto", max_length=64)
