@@ -72,6 +72,8 @@ def _station(config: Config) -> Iterator[Problem]:
 
 
 def _model(config: Config, said: AbstractSet[Key]) -> Iterator[Problem]:
+    if config.commands.bundle:
+        yield from _commands_bundle(config)
     if not {("model", "bundle"), ("model", "capacity")} & said:
         return
     from lineside.runtime.bundle import read_manifest  # a tenth of the time that a plain station file takes
@@ -84,6 +86,15 @@ def _model(config: Config, said: AbstractSet[Key]) -> Iterator[Problem]:
     if ("model", "capacity") in said and config.model.capacity > context:
         capacity = f"`model.capacity` {config.model.capacity}"
         yield ("model", "capacity"), f"{capacity} is more than the model's context, which has {context} tokens"
+
+
+def _commands_bundle(config: Config) -> Iterator[Problem]:
+    from lineside.runtime.bundle import read_manifest
+
+    try:
+        read_manifest(config.commands_bundle_path)
+    except BundleError as error:
+        yield ("commands", "bundle"), f"`commands.bundle`: {error}"
 
 
 def _defect_types(above: Key, kinds: Sequence[str]) -> Iterator[Problem]:

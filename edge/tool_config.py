@@ -55,6 +55,30 @@ class StateConfig:
 
 
 @dataclass(frozen=True, config=STRICT)
+class PhraseConfig:
+    """`[[tools.NAME.phrases]]`: sentences that say an argument without a slot for it."""
+
+    say: str | tuple[str, ...]
+    """The sentence, or several, in the syntax of `phrases`."""
+    arguments: dict[str, Any] = field(default_factory=dict)
+    """What a call gets that no slot says, such as `{ percent = 0 }` for "stop the fan"."""
+    units: dict[str, str] = field(default_factory=dict)
+    """The unit in which a slot's number is said here, such as `{ temperature = "degF" }`."""
+
+
+@dataclass(frozen=True, config=STRICT)
+class HomeAssistantConfig:
+    """`[[tools.NAME.home_assistant]]`: an intent of Home Assistant whose sentences call this tool."""
+
+    intent: str
+    """Its name, such as `HassTurnOn`."""
+    slots: dict[str, str] = field(default_factory=dict)
+    """What stands in its slots: `{ area = "{room}" }` makes an argument of one, `{ domain = "light" }` asks for it."""
+    arguments: dict[str, Any] = field(default_factory=dict)
+    """What a call gets that no slot says, such as `{ state = "on" }`."""
+
+
+@dataclass(frozen=True, config=STRICT)
 class ToolConfig:
     """`[tools.NAME]`: a function that the model may call."""
 
@@ -66,6 +90,14 @@ class ToolConfig:
     """JSON Schema of the arguments; the grammar and the policy both enforce it."""
     allowed: bool = True
     """`false` shows the tool to the model but never lets a call through."""
+    phrases: tuple[str | PhraseConfig, ...] = ()
+    """Sentences that call the tool without the model: `[optional]`, `(one|other)`, `{slot}` for an argument."""
+    words: dict[str, dict[str, tuple[str, ...]]] = field(default_factory=dict)
+    """For an argument's values, what people call them: `[tools.NAME.words.state]` with `off = ["out", "aus"]`."""
+    units: dict[str, str] = field(default_factory=dict)
+    """The unit of an argument, such as `{ temperature = "degC" }`, for sentences that name another."""
+    home_assistant: tuple[HomeAssistantConfig, ...] = ()
+    """Intents of Home Assistant whose sentences call the tool, in the languages of `commands.home_assistant`."""
     limits: dict[str, dict[str, Any]] = field(default_factory=dict)
     """For some arguments, JSON Schemas tighter than `parameters`; the model does not see them."""
     rate_limit: RateLimit | None = None

@@ -1,8 +1,9 @@
-"""One `ask` command: the model answers, its calls are carried out, and it is told what came of them."""
+"""One `ask` command: a phrase decides it, or the model; the calls are carried out, and the reply says what they did."""
 
 from __future__ import annotations
 
 import json
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -13,10 +14,12 @@ from lineside.edge.calls.bindings.query import answered
 from lineside.edge.calls.calls import Calls, call_id
 from lineside.edge.commands.body import parse_ask
 from lineside.edge.commands.memory import Memory, Requester, Turn, referred, requester_of
+from lineside.edge.commands.phrases.phrasing import Phrases, phrases_of
 from lineside.edge.commands.prompt import MIN_ROOM, opening
 from lineside.edge.config import Config
 from lineside.edge.errors import ConfigError, RequestError, StoreError
-from lineside.edge.wire.messages import AskCommand, CallReport, Reply, WireError
+from lineside.edge.models import NoModel, the_engine, wire_model
+from lineside.edge.wire.messages import AskCommand, CallReport, DecidedBy, Reply, WireError, WireModel
 from lineside.edge.wire.store import StoredCommand
 from lineside.edge.wire.topics import Topics
 from lineside.runtime.assistant import Answer, ask, tool_result
@@ -28,6 +31,7 @@ from lineside.runtime.engine.scheduler import Priority, Request
 from lineside.runtime.errors import EngineError, GrammarError
 from lineside.runtime.grammar.tool_grammar import OneTool, ToolChoice
 
+log = logging.getLogger("lineside.commands")
 MAX_RESULT_CHARACTERS = 2000
 """Of what a tool gave back, for the model."""
 STAGES = ("preprocess", "prefill", "decode")
@@ -41,6 +45,7 @@ class Turns:
     timing_ms: dict[str, float] = field(default_factory=lambda: dict.fromkeys(STAGES, 0.0))
     text: str = ""
     error: WireError | None = None
+    model: WireModel | None = None
 
     def add(self, answer: Answer) -> None:
         for stage in STAGES:
@@ -61,28 +66,34 @@ class Conversation:
         cancelled: true when the station stops.
 
     Raises:
-        ConfigError: the tools cannot be expressed by a grammar.
+        ConfigError: the tools cannot be expressed by a grammar, or a phrase has a mistake.
     """
 
     def __init__(
         self,
         config: Config,
-        engine: Engine,
+        engine: Engine | NoModel,
         calls: Calls,
         begin: Callable[[StoredCommand], None],
         cancelled: Callable[[], bool],
     ) -> None:
-        self._config, self._engine, self._calls = config, engine, calls
+        self._config, self._model, self._calls = config, engine, calls
         self._begin, self._cancelled = begin, cancelled
         self._shared_topic = Topics(config.base_topic).response("ask")
         self._memory = Memory(config.commands.conversation_s)
+        self._phrases: Phrases = phrases_of(config)
         self._tools: tuple[Tool, ...] = calls.policy.offered()
-        if self._tools:
+        if self._tools and not isinstance(engine, NoModel):
             try:
                 self._check_room()
                 engine.grammars.tools(self._tools)
             except GrammarError as error:
                 raise ConfigError(f"the tools cannot be offered to the model: {error}") from error
+
+    @property
+    def _engine(self) -> Engine:
+        """Raises RequestError where it could not be opened."""
+        return the_engine(self._model)
 
     def _check_room(self) -> None:
         """Raises ConfigError where the tools leave no room for a command and its answer."""
@@ -100,7 +111,7 @@ class Conversation:
         """The reply; `waiting` is called when others may go on, since this one waits for a person or a tool.
 
         Raises:
-            RequestError: the command is malformed or has expired.
+            RequestError: the command is malformed or has expired, or a phrase that may not be carried out.
             EngineError, StoreError: before anything was called.
         """
         request = parse_ask(command.payload)
@@ -118,6 +129,7 @@ class Conversation:
             ok=turns.error is None,
             text=text,
             calls=turns.reports,
+            model=turns.model,
             error=turns.error,
             timing_ms={stage: round(value, 2) for stage, value in turns.timing_ms.items()},
         )
@@ -134,9 +146,11 @@ class Conversation:
         turns = Turns()
         choice = self._choice(request)
         carry_out = partial(self._carry_out, command, requester, deadline, waiting)
-        if request.tool_choice == "auto" and (wanted := refers(request.text)) is not None:
-            call = referred(wanted, self._memory.last_call(requester), self._config.tools)
-            turns.reports.append(carry_out(replace(call, id=call_id(command.digest, 0))))
+        if (known := self._without_model(request, requester)) is not None:
+            call, decided_by = known
+            report = carry_out(replace(call, id=call_id(command.digest, 0)))
+            turns.reports.append(report.model_copy(update={"decided_by": decided_by}))
+            log.info("%s was called by a %s: %s", call.name, decided_by, report.outcome)
             return turns
         messages = opening(
             self._engine,
@@ -156,6 +170,7 @@ class Conversation:
                 turns.error = WireError(code=error.code, message=str(error))
                 break
             turns.add(answer)
+            turns.model = wire_model(self._engine.bundle)
             if not answer.calls:
                 break
             if not turns.reports and time.monotonic() >= deadline:
@@ -173,6 +188,18 @@ class Conversation:
                 turns.reports.append(report)
                 messages.append(tool_result(call, _for_model(report)))
         return turns
+
+    def _without_model(self, request: AskCommand, requester: Requester | None) -> tuple[ToolCall, DecidedBy] | None:
+        """The call that a phrase is, or that "stop that" means; None where the model has to decide.
+
+        Raises:
+            RequestError: the sentence is one of them, and may not be carried out.
+        """
+        if (phrase := self._phrases.call(request.text, request.tool_choice)) is not None:
+            return phrase, "phrase"
+        if request.tool_choice == "auto" and (wanted := refers(request.text)) is not None:
+            return referred(wanted, self._memory.last_call(requester), self._config.tools), "conversation"
+        return None
 
     def _carry_out(
         self,
