@@ -120,6 +120,8 @@ class ToolConfig:
     """Where the device says how it is: a call is `achieved` when that is what was asked for."""
     opposite: str = ""
     """The name of the tool that undoes what this one does."""
+    step: dict[str, Annotated[float, Field(gt=0, allow_inf_nan=False)]] = field(default_factory=dict)
+    """How much "a bit more" is, such as `{ percent = 10 }`: of one argument, a number."""
     query: str = ""
     """The answer to a question, a Jinja2 template over the arguments, `state` (this tool's own) and `states.NAME`
     (another tool's). Such a tool answers and does nothing."""

@@ -16,6 +16,7 @@ from lineside.edge.commands.body import parse_ask
 from lineside.edge.commands.memory import Memory, Requester, Turn, referred, requester_of
 from lineside.edge.commands.phrases.phrasing import Phrases, phrases_of
 from lineside.edge.commands.prompt import MIN_ROOM, opening
+from lineside.edge.commands.steps import stepped
 from lineside.edge.config import Config
 from lineside.edge.errors import ConfigError, RequestError, StoreError
 from lineside.edge.models import NoModel, the_engine, wire_model
@@ -198,7 +199,10 @@ class Conversation:
         if (phrase := self._phrases.call(request.text, request.tool_choice)) is not None:
             return phrase, "phrase"
         if request.tool_choice == "auto" and (wanted := refers(request.text)) is not None:
-            return referred(wanted, self._memory.last_call(requester), self._config.tools), "conversation"
+            last, tools = self._memory.last_call(requester), self._config.tools
+            if wanted == "more" or wanted == "less":
+                return stepped(wanted, last, tools, self._calls.states), "conversation"
+            return referred(wanted, last, tools), "conversation"
         return None
 
     def _carry_out(

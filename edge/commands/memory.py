@@ -11,14 +11,13 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 from lineside.edge.errors import RequestError
 from lineside.edge.tool_config import ToolConfig
 from lineside.edge.wire.messages import CallReport
 from lineside.runtime.chat import Message, ToolCall
 from lineside.runtime.commands.language import common
-from lineside.runtime.commands.refers import Reference
 
 MAX_CONVERSATIONS = 64
 """The one that was silent for longest goes first."""
@@ -125,7 +124,7 @@ def requester_of(response_topic: str, conversation: str, shared_topic: str) -> R
     return response_topic, conversation
 
 
-def referred(wanted: Reference, last: ToolCall, tools: Mapping[str, ToolConfig]) -> ToolCall:
+def referred(wanted: Literal["undo", "again"], last: ToolCall, tools: Mapping[str, ToolConfig]) -> ToolCall:
     """The call that "again" or "stop that" means; its id is not yet one.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Sentences that mean the last call, and say nothing else: "stop that", "noch einmal"."""
+"""Sentences that mean the last call, and say nothing else: "stop that", "noch einmal", "a bit more"."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Literal
 
 from lineside.runtime.commands.language import EDGES, Language, languages
 
-Reference = Literal["undo", "again"]
+Reference = Literal["undo", "again", "more", "less"]
+REFERENCES: tuple[Reference, ...] = ("undo", "again", "more", "less")
 MAX_CHARACTERS = 80
 """Of a sentence that says nothing else."""
 
@@ -22,10 +23,9 @@ def refers(text: str) -> Reference | None:
         return None
     for spoken in languages():
         for said in _readings(text, spoken):
-            if spoken.undo.fullmatch(said):
-                return "undo"
-            if spoken.again.fullmatch(said):
-                return "again"
+            for reference in REFERENCES:
+                if spoken.refers[reference].fullmatch(said):
+                    return reference
     return None
 
 

@@ -20,12 +20,13 @@ from tests.support.broker import Mosquitto
 from tests.support.bundles import copy_bundle
 from tests.support.client import Client
 from tests.support.scripted import Say, Scripted
-from tests.support.station import THREADS, TOPICS, station
+from tests.support.station import SPEED, THREADS, TOPICS, station
 from tests.support.wait import LIMIT_S
 
 TOOLS = {
     "open_garage": ToolConfig("Open the garage.", wait_s=0.0, state=StateConfig("garage", expect="open")),
     "close_garage": ToolConfig("Close the garage.", wait_s=0.0, opposite="open_garage"),
+    "belt": ToolConfig("Set the belt's speed.", SPEED, wait_s=0.0, step={"percent": 10}),
 }
 
 
@@ -34,7 +35,10 @@ def scripted(monkeypatch: pytest.MonkeyPatch) -> Scripted:
     """A model that opens the garage where it is told so, and else says something."""
 
     def says(messages: list[Message]) -> Say:
-        return [("open_garage", {})] if str(messages[-1].content[-1]).endswith("open") else "No function fits."
+        text = str(messages[-1].content[-1])
+        if text.endswith("open"):
+            return [("open_garage", {})]
+        return [("belt", {"percent": 50})] if text == "belt" else "No function fits."
 
     model = Scripted(says)
     monkeypatch.setattr("lineside.edge.commands.conversation.ask", model)
@@ -80,13 +84,21 @@ def test_stop_that_is_the_opposite_of_what_this_requester_called(client: Client,
     assert names == ["open_garage", "close_garage", "close_garage", "open_garage"]
 
 
+@pytest.mark.usefixtures("home", "scripted")
+def test_a_bit_more_is_a_declared_step(client: Client) -> None:
+    reply(client, "belt")
+    (report,) = reply(client, "a bit more")["calls"]
+    assert (report["arguments"], report["decided_by"]) == ({"percent": 60}, "conversation")
+    assert reply(client, "un peu moins")["calls"][0]["arguments"] == {"percent": 50}
+
+
 def test_a_model_that_was_not_taught_it_sees_the_command_alone(
     home: Daemon, client: Client, scripted: Scripted
 ) -> None:
     home.calls.states.take("garage", b"open", retained=False)
     reply(client, "open")
-    reply(client, "a bit more")
-    assert [message.content for message in scripted.conversations[-1]][1:] == [("a bit more",)]
+    reply(client, "and more of it")
+    assert [message.content for message in scripted.conversations[-1]][1:] == [("and more of it",)]
 
 
 def test_one_that_was_taught_it_sees_states_and_what_was_said(
@@ -102,7 +114,7 @@ def test_one_that_was_taught_it_sees_states_and_what_was_said(
         home.calls.states.take("garage", b"open", retained=False)
         reply(client, "open")
         reply(client, "something else", "clients/ben")
-        reply(client, "a bit more")
+        reply(client, "and more of it")
     first, other, last = ([(m.role, *map(str, m.content)) for m in messages[1:]] for messages in scripted.conversations)
     states = "Last states:\nopen_garage: open ("
     assert [len(first), len(other), len(last)] == [1, 1, 5]
@@ -110,7 +122,7 @@ def test_one_that_was_taught_it_sees_states_and_what_was_said(
     assert [turn[0] for turn in last] == ["user", "assistant", "tool", "assistant", "user"]
     assert last[0] == ("user", "open")
     assert last[-1][1].startswith(states)
-    assert last[-1][1].endswith(")\n\na bit more")
+    assert last[-1][1].endswith(")\n\nand more of it")
 
 
 def test_states_that_leave_no_room_are_found_at_start(config: Config, tmp_path: Path) -> None:

@@ -45,6 +45,21 @@ def test_again(text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("a bit more", "more"),
+        ("Slightly less, please", "less"),
+        ("etwas mehr", "more"),
+        ("Bitte ein bisschen weniger", "less"),
+        ("un peu plus, s'il te plaît", "more"),
+        ("un poco menos", "less"),
+    ],
+)
+def test_more_and_less(text: str, wanted: str) -> None:
+    assert refers(text) == wanted
+
+
+@pytest.mark.parametrize(
     "text",
     [
         "stop",
