@@ -149,6 +149,9 @@ class CommandConfig:
     rounds: Annotated[int, Field(ge=0, le=20)] = 0
     """How often the model may answer to one command: after each answer but the last it is told what came of its calls.
     0 for what the bundle says."""
+    conversation_s: Annotated[float, Field(ge=0, le=DAY_S)] = 120.0
+    """How long after a requester's last command its conversation is remembered, so that "stop that" can be understood;
+    0 for not at all."""
     call_above: Annotated[float, Field(ge=0, le=1)] = CALL_ABOVE
     """An answer begins with a call only where the model's probability of that is at least so much."""
     phrase_files: tuple[str, ...] = ()

@@ -28,8 +28,16 @@ def declared(name: str, tool: ToolConfig) -> Declared:
     )
 
 
-def open_decider(config: Config, engine: Engine) -> Decider:
+def reads_more(engine: Engine) -> bool:
+    """Whether the model was taught to read more than a command; one that was not calls worse with it."""
+    return engine.bundle.manifest.taught.conversation is not False
+
+
+def open_decider(config: Config, engine: Engine, states: str = "") -> Decider:
     """With the confidence as it was fitted to the station's own sentences, where it was.
+
+    Args:
+        states: the longest text about states that may stand in a prompt.
 
     Raises:
         ConfigError: a tool cannot be offered to the model, or undoes a tool that is not there.
@@ -42,7 +50,8 @@ def open_decider(config: Config, engine: Engine) -> Decider:
     tools = [declared(name, tool) for name, tool in config.tools.items()]
     commands = config.commands
     try:
-        return Decider(engine, tools, commands.system, trust_of(config, engine), commands.tools_at_once)
+        first = f"{commands.system}\n\n{states}" if states and reads_more(engine) else commands.system
+        return Decider(engine, tools, first, trust_of(config, engine), commands.tools_at_once)
     except GrammarError as error:
         raise ConfigError(f"the tools cannot be offered to the model: {error}") from error
 
