@@ -17,6 +17,7 @@ from typing import Any
 from pydantic import SecretStr, TypeAdapter
 
 from lineside.edge import config as config_module
+from lineside.edge import mcp_config as mcp_module
 from lineside.edge import tool_config as tool_module
 from lineside.edge.command_line.parser import make_parser
 
@@ -30,6 +31,8 @@ TABLES = (
     ("tools.NAME", tool_module.ToolConfig),
     ("tools.NAME.rate_limit", tool_module.RateLimit),
     ("tools.NAME.publish", tool_module.PublishConfig),
+    ("mcp.NAME", mcp_module.McpConfig),
+    ("mcp.NAME.tools.TOOL", mcp_module.McpToolConfig),
     ("commands", config_module.CommandConfig),
     ("store", config_module.StoreConfig),
 )

@@ -66,7 +66,7 @@ class ToolConfig:
     """A call runs this function, `module:function`, or an entry point of the group `lineside.tools`."""
 
     @property
-    def binding(self) -> Literal["actuator", "publish", "python"]:
+    def binding(self) -> Literal["actuator", "publish", "python", "mcp"]:
         if self.publish is not None:
             return "publish"
         return "python" if self.python else "actuator"

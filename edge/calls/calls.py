@@ -35,12 +35,22 @@ MAX_DETAIL_CHARACTERS = 1000
 class Calls:
     """Carries out the calls of one station.
 
+    Args:
+        others: bindings besides those for actuators, topics and functions.
+
     Raises:
         ConfigError: a tool's policy or binding makes no sense.
     """
 
     def __init__(
-        self, config: Config, topics: Topics, store: Store, outbox: Outbox, connection: Connection, counters: Counters
+        self,
+        config: Config,
+        topics: Topics,
+        store: Store,
+        outbox: Outbox,
+        connection: Connection,
+        counters: Counters,
+        others: Mapping[str, Binding] | None = None,
     ) -> None:
         self._store, self._counters = store, counters
         self._closed = threading.Event()
@@ -54,6 +64,7 @@ class Calls:
             "actuator": self.actuators,
             "publish": PublishBinding(config.tools, connection),
             "python": PythonBinding(config.tools),
+            **(others or {}),
         }
 
     def carry_out(
