@@ -86,7 +86,9 @@ class Announcements:
                 "limits": tool.limits,
                 "needs_confirmation": tool.confirm_s > 0,
                 "dry_run": tool.dry_run,
+                "acts": tool.acts,
             }
+            | ({"state": tool.state.topic} if tool.state is not None else {})
             for name, tool in self._config.tools.items()
         }
         if self._short:

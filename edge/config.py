@@ -152,6 +152,10 @@ class CommandConfig:
     0 for what the bundle says."""
     call_above: Annotated[float, Field(ge=0, le=1)] = CALL_ABOVE
     """An answer begins with a call only where the model's probability of that is at least so much."""
+    phrase_files: tuple[str, ...] = ()
+    """Files with phrases and words in one language each, from the station file's folder."""
+    home_assistant: tuple[Literal["en", "de", "fr", "es"], ...] = ()
+    """Languages in which Home Assistant's own sentences are understood, for tools that name an intent."""
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -15,6 +15,7 @@ from lineside.devices.cameras.live import LiveCamera
 from lineside.edge.announcements import Announcements
 from lineside.edge.calls.bindings import Binding
 from lineside.edge.calls.calls import Calls
+from lineside.edge.calls.state_link import StateLink
 from lineside.edge.commands.inbox import Commands
 from lineside.edge.config import Config
 from lineside.edge.counters import Counters
@@ -113,6 +114,8 @@ class Daemon:
         self.pipeline = Pipeline(config, self.models.frames_engine, self.answers, self._last, self.counters)
         others: dict[str, Binding] = {"mcp": self._mcp} if self._mcp is not None else {}
         self.calls = Calls(config, self.topics, self.store, self.outbox, self.connection, self.counters, others)
+        mark = self.store.session_mark
+        self.state_link = StateLink(config.mqtt, client_id, self.calls.states, self.counters, self.degraded, mark)
         self.commands = Commands(
             config, self.topics, self.models.commands_engine, self.store, self.outbox, self.calls, self.counters
         )
@@ -205,7 +208,15 @@ class Daemon:
 
     def _parts(self) -> list[Part]:
         """Everything with a thread except the outbox, consumers before producers."""
-        return [self.answers, self.pipeline, self.commands, self.frames, self.watch, *self._cameras]
+        return [
+            self.answers,
+            self.pipeline,
+            self.commands,
+            self.state_link,
+            self.frames,
+            self.watch,
+            *self._cameras,
+        ]
 
     def stop(self) -> None:
         self._stop.set()
@@ -265,6 +276,7 @@ class Daemon:
 
     def _connected(self) -> None:
         self.frame_connection.connect_now()
+        self.state_link.connect_now()
         self._announce()
 
     def _announce(self) -> None:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
-from importlib.util import find_spec
 from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from lineside.edge.config import NAME, CameraConfig, Config
+from lineside.edge.mcp_checks import mcp_problems
+from lineside.edge.state_checks import state_problems
 from lineside.edge.tool_config import ToolConfig
 from lineside.runtime.errors import BundleError
 
@@ -41,8 +41,11 @@ def problems_of(config: Config, said: AbstractSet[Key]) -> Iterator[Problem]:
         yield from _camera(config, name, camera)
     for name, tool in config.tools.items():
         yield from _tool(config, ("tools", name), tool)
-    if config.mcp:
-        yield from _mcp(config)
+        yield from state_problems(config.tools, name, config.base_topic)
+    yield from mcp_problems(config)
+    for server, settings in config.mcp.items():
+        for name, tool in settings.tools.items():
+            yield from _tool(config, ("mcp", server, "tools", name), tool)
 
 
 def _broker(config: Config) -> Iterator[Problem]:
@@ -125,41 +128,6 @@ def _camera(config: Config, name: str, camera: CameraConfig) -> Iterator[Problem
         yield from _schema((*above, "schema"), config.resolve(camera.schema))
 
 
-def _mcp(config: Config) -> Iterator[Problem]:
-    """Of the servers that speak the Model Context Protocol. None is contacted."""
-    if find_spec("mcp") is None:
-        yield ("mcp",), "`mcp` needs another package: pip install 'lineside[mcp]'"
-    taken = {name: f"tools.{name}" for name in config.tools} | {name: f"cameras.{name}" for name in config.cameras}
-    for name, server in config.mcp.items():
-        above, key = ("mcp", name), f"mcp.{name}"
-        if bool(server.command) == bool(server.url):
-            yield above, f"`{key}` needs either a `command` or a `url`"
-        if server.url and not re.match(r"https?://[^/]", server.url):
-            yield (*above, "url"), f"`{key}.url` begins with neither http:// nor https://"
-        if not re.fullmatch(NAME, name):
-            yield above, f"`{key}`: a name has letters, digits, _ and - only"
-        for section, other in (("env", "command"), ("headers", "url")):
-            if getattr(server, section) and not getattr(server, other):
-                yield (*above, section), f"`{key}.{section}` is for a server with a `{other}`"
-            for variable, secret in getattr(server, section).items():
-                text = secret.get_secret_value()
-                if text.startswith("$") and text[1:] not in os.environ:
-                    problem = f"there is no variable {text[1:]} in the environment"
-                    yield (*above, section, variable), f"`{key}.{section}.{variable}`: {problem}"
-        if not server.tools:
-            yield above, f"`{key}.tools` names none: nothing of the server would be offered"
-        for tool, settings in server.tools.items():
-            own = (*above, "tools", tool)
-            if tool in taken:
-                yield own, f"`{'.'.join(own)}` has the name of `{taken[tool]}`: give it another, and its own as `tool`"
-            taken[tool] = ".".join(own)
-            if not re.fullmatch(NAME, tool):
-                yield own, f"`{'.'.join(own)}`: a name has letters, digits, _ and - only; the server's goes into `tool`"
-            if settings.publish is not None or settings.python:
-                yield own, f"`{'.'.join(own)}`: a call goes to the server, not to `publish` or `python`"
-            yield from _tool(config, own, settings)
-
-
 def _is_file_name(source: str) -> bool:
     """A stream or a device may come later."""
     return "://" not in source and not source.isdigit() and not source.startswith("/dev/")
@@ -178,8 +146,6 @@ def _tool(config: Config, above: Key, tool: ToolConfig) -> Iterator[Problem]:
     key = ".".join(above)
     if tool.publish is not None and tool.python:
         yield above, f"`{key}` has both `publish` and `python`: a call does one thing"
-    if tool.publish is not None and re.search(r"[#+\x00]|^\$", tool.publish.topic):
-        yield (*above, "publish", "topic"), f"`{key}.publish.topic` {tool.publish.topic!r} is not a plain topic"
     if tool.confirm_s > config.commands.expiry_s:
         sentence = f"`{key}.confirm_s` is longer than a command lives: raise `commands.expiry_s`"
         yield (*above, "confirm_s"), sentence

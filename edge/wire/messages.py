@@ -182,7 +182,8 @@ class Confirmation(BaseModel):
 class CallReport(BaseModel):
     """One function call of a reply, with what really came of it.
 
-    `code` says why a call was refused; `result` is what the tool gave back.
+    `code` says why a call was refused; `result` is what the tool gave back; `decided_by` says whether the sentence was
+    a phrase of the station, or the model chose the call.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -193,6 +194,7 @@ class CallReport(BaseModel):
     detail: str = ""
     code: str = ""
     result: Any = None
+    decided_by: Literal["phrase", "model"] = "model"
 
 
 class Reply(Body):

@@ -237,6 +237,7 @@ class Engine:
         forbidden: frozenset[int] = frozenset(),
         canonical: Canonical | None = None,
         draft: bool = True,
+        weigh: bool = False,
     ) -> Decoding:
         """Iterate over the tokens that follow; see `Decoding`."""
         return Decoding(
@@ -249,6 +250,7 @@ class Engine:
             forbidden=forbidden,
             canonical=canonical,
             draft=draft,
+            weigh=weigh,
         )
 
     def generate(

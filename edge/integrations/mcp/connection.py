@@ -28,6 +28,7 @@ AGAIN_S, AGAIN_AT_MOST_S = 1.0, 60.0
 MAX_PAGES = 50
 CLOSED = (CONNECTION_CLOSED, "Connection closed")
 """How the library says it; servers use the code for errors of their own."""
+REFUSED = "mcp_unavailable"
 UNSURE = "it may have been carried out"
 
 
@@ -132,7 +133,7 @@ class ServerConnection:
                 if client is not None:
                     await self._look(client)
                 if client is None or self.refusal(tool):
-                    return Done("refused", self.refusal(tool))
+                    return Done("refused", self.refusal(tool), code=REFUSED)
                 begun = True
                 return _done(await client.session.call_tool(tool, dict(arguments)))
         except TimeoutError:
@@ -144,7 +145,7 @@ class ServerConnection:
         except Exception as error:  # noqa: BLE001 - as in `run`
             problem = f"mcp.{self.name}: {self._said(error)}"
         self._look_now.set()
-        return Done("expired", f"{problem}: {UNSURE}") if begun else Done("refused", problem)
+        return Done("expired", f"{problem}: {UNSURE}") if begun else Done("refused", problem, code=REFUSED)
 
     def _say(self, problem: str) -> None:
         self._degraded.set(f"mcp.{self.name}", f"mcp.{self.name}: {problem}")

@@ -8,6 +8,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from lineside.edge.calls.policy import Policy
+from lineside.edge.calls.states import States
+from lineside.edge.commands.phrases.phrasing import phrases_of
+from lineside.edge.config import Config
+from lineside.edge.counters import Counters
 from lineside.edge.errors import ConfigError
 from lineside.edge.mcp_config import McpToolConfig
 from lineside.edge.models import NoModel
@@ -40,7 +44,7 @@ class Listed:
 
 
 def declared(
-    name: str, tool: McpToolConfig, listed: Listed | None, zone: str, engine: Engine | NoModel
+    name: str, tool: McpToolConfig, listed: Listed | None, config: Config, engine: Engine | NoModel
 ) -> McpToolConfig:
     """The tool `name` with what its server says of it, where the station file does not say it itself.
 
@@ -58,13 +62,22 @@ def declared(
     offered = Tool(name, tool.description, tool.parameters)
     try:
         lower_parameters(offered)  # first: what it takes has no reference that anybody would fetch
-        Policy({name: tool}, zone)
+        _check_settings(name, tool, config)
         if not isinstance(engine, NoModel):
             engine.grammars.tools((offered,))
             _check_room(offered, engine)
     except GrammarError as error:
         raise ConfigError(str(error)) from error
     return tool
+
+
+def _check_settings(name: str, tool: McpToolConfig, config: Config) -> None:
+    """Raises ConfigError where what the station file says of the tool does not fit its parameters: what a stranger has
+    changed must not keep the station from starting.
+    """
+    Policy({name: tool}, config.station.timezone)
+    States({name: tool}, Counters())
+    phrases_of(replace(config, tools={name: tool}, commands=replace(config.commands, phrase_files=())))
 
 
 def plain(text: str) -> str:

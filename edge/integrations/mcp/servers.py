@@ -65,7 +65,7 @@ class McpServers:
                             f"its server did not list its tools within {connection.config.start_s:g} s: start the "
                             f"station again when it does, raise `mcp.{name}.start_s`, or state `{key}.parameters`"
                         )
-                    offered[tool] = declared(tool, settings, listed, self._config.station.timezone, engine)
+                    offered[tool] = declared(tool, settings, listed, self._config, engine)
                 except ConfigError as error:
                     self._degraded.set(key, f"{key} is not offered: {error}")
                     log.warning("%s is not offered: %s", key, error)
