@@ -58,6 +58,17 @@ def _station_commands(commands: Commands[argparse.ArgumentParser]) -> None:
     )
     demo.set_defaults(handler="station.demo")
 
+    say = commands.add_parser(
+        "say", help="tell what a sentence would do, by phrase or model, and why; nothing is called"
+    )
+    say.add_argument("station", type=Path, metavar="STATION", help="the station file, or its folder")
+    say.add_argument("text", nargs="?", default="", help="the sentence; left out with --all")
+    say.add_argument(
+        "--all", type=Path, metavar="FILE", help='a sentence a line, or JSON lines with "text", and "right" where known'
+    )
+    say.add_argument("--no-model", action="store_true", help="phrases only: the model is not loaded")
+    say.set_defaults(handler="say.say")
+
 
 def _tuning_commands(commands: Commands[argparse.ArgumentParser]) -> None:
     learn = commands.add_parser("learn", help="learn from a few good pictures what a part looks like")

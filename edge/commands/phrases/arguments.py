@@ -93,6 +93,11 @@ def check_value(argument: Argument, value: Any, limit: Mapping[str, Any]) -> Non
             raise RequestError(code, f"`{argument.name}`: {error.message[:200]}{whose}")
 
 
+def is_valid(argument: Argument, value: Any) -> bool:
+    """Whether the value satisfies the tool's own schema."""
+    return bool(Draft202012Validator(argument.schema).is_valid(value))
+
+
 def _kinds(argument: Argument) -> list[Any]:
     kinds = argument.schema.get("type")
     return kinds if isinstance(kinds, list) else [kinds]

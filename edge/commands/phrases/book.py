@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from hassil.models import MatchEntity
-from hassil.recognize import RecognizeResult, recognize_all
+from hassil.recognize import RecognizeResult
 
-from lineside.edge.commands.phrases.arguments import Argument, arguments_of, check_value, number_said
+from lineside.edge.commands.phrases.arguments import Argument, arguments_of, check_value, is_valid, number_said
 from lineside.edge.commands.phrases.compile import compile_phrases
 from lineside.edge.commands.phrases.compiled import Group
 from lineside.edge.commands.phrases.declared import NO_TOOL
@@ -73,10 +73,12 @@ class PhraseBook:
         self._tools = config.tools
         self._arguments = {name: arguments_of(tool) for name, tool in config.tools.items()}
         compiled = compile_phrases(config)
-        self._groups, self._written = compiled.groups, compiled.written
-        self._exact = compiled.intents(widened=False)
-        self._wide = compiled.intents(widened=True)
+        self._written = compiled.written
+        self._exact, self._wide = compiled.matcher(widened=False), compiled.matcher(widened=True)
         compiled.warm_up()
+        for arguments in self._arguments.values():
+            for argument in arguments.values():
+                is_valid(argument, None)
 
     def call(self, text: str, tool_choice: str) -> ToolCall | None:
         """As `match`; nothing where the requester wants a text, or another tool."""
@@ -92,7 +94,7 @@ class PhraseBook:
             RequestError: it is a phrase and may not be carried out: a value is out of range or not declared, two calls
                 are meant, or no tool does what it asks for.
         """
-        if not self._exact.intents or len(text) > MAX_CHARACTERS:
+        if not len(self._exact) or len(text) > MAX_CHARACTERS:
             return None
         sentence = understand(text)
         readings: list[_Reading] = []
@@ -136,15 +138,14 @@ class PhraseBook:
 
     def _readings(self, said: Said) -> list[_Reading]:
         found = []
-        for result in recognize_all(said.folded, self._exact):
-            reading = self._reading(result, said)
+        for group, result in self._exact.match(said.words):
+            reading = self._reading(group, result, said)
             if reading is not None:
                 found.append(reading)
         return found
 
-    def _reading(self, result: RecognizeResult, said: Said) -> _Reading | None:
+    def _reading(self, group: Group, result: RecognizeResult, said: Said) -> _Reading | None:
         """None where a text takes in what is no text: another command, or a negation."""
-        group = self._groups[int(result.intent.name)]
         values: dict[str, Any] = {}
         has_text = False
         for entity in result.entities_list:
@@ -167,7 +168,7 @@ class PhraseBook:
         if LIMITS_OF_SENTENCES.search(said.original(first, last)):
             return True
         for start in range(first + 1, last):
-            for result in recognize_all(" ".join(said.words[start:]), self._exact):
+            for _, result in self._exact.match(said.words[start:last]):
                 if not any(entity.is_wildcard for entity in result.entities_list):
                     return True
         return False
@@ -175,8 +176,7 @@ class PhraseBook:
     def _refuse_undeclared(self, said: Said) -> None:
         """Raises RequestError where the sentence would be a phrase if a value of that name were declared."""
         shortest: tuple[int, str, Argument] | None = None
-        for result in recognize_all(said.folded, self._wide):
-            group = self._groups[int(result.intent.name)]
+        for group, result in self._wide.match(said.words, MAX_WIDE_WORDS):
             entity = next((e for e in result.entities_list if e.is_wildcard and e.name == group.widened), None)
             if entity is None or result.text_chunks_matched < MAX_WIDE_WORDS:
                 continue

@@ -13,10 +13,12 @@ from hassil.expression import Sentence as Template
 from hassil.intents import Intent, IntentData, Intents, SlotList, TextSlotList, TextSlotValue, WildcardSlotList
 from hassil.parse_expression import parse_sentence
 from hassil.parser import ParseError
-from hassil.util import match_start
+from hassil.recognize import RecognizeResult, recognize_all
+from hassil.util import match_first, match_start
 
 from lineside.edge.commands.phrases.arguments import Argument, Conversion, arguments_of, text_of
 from lineside.edge.commands.phrases.declared import Language, Words
+from lineside.edge.commands.phrases.index import Index
 from lineside.edge.commands.phrases.number_words import DIGITS, FEW, MANY, MINUS, number_lists, number_words
 from lineside.edge.commands.phrases.templates import TemplateError, check_brackets, rewrite, rules_used, slot_names
 from lineside.edge.tool_config import ToolConfig
@@ -116,7 +118,7 @@ class Compiled:
     def __init__(self, largest: float) -> None:
         self._up_to = FEW if largest <= FEW else MANY
         self.groups: list[Group] = []
-        self._data: list[IntentData] = []
+        self._data: list[list[IntentData]] = []
         self._stand_ins: dict[str, str] = {}
         self.written: dict[str, str] = {}
         """For a template as it is compared, the phrase as it is declared."""
@@ -124,35 +126,47 @@ class Compiled:
 
     def add(self, group: Group, templates: Sequence[str], rules: Mapping[str, Template]) -> None:
         """Raises TemplateError where `hassil` cannot read a template."""
-        data = IntentData(list(templates), expansion_rules=dict(rules), wildcard_list_names={ANYTHING})
+        shared = dict(rules)
+        data = [IntentData([text], expansion_rules=shared, wildcard_list_names={ANYTHING}) for text in templates]
         try:
-            sentences = data.sentences
+            for one in data:
+                one.sentences[0].get_required_clauses(shared)
         except (ParseError, HassilError, AssertionError) as error:
             raise TemplateError(str(error) or "it cannot be read") from error
         self.groups.append(group)
         self._data.append(data)
-        for sentence in sentences:
-            sentence.get_required_clauses(dict(rules))
+        written = [*templates, *(rule.text or "" for rule in rules.values())]
         for language in group.languages:
-            if any(f"{{_words_{language}:" in text for text in (*templates, *(r.text or "" for r in rules.values()))):
+            if any(f"{{_words_{language}:" in text for text in written):
                 self.lists[f"_words_{language}"] = number_words(language, self._up_to)
 
     def templates(self, index: int) -> list[Template]:
-        return self._data[index].sentences
+        return [data.sentences[0] for data in self._data[index]]
 
     def rules(self, index: int) -> Mapping[str, Template]:
-        return self._data[index].expansion_rules
+        return self._data[index][0].expansion_rules
+
+    def matcher(self, *, widened: bool) -> Matcher:
+        """What matches a sentence, or what says which values there are."""
+        chosen = [
+            (group, data)
+            for group, members in zip(self.groups, self._data, strict=True)
+            if bool(group.widened) == widened
+            for data in members
+        ]
+        return Matcher(chosen, self.lists)
 
     def warm_up(self) -> None:
         """Make what `hassil` would make at the first use: the index of each list, a pattern for each literal text."""
         for known in self.lists.values():
             if isinstance(known, TextSlotList):
                 known.get_candidates("0")
-        for data in self._data:
-            for template in (*data.sentences, *data.expansion_rules.values()):
-                for text in _literals(template.expression):
-                    match_start("0", text)
-                    match_start("0", text.lstrip())
+        rules = {id(rule): rule for members in self._data for rule in members[0].expansion_rules.values()}
+        for template in (*(data.sentences[0] for members in self._data for data in members), *rules.values()):
+            for text in _literals(template.expression):
+                for chunk in (text, text.lstrip()):
+                    match_start("0", chunk)
+                    match_first("0", chunk, start_of_word=True)
 
     def stands_for(self, list_name: str) -> str:
         """The same text for lists that take the same words."""
@@ -166,12 +180,27 @@ class Compiled:
             self._stand_ins[list_name] = f"{{{'|'.join(words)}}}"
         return self._stand_ins[list_name]
 
-    def intents(self, *, widened: bool) -> Intents:
-        """What matches a sentence, or what says which values there are; an intent's name is the group's place."""
-        chosen = [
-            (str(index), self._data[index]) for index, group in enumerate(self.groups) if bool(group.widened) == widened
-        ]
-        return Intents("en", {name: Intent(name, [data]) for name, data in chosen}, self.lists)
+
+class Matcher:
+    """Templates of the same kind, tried where their words are those of a sentence."""
+
+    def __init__(self, templates: Sequence[tuple[Group, IntentData]], lists: Mapping[str, SlotList]) -> None:
+        self.groups = [group for group, _ in templates]
+        self._intents = [Intent(str(place), [data]) for place, (_, data) in enumerate(templates)]
+        self._lists = dict(lists)
+        self._index = Index(lists)
+        for place, (_, data) in enumerate(templates):
+            self._index.add(place, data.sentences[0], data.expansion_rules)
+
+    def __len__(self) -> int:
+        return len(self._intents)
+
+    def match(self, words: Sequence[str], missing: int = 0) -> Iterator[tuple[Group, RecognizeResult]]:
+        """Every way in which the words are a sentence; up to `missing` of them may be any."""
+        places = self._index.all_but(words, missing) if missing else self._index.all_words(words)
+        intents = Intents("en", {str(place): self._intents[place] for place in places}, self._lists)
+        for result in recognize_all(" ".join(words), intents):
+            yield self.groups[int(result.intent.name)], result
 
 
 def tool_slots(
