@@ -1,4 +1,4 @@
-"""Commands about a station: new, run, learn, calibrate, demo. What is heavy is loaded when its command runs."""
+"""Commands about a station: new, run, mcp, learn, calibrate, demo. What is heavy is loaded when its command runs."""
 
 from __future__ import annotations
 
@@ -51,6 +51,21 @@ def run(options: argparse.Namespace) -> int:
     with StopSignals() as signals, daemon:
         daemon.wait(signals.wait)
     return int(daemon.failed)
+
+
+def mcp(options: argparse.Namespace) -> int:
+    from importlib.util import find_spec
+
+    from lineside.edge.errors import EdgeError
+    from lineside.edge.station_file import load_config
+
+    if find_spec("mcp") is None:
+        raise EdgeError("this needs another package: pip install 'lineside[mcp]'")
+    config = load_config(options.config)
+    from lineside.edge.integrations.mcp.exposed import serve
+
+    serve(config, options.http)
+    return 0
 
 
 def learn(options: argparse.Namespace) -> int:
