@@ -1,4 +1,7 @@
-"""What a station sees and would do, for a program that may look and not touch: no broker, no store, no call."""
+"""What a station sees and would do, for a program that may look and not touch: no broker, no store, no call.
+
+The engine is imported when it is needed: clients wait for the first answer, and phrases need none.
+"""
 
 from __future__ import annotations
 
@@ -6,20 +9,17 @@ import base64
 import binascii
 import json
 import threading
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from lineside.devices.cameras.frame import Frame
 from lineside.edge.commands.rehearsal import Rehearsal
 from lineside.edge.config import Config
 from lineside.edge.errors import RequestError
-from lineside.edge.frames.results import Clock, to_result
-from lineside.edge.inspection.inspectors import open_inspectors
-from lineside.edge.models import Models, open_models, the_engine, wire_model
-from lineside.runtime.engine.engine import Engine
-from lineside.runtime.engine.scheduler import Priority, Request
-from lineside.runtime.inspection.gated import GatedInspector
-from lineside.runtime.inspection.inspector import Inspector
-from lineside.runtime.picture import decode_picture
+
+if TYPE_CHECKING:
+    from lineside.edge.models import Models
+    from lineside.runtime.engine.engine import Engine
+    from lineside.runtime.inspection.gated import GatedInspector
+    from lineside.runtime.inspection.inspector import Inspector
 
 MAX_TEXT = 8000
 """Characters of a command, as over MQTT."""
@@ -40,6 +40,13 @@ class ReadOnlyStation:
 
     def inspect(self, path: str, picture: str, camera: str) -> dict[str, Any]:
         """What the station would publish on `result/{camera}` for a file of its folder, or a picture in base64."""
+        from lineside.devices.cameras.frame import Frame
+        from lineside.edge.frames.results import Clock, to_result
+        from lineside.edge.inspection.inspectors import open_inspectors
+        from lineside.edge.models import the_engine, wire_model
+        from lineside.runtime.engine.scheduler import Priority, Request
+        from lineside.runtime.picture import decode_picture
+
         data = self._read(path, picture)
         name = self._camera(camera)
         pixels = decode_picture(data, self._config.inspect.max_pixels)
@@ -76,11 +83,15 @@ class ReadOnlyStation:
         return {"calls": calls, "decided_by": told.by, "code": told.code, "text": told.why}
 
     def _opened(self) -> Models:
+        from lineside.edge.models import open_models
+
         if self._models is None:
             self._models = open_models(self._config)
         return self._models
 
     def _commands_engine(self) -> Engine:
+        from lineside.edge.models import the_engine
+
         return the_engine(self._opened().commands_engine)
 
     def _camera(self, camera: str) -> str:
@@ -89,7 +100,8 @@ class ReadOnlyStation:
             return camera
         if not camera and len(self._config.cameras) == 1:
             return next(iter(self._config.cameras))
-        raise RequestError("unknown_camera", f"`camera` is {camera or 'missing'!r}; the station has {known}")
+        said = f"there is no camera {camera!r}" if camera else "say which `camera`"
+        raise RequestError("unknown_camera", f"{said}: the station has {known}")
 
     def _read(self, path: str, picture: str) -> bytes:
         """Raises RequestError where it is none, both, too large, or leads out of the station's folder."""
