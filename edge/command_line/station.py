@@ -61,10 +61,15 @@ def mcp(options: argparse.Namespace) -> int:
 
     if find_spec("mcp") is None:
         raise EdgeError("this needs another package: pip install 'lineside[mcp]'")
+    if not 0 <= options.http <= 65535:
+        return fail(f"--http {options.http}: a port is a number from 1 to 65535", 2)
     config = load_config(options.config)
-    from lineside.edge.integrations.mcp.exposed import serve
+    from lineside.edge.integrations.mcp.exposed import serve, serve_http
 
-    serve(config, options.http)
+    if options.http:
+        serve_http(config, options.http)
+    else:
+        serve(config)
     return 0
 
 

@@ -14,9 +14,9 @@ from mcp.client.stdio import StdioServerParameters
 from lineside.edge.daemon import Daemon
 from lineside.edge.mcp_config import McpToolConfig
 from tests.conftest import ROOT
-from tests.edge.integrations.mcp.test_servers import Server
 from tests.support.broker import Mosquitto
 from tests.support.client import Client
+from tests.support.mcp_station import Server
 from tests.support.scripted import Scripted
 from tests.support.station import LINESIDE, TOPICS, station
 from tests.support.wait import LIMIT_S, until

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import socket
 from typing import Annotated, Any
 
+import uvicorn
 from anyio.to_thread import run_sync
 from mcp.server.mcpserver import MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
@@ -58,10 +60,18 @@ async def _answer(method: Any, *arguments: str) -> dict[str, Any]:
         raise ToolError(f"{getattr(error, 'code', 'error')}: {error}") from error
 
 
-def serve(config: Config, port: int) -> None:
-    """Until the client closes standard input, or over HTTP, on this machine only, until it is interrupted."""
-    server = make_server(config)
-    if port:
-        server.run("streamable-http", host=LOOPBACK, port=port)
-    else:
-        server.run("stdio")
+def serve(config: Config) -> None:
+    """Over standard input and output, until the client closes them."""
+    make_server(config).run("stdio")
+
+
+def serve_http(config: Config, port: int) -> None:
+    """Over HTTP, for this machine only, until it is interrupted. Raises EdgeError where the port cannot be had."""
+    with socket.socket() as listening:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listening.bind((LOOPBACK, port))
+        except OSError as error:
+            raise EdgeError(f"port {port} of {LOOPBACK} cannot be had ({error.strerror}): name another") from error
+        app = make_server(config).streamable_http_app(host=LOOPBACK)
+        uvicorn.Server(uvicorn.Config(app, log_level="warning")).run(sockets=[listening])

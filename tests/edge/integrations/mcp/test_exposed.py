@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,11 @@ import pytest
 from mcp import Client
 from mcp_types import TextContent, Tool
 
+from lineside.edge.command_line.main import main
 from lineside.edge.config import CameraConfig, Config
 from lineside.edge.device_choice import Choice, Opened
-from lineside.edge.integrations.mcp.exposed import make_server
+from lineside.edge.errors import EdgeError
+from lineside.edge.integrations.mcp.exposed import make_server, serve_http
 from lineside.edge.models import Models
 from lineside.edge.tool_config import ToolConfig
 from lineside.runtime.engine.engine import Engine
@@ -66,6 +69,19 @@ def test_two_tools_that_only_look(station: Config) -> None:
     assert all(tool.annotations is not None and tool.annotations.read_only_hint for tool in tools.values())
     assert "Cameras: left, right. Defects: pitting." in (tools["inspect"].description or "")
     assert "set_belt_speed, wipe" in (tools["ask"].description or "")
+
+
+def test_a_port_that_cannot_be_had_is_said(station: Config, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "station.toml"
+    path.write_text("")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(EdgeError, match=f"port {port} of 127.0.0.1 cannot be had"):
+            serve_http(station, port)
+    assert main(["mcp", "-c", str(path), "--http", "99999"]) == 2
+    assert "a port is a number from 1 to 65535" in capsys.readouterr().err
 
 
 def test_ask_says_what_would_be_called_and_calls_nothing(call: Call) -> None:

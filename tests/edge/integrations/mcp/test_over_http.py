@@ -16,7 +16,7 @@ from lineside.edge.integrations.mcp import transport
 from lineside.edge.mcp_config import McpConfig, McpToolConfig
 from lineside.runtime.chat import ToolCall
 from lineside.runtime.engine.engine import Engine
-from tests.edge.integrations.mcp.test_servers import Station
+from tests.support.mcp_station import Station
 from tests.support.wait import LIMIT_S, until
 
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -19,73 +18,23 @@ from pydantic import SecretStr
 from lineside.edge.calls.bindings import Done
 from lineside.edge.calls.policy import Policy
 from lineside.edge.config import Config
-from lineside.edge.degraded import Degraded
-from lineside.edge.errors import RequestError
+from lineside.edge.errors import ConfigError, RequestError
 from lineside.edge.integrations.mcp import connection, guard
-from lineside.edge.integrations.mcp.listing import plain
-from lineside.edge.integrations.mcp.servers import McpServers
+from lineside.edge.integrations.mcp.listing import Listed, declared, plain
 from lineside.edge.mcp_config import McpConfig, McpToolConfig
+from lineside.edge.models import NoModel
 from lineside.runtime.chat import ToolCall
 from lineside.runtime.engine.engine import Engine
+from lineside.runtime.errors import EngineError
 from tests.support import mcp_server
+from tests.support.mcp_station import LAMP, ON, STOP, Server, Station
 from tests.support.wait import LIMIT_S, until
 
-LAMP = {
-    "name": "set_lamp",
-    "description": "Set the lamp.",
-    "inputSchema": {"type": "object", "properties": {"on": {"type": "boolean"}}, "required": ["on"]},
-}
-STOP = {"name": "stop", "description": "Stop.", "inputSchema": {"type": "object", "properties": {}}}
 ODD = {
     "name": "odd",
     "description": "Cannot be expressed.",
     "inputSchema": {"type": "object", "properties": {"a": {"not": {"type": "string"}}}},
 }
-ON = ToolCall("abc123DEF", "set_lamp", {"on": True})
-
-
-class Server:
-    """A scripted server in a folder, and what it got."""
-
-    def __init__(self, folder: Path, **says: Any) -> None:
-        self.folder = folder
-        folder.mkdir(exist_ok=True)
-        self.says(**{"tools": [LAMP, STOP], **says})
-
-    def says(self, **says: Any) -> None:
-        path = self.folder / "says.json"
-        known = json.loads(path.read_text()) if path.exists() else {}
-        (self.folder / "new.json").write_text(json.dumps(known | says))
-        (self.folder / "new.json").rename(path)
-
-    def config(self, *tools: str, **changes: Any) -> McpConfig:
-        named = {name: McpToolConfig(wait_s=LIMIT_S) for name in tools or ("set_lamp", "stop")}
-        command = (sys.executable, "-S", mcp_server.__file__, str(self.folder))
-        return dataclasses.replace(McpConfig(command=command, start_s=LIMIT_S, tools=named), **changes)
-
-    def calls(self) -> list[dict[str, Any]]:
-        path = self.folder / "calls"
-        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-
-    def processes(self) -> list[int]:
-        """Of every start: the server and its child."""
-        path = self.folder / "processes"
-        return [int(word) for word in path.read_text().split()] if path.exists() else []
-
-
-class Station:
-    """What a daemon does with servers, without the daemon."""
-
-    def __init__(self, engine: Engine, folder: Path, **named: McpConfig) -> None:
-        self.degraded = Degraded()
-        self.servers = McpServers(Config(mcp=named, folder=folder), self.degraded)
-        self.tools = dict(self.servers.tools(engine))
-
-    def call(self, call: ToolCall = ON, **changes: Any) -> Done:
-        return self.servers.invoke(call, dataclasses.replace(self.tools[call.name], **changes), lambda: None)
-
-    def says(self, part: str) -> bool:
-        return any(part in sentence for sentence in self.degraded.sentences())
 
 
 @pytest.fixture(autouse=True)
@@ -169,6 +118,17 @@ def test_a_schema_that_cannot_be_expressed_is_refused_by_name_and_the_rest_goes_
     assert station.says("mcp.plant.tools.odd is not offered: the parameters of odd at #/properties/a/not")
     assert station.says("mcp.plant.tools.missing is not offered: its server does not list it")
     assert station.says("mcp.plant.tools.limited is not offered: `tools.limited.limits.percent`")
+
+
+@pytest.mark.parametrize(
+    ("schema", "path"), [({"not": {}}, "#/properties/a/not"), ({"$ref": "http://127.0.0.1:9/a"}, "#/properties/a/$ref")]
+)
+def test_it_is_refused_without_a_model_too_and_no_reference_is_fetched(schema: dict[str, Any], path: str) -> None:
+    """Checking arguments against a schema would fetch what it refers to."""
+    listed = Listed("", {"type": "object", "properties": {"a": schema}})
+    engine = NoModel("commands", Path("nowhere"), EngineError("damaged"))
+    with pytest.raises(ConfigError, match=re.escape(path)):
+        declared("odd", McpToolConfig(), listed, Config(), engine)
 
 
 def test_what_a_stranger_writes_is_one_short_line() -> None:
@@ -290,6 +250,16 @@ def test_a_server_ends_with_a_station_that_was_killed(tmp_path: Path) -> None:
     station.kill()
     station.wait()
     until(lambda: gone(server.processes()))
+
+
+def test_a_message_without_end_is_not_read_to_its_end() -> None:
+    says = "import sys, time; print('short'); sys.stdout.write('x' * 200_000); sys.stdout.flush(); time.sleep(600)"
+    command = [sys.executable, "-I", "-S", guard.__file__, str(os.getpid()), "1000", sys.executable, "-c", says]
+    ended = subprocess.run(command, capture_output=True, start_new_session=True, timeout=LIMIT_S, check=False)
+    assert ended.returncode == -signal.SIGKILL
+    assert ended.stdout.startswith(b"short")
+    assert len(ended.stdout) < 70_000
+    assert b"more than 1000 bytes" in ended.stderr
 
 
 def test_a_station_that_stops_does_not_wait_for_an_answer(station: Station, server: Server) -> None:
