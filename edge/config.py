@@ -69,7 +69,8 @@ class ModelConfig:
     capacity: Annotated[int, Field(ge=64)] = 4096
     """The longest prompt with its answer, in tokens."""
     kv_cache_mb: Annotated[int, Field(ge=0)] = 0
-    """What the KV caches of all requests may take together; 0 for two of `capacity`."""
+    """What the KV caches of all requests may take together, of both models where `commands.bundle` is another on the
+    same device; 0 for two of `capacity`, of each model."""
     temperature: Annotated[float, Field(ge=0, le=10)] = 0.15
     """How freely answers to commands are sampled; 0 takes the likeliest token. Inspections always do."""
     max_tokens: Annotated[int, Field(ge=1)] = 256
@@ -136,6 +137,11 @@ class InspectConfig:
 class CommandConfig:
     """How commands in plain language are put to the model."""
 
+    bundle: str = ""
+    """The folder of another bundle, which commands are put to; that of `model.bundle` where it is empty."""
+    device: Device | Literal[""] = ""
+    """What that one runs on; `model.device` where it is empty."""
+
     system: str = "You control a production line. Call a function, or say that none fits."
     """What the model is told first."""
     expiry_s: Annotated[float, Field(gt=0, le=DAY_S)] = 60.0
@@ -145,6 +151,10 @@ class CommandConfig:
     0 for what the bundle says."""
     call_above: Annotated[float, Field(ge=0, le=1)] = CALL_ABOVE
     """An answer begins with a call only where the model's probability of that is at least so much."""
+    phrase_files: tuple[str, ...] = ()
+    """Files with phrases and words in one language each, from the station file's folder."""
+    home_assistant: tuple[Literal["en", "de", "fr", "es"], ...] = ()
+    """Languages in which Home Assistant's own sentences are understood, for tools that name an intent."""
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -181,6 +191,14 @@ class Config:
     @property
     def bundle_path(self) -> Path:
         return self.resolve(self.model.bundle) if self.model.bundle else DEFAULT_BUNDLE
+
+    @property
+    def commands_bundle_path(self) -> Path:
+        return self.resolve(self.commands.bundle) if self.commands.bundle else self.bundle_path
+
+    @property
+    def commands_device(self) -> Device:
+        return self.commands.device or self.model.device
 
     @property
     def calibration_path(self) -> Path:

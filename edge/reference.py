@@ -30,6 +30,9 @@ TABLES = (
     ("tools.NAME", tool_module.ToolConfig),
     ("tools.NAME.rate_limit", tool_module.RateLimit),
     ("tools.NAME.publish", tool_module.PublishConfig),
+    ("tools.NAME.state", tool_module.StateConfig),
+    ("[tools.NAME.phrases]", tool_module.PhraseConfig),
+    ("[tools.NAME.home_assistant]", tool_module.HomeAssistantConfig),
     ("commands", config_module.CommandConfig),
     ("store", config_module.StoreConfig),
 )

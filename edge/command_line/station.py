@@ -5,8 +5,12 @@ from __future__ import annotations
 import argparse
 import threading
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lineside.edge.command_line.fail import fail
+
+if TYPE_CHECKING:
+    from lineside.edge.config import Device
 
 
 def new(options: argparse.Namespace) -> int:
@@ -18,12 +22,21 @@ def new(options: argparse.Namespace) -> int:
     return 0
 
 
-def check(path: Path) -> int:
-    """A station file alone: no engine is loaded for it."""
+def check(path: Path, *, bundles: bool = False, device: Device = "auto") -> int:
+    """A station file. No engine is loaded for it, unless its `bundles` are to be checked too, on `device` or where it
+    is `auto`, on what the station names.
+    """
     from lineside.edge.station_file import load_config
 
     config = load_config(path)
     cameras, tools = (", ".join(names) or "none" for names in (config.cameras, config.tools))
+    if bundles:
+        from lineside.edge.command_line.bundle import check_bundle
+        from lineside.edge.models import one_model
+
+        own = [(config.bundle_path, config.model.device), (config.commands_bundle_path, config.commands_device)]
+        for bundle, named in own[:1] if one_model(config) else own:
+            check_bundle(bundle, named if device == "auto" else device)
     print(f"ok: station {config.station.name}, topics below {config.base_topic}; cameras {cameras}; tools {tools}")
     return 0
 

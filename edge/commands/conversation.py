@@ -1,19 +1,23 @@
-"""One `ask` command: the model answers, its calls are carried out, and it is told what came of them."""
+"""One `ask` command: a phrase decides it, or the model; the calls are carried out, and the reply says what they did."""
 
 from __future__ import annotations
 
 import json
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 
+from lineside.edge.calls.bindings.query import answered
 from lineside.edge.calls.calls import Calls, call_id
 from lineside.edge.commands.body import parse_ask
+from lineside.edge.commands.phrases.phrasing import Phrases, phrases_of
 from lineside.edge.config import Config
 from lineside.edge.errors import ConfigError, RequestError, StoreError
-from lineside.edge.wire.messages import AskCommand, CallReport, Reply, WireError
+from lineside.edge.models import NoModel, the_engine, wire_model
+from lineside.edge.wire.messages import AskCommand, CallReport, Reply, WireError, WireModel
 from lineside.edge.wire.store import StoredCommand
 from lineside.runtime.assistant import Answer, ask, tool_result
 from lineside.runtime.chat import Message, Tool
@@ -23,6 +27,7 @@ from lineside.runtime.engine.scheduler import Priority, Request
 from lineside.runtime.errors import EngineError, GrammarError
 from lineside.runtime.grammar.tool_grammar import OneTool, ToolChoice
 
+log = logging.getLogger("lineside.commands")
 MAX_RESULT_CHARACTERS = 2000
 """Of what a tool gave back, for the model."""
 MIN_ROOM = 128
@@ -38,6 +43,7 @@ class Turns:
     timing_ms: dict[str, float] = field(default_factory=lambda: dict.fromkeys(STAGES, 0.0))
     text: str = ""
     error: WireError | None = None
+    model: WireModel | None = None
 
     def add(self, answer: Answer) -> None:
         for stage in STAGES:
@@ -58,26 +64,32 @@ class Conversation:
         cancelled: true when the station stops.
 
     Raises:
-        ConfigError: the tools cannot be expressed by a grammar.
+        ConfigError: the tools cannot be expressed by a grammar, or a phrase has a mistake.
     """
 
     def __init__(
         self,
         config: Config,
-        engine: Engine,
+        engine: Engine | NoModel,
         calls: Calls,
         begin: Callable[[StoredCommand], None],
         cancelled: Callable[[], bool],
     ) -> None:
-        self._config, self._engine, self._calls = config, engine, calls
+        self._config, self._model, self._calls = config, engine, calls
         self._begin, self._cancelled = begin, cancelled
+        self._phrases: Phrases = phrases_of(config)
         self._tools: tuple[Tool, ...] = calls.policy.offered()
-        if self._tools:
+        if self._tools and not isinstance(engine, NoModel):
             try:
                 self._check_room()
                 engine.grammars.tools(self._tools)
             except GrammarError as error:
                 raise ConfigError(f"the tools cannot be offered to the model: {error}") from error
+
+    @property
+    def _engine(self) -> Engine:
+        """Raises RequestError where it could not be opened."""
+        return the_engine(self._model)
 
     def _check_room(self) -> None:
         """Raises ConfigError where the tools leave no room for a command and its answer."""
@@ -94,7 +106,7 @@ class Conversation:
         """The reply; `waiting` is called when others may go on, since this one waits for a person or a tool.
 
         Raises:
-            RequestError: the command is malformed or has expired.
+            RequestError: the command is malformed or has expired, or a phrase that may not be carried out.
             EngineError, StoreError: before anything was called.
         """
         request = parse_ask(command.payload)
@@ -107,8 +119,9 @@ class Conversation:
             command="ask",
             transaction=request.transaction,
             ok=turns.error is None,
-            text=turns.text,
+            text=turns.text or answered(turns.reports, self._config.tools),
             calls=turns.reports,
+            model=turns.model,
             error=turns.error,
             timing_ms={stage: round(value, 2) for stage, value in turns.timing_ms.items()},
         )
@@ -120,6 +133,12 @@ class Conversation:
         turns = Turns()
         choice = self._choice(request)
         begin = partial(self._begin, command)
+        if (phrase := self._phrases.call(request.text, request.tool_choice)) is not None:
+            call = replace(phrase, id=call_id(command.digest, 0))
+            report = self._calls.carry_out(call, deadline=deadline, begin=begin, waiting=waiting)
+            turns.reports.append(report.model_copy(update={"decided_by": "phrase"}))
+            log.info("%s was called by a phrase: %s", call.name, report.outcome)
+            return turns
         messages = [Message("system", (self._config.commands.system,)), Message("user", (request.text,))]
         for _ in range(self._config.commands.rounds or self._engine.bundle.manifest.rounds):
             try:
@@ -130,6 +149,7 @@ class Conversation:
                 turns.error = WireError(code=error.code, message=str(error))
                 break
             turns.add(answer)
+            turns.model = wire_model(self._engine.bundle)
             if not answer.calls:
                 break
             if not turns.reports and time.monotonic() >= deadline:

@@ -18,6 +18,7 @@ from lineside.edge.commands.in_order import InOrder
 from lineside.edge.config import Config
 from lineside.edge.counters import Counters
 from lineside.edge.errors import RequestError, StoreError
+from lineside.edge.models import NoModel
 from lineside.edge.tool_config import DAY_S
 from lineside.edge.wire.identity import Delivery, request_id
 from lineside.edge.wire.messages import JSON_TYPE, Reply, WireError
@@ -45,7 +46,7 @@ class Commands:
         self,
         config: Config,
         topics: Topics,
-        engine: Engine,
+        engine: Engine | NoModel,
         store: Store,
         outbox: Outbox,
         calls: Calls,

@@ -11,7 +11,6 @@ from tests.support.packets import CONNECT, PUBACK, SUBSCRIBE, packet_end
 CONNACK, SUBACK = b"\x20\x03\x00\x00\x00", b"\x90\x04\x00\x01\x00\x01"
 
 
-
 class RawBroker:
     """Greets a client, answers its subscription with `packets`, and notes the packet ids that it acknowledges.
 

@@ -19,9 +19,9 @@ from lineside.edge.wire.causes import Reports, explain
 from lineside.edge.wire.mqtt import Ending
 from tests.support.broker import Mosquitto
 from tests.support.client import Client
+from tests.support.line import Line
 from tests.support.packets import published_topic
 from tests.support.proxy import Proxy
-from tests.support.line import Line
 
 MANY = 6
 """More attempts than it once took to throw a session away."""
