@@ -50,10 +50,10 @@ def leave_compressed(_data: bytes, _max_pixels: int) -> Picture:
 def replace_the_model() -> None:
     """And the clock, where a file is named for it. `daemon` has loaded all that tells the time."""
     assert daemon
-    decide.ask = call_what_is_named  # type: ignore[assignment]
+    decide.ask = call_what_is_named  # type: ignore[assignment, attr-defined]
     Inspector.inspect = let_pass  # type: ignore[assignment, method-assign]
     if os.environ.get(DECODE_VARIABLE) == "0":
-        pipeline.decode_picture = leave_compressed  # type: ignore[assignment]
+        pipeline.decode_picture = leave_compressed  # type: ignore[assignment, attr-defined]
     if os.environ.get(CLOCK_VARIABLE):
         install(Path(os.environ[CLOCK_VARIABLE]))
 
