@@ -34,7 +34,7 @@ def test_the_next_start_takes_the_fit_up(
     monkeypatch.setattr(module, "_scores", lambda *_: (scores, labels))
     assert trust_of(config, default_engine).offset == 0.0
     report = calibrate_commands(config, file)
-    assert (report.before.right, report.before.wrong, report.sentences) == (18, 1, 40)
+    assert (report.before.right, report.before.wrong, report.sentences) == (16, 1, 40)
     assert report.after.wrong <= report.before.wrong
     trust = trust_of(config, default_engine)
     fitted = read_trust(config.commands_path)
