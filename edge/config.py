@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from pydantic import Field, SecretStr
 from pydantic.dataclasses import dataclass
 
+from lineside.edge.mcp_config import McpConfig
 from lineside.edge.tool_config import DAY_S, STRICT, ToolConfig
 from lineside.runtime.defaults import CALL_ABOVE, DEFAULT_BUNDLE, DEFAULT_MAX_PIXELS, WRONG_CALL_COSTS
 
@@ -69,7 +70,8 @@ class ModelConfig:
     capacity: Annotated[int, Field(ge=64)] = 4096
     """The longest prompt with its answer, in tokens."""
     kv_cache_mb: Annotated[int, Field(ge=0)] = 0
-    """What the KV caches of all requests may take together; 0 for two of `capacity`."""
+    """What the KV caches of all requests may take together, of both models where `commands.bundle` is another on the
+    same device; 0 for two of `capacity`, of each model."""
     temperature: Annotated[float, Field(ge=0, le=10)] = 0.15
     """How freely answers to commands are sampled; 0 takes the likeliest token. Inspections always do."""
     max_tokens: Annotated[int, Field(ge=1)] = 256
@@ -136,6 +138,11 @@ class InspectConfig:
 class CommandConfig:
     """How commands in plain language are put to the model."""
 
+    bundle: str = ""
+    """The folder of another bundle, which commands are put to; that of `model.bundle` where it is empty."""
+    device: Device | Literal[""] = ""
+    """What that one runs on; `model.device` where it is empty."""
+
     system: str = "You control a production line. Call a function, or say that none fits."
     """What the model is told first."""
     expiry_s: Annotated[float, Field(gt=0, le=DAY_S)] = 60.0
@@ -143,8 +150,15 @@ class CommandConfig:
     rounds: Annotated[int, Field(ge=0, le=20)] = 0
     """How often the model may answer to one command: after each answer but the last it is told what came of its calls.
     0 for what the bundle says."""
+    conversation_s: Annotated[float, Field(ge=0, le=DAY_S)] = 120.0
+    """How long after a requester's last command its conversation is remembered, so that "stop that" can be understood;
+    0 for not at all."""
     call_above: Annotated[float, Field(ge=0, le=1)] = CALL_ABOVE
     """An answer begins with a call only where the model's probability of that is at least so much."""
+    phrase_files: tuple[str, ...] = ()
+    """Files with phrases and words in one language each, from the station file's folder."""
+    home_assistant: tuple[Literal["en", "de", "fr", "es"], ...] = ()
+    """Languages in which Home Assistant's own sentences are understood, for tools that name an intent."""
     wrong_call_costs: Annotated[float, Field(gt=0, le=1e6)] = WRONG_CALL_COSTS
     """What a wrong call costs, in refusals of what was right: a call is made only where its confidence is at least
     `wrong_call_costs / (wrong_call_costs + 1)`. `lineside calibrate --commands` makes the confidence your station's."""
@@ -177,6 +191,7 @@ class Config:
     store: StoreConfig = field(default_factory=StoreConfig)
     cameras: dict[str, CameraConfig] = field(default_factory=dict)
     tools: dict[str, ToolConfig] = field(default_factory=dict)
+    mcp: dict[str, McpConfig] = field(default_factory=dict)
     folder: Path = field(default=Path("."))
     file: Path = field(default=Path("station.toml"))
 
@@ -187,6 +202,14 @@ class Config:
     @property
     def bundle_path(self) -> Path:
         return self.resolve(self.model.bundle) if self.model.bundle else DEFAULT_BUNDLE
+
+    @property
+    def commands_bundle_path(self) -> Path:
+        return self.resolve(self.commands.bundle) if self.commands.bundle else self.bundle_path
+
+    @property
+    def commands_device(self) -> Device:
+        return self.commands.device or self.model.device
 
     @property
     def calibration_path(self) -> Path:

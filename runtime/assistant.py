@@ -10,6 +10,7 @@ from typing import Self
 
 import numpy as np
 
+from lineside.runtime.bounds import check_question
 from lineside.runtime.chat import Message, Tool, ToolCall
 from lineside.runtime.defaults import CALL_ABOVE
 from lineside.runtime.engine.engine import Engine
@@ -117,6 +118,7 @@ def ask(
     no call and no other control token can be written.
 
     Raises:
+        NotTaught: without tools, of a model that was not taught to converse (`taught` in its manifest).
         EngineError: see `runtime.errors`.
     """
     answer = stream(
@@ -160,6 +162,8 @@ def _pieces(
     call_above: float,
 ) -> Iterator[Delta | Answer]:
     """Deltas, then the answer."""
+    pictures = any(not isinstance(part, str) for message in messages for part in message.content)
+    check_question(engine.bundle.manifest, tools=bool(tools), pictures=pictures)
     preprocess = Timings()
     with stopwatch(preprocess, "preprocess"):
         prompt = engine.tokenizer.encode_chat(messages, tools)

@@ -1,12 +1,16 @@
-"""Commands about a station: new, run, learn, calibrate, demo. What is heavy is loaded when its command runs."""
+"""Commands about a station: new, run, mcp, learn, calibrate, demo. What is heavy is loaded when its command runs."""
 
 from __future__ import annotations
 
 import argparse
 import threading
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lineside.edge.command_line.fail import fail
+
+if TYPE_CHECKING:
+    from lineside.edge.config import Device
 
 
 def new(options: argparse.Namespace) -> int:
@@ -18,12 +22,23 @@ def new(options: argparse.Namespace) -> int:
     return 0
 
 
-def check(path: Path) -> int:
-    """A station file alone: no engine is loaded for it."""
+def check(path: Path, *, bundles: bool = False, device: Device = "auto") -> int:
+    """A station file. No engine is loaded for it, unless its `bundles` are to be checked too, on `device` or where it
+    is `auto`, on what the station names.
+    """
+    from lineside.edge.commands.phrases.phrasing import phrases_of
     from lineside.edge.station_file import load_config
 
     config = load_config(path)
+    phrases_of(config)
     cameras, tools = (", ".join(names) or "none" for names in (config.cameras, config.tools))
+    if bundles:
+        from lineside.edge.command_line.bundle import check_bundle
+        from lineside.edge.models import one_model
+
+        own = [(config.bundle_path, config.model.device), (config.commands_bundle_path, config.commands_device)]
+        for bundle, named in own[:1] if one_model(config) else own:
+            check_bundle(bundle, named if device == "auto" else device)
     print(f"ok: station {config.station.name}, topics below {config.base_topic}; cameras {cameras}; tools {tools}")
     return 0
 
@@ -38,6 +53,26 @@ def run(options: argparse.Namespace) -> int:
     with StopSignals() as signals, daemon:
         daemon.wait(signals.wait)
     return int(daemon.failed)
+
+
+def mcp(options: argparse.Namespace) -> int:
+    from importlib.util import find_spec
+
+    from lineside.edge.errors import EdgeError
+    from lineside.edge.station_file import load_config
+
+    if find_spec("mcp") is None:
+        raise EdgeError("this needs another package: pip install 'lineside[mcp]'")
+    if not 0 <= options.http <= 65535:
+        return fail(f"--http {options.http}: a port is a number from 1 to 65535", 2)
+    config = load_config(options.config)
+    from lineside.edge.integrations.mcp.exposed import serve, serve_http
+
+    if options.http:
+        serve_http(config, options.http)
+    else:
+        serve(config)
+    return 0
 
 
 def learn(options: argparse.Namespace) -> int:

@@ -106,6 +106,11 @@ class Decider:
             costs[name] = used - bare
         return costs
 
+    def fits(self, messages: Sequence[Message]) -> bool:
+        """Whether they leave room for any one tool and an answer."""
+        used = len(self._engine.tokenizer.encode_chat(messages, ()).ids)
+        return used + max(self._costs.values(), default=0) <= self._room
+
     def rank(self, heard: Heard) -> Ranking:
         """Every tool by its words."""
         return self._index.rank(heard)

@@ -14,7 +14,7 @@ from lineside.runtime.text.tool_calls import new_call_id
 from lineside.runtime.timings import Counts, Timings
 from tests.support.broker import Mosquitto
 from tests.support.client import Client
-from tests.support.faulty_line import CLOSE, Proxy
+from tests.support.proxy import CLOSE, Proxy
 from tests.support.station import TOOLS, TOPICS, station
 from tests.support.wait import until
 
@@ -57,7 +57,7 @@ def test_a_station_without_its_second_connection_says_so(broker: Mosquitto, clie
         client.wait_for(lambda message: "no frames over MQTT" in str(message.payload))
         client.publish(TOPICS.command("dance"), "now")
         client.on(TOPICS.response("dance"))
-        proxy.judge = lambda _packet: None
+        proxy.judge = None
         client.wait_for(lambda message: message.topic == TOPICS.info and message.json()["degraded"] == [])
         assert daemon.frame_connection.connected.is_set()
     proxy.close()
