@@ -24,7 +24,7 @@ WHOLE = 100.0
 
 
 def unit_of(parameter: str, schema: Mapping[str, Any], declared: Declared) -> str:
-    """The unit that a parameter is in: as declared, or as its schema's key `unit` says, or its name, or its description,
+    """The unit that a parameter is in: as declared, as its schema's key `unit` says, or its name, its description,
     or that of the tool; empty where none does.
     """
     given = declared.units.get(parameter) or str(schema.get("unit", ""))
