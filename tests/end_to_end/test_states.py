@@ -65,7 +65,7 @@ def known(daemon: Daemon) -> Any:
 
 @pytest.mark.usefixtures("home")
 def test_what_came_of_a_call_is_what_the_lamp_says(broker: Mosquitto, client: Client) -> None:
-    """And a question is answered by it, without the model. Nothing is known before the lamp, or the broker for it, has said anything."""
+    """And a question is answered by it, without the model. Nothing is known before the lamp has said anything."""
     assert call(client, "is the lamp on?", b"1")["code"] == "state_unknown"
     lamp = Lamp(broker.port)
     report = call(client, "lamp to 50", b"2")
