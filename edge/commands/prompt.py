@@ -5,24 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from lineside.edge.commands.memory import Turn, history
+from lineside.edge.deciding import reads_more
 from lineside.edge.wire.messages import CallReport
-from lineside.runtime.chat import Message, Tool
+from lineside.runtime.chat import Message
 from lineside.runtime.engine.engine import Engine
-
-MIN_ROOM = 128
-"""Tokens for a command and its answer, at the least."""
-
-
-def reads_more(engine: Engine) -> bool:
-    """Whether the model was taught to read more than a command; one that was not calls worse with it."""
-    return engine.bundle.manifest.taught.conversation is not False
 
 
 def opening(
     engine: Engine,
     system: str,
     text: str,
-    tools: Sequence[Tool],
+    fits: Callable[[Sequence[Message]], bool],
     *,
     states: str,
     turns: Sequence[Turn],
@@ -31,6 +24,7 @@ def opening(
     """The messages up to the command. Where there is no room for all of them, the oldest turns are left out.
 
     Args:
+        fits: whether messages leave room for a tool and an answer.
         states: the last states, `States.text`.
         told: what the model hears of a call.
     """
@@ -38,6 +32,6 @@ def opening(
     kept = tuple(turns) if reads_more(engine) else ()
     while True:
         messages = [Message("system", (system,)), *history(kept, told), Message("user", (command,))]
-        if not kept or len(engine.tokenizer.encode_chat(messages, tools).ids) + MIN_ROOM <= engine.capacity:
+        if not kept or fits(messages):
             return messages
         kept = kept[1:]
