@@ -74,7 +74,7 @@ def number_said(argument: Argument, said: float, convert: Conversion | None) -> 
     if float(value).is_integer() and (whole or convert is None):
         return int(value)
     if whole:
-        raise RequestError("out_of_range", f"{value:g} is no whole number: `{argument.name}` takes none else")
+        raise RequestError("out_of_range", f"{value:.12g} is no whole number: `{argument.name}` takes none else")
     return float(value)
 
 
@@ -87,7 +87,7 @@ def check_value(argument: Argument, value: Any, limit: Mapping[str, Any]) -> Non
         if isinstance(value, int | float) and not isinstance(value, bool):
             for keyword, relation, is_outside in COMPARISONS:
                 if keyword in schema and is_outside(value, schema[keyword]):
-                    raise RequestError(code, f"{value:g} is {relation} {schema[keyword]:g}{whose}")
+                    raise RequestError(code, f"{value:.12g} is {relation} {schema[keyword]:.12g}{whose}")
         error = next(iter(Draft202012Validator(schema).iter_errors(value)), None)
         if error is not None:
             raise RequestError(code, f"`{argument.name}`: {error.message[:200]}{whose}")

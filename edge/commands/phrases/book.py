@@ -136,6 +136,8 @@ class PhraseBook:
         """The arguments of the call. Raises RequestError where one may not be called with."""
         tool, group = self._tools[reading.group.tool], reading.group
         values = dict(group.arguments)
+        for name in values.keys() & tool.limits.keys() & self._arguments[group.tool].keys():
+            check_value(self._arguments[group.tool][name], values[name], tool.limits[name])
         for name, said in reading.said.items():
             argument = self._arguments[group.tool][name]
             convert = group.conversions.get(name)

@@ -13,6 +13,7 @@ from typing import Any
 
 from hassil.expression import Sentence as Template
 from hassil.intents import SlotList
+from hassil.parse_expression import parse_sentence
 
 from lineside.edge.commands.phrases.arguments import Argument
 from lineside.edge.commands.phrases.compile import check_arguments
@@ -94,12 +95,12 @@ class _Adder:
         put = _Put(self, slots, lists)
         used = rules_used(templates, rules)
         compiled_rules: dict[str, Template] = compile_rules(used, put)
-        written = [rewrite(text, put) for text in templates]
+        written = [parse_sentence(rewrite(text, put), keep_text=True) for text in templates]
         self.compiled.lists |= lists
         group = Group(self.name, self.entry.arguments, {}, (self.language,), is_ours=False)
         self.compiled.add(group, written, compiled_rules)
         for template in written:
-            self.compiled.written.setdefault(template, f"Home Assistant's {self.entry.intent}")
+            self.compiled.written.setdefault(template.text or "", f"Home Assistant's {self.entry.intent}")
 
     def _argument(self, slot: str) -> str:
         """The argument that a slot becomes; empty where it is none."""
