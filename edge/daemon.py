@@ -25,7 +25,7 @@ from lineside.edge.frames.cameras import CameraThread
 from lineside.edge.frames.intake import FrameIntake
 from lineside.edge.frames.last_state import LastState
 from lineside.edge.frames.pipeline import Pipeline
-from lineside.edge.models import DEVICE_FAILURES, open_models, the_engine
+from lineside.edge.models import DEVICE_FAILURES, open_models, there
 from lineside.edge.wire.acknowledgements import Window
 from lineside.edge.wire.identity import without_mark
 from lineside.edge.wire.mqtt import Connection, Message
@@ -166,7 +166,7 @@ class Daemon:
     @property
     def engine(self) -> Engine:
         """That which looks at frames; raises RequestError where it could not be opened."""
-        return the_engine(self.models.frames_engine)
+        return there(self.models.frames_engine)
 
     def __enter__(self) -> Self:
         for model in self.models.opened():

@@ -77,9 +77,17 @@ def _tuning_commands(commands: Commands[argparse.ArgumentParser]) -> None:
     learn.add_argument("--camera", default="", help="the camera's name; all cameras where left out")
     learn.set_defaults(handler="station.learn")
 
-    calibrate = commands.add_parser("calibrate", help="put a station's probabilities right, by labelled pictures")
+    calibrate = commands.add_parser("calibrate", help="put a station's probabilities right, by what you labelled")
     calibrate.add_argument("station", type=Path, metavar="station.toml", help="the station file")
-    calibrate.add_argument("folder", type=Path, help="a folder with pass/ and fail/, or a labels.jsonl")
+    calibrate.add_argument(
+        "folder", type=Path, nargs="?", help="labelled pictures: a folder with pass/ and fail/, or a labels.jsonl"
+    )
+    calibrate.add_argument(
+        "--commands",
+        type=Path,
+        metavar="FILE",
+        help='labelled sentences in place of pictures: lines of {"text": ..., "right": {tool: arguments} or null}',
+    )
     calibrate.add_argument("--camera", default="", help="the camera's name; all cameras where left out")
     calibrate.add_argument(
         "--missed-defect-costs",

@@ -69,6 +69,13 @@ def calibrate(options: argparse.Namespace) -> int:
     from lineside.edge.tuning.calibration_report import lines
     from lineside.runtime.inspection.calibration import Costs
 
+    if (options.folder is None) == (options.commands is None):
+        return fail("name a folder of labelled pictures, or --commands and a file of labelled sentences", 2)
+    if options.commands is not None:
+        from lineside.edge.tuning.calibrate_commands import calibrate_commands
+
+        print("\n".join(calibrate_commands(load_config(options.station), options.commands).lines()))
+        return 0
     costs = Costs(options.missed_defect_costs, options.look_costs)
     if not (0 < costs.missed_defect < 1e6 and 0 <= costs.look < 1e6):
         return fail("--missed-defect-costs must be above 0, --look-costs at least 0", 2)
