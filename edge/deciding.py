@@ -6,6 +6,7 @@ import logging
 
 from lineside.edge.config import Config
 from lineside.edge.errors import ConfigError
+from lineside.edge.phrase_files import Words, plain_sentences, plain_words
 from lineside.edge.tool_config import ToolConfig
 from lineside.edge.trust_file import read_trust
 from lineside.runtime.chat import Tool
@@ -18,10 +19,21 @@ from lineside.runtime.errors import GrammarError
 log = logging.getLogger("lineside.commands")
 
 
-def declared(name: str, tool: ToolConfig) -> Declared:
-    """What the checks need of a tool's declaration."""
+def declared(config: Config) -> list[Declared]:
+    """What ranking and checks need of the tools' declarations.
+
+    Raises:
+        ConfigError: a phrase file cannot be read.
+    """
+    words, phrases = plain_words(config), plain_sentences(config)
+    return [_declared(name, tool, words.get(name, {}), phrases.get(name, ())) for name, tool in config.tools.items()]
+
+
+def _declared(name: str, tool: ToolConfig, words: Words, phrases: tuple[str, ...]) -> Declared:
     return Declared(
         Tool(name, tool.description, tool.parameters),
+        phrases=phrases,
+        words=words,
         opposite=tool.opposite,
         read_only=tool.read_only if tool.acts else True,
         unchecked=frozenset(tool.unchecked),
@@ -47,7 +59,7 @@ def open_decider(config: Config, engine: Engine, states: str = "") -> Decider:
             raise ConfigError(
                 f"`tools.{name}.opposite`: the station has no tool {tool.opposite}; it has {', '.join(config.tools)}"
             )
-    tools = [declared(name, tool) for name, tool in config.tools.items()]
+    tools = declared(config)
     commands = config.commands
     try:
         first = f"{commands.system}\n\n{states}" if states and reads_more(engine) else commands.system

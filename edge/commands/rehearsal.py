@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from lineside.edge.calls.policy import Policy
+from lineside.edge.calls.states import States
 from lineside.edge.commands.phrases.phrasing import phrases_of
 from lineside.edge.config import Config
+from lineside.edge.counters import Counters
 from lineside.edge.errors import RequestError
 from lineside.edge.wire.messages import CallReport, Reply
 from lineside.edge.wire.store import StoredCommand
@@ -23,6 +25,9 @@ if TYPE_CHECKING:
     from lineside.edge.commands.conversation import Conversation
     from lineside.edge.models import NoModel
     from lineside.runtime.engine.engine import Engine
+
+
+ANSWERS = "it answers from what devices said, and does nothing"
 
 
 @dataclass(frozen=True)
@@ -42,12 +47,20 @@ class Told:
         """The calls that would go out, by tool."""
         return {call.name: call.arguments for call in self.calls if call.outcome != "refused"}
 
+    @property
+    def done(self) -> dict[str, Mapping[str, Any]]:
+        """Those of them that do something."""
+        answers = {call.name for call in self.calls if call.detail == ANSWERS}
+        return {name: arguments for name, arguments in self.carried_out.items() if name not in answers}
+
 
 @dataclass
 class _Policed:
     """In the place of what carries calls out: asks the policy, and leaves it at that."""
 
     policy: Policy
+    states: States
+    """Of devices that have said nothing yet."""
 
     def carry_out(self, call: ToolCall, **_options: object) -> CallReport:
         report = CallReport(id=call.id or "-", name=call.name, arguments=dict(call.arguments), outcome="dry_run")
@@ -55,6 +68,8 @@ class _Policed:
             tool = self.policy.check(call)
         except RequestError as error:
             return report.model_copy(update={"outcome": "refused", "code": error.code, "detail": str(error)})
+        if not tool.acts:
+            return report.model_copy(update={"detail": ANSWERS})
         said = f"a person would be asked, for {tool.confirm_s:g} s" if tool.confirm_s else ""
         return report.model_copy(update={"detail": said})
 
@@ -71,7 +86,7 @@ class Rehearsal:
 
     def __init__(self, config: Config, open_model: Callable[[], Engine | NoModel] | None) -> None:
         self._config, self._open_model = config, open_model
-        self._calls = _Policed(Policy(config.tools, config.station.timezone))
+        self._calls = _Policed(Policy(config.tools, config.station.timezone), States(config.tools, Counters()))
         self._phrases = phrases_of(config)
         self._conversation: Conversation | None = None
 

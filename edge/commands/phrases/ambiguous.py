@@ -17,7 +17,7 @@ from hassil.expression import (
 from hassil.expression import Group as Items
 
 from lineside.edge.commands.phrases.compiled import Compiled, Group
-from lineside.edge.commands.phrases.declared import Phrase
+from lineside.edge.phrase_files import Phrase
 
 SAMPLES, MAX_SAMPLES = 16, 40_000
 """Sentences that are made of each phrase, and of all together: a phrase that can be said in more ways is compared in

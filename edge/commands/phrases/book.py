@@ -13,10 +13,10 @@ from hassil.recognize import RecognizeResult
 from lineside.edge.commands.phrases.arguments import Argument, arguments_of, check_value, is_valid, number_said
 from lineside.edge.commands.phrases.compile import compile_phrases
 from lineside.edge.commands.phrases.compiled import Group
-from lineside.edge.commands.phrases.declared import NO_TOOL
 from lineside.edge.commands.phrases.spoken import MAX_CHARACTERS, Said, hear, understand
 from lineside.edge.config import Config
 from lineside.edge.errors import RequestError
+from lineside.edge.phrase_files import NO_TOOL
 from lineside.runtime.chat import ToolCall
 
 MAX_WIDE_WORDS = 3

@@ -15,10 +15,10 @@ from hassil.parser import ParseError
 from lineside.edge.commands.phrases.ambiguous import Declared, ambiguous_pairs
 from lineside.edge.commands.phrases.arguments import Argument, Conversion, arguments_of, check_value, conversion
 from lineside.edge.commands.phrases.compiled import Compiled, Group, Slots, compile_rules, slots_in, tool_slots
-from lineside.edge.commands.phrases.declared import NO_TOOL, Phrase, Source, sources
 from lineside.edge.commands.phrases.templates import TemplateError, check_brackets, rewrite, rules_used
 from lineside.edge.config import Config
 from lineside.edge.errors import ConfigError, RequestError
+from lineside.edge.phrase_files import NO_TOOL, Phrase, Source, sources
 from lineside.edge.tool_config import ToolConfig
 
 MAX_PROBLEMS = 50

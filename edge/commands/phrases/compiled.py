@@ -16,10 +16,10 @@ from hassil.recognize import RecognizeResult, recognize_all
 from hassil.util import match_first, match_start
 
 from lineside.edge.commands.phrases.arguments import Argument, Conversion, arguments_of, text_of
-from lineside.edge.commands.phrases.declared import NO_TOOL, Language, Words
 from lineside.edge.commands.phrases.index import Index
 from lineside.edge.commands.phrases.number_words import DIGITS, FEW, MANY, MINUS, number_lists, number_words
 from lineside.edge.commands.phrases.templates import TemplateError, check_brackets, rewrite, rules_used, slot_names
+from lineside.edge.phrase_files import NO_TOOL, Language, Words
 from lineside.edge.tool_config import ToolConfig
 
 ANYTHING = "_anything"

@@ -26,10 +26,10 @@ from lineside.edge.commands.phrases.compiled import (
     tool_slots,
     word_list,
 )
-from lineside.edge.commands.phrases.declared import Language, Words, declared_words
 from lineside.edge.commands.phrases.templates import TemplateError, rewrite, rules_used
 from lineside.edge.config import Config
 from lineside.edge.errors import ConfigError, RequestError
+from lineside.edge.phrase_files import Language, Words, declared_words
 from lineside.edge.tool_config import HomeAssistantConfig, ToolConfig
 
 INSTALL = "install it: pip install 'lineside[home]'"

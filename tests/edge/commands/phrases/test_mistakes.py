@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from lineside.edge.commands.phrases.book import PhraseBook
-from lineside.edge.commands.phrases.declared import MAX_PHRASES, declared_words
 from lineside.edge.config import CommandConfig, Config
 from lineside.edge.errors import ConfigError
+from lineside.edge.phrase_files import MAX_PHRASES, declared_words
 from lineside.edge.tool_config import PhraseConfig, ToolConfig
 from tests.edge.commands.phrases.line import PERCENT, TOOLS, book, decided, parameters
 
