@@ -6,7 +6,7 @@ import logging
 
 from lineside.edge.config import Config
 from lineside.edge.errors import ConfigError
-from lineside.edge.phrase_files import Words, plain_sentences, plain_words
+from lineside.edge.phrase_files import Words, example, plain_sentences, plain_words
 from lineside.edge.tool_config import ToolConfig
 from lineside.edge.trust_file import read_trust
 from lineside.runtime.chat import Tool
@@ -17,21 +17,30 @@ from lineside.runtime.engine.engine import Engine
 from lineside.runtime.errors import GrammarError
 
 log = logging.getLogger("lineside.commands")
+EXAMPLES, LONGEST_EXAMPLE = 3, 60
+"""Phrases of a tool that a model may be shown, and the characters of one."""
 
 
-def declared(config: Config) -> list[Declared]:
-    """What ranking and checks need of the tools' declarations.
+def declared(config: Config, engine: Engine) -> list[Declared]:
+    """What the model, the ranking and the checks are told of the tools.
+
+    A model that was taught to read more than a command sees a few phrases of each tool as examples.
 
     Raises:
         ConfigError: a phrase file cannot be read.
     """
     words, phrases = plain_words(config), plain_sentences(config)
-    return [_declared(name, tool, words.get(name, {}), phrases.get(name, ())) for name, tool in config.tools.items()]
+    shown = EXAMPLES if reads_more(engine) else 0
+    return [
+        _declared(name, tool, words.get(name, {}), phrases.get(name, ()), shown) for name, tool in config.tools.items()
+    ]
 
 
-def _declared(name: str, tool: ToolConfig, words: Words, phrases: tuple[str, ...]) -> Declared:
+def _declared(name: str, tool: ToolConfig, words: Words, phrases: tuple[str, ...], shown: int) -> Declared:
+    examples = sorted({example(phrase) for phrase in phrases}, key=lambda text: (len(text), text))[:shown]
+    said = "".join(f' "{text}"' for text in examples if len(text) <= LONGEST_EXAMPLE)
     return Declared(
-        Tool(name, tool.description, tool.parameters),
+        Tool(name, f"{tool.description} Examples:{said}" if said else tool.description, tool.parameters),
         phrases=phrases,
         words=words,
         opposite=tool.opposite,
@@ -59,7 +68,7 @@ def open_decider(config: Config, engine: Engine, states: str = "") -> Decider:
             raise ConfigError(
                 f"`tools.{name}.opposite`: the station has no tool {tool.opposite}; it has {', '.join(config.tools)}"
             )
-    tools = declared(config)
+    tools = declared(config, engine)
     commands = config.commands
     try:
         first = f"{commands.system}\n\n{states}" if states and reads_more(engine) else commands.system

@@ -115,6 +115,16 @@ def plain_sentences(config: Config) -> dict[str, tuple[str, ...]]:
     return {tool: tuple(texts) for tool, texts in found.items()}
 
 
+def example(phrase: str) -> str:
+    """A phrase without what may be left out, the first of several ways: `set belt to {percent}`."""
+    before = ""
+    while before != phrase:
+        before = phrase
+        phrase = re.sub(r"\[[^\[\]]*\]", "", phrase)
+        phrase = re.sub(r"\(([^()|]*)[^()]*\)", r"\1", phrase)
+    return " ".join(phrase.split())
+
+
 def _forms(word: str) -> Iterator[str]:
     if not re.search(r"[\[(]", word):
         yield word

@@ -143,7 +143,7 @@ def read_sentences(file: Path, tools: Sequence[str]) -> list[Sentence]:
 
 def _scores(config: Config, engine: Engine, sentences: Sequence[Sentence]) -> tuple[Floats, Labels]:
     """Of each answer whose calls pass all other checks: its confidence, and whether it is right."""
-    tools = declared(config)
+    tools = declared(config, engine)
     decider = Decider(engine, tools, config.commands.system, Trust(enough=0.0), config.commands.tools_at_once)
     how = Ask(config.model.max_tokens, GREEDY, call_above=config.commands.call_above)
     scores, labels = [], []

@@ -443,5 +443,6 @@ def test_a_phrase_is_called_without_the_model_and_within_policy(
     assert (call["arguments"], call["decided_by"], call["outcome"]) == ({"percent": 50}, "phrase", "issued")
     assert (refused["arguments"], refused["decided_by"], refused["code"]) == ({"percent": 60}, "phrase", "cool_down")
     assert (beyond["ok"], beyond["calls"]) == (False, [])
-    assert beyond["error"] == {"code": "out_of_range", "message": "150 is above 100"}
+    assert beyond["error"]["code"] == "out_of_range"
+    assert beyond["error"]["message"] == "150 is above 100 (percent): nothing was done."
     assert [json.loads(seen.payload)["arguments"] for seen in calls_seen(client)] == [{"percent": 50}]

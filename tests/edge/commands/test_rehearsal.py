@@ -14,6 +14,7 @@ from lineside.edge.config import Config
 from lineside.runtime.engine.engine import Engine
 from tests.edge.commands.phrases.line import TOOLS
 
+SENTENCE = "150 is above 100 (percent): nothing was done."
 STATION = """
 [station]
 name = "line"
@@ -36,7 +37,7 @@ def test_a_phrase_is_told_without_the_model() -> None:
     told = Rehearsal(Config(tools=TOOLS), no_model).tell("could you stop the line?")
     assert (told.by, dict(told.carried_out), told.code) == ("phrase", {"stop_line": {}}, "")
     told = Rehearsal(Config(tools=TOOLS), no_model).tell("set the belt to 150")
-    assert (told.by, dict(told.carried_out), told.code, told.why) == ("phrase", {}, "out_of_range", "150 is above 100")
+    assert (told.by, dict(told.carried_out), told.code, told.why) == ("phrase", {}, "out_of_range", SENTENCE)
 
 
 def test_the_policy_has_the_last_word() -> None:
