@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from lineside.runtime.engine.engine import Engine
 
 
+ANSWERS = "it answers from what devices said, and does nothing"
+
+
 @dataclass(frozen=True)
 class Told:
     """What a sentence would do, by whom, and why."""
@@ -46,6 +49,12 @@ class Told:
         """The calls that would go out, by tool."""
         return {call.name: call.arguments for call in self.calls if call.outcome != "refused"}
 
+    @property
+    def done(self) -> dict[str, Mapping[str, Any]]:
+        """Those of them that do something."""
+        answers = {call.name for call in self.calls if call.detail == ANSWERS}
+        return {name: arguments for name, arguments in self.carried_out.items() if name not in answers}
+
 
 @dataclass
 class _Policed:
@@ -60,6 +69,8 @@ class _Policed:
             tool = self.policy.check(call)
         except RequestError as error:
             return report.model_copy(update={"outcome": "refused", "code": error.code, "detail": str(error)})
+        if not tool.acts:
+            return report.model_copy(update={"detail": ANSWERS})
         said = f"a person would be asked, for {tool.confirm_s:g} s" if tool.confirm_s else ""
         return report.model_copy(update={"detail": said})
 
