@@ -10,7 +10,7 @@ from pydantic import Field, SecretStr
 from pydantic.dataclasses import dataclass
 
 from lineside.edge.tool_config import DAY_S, STRICT, ToolConfig
-from lineside.runtime.defaults import CALL_ABOVE, DEFAULT_BUNDLE, DEFAULT_MAX_PIXELS
+from lineside.runtime.defaults import CALL_ABOVE, DEFAULT_BUNDLE, DEFAULT_MAX_PIXELS, WRONG_CALL_COSTS
 
 NAME = r"^[A-Za-z0-9_-]{1,64}$"
 MIB = 1024 * 1024
@@ -155,6 +155,12 @@ class CommandConfig:
     """Files with phrases and words in one language each, from the station file's folder."""
     home_assistant: tuple[Literal["en", "de", "fr", "es"], ...] = ()
     """Languages in which Home Assistant's own sentences are understood, for tools that name an intent."""
+    wrong_call_costs: Annotated[float, Field(gt=0, le=1e6)] = WRONG_CALL_COSTS
+    """What a wrong call costs, in refusals of what was right: a call is made only where its confidence is at least
+    `wrong_call_costs / (wrong_call_costs + 1)`. `lineside calibrate --commands` makes the confidence your station's."""
+    tools_at_once: Annotated[int, Field(ge=0)] = 0
+    """How many tools the model is shown at most, those that fit the command best by its words; 0 for as many as the
+    bundle says that it was taught."""
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -204,6 +210,11 @@ class Config:
     def calibration_path(self) -> Path:
         """Beside the station file, with its name."""
         return self.folder / f"{self.file.stem}.calibration.json"
+
+    @property
+    def commands_path(self) -> Path:
+        """Where `lineside calibrate --commands` keeps what it fitted, beside the station file."""
+        return self.folder / f"{self.file.stem}.commands.json"
 
     def gate_path(self, camera: str) -> Path:
         """Where `lineside learn` keeps what it learnt of a camera."""

@@ -12,6 +12,7 @@ from lineside.edge.topic_choice import Topic
 
 STRICT = ConfigDict(extra="forbid")
 DAY_S = 24 * 3600
+Check = Literal["confidence", "words", "values", "negation", "question"]
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -112,6 +113,13 @@ class ToolConfig:
     """`true` decides and reports, but carries nothing out."""
     wait_s: Annotated[float, Field(ge=0, le=600)] = 5.0
     """How many seconds the reply waits for the call to be carried out; 0 does not wait."""
+    opposite: str = ""
+    """The tool whose effect this one undoes: where a sentence denies that one, this one may be called."""
+    read_only: bool | None = None
+    """Whether the tool tells something and changes nothing, so that a question may lead to it. Where it is left out,
+    its name says so: `get_`, `read_`, `find_`, `list_`, `query_`, `search_`, `define_`, `describe_`, `tell_`..."""
+    unchecked: tuple[Check, ...] = ()
+    """Checks that a call by the model need not pass here: `confidence`, `words`, `values`, `negation`, `question`."""
     publish: PublishConfig | None = None
     """A call publishes there, instead of on `call/NAME`."""
     python: str = ""

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from lineside.runtime.chat import Tool
 from lineside.runtime.commands.concepts import split_name
 from lineside.runtime.commands.language import common
-
-Check = Literal["confidence", "words", "values", "negation", "question"]
-"""`words`: that the sentence and the tool have words in common and none that contradict each other."""
 
 
 @dataclass(frozen=True)

@@ -54,6 +54,8 @@ class Language:
     name: str
     stemmer: str
     function_words: frozenset[str]
+    prepositions: frozenset[str]
+    articles: frozenset[str]
     fillers: re.Pattern[str]
     polite: re.Pattern[str]
     asks: re.Pattern[str]
@@ -120,6 +122,8 @@ def language(code: str) -> Language:
         stemmer=content["stemmer"],
         compounds=content.get("compounds", False),
         function_words=frozenset(plain(content["function_words"]).split()),
+        prepositions=frozenset(plain(content["prepositions"]).split()),
+        articles=frozenset(plain(content["articles"]).split()),
         fillers=re.compile(f"(?:{'|'.join(re.escape(plain(filler)) for filler in sentence['fillers'])})(?!\\w)"),
         polite=_either(sentence["polite"]),
         asks=_either(sentence["asks"]),
