@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from pydantic import Field, SecretStr
 from pydantic.dataclasses import dataclass
 
+from lineside.edge.mcp_config import McpConfig
 from lineside.edge.tool_config import DAY_S, STRICT, ToolConfig
 from lineside.runtime.defaults import CALL_ABOVE, DEFAULT_BUNDLE, DEFAULT_MAX_PIXELS, WRONG_CALL_COSTS
 
@@ -149,6 +150,9 @@ class CommandConfig:
     rounds: Annotated[int, Field(ge=0, le=20)] = 0
     """How often the model may answer to one command: after each answer but the last it is told what came of its calls.
     0 for what the bundle says."""
+    conversation_s: Annotated[float, Field(ge=0, le=DAY_S)] = 120.0
+    """How long after a requester's last command its conversation is remembered, so that "stop that" can be understood;
+    0 for not at all."""
     call_above: Annotated[float, Field(ge=0, le=1)] = CALL_ABOVE
     """An answer begins with a call only where the model's probability of that is at least so much."""
     phrase_files: tuple[str, ...] = ()
@@ -187,6 +191,7 @@ class Config:
     store: StoreConfig = field(default_factory=StoreConfig)
     cameras: dict[str, CameraConfig] = field(default_factory=dict)
     tools: dict[str, ToolConfig] = field(default_factory=dict)
+    mcp: dict[str, McpConfig] = field(default_factory=dict)
     folder: Path = field(default=Path("."))
     file: Path = field(default=Path("station.toml"))
 

@@ -6,15 +6,18 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from types import TracebackType
-from typing import Protocol, Self
+from typing import TYPE_CHECKING, Protocol, Self
 
 from lineside.devices.cameras.camera import Camera, CameraSettings, open_camera
 from lineside.devices.cameras.live import LiveCamera
 from lineside.edge.announcements import Announcements
+from lineside.edge.calls.bindings import Binding
 from lineside.edge.calls.calls import Calls
 from lineside.edge.calls.state_link import StateLink
 from lineside.edge.commands.inbox import Commands
+from lineside.edge.commands.phrases.phrasing import phrases_of
 from lineside.edge.config import Config
 from lineside.edge.counters import Counters
 from lineside.edge.degraded import Degraded
@@ -24,7 +27,7 @@ from lineside.edge.frames.cameras import CameraThread
 from lineside.edge.frames.intake import FrameIntake
 from lineside.edge.frames.last_state import LastState
 from lineside.edge.frames.pipeline import Pipeline
-from lineside.edge.models import DEVICE_FAILURES, open_models, the_engine
+from lineside.edge.models import DEVICE_FAILURES, open_models, there
 from lineside.edge.wire.acknowledgements import Window
 from lineside.edge.wire.identity import without_mark
 from lineside.edge.wire.mqtt import Connection, Message
@@ -32,6 +35,9 @@ from lineside.edge.wire.outbox import Outbox
 from lineside.edge.wire.store import Store
 from lineside.edge.wire.topics import Topics
 from lineside.runtime.engine.engine import Engine
+
+if TYPE_CHECKING:
+    from lineside.edge.integrations.mcp.servers import McpServers
 
 log = logging.getLogger("lineside.daemon")
 FRAMES_WAITING, FRAME_BYTES_WAITING = 250, 64 * 1024 * 1024
@@ -51,6 +57,8 @@ class Daemon:
         BundleError, ConfigError, DeviceError, StoreError: before anything is connected.
     """
 
+    _mcp: McpServers | None = None
+
     def __init__(self, config: Config) -> None:
         self.config = config
         self.topics = Topics(config.base_topic)
@@ -63,12 +71,19 @@ class Daemon:
         try:
             self._open(config)
         except BaseException:
+            if self._mcp is not None:
+                self._mcp.close()
             self.store.close()
             raise
 
     def _open(self, config: Config) -> None:
         """Behind the store, which one daemon alone can have: the second has not loaded a model when it is told so."""
+        phrases = phrases_of(config)  # before a model is loaded: they may have a mistake
+        self._mcp = self._start_servers(config) if config.mcp else None
         self.models = open_models(config)
+        if self._mcp is not None:
+            offered = self._mcp.tools(self.models.commands_engine)
+            config = self.config = replace(config, tools={**config.tools, **offered})
         client_id = config.mqtt.client_id or f"lineside-{config.station.name}"
         self.connection = Connection(
             config.mqtt,
@@ -99,11 +114,19 @@ class Daemon:
         self._last = LastState(config, self.topics, self.connection, self.counters)
         self.answers = Answers(self.topics, self.store, self.outbox, self.counters)
         self.pipeline = Pipeline(config, self.models.frames_engine, self.answers, self._last, self.counters)
-        self.calls = Calls(config, self.topics, self.store, self.outbox, self.connection, self.counters)
+        others: dict[str, Binding] = {"mcp": self._mcp} if self._mcp is not None else {}
+        self.calls = Calls(config, self.topics, self.store, self.outbox, self.connection, self.counters, others)
         mark = self.store.session_mark
         self.state_link = StateLink(config.mqtt, client_id, self.calls.states, self.counters, self.degraded, mark)
         self.commands = Commands(
-            config, self.topics, self.models.commands_engine, self.store, self.outbox, self.calls, self.counters
+            config,
+            self.topics,
+            self.models.commands_engine,
+            self.store,
+            self.outbox,
+            self.calls,
+            self.counters,
+            phrases,
         )
         self.frames = FrameIntake(
             set(config.cameras),
@@ -122,6 +145,12 @@ class Daemon:
             CameraThread(name, camera, self.pipeline, self.watch, self.announcements.online)
             for name, camera in cameras.items()
         ]
+
+    def _start_servers(self, config: Config) -> McpServers:
+        """They come up while the models are loaded. Their library is loaded for those who have servers alone."""
+        from lineside.edge.integrations.mcp.servers import McpServers
+
+        return McpServers(config, self.degraded)
 
     def _make_announcements(self) -> Announcements:
         return Announcements(
@@ -157,7 +186,7 @@ class Daemon:
     @property
     def engine(self) -> Engine:
         """That which looks at frames; raises RequestError where it could not be opened."""
-        return the_engine(self.models.frames_engine)
+        return there(self.models.frames_engine)
 
     def __enter__(self) -> Self:
         for model in self.models.opened():

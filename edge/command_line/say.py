@@ -58,12 +58,10 @@ def say(options: argparse.Namespace) -> int:
 
 
 def _open(config: Config) -> Engine:
-    from lineside.edge.device_choice import open_engine
-    from lineside.runtime.engine.engine import Limits
+    """The model that commands are put to, alone."""
+    from lineside.edge.models import open_for_commands
 
-    model = config.model
-    limits = Limits(model.capacity, model.kv_cache_mb * 1024 * 1024)
-    return open_engine(config.bundle_path, device=model.device, threads=model.threads, limits=limits).engine
+    return open_for_commands(config)
 
 
 def _read(path: Path, station: str) -> list[Asked]:

@@ -13,20 +13,25 @@ from functools import partial
 from lineside.edge.calls.bindings.query import answered
 from lineside.edge.calls.calls import Calls, call_id
 from lineside.edge.commands.body import parse_ask
-from lineside.edge.commands.deciding import open_decider
+from lineside.edge.commands.memory import Memory, Requester, Turn, referred, requester_of
 from lineside.edge.commands.outcome import undone
 from lineside.edge.commands.phrases.phrasing import Phrases, phrases_of
+from lineside.edge.commands.prompt import opening
+from lineside.edge.commands.steps import stepped
 from lineside.edge.config import Config
+from lineside.edge.deciding import open_decider
 from lineside.edge.errors import RequestError, StoreError
-from lineside.edge.models import NoModel, the_engine, wire_model
-from lineside.edge.wire.messages import AskCommand, CallReport, Reply, WireError, WireModel
+from lineside.edge.models import NoModel, there, wire_model
+from lineside.edge.wire.messages import AskCommand, CallReport, DecidedBy, Reply, WireError, WireModel
 from lineside.edge.wire.store import StoredCommand
+from lineside.edge.wire.topics import Topics
 from lineside.runtime.assistant import Answer, tool_result
-from lineside.runtime.chat import Message, Tool
+from lineside.runtime.chat import Tool, ToolCall
 from lineside.runtime.commands.decide import Ask, Decider
 from lineside.runtime.commands.doubt import Doubt
 from lineside.runtime.commands.heard import hear
 from lineside.runtime.commands.language import Language, recognise
+from lineside.runtime.commands.refers import refers
 from lineside.runtime.engine.engine import Engine
 from lineside.runtime.engine.sampling import Sampling
 from lineside.runtime.engine.scheduler import Priority, Request
@@ -80,6 +85,7 @@ class Conversation:
     Args:
         begin: notes that a command is about to act.
         cancelled: true when the station stops.
+        phrases: of the station; compiled where they are left out.
 
     Raises:
         ConfigError: the tools cannot be offered to the model, or a phrase has a mistake.
@@ -92,24 +98,22 @@ class Conversation:
         calls: Calls,
         begin: Callable[[StoredCommand], None],
         cancelled: Callable[[], bool],
+        phrases: Phrases | None = None,
     ) -> None:
         self._config, self._model, self._calls = config, engine, calls
         self._begin, self._cancelled = begin, cancelled
-        self._phrases: Phrases = phrases_of(config)
+        self._shared_topic = Topics(config.base_topic).response("ask")
+        self._memory = Memory(config.commands.conversation_s)
+        self._phrases = phrases if phrases is not None else phrases_of(config)
         self._tools: tuple[Tool, ...] = calls.policy.offered()
-        self._opened = None if isinstance(engine, NoModel) else open_decider(config, engine)
+        self._decider: Decider | NoModel = (
+            engine if isinstance(engine, NoModel) else open_decider(config, engine, calls.states.longest_text())
+        )
 
     @property
     def _engine(self) -> Engine:
         """Raises RequestError where it could not be opened."""
-        return the_engine(self._model)
-
-    @property
-    def _decider(self) -> Decider:
-        """Raises RequestError where there is no model."""
-        if self._opened is None:
-            self._opened = open_decider(self._config, self._engine)
-        return self._opened
+        return there(self._model)
 
     def answer(self, command: StoredCommand, waiting: Callable[[], None]) -> Reply:
         """The reply; `waiting` is called when others may go on, since this one waits for a person or a tool.
@@ -122,13 +126,16 @@ class Conversation:
         if request.expires_at is not None and request.expires_at < datetime.now(request.expires_at.tzinfo):
             raise RequestError("expired", recognise(request.text).refusal("expired"))
         started = time.perf_counter()
-        turns = self._take_turns(command, request, _deadline(command, request), waiting)
+        requester = requester_of(command.response_topic, request.conversation, self._shared_topic)
+        turns = self._take_turns(command, request, requester, _deadline(command, request), waiting)
         turns.timing_ms["total"] = (time.perf_counter() - started) * 1e3
+        text = turns.text or answered(turns.reports, self._config.tools)
+        self._memory.ended(requester, Turn(request.text, tuple(turns.reports), text))
         return Reply(
             command="ask",
             transaction=request.transaction,
             ok=turns.error is None,
-            text=turns.text or answered(turns.reports, self._config.tools),
+            text=text,
             calls=turns.reports,
             model=turns.model,
             error=turns.error,
@@ -136,25 +143,40 @@ class Conversation:
         )
 
     def _take_turns(
-        self, command: StoredCommand, request: AskCommand, deadline: float, waiting: Callable[[], None]
+        self,
+        command: StoredCommand,
+        request: AskCommand,
+        requester: Requester | None,
+        deadline: float,
+        waiting: Callable[[], None],
     ) -> Turns:
         """Once a call was carried out nothing raises: the reply must say what was done."""
         turns = Turns()
         choice = self._choice(request)
-        begin = partial(self._begin, command)
-        if (phrase := self._phrases.call(request.text, request.tool_choice)) is not None:
-            call = replace(phrase, id=call_id(command.digest, 0))
-            report = self._calls.carry_out(call, deadline=deadline, begin=begin, waiting=waiting)
-            turns.reports.append(report.model_copy(update={"decided_by": "phrase"}))
-            log.info("%s was called by a phrase: %s", call.name, report.outcome)
-            return turns
-        messages = [Message("system", (self._config.commands.system,)), Message("user", (request.text,))]
-        results: list[str] = []
         spoken = recognise(request.text)
+        carry_out = partial(self._carry_out, command, requester, deadline, waiting)
+        if (known := self._without_model(request, requester)) is not None:
+            call, decided_by = known
+            report = carry_out(replace(call, id=call_id(command.digest, 0)))
+            turns.reports.append(report.model_copy(update={"decided_by": decided_by}))
+            log.info("%s was called by a %s: %s", call.name, decided_by, report.outcome)
+            turns.error = undone(turns.reports, spoken)
+            return turns
+        decider = there(self._decider)
+        messages = opening(
+            self._engine,
+            self._config.commands.system,
+            request.text,
+            decider.fits,
+            states=self._calls.states.text(),
+            turns=self._memory.turns(requester),
+            told=_for_model,
+        )
+        results: list[str] = []
         for _ in range(self._config.commands.rounds or self._engine.bundle.manifest.rounds):
             try:
                 heard = hear(request.text, results)
-                decision = self._decider.decide(
+                decision = decider.decide(
                     messages, heard, "auto" if turns.reports else choice, self._how(request, deadline)
                 )
             except EngineError as error:
@@ -177,7 +199,7 @@ class Conversation:
             for call in answer.calls:
                 wire = replace(call, id=call_id(command.digest, len(turns.reports)))
                 try:
-                    report = self._calls.carry_out(wire, deadline=deadline, begin=begin, waiting=waiting)
+                    report = carry_out(wire)
                 except StoreError as error:
                     if not turns.reports:
                         raise
@@ -195,6 +217,38 @@ class Conversation:
         if turns.reports or not self._tools or taught is not False or request.tool_choice == "none":
             return None
         return WireError(code="nothing_fits", message=spoken.refusal("nothing_fits"))
+
+    def _without_model(self, request: AskCommand, requester: Requester | None) -> tuple[ToolCall, DecidedBy] | None:
+        """The call that a phrase is, or that "stop that" means; None where the model has to decide.
+
+        Raises:
+            RequestError: the sentence is one of them, and may not be carried out.
+        """
+        if (phrase := self._phrases.call(request.text, request.tool_choice)) is not None:
+            return phrase, "phrase"
+        if request.tool_choice == "auto" and (wanted := refers(request.text)) is not None:
+            last, tools = self._memory.last_call(requester), self._config.tools
+            if wanted == "more" or wanted == "less":
+                return stepped(wanted, last, tools, self._calls.states), "conversation"
+            return referred(wanted, last, tools), "conversation"
+        return None
+
+    def _carry_out(
+        self,
+        command: StoredCommand,
+        requester: Requester | None,
+        deadline: float,
+        waiting: Callable[[], None],
+        call: ToolCall,
+    ) -> CallReport:
+        """Raises StoreError before anything was done."""
+
+        def begin() -> None:
+            self._begin(command)
+            if (tool := self._config.tools.get(call.name)) is not None and tool.acts:
+                self._memory.called(requester, call)
+
+        return self._calls.carry_out(call, deadline=deadline, begin=begin, waiting=waiting)
 
     def _choice(self, request: AskCommand) -> ToolChoice:
         """Raises RequestError where there is no such tool."""

@@ -15,6 +15,7 @@ from lineside.edge.calls.calls import Calls
 from lineside.edge.commands.body import transaction
 from lineside.edge.commands.conversation import Conversation
 from lineside.edge.commands.in_order import InOrder
+from lineside.edge.commands.phrases.phrasing import Phrases
 from lineside.edge.config import Config
 from lineside.edge.counters import Counters
 from lineside.edge.errors import RequestError, StoreError
@@ -51,12 +52,13 @@ class Commands:
         outbox: Outbox,
         calls: Calls,
         counters: Counters,
+        phrases: Phrases | None = None,
     ) -> None:
         self._config, self._topics = config, topics
         self._store, self._outbox, self._counters = store, outbox, counters
         self._calls = calls
         self._closed = threading.Event()
-        conversation = Conversation(config, engine, calls, store.mark_started, self._closed.is_set)
+        conversation = Conversation(config, engine, calls, store.mark_started, self._closed.is_set, phrases)
         self.handlers: dict[str, Handler] = {"ask": conversation.answer}
         self._unstored: dict[str, Outgoing] = {}
         self._order = InOrder()

@@ -21,6 +21,7 @@ from lineside.runtime.errors import EngineError
 if TYPE_CHECKING:
     from lineside.edge.calls.calls import Calls
     from lineside.edge.commands.conversation import Conversation
+    from lineside.edge.models import NoModel
     from lineside.runtime.engine.engine import Engine
 
 
@@ -68,7 +69,7 @@ class Rehearsal:
         ConfigError: a phrase or a tool has a mistake.
     """
 
-    def __init__(self, config: Config, open_model: Callable[[], Engine] | None) -> None:
+    def __init__(self, config: Config, open_model: Callable[[], Engine | NoModel] | None) -> None:
         self._config, self._open_model = config, open_model
         self._calls = _Policed(Policy(config.tools, config.station.timezone))
         self._phrases = phrases_of(config)
@@ -94,12 +95,14 @@ class Rehearsal:
             return Told(text, "model", code=error.code, why=str(error), ms=_ms(started))
         return _told(text, reply, _ms(started))
 
-    def _opened(self, open_model: Callable[[], Engine]) -> Conversation:
+    def _opened(self, open_model: Callable[[], Engine | NoModel]) -> Conversation:
         if self._conversation is None:
             from lineside.edge.commands.conversation import Conversation
 
             calls = cast("Calls", self._calls)
-            self._conversation = Conversation(self._config, open_model(), calls, lambda _: None, lambda: False)
+            self._conversation = Conversation(
+                self._config, open_model(), calls, lambda _: None, lambda: False, self._phrases
+            )
         return self._conversation
 
 

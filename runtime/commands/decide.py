@@ -40,12 +40,14 @@ class Decision:
         doubt: why its calls are not to be made; None where they may be, or where there are none.
         ranking: the tools by words.
         offered: names of the tools that the model was shown.
+        sure: the calibrated probability that the calls are right, of the least sure one; None where there are none.
     """
 
     answer: Answer
     doubt: Doubt | None
     ranking: Ranking
     offered: tuple[str, ...]
+    sure: float | None = None
 
 
 @dataclass(frozen=True)
@@ -103,6 +105,11 @@ class Decider:
                 )
             costs[name] = used - bare
         return costs
+
+    def fits(self, messages: Sequence[Message]) -> bool:
+        """Whether they leave room for any one tool and an answer."""
+        used = len(self._engine.tokenizer.encode_chat(messages, ()).ids)
+        return used + max(self._costs.values(), default=0) <= self._room
 
     def rank(self, heard: Heard) -> Ranking:
         """Every tool by its words."""
@@ -177,4 +184,6 @@ class Decider:
         doubt = None
         if answer.calls:
             doubt = self._judge.doubt(heard, answer.calls, ranking, answer.confidences, chosen=named)
-        return Decision(answer, doubt, ranking, tuple(tool.name for tool in offered))
+        pairs = zip(answer.calls, answer.confidences, strict=False)
+        sure = [self._judge.sure(heard, call, ranking, one, call.name == named) for call, one in pairs]
+        return Decision(answer, doubt, ranking, tuple(tool.name for tool in offered), min(sure, default=None))

@@ -74,11 +74,17 @@ class Judge:
             return _doubt(heard, "left_out", value=missing, tool=calls[0].name)
         for call, confidence in zip(calls, confidences, strict=False):
             if "confidence" not in self.tools[call.name].unchecked:
-                seen = evidence(heard, self.tools[call.name], call.arguments, ranking, confidence, call.name == chosen)
-                sure = self.trust.sure(seen)
+                sure = self.sure(heard, call, ranking, confidence, call.name == chosen)
                 if sure < self.trust.enough:
                     return _doubt(heard, "unsure", sure, tool=call.name)
         return None
+
+    def sure(
+        self, heard: Heard, call: ToolCall, ranking: Ranking, confidence: Confidence, chosen: bool = False
+    ) -> float:
+        """The calibrated probability that a call of a declared tool is right."""
+        seen = evidence(heard, self.tools[call.name], call.arguments, ranking, confidence, chosen)
+        return self.trust.sure(seen)
 
     def _doubt(self, heard: Heard, call: ToolCall, ranking: Ranking, findings: Findings, chosen: bool) -> Doubt | None:
         """Of one call, what can be told without a confidence."""

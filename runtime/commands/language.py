@@ -46,6 +46,7 @@ class Language:
         numbers: words that complete a number, such as `and a half`, or name the ends of a range.
         ones: words for one that may as well be articles.
         fractions: words for a share of a whole, such as `half`.
+        refers: whole sentences that refer to the last call, such as `stop that` for `undo`.
         units: unit -> its words and signs, the longest first.
         concepts: English word -> words of this language for the same thing; see `runtime.commands.concepts`.
     """
@@ -65,6 +66,7 @@ class Language:
     numbers: Mapping[str, Sequence[str]]
     fractions: Mapping[str, float]
     refusals: Mapping[str, str]
+    refers: Mapping[str, re.Pattern[str]]
     ones: frozenset[str]
     units: Mapping[str, Sequence[str]]
     concepts: Mapping[str, Sequence[str]]
@@ -133,6 +135,7 @@ def language(code: str) -> Language:
         numbers=content["numbers"],
         fractions={plain(word): share for word, share in content["fractions"].items()},
         refusals=content["refusals"],
+        refers={kind: _either(sentences) for kind, sentences in content["refers"].items()},
         ones=frozenset(content["ones"]["words"]),
         units={unit: sorted(map(plain, words), key=len, reverse=True) for unit, words in content["units"].items()},
         concepts=content["concepts"],

@@ -69,6 +69,7 @@ def left_out(heard: Heard, tools: Mapping[str, Declared], into: Findings) -> Ite
         for value in declared.properties[parameter].get("enum", ()):
             forms = declared.words.get(parameter, {}).get(str(value), ())
             named = (isinstance(value, str) and _named(heard, value)) or any(heard.says(form) for form in forms)
+            named = named and heard.negation is None  # what is denied is not asked for
             covered = any(_within(value, other) for other in given) or _quoted_words(value, into.quoted)
             if named and not covered:
                 yield str(value)

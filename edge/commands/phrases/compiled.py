@@ -17,7 +17,7 @@ from hassil.recognize import RecognizeResult, recognize_all
 from hassil.util import match_first, match_start
 
 from lineside.edge.commands.phrases.arguments import Argument, Conversion, arguments_of, text_of
-from lineside.edge.commands.phrases.declared import Language, Words
+from lineside.edge.commands.phrases.declared import NO_TOOL, Language, Words
 from lineside.edge.commands.phrases.index import Index
 from lineside.edge.commands.phrases.number_words import DIGITS, FEW, MANY, MINUS, number_lists, number_words
 from lineside.edge.commands.phrases.templates import TemplateError, check_brackets, rewrite, rules_used, slot_names
@@ -59,6 +59,8 @@ class Slots:
     def put(self, name: str, widened: str = "") -> str:
         """What stands in a template for `{name}`. Raises TemplateError where it is no argument."""
         argument = self.arguments.get(name)
+        if self.tool == NO_TOOL and name == "any":
+            return f"{{{ANYTHING}:_any}}"
         if argument is None:
             known = ", ".join(self.arguments) or "none"
             raise TemplateError(f"{{{name}}} is no argument of {self.tool} that a slot can have; it has {known}")
@@ -194,6 +196,17 @@ class Matcher:
 
     def __len__(self) -> int:
         return len(self._intents)
+
+    def literal_words(self) -> dict[str, set[str]]:
+        """For each word of a template, the tools that say it."""
+        found: dict[str, set[str]] = {}
+        for group, intent in zip(self.groups, self._intents, strict=True):
+            (data,) = intent.data
+            for template in (data.sentences[0], *data.expansion_rules.values()):
+                for text in _literals(template.expression):
+                    for word in text.split():
+                        found.setdefault(word, set()).add(group.tool)
+        return found
 
     def match(self, words: Sequence[str], missing: int = 0) -> Iterator[tuple[Group, RecognizeResult]]:
         """Every way in which the words are a sentence; up to `missing` of them may be any."""

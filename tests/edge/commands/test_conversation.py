@@ -11,8 +11,10 @@ import pytest
 
 from lineside.edge.calls.calls import Calls
 from lineside.edge.calls.policy import Policy
+from lineside.edge.calls.states import States
 from lineside.edge.commands.conversation import Conversation
 from lineside.edge.config import CommandConfig, Config
+from lineside.edge.counters import Counters
 from lineside.edge.tool_config import ToolConfig
 from lineside.edge.wire.messages import CallReport, Reply
 from lineside.edge.wire.store import StoredCommand
@@ -30,6 +32,7 @@ class Noted:
 
     def __init__(self) -> None:
         self.policy = Policy({"stop": STOP})
+        self.states = States({}, Counters())
         self.called: list[str] = []
 
     def carry_out(self, call: ToolCall, **_options: object) -> CallReport:

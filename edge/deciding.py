@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 
-from lineside.edge.commands.trust_file import read_trust
 from lineside.edge.config import Config
 from lineside.edge.errors import ConfigError
 from lineside.edge.tool_config import ToolConfig
+from lineside.edge.trust_file import read_trust
 from lineside.runtime.chat import Tool
 from lineside.runtime.commands.decide import Decider
 from lineside.runtime.commands.declared import Declared
@@ -23,13 +23,21 @@ def declared(name: str, tool: ToolConfig) -> Declared:
     return Declared(
         Tool(name, tool.description, tool.parameters),
         opposite=tool.opposite,
-        read_only=tool.read_only,
+        read_only=tool.read_only if tool.acts else True,
         unchecked=frozenset(tool.unchecked),
     )
 
 
-def open_decider(config: Config, engine: Engine) -> Decider:
+def reads_more(engine: Engine) -> bool:
+    """Whether the model was taught to read more than a command; one that was not calls worse with it."""
+    return engine.bundle.manifest.taught.conversation is not False
+
+
+def open_decider(config: Config, engine: Engine, states: str = "") -> Decider:
     """With the confidence as it was fitted to the station's own sentences, where it was.
+
+    Args:
+        states: the longest text about states that may stand in a prompt.
 
     Raises:
         ConfigError: a tool cannot be offered to the model, or undoes a tool that is not there.
@@ -42,7 +50,8 @@ def open_decider(config: Config, engine: Engine) -> Decider:
     tools = [declared(name, tool) for name, tool in config.tools.items()]
     commands = config.commands
     try:
-        return Decider(engine, tools, commands.system, trust_of(config, engine), commands.tools_at_once)
+        first = f"{commands.system}\n\n{states}" if states and reads_more(engine) else commands.system
+        return Decider(engine, tools, first, trust_of(config, engine), commands.tools_at_once)
     except GrammarError as error:
         raise ConfigError(f"the tools cannot be offered to the model: {error}") from error
 
