@@ -27,7 +27,6 @@ from lineside.export.evaluation.scoring import Outcome, Rate, Score, score, scor
 from lineside.runtime.assistant import DEFAULT_MAX_TOKENS, Answer, ask
 from lineside.runtime.chat import Message
 from lineside.runtime.commands.decide import Ask, Decider
-from lineside.runtime.commands.declared import Declared
 from lineside.runtime.commands.heard import hear
 from lineside.runtime.engine.engine import Engine
 from lineside.runtime.engine.sampling import GREEDY
@@ -79,7 +78,7 @@ def with_checks(engine: Engine) -> Answerer:
     def answer(case: Case) -> Given:
         names = tuple(tool.name for tool in case.tools)
         if names not in deciders:
-            deciders[names] = Decider(engine, [Declared(tool) for tool in case.tools], case.system)
+            deciders[names] = Decider(engine, case.declared, case.system)
         decision = deciders[names].decide(_messages(case), hear(case.text), "auto", Ask(DEFAULT_MAX_TOKENS, GREEDY))
         return Given(decision.answer, decision.doubt.code if decision.doubt else "")
 
