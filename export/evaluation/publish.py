@@ -19,9 +19,9 @@ BEGIN, END = "<!-- commands: begin -->", "<!-- commands: end -->"
 NAMES = ("right", "acted_wrongly", "refused")
 HEAD = """## Commands
 
-Written by `make evaluate`; do not edit. Model `{model}` on {cpu}, {date}. In percent: *right* is the right call, or none
-where nothing fits; *acted wrongly* is any call that should not have been, or with a wrong argument; *refused* is nothing
-called, or not all of it, where something should have been. What the sets are, and how they came about, is in
+Written by `make evaluate`; do not edit. Model `{model}` on {cpu}, {date}. In percent. *Right* is the right call, or
+none where nothing fits; *acted wrongly* is any call that should not have been, or with a wrong argument; *refused* is
+nothing called, or not all of it, where something should have been. What the sets are, and how they came about, is in
 [export/evaluation](export/evaluation/README.md).
 
 """
@@ -37,9 +37,7 @@ def section(spoken: Mapping[str, Any], stations: Mapping[str, Any], date: str, c
     sources.append(("all", spoken["all"]["cases"], *_shares(spoken["all"]), *_shares(checked["all"])))
     ways = [stations["without phrases"], stations["with phrases"]]
     groups = [{**way["by_language"], **way["by_set"], "all": way["all"]} for way in ways]
-    rows = [
-        (name, group["cases"], *_shares(group), *_shares(groups[1][name])) for name, group in groups[0].items()
-    ]
+    rows = [(name, group["cases"], *_shares(group), *_shares(groups[1][name])) for name, group in groups[0].items()]
     text = HEAD.format(model=spoken["model"], cpu=cpu, date=date)
     text += _table("commands", "the model alone", "with the checks", sources)
     text += "\nThe stations that ship, with the checks:\n\n"

@@ -35,7 +35,6 @@ from lineside.runtime.errors import BundleError, EngineError
 log = logging.getLogger("lineside.evaluation")
 
 
-
 @dataclass(frozen=True)
 class Given:
     """An answer, and the code of the check that holds its calls back, or ""."""

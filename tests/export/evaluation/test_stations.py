@@ -1,4 +1,4 @@
-"""The held-out sentences to the stations that ship: sound, scored as one would by hand, and published where they belong."""
+"""The held-out sentences to the stations that ship are sound, scored as one would by hand, and published."""
 
 from __future__ import annotations
 
@@ -71,7 +71,10 @@ def a_line(text: str, outcome: str) -> str:
 
 def test_what_was_refused_did_not_go_out_and_answers_belong_to_their_sentences() -> None:
     sentence = a_sentence({"set_lamp": {"color": "red"}})
-    said = [*read_said([sentence], [a_line("lamp red", "dry_run")]), *read_said([sentence], [a_line("lamp red", "refused")])]
+    said = [
+        *read_said([sentence], [a_line("lamp red", "dry_run")]),
+        *read_said([sentence], [a_line("lamp red", "refused")]),
+    ]
     figures = stations.report(said)
     assert (figures["all"]["right"]["hits"], figures["all"]["refused"]["hits"], figures["by_phrase"]) == (1, 1, 2)
     assert [one["text"] for one in figures["refused"]] == ["lamp red"]
