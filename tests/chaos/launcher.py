@@ -16,10 +16,10 @@ import numpy as np
 
 from lineside.edge import daemon
 from lineside.edge.command_line.main import main
-from lineside.edge.commands import conversation
 from lineside.edge.frames import pipeline
 from lineside.runtime.assistant import Answer
 from lineside.runtime.chat import Message, Picture, ToolCall
+from lineside.runtime.commands import decide
 from lineside.runtime.inspection.inspector import Inspector
 from lineside.runtime.inspection.observation import Inspection
 from lineside.runtime.text.tool_calls import new_call_id
@@ -50,7 +50,7 @@ def leave_compressed(_data: bytes, _max_pixels: int) -> Picture:
 def replace_the_model() -> None:
     """And the clock, where a file is named for it. `daemon` has loaded all that tells the time."""
     assert daemon
-    conversation.ask = call_what_is_named  # type: ignore[assignment]
+    decide.ask = call_what_is_named  # type: ignore[assignment]
     Inspector.inspect = let_pass  # type: ignore[assignment, method-assign]
     if os.environ.get(DECODE_VARIABLE) == "0":
         pipeline.decode_picture = leave_compressed  # type: ignore[assignment]

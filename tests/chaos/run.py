@@ -135,7 +135,9 @@ def main() -> int:
 
 
 def _short(row: dict[str, Any]) -> str:
-    return ", ".join(f"{name} {row[name]}" for name in ("injected", "acknowledged", "answered", "twice", "lost", "late"))
+    return ", ".join(
+        f"{name} {row[name]}" for name in ("injected", "acknowledged", "answered", "twice", "lost", "late")
+    )
 
 
 if __name__ == "__main__":

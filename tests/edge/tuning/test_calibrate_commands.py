@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lineside.edge.commands.deciding import trust_of
 from lineside.edge.config import Config
-from lineside.edge.deciding import trust_of
 from lineside.edge.errors import ConfigError
 from lineside.edge.trust_file import read_trust
 from lineside.edge.tuning import calibrate_commands as module
