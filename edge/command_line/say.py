@@ -49,7 +49,7 @@ def say(options: argparse.Namespace) -> int:
             return fail(f"{options.all} cannot be read: {error}", 2)
     rehearsal = Rehearsal(config, None if options.no_model else partial(_open, config))
     if options.json:
-        return _print_json(asked, rehearsal)
+        return _print_json(asked, rehearsal, config)
     told = [rehearsal.tell(one.text) for one in asked]
     if options.all is None:
         print("\n".join(_lines(told[0])))
@@ -116,13 +116,16 @@ def _mark(asked: Asked, told: Told) -> str:
     return "acted wrongly" if done else "not done"
 
 
-def _print_json(asked: Sequence[Asked], rehearsal: Rehearsal) -> int:
-    """A line for each sentence, as soon as it is decided."""
+def _print_json(asked: Sequence[Asked], rehearsal: Rehearsal, config: Config) -> int:
+    """A line for each sentence, as soon as it is decided. `acts` is false for a call that only tells something."""
     wrongly = False
     for one in asked:
         told = rehearsal.tell(one.text)
         wrongly = wrongly or _mark(one, told) == "acted wrongly"
-        calls = [call.model_dump(include={"name", "arguments", "outcome", "code"}) for call in told.calls]
+        calls = [
+            call.model_dump(include={"name", "arguments", "outcome", "code"}) | {"acts": config.tools[call.name].acts}
+            for call in told.calls
+        ]
         line = {"text": told.text, "by": told.by, "calls": calls, "code": told.code, "why": told.why}
         print(json.dumps({**line, "ms": round(told.ms, 2)}, ensure_ascii=False), flush=True)
     return int(wrongly)

@@ -54,7 +54,8 @@ class Sentence:
 
 @dataclass(frozen=True)
 class Said:
-    """What a station would do with a sentence: calls that go out, by whom (`phrase`, `model`), and why not."""
+    """What a station would do with a sentence: calls that go out and change something, by whom (`phrase`, `model`), and
+    why not."""
 
     sentence: Sentence
     calls: tuple[tuple[str, Mapping[str, Any]], ...]
@@ -96,7 +97,8 @@ def read_said(sentences: Sequence[Sentence], lines: Iterable[str]) -> list[Said]
         told = json.loads(line)
         if told["text"] != sentence.text:
             raise ValueError(f"{told['text']!r} was answered, and {sentence.text!r} was asked")
-        calls = tuple((call["name"], call["arguments"]) for call in told["calls"] if call["outcome"] != "refused")
+        done = [call for call in told["calls"] if call["acts"] and call["outcome"] != "refused"]
+        calls = tuple((call["name"], call["arguments"]) for call in done)
         said.append(Said(sentence, calls, told["by"], told["code"]))
     return said
 

@@ -64,20 +64,17 @@ def test_verdicts(
     assert Said(a_sentence(right, or_refuse), tuple(called), "model", "").verdict == verdict
 
 
-def a_line(text: str, outcome: str) -> str:
-    call = {"name": "set_lamp", "arguments": {"color": "red"}, "outcome": outcome, "code": ""}
+def a_line(text: str, outcome: str, acts: bool = True) -> str:
+    call = {"name": "set_lamp", "arguments": {"color": "red"}, "outcome": outcome, "code": "", "acts": acts}
     return json.dumps({"text": text, "by": "phrase", "calls": [call], "code": "", "why": "", "ms": 1.0})
 
 
-def test_what_was_refused_did_not_go_out_and_answers_belong_to_their_sentences() -> None:
+def test_what_was_refused_or_only_told_was_not_done_and_answers_belong_to_their_sentences() -> None:
     sentence = a_sentence({"set_lamp": {"color": "red"}})
-    said = [
-        *read_said([sentence], [a_line("lamp red", "dry_run")]),
-        *read_said([sentence], [a_line("lamp red", "refused")]),
-    ]
-    figures = stations.report(said)
-    assert (figures["all"]["right"]["hits"], figures["all"]["refused"]["hits"], figures["by_phrase"]) == (1, 1, 2)
-    assert [one["text"] for one in figures["refused"]] == ["lamp red"]
+    lines = [a_line("lamp red", "dry_run"), a_line("lamp red", "refused"), a_line("lamp red", "dry_run", acts=False)]
+    figures = stations.report(read_said([sentence] * 3, lines))
+    assert (figures["all"]["right"]["hits"], figures["all"]["refused"]["hits"], figures["by_phrase"]) == (1, 2, 3)
+    assert [one["text"] for one in figures["refused"]] == ["lamp red", "lamp red"]
     with pytest.raises(ValueError, match="lamp green"):
         read_said([sentence], [a_line("lamp green", "dry_run")])
     with pytest.raises(ValueError, match="shorter"):
