@@ -73,6 +73,8 @@ def _station_commands(commands: Commands[argparse.ArgumentParser]) -> None:
     say.add_argument(
         "--all", type=Path, metavar="FILE", help='a sentence a line, or JSON lines with "text", and "right" where known'
     )
+    say.add_argument("--json", action="store_true", help="a JSON object a sentence, one a line, instead of a table")
+    say.add_argument("--no-phrases", action="store_true", help="the model only: what it would do without the phrases")
     say.add_argument("--no-model", action="store_true", help="phrases only: the model is not loaded")
     say.set_defaults(handler="say.say")
 
