@@ -17,6 +17,7 @@ from lineside.edge.commands.phrases.phrasing import Phrases, phrases_of
 from lineside.edge.config import Config
 from lineside.edge.errors import ConfigError, RequestError, StoreError
 from lineside.edge.models import NoModel, the_engine, wire_model
+from lineside.edge.steady import unix_time
 from lineside.edge.wire.messages import AskCommand, CallReport, Reply, WireError, WireModel
 from lineside.edge.wire.store import StoredCommand
 from lineside.runtime.assistant import Answer, ask, tool_result
@@ -204,7 +205,7 @@ def _for_model(report: CallReport) -> str:
 
 def _deadline(command: StoredCommand, request: AskCommand) -> float:
     """On `time.monotonic()`: when the answer is of no use any more."""
-    expires = command.expires
+    left_s = command.expires - unix_time()
     if request.expires_at is not None:
-        expires = min(expires, request.expires_at.timestamp())
-    return time.monotonic() + expires - time.time()
+        left_s = min(left_s, request.expires_at.timestamp() - time.time())
+    return time.monotonic() + left_s

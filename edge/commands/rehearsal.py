@@ -13,6 +13,7 @@ from lineside.edge.calls.policy import Policy
 from lineside.edge.commands.phrases.phrasing import phrases_of
 from lineside.edge.config import Config
 from lineside.edge.errors import RequestError
+from lineside.edge.steady import unix_time
 from lineside.edge.wire.messages import CallReport, Reply
 from lineside.edge.wire.store import StoredCommand
 from lineside.runtime.chat import ToolCall
@@ -111,7 +112,7 @@ def _told(text: str, reply: Reply, ms: float) -> Told:
 
 
 def _command(text: str) -> StoredCommand:
-    return StoredCommand("ask", json.dumps({"text": text}).encode(), "", None, time.time() + 600, uuid.uuid4().hex)
+    return StoredCommand("ask", json.dumps({"text": text}).encode(), "", None, unix_time() + 600, uuid.uuid4().hex)
 
 
 def _ms(started: float) -> float:

@@ -280,14 +280,13 @@ class Connection:
         self._say(cause)
 
     def lost(self) -> tuple[bool, float]:
-        stood, proved = self.connected.is_set(), self.proved
+        stood, proved, now = self.connected.is_set(), self.proved, time.monotonic()
         with self._client.lock:
             self.connected.clear()
             self._client.drop_out_messages()
             unacknowledged, self._in_flight = self._in_flight, {}
             self._answered = False
         self._acknowledgements.end_connection()
-        now = time.monotonic()
         for message in unacknowledged.values():
             suspicious = self._closed_by_broker and now - message.sent < SUSPICIOUS_S
             _guarded(partial(message.ended, Ending("lost", suspicious=suspicious, proved=proved)))

@@ -9,6 +9,7 @@ from typing import Any, get_args
 from lineside.runtime.timings import FinishReason
 from tests.benchmarks.models import PEERS
 from tests.benchmarks.rows import FIGURES
+from tests.chaos.section import section_in
 
 GOALS = {
     "prefill": 1.3,
@@ -74,7 +75,7 @@ def write_report(machine: Mapping[str, Any], rows: Mapping[str, Any], missing: S
         "passes": _passes,
     }
     text += "".join(write(rows[name]) for name, write in parts.items() if name in rows)
-    path.write_text(text + _endings(rows), encoding="utf-8")
+    path.write_text(text + _endings(rows) + section_in(path), encoding="utf-8")
 
 
 def _roofline(roof: Mapping[str, float]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import tempfile
 import time
@@ -98,8 +99,13 @@ class Rig:
 
 @contextmanager
 def rig(
-    row: Row, *, tapped: bool = False, clock: bool = False, calm_s: float = CALM_S,
-    kinds: tuple[Kind, ...] = EVERY_KIND, **station_keys: Any
+    row: Row,
+    *,
+    tapped: bool = False,
+    clock: bool = False,
+    calm_s: float = CALM_S,
+    kinds: tuple[Kind, ...] = EVERY_KIND,
+    **station_keys: Any,
 ) -> Iterator[Rig]:
     """A station that is online, with traffic. The sums are in `row` when it ends, whatever ended it."""
     with ExitStack() as stack:
@@ -108,7 +114,7 @@ def rig(
         stack.callback(broker.stop)
         account = Account()
         station = Station(folder, 0, **station_keys)
-        watcher = Watcher(account, station.max_age_s)
+        watcher = Watcher(account, math.inf if clock else station.max_age_s)
         proxy = Proxy(broker.port, Tap(account, watcher) if tapped else None)
         stack.callback(proxy.close)
         station.port = proxy.port
@@ -117,7 +123,16 @@ def rig(
             station.clock.write_text("+0")
         rng = random.Random(row.seed + 1)
         unmarked = not tapped and row.broker != EMBEDDED
-        traffic = Traffic(broker.port, account, watcher, rng, unmarked=unmarked, tapped=tapped, kinds=kinds)
+        traffic = Traffic(
+            broker.port,
+            account,
+            watcher,
+            rng,
+            unmarked=unmarked,
+            tapped=tapped,
+            kinds=kinds,
+            clock_is_right=not clock,
+        )
         stack.callback(traffic.close)
         running = Rig(row, broker, proxy, station, traffic, calm_s)
         station.start()

@@ -26,8 +26,9 @@ from tests.chaos.kinds import KINDS, Kind
 from tests.chaos.memory import flood
 from tests.chaos.overhead import measure_overhead
 from tests.chaos.rig import Row, rig
+from tests.chaos.section import replace_section
 from tests.chaos.soak import soak
-from tests.chaos.table import FIGURES, replace_section, screen, section
+from tests.chaos.table import FIGURES, screen, section
 from tests.support.mjpeg import MjpegCamera
 
 FOLDER = Path("build/chaos")
@@ -135,7 +136,9 @@ def main() -> int:
 
 
 def _short(row: dict[str, Any]) -> str:
-    return ", ".join(f"{name} {row[name]}" for name in ("injected", "acknowledged", "answered", "twice", "lost", "late"))
+    return ", ".join(
+        f"{name} {row[name]}" for name in ("injected", "acknowledged", "answered", "twice", "lost", "late")
+    )
 
 
 if __name__ == "__main__":

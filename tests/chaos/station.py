@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lineside.edge.wire.topics import Topics
-from tests.chaos.tools import FILE_VARIABLE
 from tests.benchmarks.results import ROOT
+from tests.chaos.tools import FILE_VARIABLE
 
 TOPICS = Topics("chaos/line1")
 ACT, NOTE = "act", "note"

@@ -10,7 +10,6 @@ from tests.chaos.account import Account
 from tests.chaos.station import TOPICS
 from tests.support.packets import acknowledged, published
 
-
 NOT_DONE = ("expired", "refused", "failed")
 """Outcomes after which nothing may be done any more."""
 
@@ -78,7 +77,7 @@ class Tap:
 
 
 def marked_with(payload: bytes) -> str:
-    """The request's id, which stands in each body: behind the last space of a command, at the end of a picture."""
+    """The request's id, which stands in each body: as its transaction, else behind the last space."""
     if payload.startswith(b"{"):
-        return str(json.loads(payload).get("transaction", ""))
+        return str(json.loads(payload)["transaction"])
     return payload.rpartition(b" ")[2].decode(errors="replace")
