@@ -16,7 +16,7 @@ from tests.chaos.account import Account, Kind
 from tests.chaos.brokers import EMBEDDED, Embedded, open_broker
 from tests.chaos.station import Station
 from tests.chaos.tools import read_notes
-from tests.chaos.traffic import EVERY_KIND, Traffic, ask_and_wait
+from tests.chaos.traffic import EVERY_KIND, MOST_OPEN, Traffic, ask_and_wait
 from tests.chaos.watcher import Tap, Watcher
 from tests.support.broker import Mosquitto
 from tests.support.proxy import Proxy
@@ -105,6 +105,7 @@ def rig(
     clock: bool = False,
     calm_s: float = CALM_S,
     kinds: tuple[Kind, ...] = EVERY_KIND,
+    most_open: int = MOST_OPEN,
     **station_keys: Any,
 ) -> Iterator[Rig]:
     """A station that is online, with traffic. The sums are in `row` when it ends, whatever ended it."""
@@ -131,6 +132,7 @@ def rig(
             unmarked=unmarked,
             tapped=tapped,
             kinds=kinds,
+            most_open=most_open,
             clock_is_right=not clock,
         )
         stack.callback(traffic.close)

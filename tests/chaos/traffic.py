@@ -23,7 +23,7 @@ from tests.chaos.watcher import Watcher, seconds_left
 
 PICTURE = encode_jpeg(np.full((56, 56, 3), 90, np.uint8))
 MOST_OPEN = 40
-"""Requests without an answer, before the sender waits."""
+"""Without an answer."""
 FILTERS = ("result/+", "event/+", "rsp/+", "call/+", "status")
 EVERY_KIND: tuple[Kind, ...] = ("frame", "frame", "act", "note")
 NOBODY_THERE = 0x10
@@ -43,12 +43,13 @@ def client(name: str, port: int) -> paho.Client:
 
 
 class Traffic:
-    """Sends until it is told to stop, at most `MOST_OPEN` requests ahead of the answers.
+    """Sends until it is told to stop, at most `most_open` requests ahead of the answers.
 
     Args:
         unmarked: whether some commands carry nothing to know them by; only with a broker that keeps its session.
         kinds: what is sent, one of them as often as the other.
         clock_is_right: whether the station's clock is this one, so that its times can be compared.
+        most_open: requests without an answer, before it waits.
         tapped: who was acknowledged and answered is told by a tap on the link, not by these clients.
 
     Attributes:
@@ -66,9 +67,10 @@ class Traffic:
         tapped: bool,
         kinds: tuple[Kind, ...] = EVERY_KIND,
         clock_is_right: bool = True,
+        most_open: int = MOST_OPEN,
     ) -> None:
         self.account, self._watcher, self._rng = account, watcher, rng
-        self._clock_is_right = clock_is_right
+        self._clock_is_right, self._most_open = clock_is_right, most_open
         self._unmarked, self._tapped, self._kinds = unmarked, tapped, kinds
         self._count, self._lock = 0, threading.Lock()
         self._mids: dict[int, str] = {}
@@ -155,7 +157,7 @@ class Traffic:
     def _run(self) -> None:
         """Paced by the answers; a short pause between two keeps the machine free for the station."""
         while not self._stop.is_set():
-            if self.rests.is_set() or self.account.open_requests() >= MOST_OPEN:
+            if self.rests.is_set() or self.account.open_requests() >= self._most_open:
                 self.account.wait_change(0.2)
                 continue
             self.send(self._rng.choice(self._kinds))
