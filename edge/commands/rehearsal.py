@@ -15,6 +15,7 @@ from lineside.edge.commands.phrases.phrasing import phrases_of
 from lineside.edge.config import Config
 from lineside.edge.counters import Counters
 from lineside.edge.errors import RequestError
+from lineside.edge.steady import unix_time
 from lineside.edge.wire.messages import CallReport, Reply
 from lineside.edge.wire.store import StoredCommand
 from lineside.edge.wire.topics import Topics
@@ -135,7 +136,7 @@ def _told(text: str, reply: Reply, ms: float) -> Told:
 
 
 def _command(text: str, topic: str) -> StoredCommand:
-    return StoredCommand("ask", json.dumps({"text": text}).encode(), topic, None, time.time() + 600, uuid.uuid4().hex)
+    return StoredCommand("ask", json.dumps({"text": text}).encode(), topic, None, unix_time() + 600, uuid.uuid4().hex)
 
 
 def _ms(started: float) -> float:
