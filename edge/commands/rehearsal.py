@@ -10,11 +10,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from lineside.edge.calls.policy import Policy
+from lineside.edge.calls.states import States
 from lineside.edge.commands.phrases.phrasing import phrases_of
 from lineside.edge.config import Config
+from lineside.edge.counters import Counters
 from lineside.edge.errors import RequestError
 from lineside.edge.wire.messages import CallReport, Reply
 from lineside.edge.wire.store import StoredCommand
+from lineside.edge.wire.topics import Topics
 from lineside.runtime.chat import ToolCall
 from lineside.runtime.errors import EngineError
 
@@ -45,9 +48,10 @@ class Told:
 
 @dataclass
 class _Policed:
-    """In the place of what carries calls out: asks the policy, and leaves it at that."""
+    """In the place of what carries calls out: asks the policy, and leaves it at that. No device has said anything."""
 
     policy: Policy
+    states: States
 
     def carry_out(self, call: ToolCall, **_options: object) -> CallReport:
         report = CallReport(id=call.id or "-", name=call.name, arguments=dict(call.arguments), outcome="dry_run")
@@ -71,8 +75,9 @@ class Rehearsal:
 
     def __init__(self, config: Config, open_model: Callable[[], Engine | NoModel] | None) -> None:
         self._config, self._open_model = config, open_model
-        self._calls = _Policed(Policy(config.tools, config.station.timezone))
+        self._calls = _Policed(Policy(config.tools, config.station.timezone), States(config.tools, Counters()))
         self._phrases = phrases_of(config)
+        self._topic = Topics(config.base_topic).response("ask")
         self._conversation: Conversation | None = None
 
     def tell(self, text: str) -> Told:
@@ -90,7 +95,7 @@ class Rehearsal:
         conversation = self._opened(self._open_model)
         started = time.perf_counter()
         try:
-            reply = conversation.answer(_command(text), lambda: None)
+            reply = conversation.answer(_command(text, self._topic), lambda: None)
         except (RequestError, EngineError) as error:
             return Told(text, "model", code=error.code, why=str(error), ms=_ms(started))
         return _told(text, reply, _ms(started))
@@ -113,8 +118,9 @@ def _told(text: str, reply: Reply, ms: float) -> Told:
     return Told(text, "model", tuple(reply.calls), code, why, ms)
 
 
-def _command(text: str) -> StoredCommand:
-    return StoredCommand("ask", json.dumps({"text": text}).encode(), "", None, time.time() + 600, uuid.uuid4().hex)
+def _command(text: str, topic: str) -> StoredCommand:
+    """From nobody in particular: what was said before is not remembered for it."""
+    return StoredCommand("ask", json.dumps({"text": text}).encode(), topic, None, time.time() + 600, uuid.uuid4().hex)
 
 
 def _ms(started: float) -> float:
