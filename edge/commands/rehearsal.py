@@ -59,7 +59,7 @@ class Told:
 
 @dataclass
 class _Policed:
-    """In the place of what carries calls out: asks the policy, and leaves it at that."""
+    """In the place of what carries calls out: asks the policy, and leaves it at that. No device has said anything."""
 
     policy: Policy
     states: States
@@ -88,9 +88,9 @@ class Rehearsal:
 
     def __init__(self, config: Config, open_model: Callable[[], Engine | NoModel] | None) -> None:
         self._config, self._open_model = config, open_model
-        policy, states = Policy(config.tools, config.station.timezone), States(config.tools, Counters())
-        self._calls = _Policed(policy, states)
+        self._calls = _Policed(Policy(config.tools, config.station.timezone), States(config.tools, Counters()))
         self._phrases = phrases_of(config)
+        self._topic = Topics(config.base_topic).response("ask")
         self._conversation: Conversation | None = None
 
     def tell(self, text: str) -> Told:
@@ -111,8 +111,7 @@ class Rehearsal:
         conversation = self._opened(self._open_model)
         started = time.perf_counter()
         try:
-            shared = Topics(self._config.base_topic).response("ask")  # of those of whom nothing is remembered
-            reply = conversation.answer(_command(text, shared), lambda: None)
+            reply = conversation.answer(_command(text, self._topic), lambda: None)
         except (RequestError, EngineError) as error:
             return Told(text, "model", code=error.code, why=str(error), ms=_ms(started))
         return _told(text, reply, _ms(started))
@@ -136,6 +135,7 @@ def _told(text: str, reply: Reply, ms: float) -> Told:
 
 
 def _command(text: str, topic: str) -> StoredCommand:
+    """From nobody in particular: what was said before is not remembered for it."""
     return StoredCommand("ask", json.dumps({"text": text}).encode(), topic, None, unix_time() + 600, uuid.uuid4().hex)
 
 
