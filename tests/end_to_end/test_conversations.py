@@ -26,7 +26,7 @@ from tests.support.wait import LIMIT_S
 TOOLS = {
     "open_garage": ToolConfig("Open the garage.", wait_s=0.0, state=StateConfig("garage", expect="open")),
     "close_garage": ToolConfig("Close the garage.", wait_s=0.0, opposite="open_garage"),
-    "belt": ToolConfig("Set the speed.", SPEED, wait_s=0.0, step={"percent": 10}, unchecked=UNCHECKED),
+    "belt": ToolConfig("Set the belt's speed.", SPEED, wait_s=0.0, step={"percent": 10}, unchecked=UNCHECKED),
 }
 
 
