@@ -6,12 +6,14 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from types import TracebackType
-from typing import Protocol, Self
+from typing import TYPE_CHECKING, Protocol, Self
 
 from lineside.devices.cameras.camera import Camera, CameraSettings, open_camera
 from lineside.devices.cameras.live import LiveCamera
 from lineside.edge.announcements import Announcements
+from lineside.edge.calls.bindings import Binding
 from lineside.edge.calls.calls import Calls
 from lineside.edge.calls.state_link import StateLink
 from lineside.edge.commands.inbox import Commands
@@ -34,6 +36,9 @@ from lineside.edge.wire.store import Store
 from lineside.edge.wire.topics import Topics
 from lineside.runtime.engine.engine import Engine
 
+if TYPE_CHECKING:
+    from lineside.edge.integrations.mcp.servers import McpServers
+
 log = logging.getLogger("lineside.daemon")
 FRAMES_WAITING, FRAME_BYTES_WAITING = 250, 64 * 1024 * 1024
 """Frames with QoS 1 that are read ahead; the broker keeps the others."""
@@ -52,6 +57,8 @@ class Daemon:
         BundleError, ConfigError, DeviceError, StoreError: before anything is connected.
     """
 
+    _mcp: McpServers | None = None
+
     def __init__(self, config: Config) -> None:
         self.config = config
         self.topics = Topics(config.base_topic)
@@ -64,13 +71,19 @@ class Daemon:
         try:
             self._open(config)
         except BaseException:
+            if self._mcp is not None:
+                self._mcp.close()
             self.store.close()
             raise
 
     def _open(self, config: Config) -> None:
         """Behind the store, which one daemon alone can have: the second has not loaded a model when it is told so."""
         phrases = phrases_of(config)  # before a model is loaded: they may have a mistake
+        self._mcp = self._start_servers(config) if config.mcp else None
         self.models = open_models(config)
+        if self._mcp is not None:
+            offered = self._mcp.tools(self.models.commands_engine)
+            config = self.config = replace(config, tools={**config.tools, **offered})
         client_id = config.mqtt.client_id or f"lineside-{config.station.name}"
         self.connection = Connection(
             config.mqtt,
@@ -101,7 +114,8 @@ class Daemon:
         self._last = LastState(config, self.topics, self.connection, self.counters)
         self.answers = Answers(self.topics, self.store, self.outbox, self.counters)
         self.pipeline = Pipeline(config, self.models.frames_engine, self.answers, self._last, self.counters)
-        self.calls = Calls(config, self.topics, self.store, self.outbox, self.connection, self.counters)
+        others: dict[str, Binding] = {"mcp": self._mcp} if self._mcp is not None else {}
+        self.calls = Calls(config, self.topics, self.store, self.outbox, self.connection, self.counters, others)
         mark = self.store.session_mark
         self.state_link = StateLink(config.mqtt, client_id, self.calls.states, self.counters, self.degraded, mark)
         self.commands = Commands(
@@ -131,6 +145,12 @@ class Daemon:
             CameraThread(name, camera, self.pipeline, self.watch, self.announcements.online)
             for name, camera in cameras.items()
         ]
+
+    def _start_servers(self, config: Config) -> McpServers:
+        """They come up while the models are loaded. Their library is loaded for those who have servers alone."""
+        from lineside.edge.integrations.mcp.servers import McpServers
+
+        return McpServers(config, self.degraded)
 
     def _make_announcements(self) -> Announcements:
         return Announcements(

@@ -97,6 +97,11 @@ def open_models(config: Config) -> Models:
     return models
 
 
+def open_for_commands(config: Config) -> Engine:
+    """The model that commands are put to, alone. Raises EngineError."""
+    return _open(config, config.commands_bundle_path, config.commands_device).engine
+
+
 def one_model(config: Config) -> bool:
     """Whether commands are put to the model that looks at frames: the same bundle on the same device."""
     if config.commands_device != config.model.device:

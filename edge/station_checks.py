@@ -11,6 +11,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from lineside.edge.config import NAME, CameraConfig, Config
+from lineside.edge.mcp_checks import mcp_problems
 from lineside.edge.state_checks import state_problems
 from lineside.edge.tool_config import ToolConfig
 from lineside.runtime.errors import BundleError
@@ -39,7 +40,12 @@ def problems_of(config: Config, said: AbstractSet[Key]) -> Iterator[Problem]:
     for name, camera in config.cameras.items():
         yield from _camera(config, name, camera)
     for name, tool in config.tools.items():
-        yield from _tool(config, name, tool)
+        yield from _tool(config, ("tools", name), tool)
+        yield from state_problems(config.tools, name, config.base_topic)
+    yield from mcp_problems(config)
+    for server, settings in config.mcp.items():
+        for name, tool in settings.tools.items():
+            yield from _tool(config, ("mcp", server, "tools", name), tool)
 
 
 def _broker(config: Config) -> Iterator[Problem]:
@@ -136,14 +142,15 @@ def _schema(key: Key, path: Path) -> Iterator[Problem]:
         yield key, f"`{'.'.join(key)}`: {path} is not JSON ({error})"
 
 
-def _tool(config: Config, name: str, tool: ToolConfig) -> Iterator[Problem]:
-    above, key = ("tools", name), f"tools.{name}"
+def _tool(config: Config, above: Key, tool: ToolConfig) -> Iterator[Problem]:
+    key = ".".join(above)
     if tool.publish is not None and tool.python:
         yield above, f"`{key}` has both `publish` and `python`: a call does one thing"
-    yield from state_problems(config.tools, name, config.base_topic)
     if tool.confirm_s > config.commands.expiry_s:
         sentence = f"`{key}.confirm_s` is longer than a command lives: raise `commands.expiry_s`"
         yield (*above, "confirm_s"), sentence
+    if not tool.parameters:
+        return  # those of its server, which are not known here
     known = tool.parameters.get("properties", {})
     for argument in tool.limits:
         if isinstance(known, dict) and argument not in known:

@@ -139,7 +139,7 @@ class ToolConfig:
         return not self.query
 
     @property
-    def binding(self) -> Literal["actuator", "publish", "python", "query"]:
+    def binding(self) -> Literal["actuator", "publish", "python", "query", "mcp"]:
         if self.query:
             return "query"
         if self.publish is not None:

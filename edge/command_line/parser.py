@@ -41,6 +41,13 @@ def _station_commands(commands: Commands[argparse.ArgumentParser]) -> None:
     run.add_argument("-c", "--config", type=Path, required=True, metavar="station.toml", help="the station file")
     run.set_defaults(handler="station.run")
 
+    mcp = commands.add_parser("mcp", help="let clients of the Model Context Protocol inspect and ask, read-only")
+    mcp.add_argument("-c", "--config", type=Path, required=True, metavar="station.toml", help="the station file")
+    mcp.add_argument(
+        "--http", type=int, default=0, metavar="PORT", help="on 127.0.0.1, instead of standard input and output"
+    )
+    mcp.set_defaults(handler="station.mcp")
+
     demo = commands.add_parser("demo", help="play a station and show what comes over the broker")
     demo.add_argument(
         "-c",

@@ -54,13 +54,9 @@ def say(options: argparse.Namespace) -> int:
 
 def _open(config: Config) -> Engine:
     """The model that commands are put to, alone."""
-    from lineside.edge.device_choice import open_engine
-    from lineside.runtime.engine.engine import Limits
+    from lineside.edge.models import open_for_commands
 
-    model = config.model
-    limits = Limits(model.capacity, model.kv_cache_mb * 1024 * 1024)
-    path, device = config.commands_bundle_path, config.commands_device
-    return open_engine(path, device=device, threads=model.threads, limits=limits).engine
+    return open_for_commands(config)
 
 
 def _read(path: Path, station: str) -> list[Asked]:

@@ -1,4 +1,4 @@
-"""Commands about a station: new, run, learn, calibrate, demo. What is heavy is loaded when its command runs."""
+"""Commands about a station: new, run, mcp, learn, calibrate, demo. What is heavy is loaded when its command runs."""
 
 from __future__ import annotations
 
@@ -53,6 +53,26 @@ def run(options: argparse.Namespace) -> int:
     with StopSignals() as signals, daemon:
         daemon.wait(signals.wait)
     return int(daemon.failed)
+
+
+def mcp(options: argparse.Namespace) -> int:
+    from importlib.util import find_spec
+
+    from lineside.edge.errors import EdgeError
+    from lineside.edge.station_file import load_config
+
+    if find_spec("mcp") is None:
+        raise EdgeError("this needs another package: pip install 'lineside[mcp]'")
+    if not 0 <= options.http <= 65535:
+        return fail(f"--http {options.http}: a port is a number from 1 to 65535", 2)
+    config = load_config(options.config)
+    from lineside.edge.integrations.mcp.exposed import serve, serve_http
+
+    if options.http:
+        serve_http(config, options.http)
+    else:
+        serve(config)
+    return 0
 
 
 def learn(options: argparse.Namespace) -> int:

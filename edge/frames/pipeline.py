@@ -45,12 +45,14 @@ class Pipeline:
         self._thread = threading.Thread(target=self._run, name="pipeline", daemon=True)
 
     def start(self) -> None:
+        self._last.start()
         self._thread.start()
 
     def close(self) -> None:
         self._stopping.set()
         self.mailbox.close()
         self._thread.join(timeout=5)
+        self._last.close()
 
     def offer(
         self, frame: Frame, *, triggered: bool, done: Callable[[], None] = lambda: None, ages: bool = True

@@ -276,6 +276,7 @@ class Connection:
             self._client.reset()
 
     def failed(self, cause: str) -> None:
+        self._takeovers.unreachable()
         self._say(cause)
 
     def lost(self) -> tuple[bool, float]:
@@ -292,7 +293,7 @@ class Connection:
             _guarded(partial(message.ended, Ending("lost", suspicious=suspicious, proved=proved)))
         if not self._stopping:
             self._say(self._cause or f"the connection to {self._where()} is closed before it stands")
-        return stood, 0.0 if self._stopping else self._takeovers.lost(self._taken_over)
+        return stood, 0.0 if self._stopping else self._takeovers.lost(self._taken_over, self._closed_by_broker)
 
     # Callbacks, all on the network thread
 

@@ -21,7 +21,7 @@ CLOSE = b""
 Judge = Callable[[bytes], bytes | None]
 """Called with each packet of the client, in full: None lets it through; other bytes answer it in the broker's stead."""
 Tap = Callable[[int, bool, bytes], None]
-"""Called with each packet that was let through: which connection, whether to the broker, and the packet."""
+"""Called with each packet before it goes on: which connection, whether to the broker, and the packet."""
 CHUNK = 64 * 1024
 
 
@@ -178,9 +178,9 @@ class Proxy:
         if answer is not None:
             pipe.source.sendall(answer)
             return True
-        self._send(pipe, packet)
         if self.tap is not None:
             self.tap(pipe.number, pipe.up, packet)
+        self._send(pipe, packet)
         return True
 
     def _send(self, pipe: _Pipe, data: bytes) -> None:
