@@ -11,9 +11,9 @@ from lineside.runtime.engine.sampling import GREEDY
 from tests.runtime.commands.stations import PERCENT, TOOLS, tool
 
 
-def test_two_hundred_tools_fit_the_default_capacity(default_engine: Engine) -> None:
+def test_more_tools_than_fit_a_prompt(default_engine: Engine) -> None:
     """The best few by words are shown, in the order of the station, and one that is named, whatever the words."""
-    many = [Declared(tool(f"set_valve_{number}", f"Open valve {number}.", percent=PERCENT)) for number in range(188)]
+    many = [Declared(tool(f"set_valve_{number}", f"Open valve {number}.", percent=PERCENT)) for number in range(60)]
     decider = Decider(default_engine, [*many, *TOOLS])
     text = "set the speed of the belt to 50 percent"
     messages, ranking = [Message("user", (text,))], decider.rank(hear(text))
