@@ -10,12 +10,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from lineside.edge.calls.policy import Policy
+from lineside.edge.calls.states import States
 from lineside.edge.commands.phrases.phrasing import phrases_of
 from lineside.edge.config import Config
+from lineside.edge.counters import Counters
 from lineside.edge.errors import RequestError
 from lineside.edge.wire.messages import CallReport, Reply
 from lineside.edge.wire.store import StoredCommand
+from lineside.edge.wire.topics import Topics
 from lineside.runtime.chat import ToolCall
+from lineside.runtime.commands.refers import refers
 from lineside.runtime.errors import EngineError
 
 if TYPE_CHECKING:
@@ -25,13 +29,16 @@ if TYPE_CHECKING:
     from lineside.runtime.engine.engine import Engine
 
 
+ANSWERS = "it answers from what devices said, and does nothing"
+
+
 @dataclass(frozen=True)
 class Told:
     """What a sentence would do, by whom, and why."""
 
     text: str
     by: str
-    """`phrase` or `model`; empty where nothing was asked, because the model is left out."""
+    """`phrase`, `conversation` or `model`; empty where nothing was asked, because the model is left out."""
     calls: Sequence[CallReport] = ()
     code: str = ""
     why: str = ""
@@ -42,12 +49,19 @@ class Told:
         """The calls that would go out, by tool."""
         return {call.name: call.arguments for call in self.calls if call.outcome != "refused"}
 
+    @property
+    def done(self) -> dict[str, Mapping[str, Any]]:
+        """Those of them that do something."""
+        answers = {call.name for call in self.calls if call.detail == ANSWERS}
+        return {name: arguments for name, arguments in self.carried_out.items() if name not in answers}
+
 
 @dataclass
 class _Policed:
     """In the place of what carries calls out: asks the policy, and leaves it at that."""
 
     policy: Policy
+    states: States
 
     def carry_out(self, call: ToolCall, **_options: object) -> CallReport:
         report = CallReport(id=call.id or "-", name=call.name, arguments=dict(call.arguments), outcome="dry_run")
@@ -55,6 +69,8 @@ class _Policed:
             tool = self.policy.check(call)
         except RequestError as error:
             return report.model_copy(update={"outcome": "refused", "code": error.code, "detail": str(error)})
+        if not tool.acts:
+            return report.model_copy(update={"detail": ANSWERS})
         said = f"a person would be asked, for {tool.confirm_s:g} s" if tool.confirm_s else ""
         return report.model_copy(update={"detail": said})
 
@@ -71,7 +87,8 @@ class Rehearsal:
 
     def __init__(self, config: Config, open_model: Callable[[], Engine | NoModel] | None) -> None:
         self._config, self._open_model = config, open_model
-        self._calls = _Policed(Policy(config.tools, config.station.timezone))
+        policy, states = Policy(config.tools, config.station.timezone), States(config.tools, Counters())
+        self._calls = _Policed(policy, states)
         self._phrases = phrases_of(config)
         self._conversation: Conversation | None = None
 
@@ -85,12 +102,16 @@ class Rehearsal:
         if call is not None:
             report = self._calls.carry_out(call).model_copy(update={"decided_by": "phrase"})
             return Told(text, "phrase", (report,), report.code, report.detail, _ms(started))
+        if refers(text) is not None:
+            why = "it means the last call of its conversation, and there is none here"
+            return Told(text, "conversation", code="no_conversation", why=why, ms=_ms(started))
         if self._open_model is None:
             return Told(text, "", why="no phrase: the model would be asked", ms=_ms(started))
         conversation = self._opened(self._open_model)
         started = time.perf_counter()
         try:
-            reply = conversation.answer(_command(text), lambda: None)
+            shared = Topics(self._config.base_topic).response("ask")  # of those of whom nothing is remembered
+            reply = conversation.answer(_command(text, shared), lambda: None)
         except (RequestError, EngineError) as error:
             return Told(text, "model", code=error.code, why=str(error), ms=_ms(started))
         return _told(text, reply, _ms(started))
@@ -113,8 +134,8 @@ def _told(text: str, reply: Reply, ms: float) -> Told:
     return Told(text, "model", tuple(reply.calls), code, why, ms)
 
 
-def _command(text: str) -> StoredCommand:
-    return StoredCommand("ask", json.dumps({"text": text}).encode(), "", None, time.time() + 600, uuid.uuid4().hex)
+def _command(text: str, topic: str) -> StoredCommand:
+    return StoredCommand("ask", json.dumps({"text": text}).encode(), topic, None, time.time() + 600, uuid.uuid4().hex)
 
 
 def _ms(started: float) -> float:
