@@ -12,6 +12,7 @@ from typing import Protocol, Self
 from lineside.devices.cameras.camera import Camera, CameraSettings, open_camera
 from lineside.devices.cameras.live import LiveCamera
 from lineside.edge.announcements import Announcements
+from lineside.edge.broker_access import warnings_of
 from lineside.edge.calls.calls import Calls
 from lineside.edge.commands.inbox import Commands
 from lineside.edge.config import Config
@@ -27,10 +28,11 @@ from lineside.edge.frames.pipeline import Pipeline
 from lineside.edge.wire.acknowledgements import Window
 from lineside.edge.wire.identity import without_mark
 from lineside.edge.wire.messages import WireModel, WireSession
-from lineside.edge.wire.mqtt import Connection, Message
+from lineside.edge.wire.mqtt import Connection
 from lineside.edge.wire.outbox import Outbox
 from lineside.edge.wire.store import Store
 from lineside.edge.wire.topics import Topics
+from lineside.edge.wire.traffic import Message
 from lineside.runtime.engine.engine import Limits
 
 log = logging.getLogger("lineside.daemon")
@@ -73,9 +75,11 @@ class Daemon:
         limits = Limits(model.capacity, model.kv_cache_mb * 1024 * 1024)
         opened = open_engine(config.bundle_path, device=model.device, threads=model.threads, limits=limits)
         self.engine, self._choice = opened.engine, opened.choice
-        client_id = config.mqtt.client_id or f"lineside-{config.station.name}"
+        client_id, access = config.mqtt.client_id or f"lineside-{config.station.name}", config.broker_access
+        for warning in warnings_of(access):
+            log.warning("%s", warning)
         self.connection = Connection(
-            config.mqtt,
+            access,
             client_id,
             self.topics.status,
             self.topics.subscriptions(),
@@ -87,7 +91,7 @@ class Daemon:
             degraded=self.degraded,
         )
         self.frame_connection = Connection(
-            config.mqtt,
+            access,
             f"{client_id}-frames",
             "",
             self.topics.frame_subscriptions(),
@@ -98,6 +102,7 @@ class Daemon:
             degraded=self.degraded,
             window=Window(FRAMES_WAITING, FRAME_BYTES_WAITING),
             on_trouble=self._no_frames,
+            leader=self.connection,
         )
         self.outbox = Outbox(self.store, self.connection, self.counters, self.degraded)
         self._last = LastState(config, self.topics, self.connection, self.counters)

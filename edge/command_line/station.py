@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import sys
 import threading
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lineside.edge.command_line.fail import fail
+
+if TYPE_CHECKING:
+    from lineside.edge.config import Config
 
 
 def new(options: argparse.Namespace) -> int:
@@ -20,9 +25,11 @@ def new(options: argparse.Namespace) -> int:
 
 def check(path: Path) -> int:
     """A station file alone: no engine is loaded for it."""
-    from lineside.edge.station_file import load_config
+    from lineside.edge.broker_access import warnings_of
 
-    config = load_config(path)
+    config = _load(path)
+    for warning in warnings_of(config.broker_access):
+        print(f"warning: {warning}", file=sys.stderr)
     cameras, tools = (", ".join(names) or "none" for names in (config.cameras, config.tools))
     print(f"ok: station {config.station.name}, topics below {config.base_topic}; cameras {cameras}; tools {tools}")
     return 0
@@ -31,13 +38,20 @@ def check(path: Path) -> int:
 def run(options: argparse.Namespace) -> int:
     from lineside.edge.daemon import Daemon
     from lineside.edge.signals import StopSignals
-    from lineside.edge.station_file import load_config
 
-    daemon = Daemon(load_config(options.config))
+    daemon = Daemon(_load(options.config))
     threading.excepthook = daemon.fail
     with StopSignals() as signals, daemon:
         daemon.wait(signals.wait)
     return int(daemon.failed)
+
+
+def _load(path: Path) -> Config:
+    """With everything that the daemon would find wrong when it starts."""
+    from lineside.edge.calls.tool_checks import tool_problems
+    from lineside.edge.station_file import load_config
+
+    return load_config(path, also=(tool_problems,))
 
 
 def learn(options: argparse.Namespace) -> int:

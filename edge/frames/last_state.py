@@ -15,8 +15,9 @@ from lineside.edge.counters import Counters
 from lineside.edge.errors import BrokerError, ConfigError, NotConnected, QueueFull
 from lineside.edge.inspection.evidence import draw, encode_jpeg
 from lineside.edge.wire.messages import InspectionResult, State, new_id, now
-from lineside.edge.wire.mqtt import Connection, Ending
+from lineside.edge.wire.mqtt import Connection
 from lineside.edge.wire.topics import Topics
+from lineside.edge.wire.traffic import Ending
 from lineside.runtime.chat import Picture
 from lineside.runtime.inspection.observation import Inspection
 

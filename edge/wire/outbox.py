@@ -16,9 +16,10 @@ from lineside.edge.counters import Counters
 from lineside.edge.degraded import Degraded
 from lineside.edge.errors import BrokerError, NotConnected, QueueFull, StoreError, TooLarge
 from lineside.edge.wire.lanes import Lane, Lanes
-from lineside.edge.wire.mqtt import Connection, Ending
+from lineside.edge.wire.mqtt import Connection
 from lineside.edge.wire.shorten import farewell, shorten
 from lineside.edge.wire.store import FrameAnswer, Outgoing, Store
+from lineside.edge.wire.traffic import Ending
 from lineside.edge.wire.trouble import Trouble
 
 log = logging.getLogger("lineside.outbox")

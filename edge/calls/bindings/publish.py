@@ -24,7 +24,8 @@ from lineside.edge.calls.bindings import Done
 from lineside.edge.errors import BrokerError, ConfigError, NotConnected, QueueFull
 from lineside.edge.tool_config import PublishConfig, ToolConfig
 from lineside.edge.wire.messages import JSON_TYPE
-from lineside.edge.wire.mqtt import Connection, Ending
+from lineside.edge.wire.mqtt import Connection
+from lineside.edge.wire.traffic import Ending
 from lineside.runtime.chat import ToolCall
 from lineside.runtime.text.tool_calls import load_json
 
@@ -120,7 +121,13 @@ def _template(name: str, tool: ToolConfig) -> Render:
         return dict
     if any(mark in publish.topic for mark in "#+{}\x00") or publish.topic.startswith("$"):
         raise ConfigError(f"`tools.{name}.publish.topic`: {publish.topic!r} is not a topic that one can publish on")
-    if publish.payload is None:
+    return payload_template(name, tool)
+
+
+def payload_template(name: str, tool: ToolConfig) -> Render:
+    """Raises ConfigError, which names the key of the template that is none."""
+    publish = tool.publish
+    if publish is None or publish.payload is None:
         return dict
     environment = ImmutableSandboxedEnvironment(undefined=StrictUndefined, autoescape=False)
     return _compile(environment, publish.payload, f"tools.{name}.publish.payload", tool)
