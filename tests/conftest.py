@@ -16,7 +16,7 @@ from lineside.runtime.engine.engine import Engine
 from tests.support.broker import Mosquitto
 from tests.support.checkpoints import copy_checkpoint
 from tests.support.client import Client
-from tests.support.secured import SecuredMosquitto, make_files
+from tests.support.secured import make_files
 from tests.support.station import THREADS
 
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -37,13 +37,6 @@ def broker(tmp_path: Path) -> Iterator[Mosquitto]:
 def broker_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Certificates, passwords and access rules of `deploy/mosquitto`."""
     return make_files(tmp_path_factory.mktemp("mosquitto"))
-
-
-@pytest.fixture
-def secured_broker(tmp_path: Path, broker_files: Path) -> Iterator[SecuredMosquitto]:
-    mosquitto = SecuredMosquitto(tmp_path, broker_files)
-    yield mosquitto
-    mosquitto.stop()
 
 
 @pytest.fixture

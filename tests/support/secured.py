@@ -16,8 +16,8 @@ INSTALLED, STORED = "/etc/mosquitto/lineside", "/var/lib/mosquitto/"
 USERS = ("press4", "dashboard", "operator", "camera", "actuator", "bench")
 BENCH = "\nuser bench\ntopic readwrite #\n"
 """The test's own client, which plays everybody else."""
-REPLIES = "#topic write clients/#"
-"""The rules have it commented out."""
+ELSEWHERE = ("#topic write plant/lamp/set", "#topic write clients/#")
+"""The rules have them commented out."""
 
 
 def password_of(user: str) -> str:
@@ -34,8 +34,10 @@ def make_files(folder: Path) -> Path:
     assert program
     subprocess.run([program, "-U", passwords], check=True)
     rules = (DEPLOYED / "acl").read_text().replace("lineside/press4", BASE)
-    assert REPLIES in rules
-    (folder / "acl").write_text(rules.replace(REPLIES, REPLIES.removeprefix("#")) + BENCH)
+    for line in ELSEWHERE:
+        assert line in rules
+        rules = rules.replace(line, line.removeprefix("#"))
+    (folder / "acl").write_text(rules + BENCH)
     return folder
 
 
