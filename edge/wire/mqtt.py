@@ -134,7 +134,8 @@ class Connection:
     def stop(self) -> None:
         self._stopping = True
         self._takeovers.close()
-        self._network.stop(self._client.disconnect)
+        connected = self._client.socket() is not None
+        self._network.stop(self._client.disconnect if connected else self._client.shut_down)
 
     def connect_now(self) -> None:
         """The broker is there: do not wait with the next attempt. What kept the last one from it is forgotten."""

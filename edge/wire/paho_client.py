@@ -120,11 +120,11 @@ class PahoClient(paho.Client):
         self._sock_close()
 
     def shut_down(self) -> None:
-        """Cut the connection without a goodbye, as a network outage would; from any thread."""
-        sock = self._sock
+        """Cut the connection without a goodbye, as a network outage would, also in its handshake; from any thread."""
+        sock = self._sock or self._made
         if sock is not None:
             with suppress(OSError):
-                plain_socket(sock).shutdown(socket.SHUT_RDWR)
+                socket.socket.shutdown(plain_socket(sock), socket.SHUT_RDWR)  # an SSL socket's own forgets its keys
 
     def excuse_silence(self) -> None:
         """Nothing is read at the moment, so that nothing is heard: that is no sign of a broken connection."""

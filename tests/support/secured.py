@@ -34,6 +34,7 @@ def make_files(folder: Path) -> Path:
     assert program
     subprocess.run([program, "-U", passwords], check=True)
     rules = (DEPLOYED / "acl").read_text().replace("lineside/press4", BASE)
+    rules = rules.replace("lineside/+", f"{BASE.rpartition('/')[0]}/+")
     for line in ELSEWHERE:
         assert line in rules
         rules = rules.replace(line, line.removeprefix("#"))

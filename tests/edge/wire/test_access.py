@@ -126,6 +126,18 @@ def test_a_certificate_of_somebody_else_is_named(demanding: SecuredMosquitto, tm
     assert "the broker does not take the certificate in `mqtt.cert_file`" in cause(config(demanding, **own))
 
 
+def test_a_handshake_that_hangs_does_not_hold_up_the_end() -> None:
+    with socket.create_server((HOST, 0)) as server:
+        line = Line(0, config=MqttConfig(host=HOST, port=server.getsockname()[1], tls=True))
+        line.connection.start()
+        accepted, _ = server.accept()
+        accepted.recv(1)  # of its greeting, which nobody answers
+        begun = time.monotonic()
+        line.connection.stop()
+        assert time.monotonic() - begun < 4  # a handshake may take 5 s
+        accepted.close()
+
+
 # Passwords
 
 
