@@ -132,7 +132,6 @@ class LastState:
             changed = self._changed.pop() if self._changed else None
         if ending.kind == "refused":
             self._counters.add("states_refused")
-            log.error("the broker refuses the state of %s: %s", camera, ending.reason)
         if changed is not None:
             self._publish(changed)
 

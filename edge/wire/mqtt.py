@@ -56,6 +56,7 @@ class _InFlight:
     topic: str
     sent: float
     deadline: float | None
+    kept: bool
     ended: Callable[[Ending], None]
 
 
@@ -172,6 +173,7 @@ class Connection:
         correlation: bytes | None = None,
         expiry_s: float | None = None,
         deadline: float | None = None,
+        kept: bool = False,
         ended: Callable[[Ending], None] = _ignore,
     ) -> None:
         """Send a message now. `ended` is called once with what became of it, on the network thread; for QoS 1 only.
@@ -179,6 +181,9 @@ class Connection:
         Args:
             expiry_s: after so long the broker throws it away.
             deadline: on `time.monotonic()`; where it has not been acknowledged then, it is called back.
+
+            kept: whoever sends it keeps it, and says so, where the broker refuses it. Of another message it is said
+                here, in `degraded`.
 
         Raises:
             NotConnected, QueueFull: try again later.
@@ -202,7 +207,7 @@ class Connection:
                 self._client.forget(info.mid)
                 raise NotConnected(f"{topic}: the connection to the broker has just ended")
             if qos:
-                self._in_flight[info.mid] = _InFlight(topic, time.monotonic(), deadline, ended)
+                self._in_flight[info.mid] = _InFlight(topic, time.monotonic(), deadline, kept, ended)
         if deadline is not None:
             self._network.wake()
 
@@ -364,15 +369,14 @@ class Connection:
         if message is None:
             return
         self._answered = True
-        if message.ended is _ignore:
+        if not message.kept:
             self._note_refusal(message.topic, reason)
-        elif reason.is_failure:
+        if reason.is_failure:
             _guarded(lambda: message.ended(Ending("refused", str(reason), reason.value)))
         else:
             _guarded(lambda: message.ended(Ending("acknowledged")))
 
     def _note_refusal(self, topic: str, reason: ReasonCode) -> None:
-        """Of a message that nobody waits for."""
         if reason.is_failure:
             log.error("the broker refuses a message on %s (%s): it is lost", topic, reason)
             self._refused.add(topic, str(reason))

@@ -159,6 +159,7 @@ class Outbox:
                 correlation=message.correlation,
                 expiry_s=left_s,
                 deadline=None if left_s is None else time.monotonic() + left_s,
+                kept=True,
                 ended=partial(self._ended, lane, message),
             )
         except (QueueFull, NotConnected):

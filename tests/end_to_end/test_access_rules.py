@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -54,14 +55,19 @@ def rules(tmp_path_factory: pytest.TempPathFactory, broker_files: Path) -> Itera
 @pytest.mark.parametrize("user", WRITES)
 def test_who_may_write_what(rules: SecuredMosquitto, user: str) -> None:
     access = MqttConfig(host=HOST, port=rules.port, **(rules.access_of(user) | {"tls": True}))  # type: ignore[arg-type]
-    endings: dict[str, Ending] = {}
+    endings: list[Ending] = []
     with Line(0, config=access, client_id=user) as line:
         line.wait_online()
-        for topic in EVERYTHING:
-            line.connection.publish(topic, b"x", ended=lambda ending, topic=topic: endings.update({topic: ending}))
-            line.wait_until(lambda topic=topic: topic in endings, "no ending")
-    assert {topic for topic, ending in endings.items() if ending.kind == "acknowledged"} == WRITES[user]
-    assert {ending.code for ending in endings.values() if ending.kind != "acknowledged"} == {0x87}
+        for count, topic in enumerate(EVERYTHING, start=1):
+            line.connection.publish(topic, b"x", ended=endings.append)
+            line.wait_until(partial(_has, endings, count), "no ending")
+    written = {topic for topic, ending in zip(EVERYTHING, endings, strict=True) if ending.kind == "acknowledged"}
+    assert written == WRITES[user]
+    assert {ending.code for ending in endings if ending.kind != "acknowledged"} == {0x87}
+
+
+def _has(endings: list[Ending], count: int) -> bool:
+    return len(endings) == count
 
 
 @pytest.mark.parametrize("user", READS)
