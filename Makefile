@@ -17,7 +17,7 @@ demo: $(VENV)/.demo
 test: $(VENV)/.dev
 	sh tests/support/require_programs.sh
 	$(MAKE) check
-	$(BIN)/pytest -n 2 --dist loadgroup --durations=10
+	$(BIN)/pytest -n 2 --durations=10
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .

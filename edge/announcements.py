@@ -15,7 +15,8 @@ from lineside.edge.config import Config
 from lineside.edge.counters import Counters
 from lineside.edge.degraded import Degraded
 from lineside.edge.errors import BrokerError, StoreError, TooLarge
-from lineside.edge.wire.messages import JSON_TYPE, Health, Info, WireCamera, WireModel, WireSession
+from lineside.edge.models import Models, wire_model, wire_session
+from lineside.edge.wire.messages import JSON_TYPE, Health, Info, WireCamera
 from lineside.edge.wire.mqtt import Connection
 from lineside.edge.wire.store import Store
 from lineside.edge.wire.topics import Topics
@@ -42,15 +43,14 @@ class Announcements:
         store: Store,
         counters: Counters,
         *,
-        model: WireModel,
-        session: WireSession,
+        models: Models,
         commands: list[str],
         degraded: Degraded,
         cameras: Callable[[], dict[str, WireCamera]],
     ) -> None:
         self._config, self._topics, self._connection = config, topics, connection
         self._store, self._counters = store, counters
-        self._model, self._session = model, session
+        self._models = models
         self._commands, self._degraded, self._cameras = commands, degraded, cameras
         self._said: list[str] = []
         self._closed_over, self._short = 0, False
@@ -87,20 +87,25 @@ class Announcements:
                 "limits": tool.limits,
                 "needs_confirmation": tool.confirm_s > 0,
                 "dry_run": tool.dry_run,
+                "acts": tool.acts,
             }
+            | ({"state": tool.state.topic} if tool.state is not None else {})
             for name, tool in self._config.tools.items()
         }
         if self._short:
             tools = {name: {} for name in tools}
+        frames, commands = self._models.frames, self._models.commands
         return Info(
             version=__version__,
             station=self._config.station.name,
-            model=self._model,
+            model=wire_model(frames),
             cameras=sorted(self._config.cameras),
             commands=self._commands,
             tools=tools,
             max_payload_bytes=self._config.store.max_payload_bytes,
-            session=self._session,
+            session=wire_session(frames),
+            commands_model=wire_model(commands) if commands is not frames else None,
+            commands_session=wire_session(commands) if commands is not frames else None,
             degraded=self._degraded.sentences(),
         )
 

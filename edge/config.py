@@ -9,8 +9,9 @@ from typing import Annotated, Literal
 from pydantic import Field, SecretStr
 from pydantic.dataclasses import dataclass
 
+from lineside.edge.mcp_config import McpConfig
 from lineside.edge.tool_config import DAY_S, STRICT, ToolConfig
-from lineside.runtime.defaults import CALL_ABOVE, DEFAULT_BUNDLE, DEFAULT_MAX_PIXELS
+from lineside.runtime.defaults import CALL_ABOVE, DEFAULT_BUNDLE, DEFAULT_MAX_PIXELS, WRONG_CALL_COSTS
 
 NAME = r"^[A-Za-z0-9_-]{1,64}$"
 MIB = 1024 * 1024
@@ -85,7 +86,8 @@ class ModelConfig:
     capacity: Annotated[int, Field(ge=64)] = 4096
     """The longest prompt with its answer, in tokens."""
     kv_cache_mb: Annotated[int, Field(ge=0)] = 0
-    """What the KV caches of all requests may take together; 0 for two of `capacity`."""
+    """What the KV caches of all requests may take together, of both models where `commands.bundle` is another on the
+    same device; 0 for two of `capacity`, of each model."""
     temperature: Annotated[float, Field(ge=0, le=10)] = 0.15
     """How freely answers to commands are sampled; 0 takes the likeliest token. Inspections always do."""
     max_tokens: Annotated[int, Field(ge=1)] = 256
@@ -152,6 +154,11 @@ class InspectConfig:
 class CommandConfig:
     """How commands in plain language are put to the model."""
 
+    bundle: str = ""
+    """The folder of another bundle, which commands are put to; that of `model.bundle` where it is empty."""
+    device: Device | Literal[""] = ""
+    """What that one runs on; `model.device` where it is empty."""
+
     system: str = "You control a production line. Call a function, or say that none fits."
     """What the model is told first."""
     expiry_s: Annotated[float, Field(gt=0, le=DAY_S)] = 60.0
@@ -159,8 +166,21 @@ class CommandConfig:
     rounds: Annotated[int, Field(ge=0, le=20)] = 0
     """How often the model may answer to one command: after each answer but the last it is told what came of its calls.
     0 for what the bundle says."""
+    conversation_s: Annotated[float, Field(ge=0, le=DAY_S)] = 120.0
+    """How long after a requester's last command its conversation is remembered, so that "stop that" can be understood;
+    0 for not at all."""
     call_above: Annotated[float, Field(ge=0, le=1)] = CALL_ABOVE
     """An answer begins with a call only where the model's probability of that is at least so much."""
+    phrase_files: tuple[str, ...] = ()
+    """Files with phrases and words in one language each, from the station file's folder."""
+    home_assistant: tuple[Literal["en", "de", "fr", "es"], ...] = ()
+    """Languages in which Home Assistant's own sentences are understood, for tools that name an intent."""
+    wrong_call_costs: Annotated[float, Field(gt=0, le=1e6)] = WRONG_CALL_COSTS
+    """What a wrong call costs, in refusals of what was right: a call is made only where its confidence is at least
+    `wrong_call_costs / (wrong_call_costs + 1)`. `lineside calibrate --commands` makes the confidence your station's."""
+    tools_at_once: Annotated[int, Field(ge=0)] = 0
+    """How many tools the model is shown at most, those that fit the command best by its words; 0 for as many as the
+    bundle says that it was taught."""
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -187,6 +207,7 @@ class Config:
     store: StoreConfig = field(default_factory=StoreConfig)
     cameras: dict[str, CameraConfig] = field(default_factory=dict)
     tools: dict[str, ToolConfig] = field(default_factory=dict)
+    mcp: dict[str, McpConfig] = field(default_factory=dict)
     folder: Path = field(default=Path("."))
     file: Path = field(default=Path("station.toml"))
 
@@ -197,6 +218,14 @@ class Config:
     @property
     def bundle_path(self) -> Path:
         return self.resolve(self.model.bundle) if self.model.bundle else DEFAULT_BUNDLE
+
+    @property
+    def commands_bundle_path(self) -> Path:
+        return self.resolve(self.commands.bundle) if self.commands.bundle else self.bundle_path
+
+    @property
+    def commands_device(self) -> Device:
+        return self.commands.device or self.model.device
 
     @property
     def calibration_path(self) -> Path:
@@ -212,6 +241,11 @@ class Config:
             for path in (mqtt.ca_file, mqtt.cert_file, mqtt.key_file, mqtt.password_file)
         )
         return replace(mqtt, ca_file=ca, cert_file=cert, key_file=key, password_file=password)
+
+    @property
+    def commands_path(self) -> Path:
+        """Where `lineside calibrate --commands` keeps what it fitted, beside the station file."""
+        return self.folder / f"{self.file.stem}.commands.json"
 
     def gate_path(self, camera: str) -> Path:
         """Where `lineside learn` keeps what it learnt of a camera."""

@@ -6,37 +6,42 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from types import TracebackType
-from typing import Protocol, Self
+from typing import TYPE_CHECKING, Protocol, Self
 
 from lineside.devices.cameras.camera import Camera, CameraSettings, open_camera
 from lineside.devices.cameras.live import LiveCamera
 from lineside.edge.announcements import Announcements
 from lineside.edge.broker_access import warnings_of
+from lineside.edge.calls.bindings import Binding
 from lineside.edge.calls.calls import Calls
+from lineside.edge.calls.state_link import StateLink
 from lineside.edge.commands.inbox import Commands
+from lineside.edge.commands.phrases.phrasing import phrases_of
 from lineside.edge.config import Config
 from lineside.edge.counters import Counters
 from lineside.edge.degraded import Degraded
-from lineside.edge.device_choice import open_engine
 from lineside.edge.frames.answers import Answers
 from lineside.edge.frames.camera_watch import CameraWatch, PushedCamera, Watched
 from lineside.edge.frames.cameras import CameraThread
 from lineside.edge.frames.intake import FrameIntake
 from lineside.edge.frames.last_state import LastState
 from lineside.edge.frames.pipeline import Pipeline
+from lineside.edge.models import DEVICE_FAILURES, open_models, there
 from lineside.edge.wire.acknowledgements import Window
 from lineside.edge.wire.identity import without_mark
-from lineside.edge.wire.messages import WireModel, WireSession
 from lineside.edge.wire.mqtt import Connection
 from lineside.edge.wire.outbox import Outbox
 from lineside.edge.wire.store import Store
 from lineside.edge.wire.topics import Topics
 from lineside.edge.wire.traffic import Message
-from lineside.runtime.engine.engine import Limits
+from lineside.runtime.engine.engine import Engine
+
+if TYPE_CHECKING:
+    from lineside.edge.integrations.mcp.servers import McpServers
 
 log = logging.getLogger("lineside.daemon")
-DEVICE_FAILURES = 3
 FRAMES_WAITING, FRAME_BYTES_WAITING = 250, 64 * 1024 * 1024
 """Frames with QoS 1 that are read ahead; the broker keeps the others."""
 
@@ -54,6 +59,8 @@ class Daemon:
         BundleError, ConfigError, DeviceError, StoreError: before anything is connected.
     """
 
+    _mcp: McpServers | None = None
+
     def __init__(self, config: Config) -> None:
         self.config = config
         self.topics = Topics(config.base_topic)
@@ -66,15 +73,19 @@ class Daemon:
         try:
             self._open(config)
         except BaseException:
+            if self._mcp is not None:
+                self._mcp.close()
             self.store.close()
             raise
 
     def _open(self, config: Config) -> None:
         """Behind the store, which one daemon alone can have: the second has not loaded a model when it is told so."""
-        model = config.model
-        limits = Limits(model.capacity, model.kv_cache_mb * 1024 * 1024)
-        opened = open_engine(config.bundle_path, device=model.device, threads=model.threads, limits=limits)
-        self.engine, self._choice = opened.engine, opened.choice
+        phrases = phrases_of(config)  # before a model is loaded: they may have a mistake
+        self._mcp = self._start_servers(config) if config.mcp else None
+        self.models = open_models(config)
+        if self._mcp is not None:
+            offered = self._mcp.tools(self.models.commands_engine)
+            config = self.config = replace(config, tools={**config.tools, **offered})
         client_id, access = config.mqtt.client_id or f"lineside-{config.station.name}", config.broker_access
         for warning in warnings_of(access):
             log.warning("%s", warning)
@@ -107,9 +118,21 @@ class Daemon:
         self.outbox = Outbox(self.store, self.connection, self.counters, self.degraded)
         self._last = LastState(config, self.topics, self.connection, self.counters)
         self.answers = Answers(self.topics, self.store, self.outbox, self.counters)
-        self.pipeline = Pipeline(config, self.engine, self.answers, self._last, self.counters)
-        self.calls = Calls(config, self.topics, self.store, self.outbox, self.connection, self.counters)
-        self.commands = Commands(config, self.topics, self.engine, self.store, self.outbox, self.calls, self.counters)
+        self.pipeline = Pipeline(config, self.models.frames_engine, self.answers, self._last, self.counters)
+        others: dict[str, Binding] = {"mcp": self._mcp} if self._mcp is not None else {}
+        self.calls = Calls(config, self.topics, self.store, self.outbox, self.connection, self.counters, others)
+        mark = self.store.session_mark
+        self.state_link = StateLink(config.mqtt, client_id, self.calls.states, self.counters, self.degraded, mark)
+        self.commands = Commands(
+            config,
+            self.topics,
+            self.models.commands_engine,
+            self.store,
+            self.outbox,
+            self.calls,
+            self.counters,
+            phrases,
+        )
         self.frames = FrameIntake(
             set(config.cameras),
             config.folder,
@@ -118,7 +141,7 @@ class Daemon:
             self.answers,
             self.counters,
         )
-        for sentence in (*self._choice.degraded, *self.pipeline.degraded):
+        for sentence in (*self.models.degraded(), *self.pipeline.degraded):
             self.degraded.set(sentence, sentence)
         cameras = self._open_cameras()
         self.watch = self._make_watch(cameras)
@@ -128,6 +151,12 @@ class Daemon:
             for name, camera in cameras.items()
         ]
 
+    def _start_servers(self, config: Config) -> McpServers:
+        """They come up while the models are loaded. Their library is loaded for those who have servers alone."""
+        from lineside.edge.integrations.mcp.servers import McpServers
+
+        return McpServers(config, self.degraded)
+
     def _make_announcements(self) -> Announcements:
         return Announcements(
             self.config,
@@ -135,8 +164,7 @@ class Daemon:
             self.connection,
             self.store,
             self.counters,
-            model=WireModel(name=self.engine.bundle.manifest.name, sha256=self.engine.bundle.sha256),
-            session=WireSession(device=self._choice.device, reason=self._choice.reason),
+            models=self.models,
             commands=sorted(self.commands.handlers),
             degraded=self.degraded,
             cameras=self.watch.health,
@@ -160,8 +188,14 @@ class Daemon:
                 watched[name] = PushedCamera(name, camera.interval_s)
         return CameraWatch(watched, self.topics, self.outbox.put, self._last, self.degraded, self.counters)
 
+    @property
+    def engine(self) -> Engine:
+        """That which looks at frames; raises RequestError where it could not be opened."""
+        return there(self.models.frames_engine)
+
     def __enter__(self) -> Self:
-        log.info("runs on %s: %s", self._choice.device, self._choice.reason)
+        for model in self.models.opened():
+            log.info("%s runs on %s: %s", model.engine.bundle.manifest.name, model.choice.device, model.choice.reason)
         self.outbox.start()
         for part in self._parts():
             part.start()
@@ -188,7 +222,15 @@ class Daemon:
 
     def _parts(self) -> list[Part]:
         """Everything with a thread except the outbox, consumers before producers."""
-        return [self.answers, self.pipeline, self.commands, self.frames, self.watch, *self._cameras]
+        return [
+            self.answers,
+            self.pipeline,
+            self.commands,
+            self.state_link,
+            self.frames,
+            self.watch,
+            *self._cameras,
+        ]
 
     def stop(self) -> None:
         self._stop.set()
@@ -200,14 +242,14 @@ class Daemon:
         self._stop.set()
 
     def wait(self, pause: Callable[[float], bool] | None = None) -> None:
-        """Until `stop` is called, `pause` gives true within so many seconds, or the device that the model runs on
+        """Until `stop` is called, `pause` gives true within so many seconds, or the device that a model runs on
         has failed for good: a process that has lost its GPU does not get it back, but its successor may, or chooses
         the CPU.
         """
         pause = pause or self._stop.wait
         while not (pause(0.5) or self._stop.is_set()):
-            if self.engine.device_failures >= DEVICE_FAILURES:
-                log.critical("%s has failed %d times in a row", self._choice.device, DEVICE_FAILURES)
+            if device := self.models.lost_device():
+                log.critical("%s has failed %d times in a row", device, DEVICE_FAILURES)
                 self.failed = True
                 self._stop.set()
 
@@ -248,6 +290,7 @@ class Daemon:
 
     def _connected(self) -> None:
         self.frame_connection.connect_now()
+        self.state_link.connect_now()
         self._announce()
 
     def _announce(self) -> None:

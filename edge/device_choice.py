@@ -133,13 +133,24 @@ def choose(
     raise DeviceUnusable("; ".join(f"{name}: {reason}" for name, reason in refused.items()))
 
 
-def open_engine(path: Path, *, device: Device = "auto", threads: int = 0, limits: Limits | None = None) -> Opened:
-    """An engine for the bundle at `path`, as `choose` chooses. Raises BundleError, DeviceError."""
+def open_engine(
+    path: Path,
+    *,
+    device: Device = "auto",
+    threads: int = 0,
+    limits: Limits | None = None,
+    beside: Engine | None = None,
+) -> Opened:
+    """An engine for the bundle at `path`, as `choose` chooses. Raises BundleError, DeviceError.
+
+    Args:
+        beside: another engine of this process, with which it shares the device (`Engine`).
+    """
     limits = limits or Limits()
     choice, engine = choose(
         open_bundle(path),
         device,
-        lambda sessions: Engine.open(path, limits=limits, sessions=sessions),
+        lambda sessions: Engine.open(path, limits=limits, sessions=sessions, beside=beside),
         threads=threads,
         tokens=limits.capacity,
     )

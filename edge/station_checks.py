@@ -13,7 +13,9 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from lineside.edge.broker_checks import Key, Problem, broker_problems
 from lineside.edge.config import NAME, CameraConfig, Config
 from lineside.edge.errors import ConfigError
+from lineside.edge.mcp_checks import mcp_problems
 from lineside.edge.quiet_hours import parse_quiet_hours
+from lineside.edge.state_checks import state_problems
 from lineside.edge.tool_config import ToolConfig
 from lineside.runtime.errors import BundleError
 
@@ -37,7 +39,12 @@ def problems_of(config: Config, said: AbstractSet[Key]) -> Iterator[Problem]:
     for name, camera in config.cameras.items():
         yield from _camera(config, name, camera)
     for name, tool in config.tools.items():
-        yield from _tool(config, name, tool)
+        yield from _tool(config, ("tools", name), tool)
+        yield from state_problems(config.tools, name, config.base_topic)
+    yield from mcp_problems(config)
+    for server, settings in config.mcp.items():
+        for name, tool in settings.tools.items():
+            yield from _tool(config, ("mcp", server, "tools", name), tool)
 
 
 def _station(config: Config) -> Iterator[Problem]:
@@ -54,6 +61,8 @@ def _station(config: Config) -> Iterator[Problem]:
 
 
 def _model(config: Config, said: AbstractSet[Key]) -> Iterator[Problem]:
+    if config.commands.bundle:
+        yield from _commands_bundle(config)
     if not {("model", "bundle"), ("model", "capacity")} & said:
         return
     from lineside.runtime.bundle import read_manifest  # a tenth of the time that a plain station file takes
@@ -66,6 +75,15 @@ def _model(config: Config, said: AbstractSet[Key]) -> Iterator[Problem]:
     if ("model", "capacity") in said and config.model.capacity > context:
         capacity = f"`model.capacity` {config.model.capacity}"
         yield ("model", "capacity"), f"{capacity} is more than the model's context, which has {context} tokens"
+
+
+def _commands_bundle(config: Config) -> Iterator[Problem]:
+    from lineside.runtime.bundle import read_manifest
+
+    try:
+        read_manifest(config.commands_bundle_path)
+    except BundleError as error:
+        yield ("commands", "bundle"), f"`commands.bundle`: {error}"
 
 
 def _defect_types(above: Key, kinds: Sequence[str]) -> Iterator[Problem]:
@@ -107,12 +125,10 @@ def _schema(key: Key, path: Path) -> Iterator[Problem]:
         yield key, f"`{'.'.join(key)}`: {path} is not JSON ({error})"
 
 
-def _tool(config: Config, name: str, tool: ToolConfig) -> Iterator[Problem]:
-    above, key = ("tools", name), f"tools.{name}"
+def _tool(config: Config, above: Key, tool: ToolConfig) -> Iterator[Problem]:
+    key = ".".join(above)
     if tool.publish is not None and tool.python:
         yield above, f"`{key}` has both `publish` and `python`: a call does one thing"
-    if tool.publish is not None and re.search(r"[#+{}\x00]|^\$", tool.publish.topic):
-        yield (*above, "publish", "topic"), f"`{key}.publish.topic` {tool.publish.topic!r} is not a plain topic"
     for span in tool.quiet_hours:
         try:
             parse_quiet_hours(span, f"{key}.quiet_hours")
@@ -121,6 +137,8 @@ def _tool(config: Config, name: str, tool: ToolConfig) -> Iterator[Problem]:
     if tool.confirm_s > config.commands.expiry_s:
         sentence = f"`{key}.confirm_s` is longer than a command lives: raise `commands.expiry_s`"
         yield (*above, "confirm_s"), sentence
+    if not tool.parameters:
+        return  # those of its server, which are not known here
     known = tool.parameters.get("properties", {})
     for argument in tool.limits:
         if isinstance(known, dict) and argument not in known:

@@ -10,6 +10,7 @@ from typing import Self
 
 import numpy as np
 
+from lineside.runtime.bounds import check_question
 from lineside.runtime.chat import Message, Tool, ToolCall
 from lineside.runtime.defaults import CALL_ABOVE
 from lineside.runtime.engine.engine import Engine
@@ -21,6 +22,7 @@ from lineside.runtime.grammar.tool_grammar import ToolChoice
 from lineside.runtime.grammar.verbatim import said, said_once
 from lineside.runtime.text.call_stream import CallStream, Delta
 from lineside.runtime.text.canonical import CallIds, Canonical
+from lineside.runtime.text.confidence import Confidence, ConfidenceMeter
 from lineside.runtime.text.tool_calls import parse_tool_calls
 from lineside.runtime.timings import Counts, FinishReason, Timings, stopwatch
 
@@ -36,6 +38,7 @@ class Answer:
 
     Attributes:
         calls: with `verbatim_arguments`, without what `runtime.grammar.verbatim.said_once` leaves out.
+        confidences: one for each of `calls`.
         ids: the answer's tokens as they stand in the cache. Those of the calls that were generated are what
             mistral-common writes for them.
     """
@@ -46,6 +49,7 @@ class Answer:
     timings: Timings
     counts: Counts
     ids: tuple[int, ...] = ()
+    confidences: tuple[Confidence, ...] = ()
 
     def message(self) -> Message:
         """The assistant's turn, to go on from."""
@@ -114,6 +118,7 @@ def ask(
     no call and no other control token can be written.
 
     Raises:
+        NotTaught: without tools, of a model that was not taught to converse (`taught` in its manifest).
         EngineError: see `runtime.errors`.
     """
     answer = stream(
@@ -157,6 +162,8 @@ def _pieces(
     call_above: float,
 ) -> Iterator[Delta | Answer]:
     """Deltas, then the answer."""
+    pictures = any(not isinstance(part, str) for message in messages for part in message.content)
+    check_question(engine.bundle.manifest, tools=bool(tools), pictures=pictures)
     preprocess = Timings()
     with stopwatch(preprocess, "preprocess"):
         prompt = engine.tokenizer.encode_chat(messages, tools)
@@ -167,8 +174,9 @@ def _pieces(
     room = max(min(max_tokens + extra, engine.capacity - len(prompt.ids)), 1)
     with engine.sequence(prompt, reserve=room, request=request) as sequence:
         sequence.timings.preprocess_ms = preprocess.preprocess_ms
+        made = 1.0
         if tools and tool_choice == "auto":
-            _hold_back(sequence, tokenizer.tool_calls_id, call_above)
+            made = _hold_back(sequence, tokenizer.tool_calls_id, call_above)
         call_ids = CallIds()
         decoding = engine.decode(
             sequence,
@@ -177,24 +185,32 @@ def _pieces(
             constraint=constraint,
             forbidden=tokenizer.control_ids if constraint is None else frozenset(),  # a grammar names what it allows
             canonical=Canonical(tokenizer, call_ids) if tools else None,
+            weigh=bool(tools),
         )
-        deltas = CallStream(tokenizer, call_ids)
+        deltas, meter = CallStream(tokenizer, call_ids), ConfidenceMeter()
         for token in decoding:
-            yield from deltas.push(token)
+            before = deltas.index, deltas.state
+            pieces = list(deltas.push(token))
+            meter.push(deltas.index, before[1] if deltas.index == before[0] else "text", decoding.probability)
+            yield from pieces
         yield from deltas.finish()
         ids = tuple(sequence.text_keys[len(prompt.ids) :].tolist())
         reason = decoding.finish_reason or "stop"
         answer = _answer(engine, ids, reason, sequence, call_ids)
+    answer = dataclasses.replace(answer, confidences=_confidences(meter, answer, made))
     if heard is not None:
         answer = dataclasses.replace(answer, calls=_said_once(answer.calls, tools, messages))
     yield answer
 
 
-def _hold_back(sequence: EngineSequence, call: int | None, least: float) -> None:
-    """Let the answer begin with something else than a call, where that is less likely than `least`."""
+def _hold_back(sequence: EngineSequence, call: int | None, least: float) -> float:
+    """Let the answer begin with something else than a call, where that is less likely than `least`.
+
+    Returns the probability of a call.
+    """
     logits = sequence.logits.astype(np.float64)
     if call is None or not np.isfinite(logits).all():  # decoding will say so
-        return
+        return 1.0
     odds = np.exp(logits - logits.max())
     probability = odds[call] / odds.sum()
     if probability < least:
@@ -203,6 +219,15 @@ def _hold_back(sequence: EngineSequence, call: int | None, least: float) -> None
         row = sequence.logits.copy()
         row[call] = np.finfo(np.float32).min
         sequence.logits = row
+    return float(probability)
+
+
+def _confidences(meter: ConfidenceMeter, answer: Answer, made: float) -> tuple[Confidence, ...]:
+    """One for each call; the list of v3 and v7 is one to the meter. `made` is the probability of any call."""
+    if not meter.calls:
+        return ()
+    given = [dataclasses.replace(meter.calls[0], call=made), *meter.calls[1:]]
+    return tuple(given[min(index, len(given) - 1)] for index in range(len(answer.calls)))
 
 
 def _said_once(calls: Sequence[ToolCall], tools: Sequence[Tool], messages: Sequence[Message]) -> tuple[ToolCall, ...]:

@@ -7,6 +7,7 @@
     │   ├── SelfTestFailed     the graphs do not reproduce the golden outputs on this machine
     │   ├── BundleNotWritten   bundle.json cannot be brought up where it lies
     │   └── EnginesUnusable    TensorRT engines are missing, damaged, or for another GPU, version or bundle
+    ├── NotTaught              the model was not taught to answer such a question
     ├── DeclarationError       the file that says what a model was taught cannot be used
     ├── PictureError           the picture cannot be used
     │   ├── PictureUndecodable empty, truncated, or not a picture at all
@@ -68,6 +69,10 @@ class EnginesUnusable(BundleError):
 
 class DeclarationError(EngineError):
     code = "declaration_error"
+
+
+class NotTaught(EngineError):
+    code = "not_taught"
 
 
 class PictureError(EngineError):

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+from xdist.remote import Producer
 
 from lineside.export.bundle.options import ExportOptions
 from lineside.export.bundle.plan import PRECISIONS
 from lineside.export.bundle.writer import export_bundle
+from lineside.runtime.cores import usable_cores
 from lineside.runtime.defaults import DEFAULT_BUNDLE
 from lineside.runtime.engine.engine import Engine
+from lineside.runtime.sessions import ort
 from tests.support.broker import Mosquitto
 from tests.support.checkpoints import copy_checkpoint
 from tests.support.client import Client
 from tests.support.secured import make_files
+from tests.support.side_by_side import SideBySide
 from tests.support.station import THREADS
 
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -24,6 +29,23 @@ settings.load_profile("any machine")
 ROOT = Path(__file__).parent.parent
 PICTURES = sorted((ROOT / "deploy/stations/ballscrew/pictures").glob("*.jpg"))
 VIDEO = ROOT / "deploy/stations/bottles/bottle-detection.mp4"
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> SideBySide:
+    return SideBySide(config, log)
+
+
+WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _a_share_of_the_cores() -> Iterator[None]:
+    """Workers side by side share the cores: more threads than cores wait for one another, and a pass takes ten times as
+    long."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ort, "usable_cores", lambda: max(1, usable_cores() // WORKERS))
+        yield
 
 
 @pytest.fixture

@@ -21,6 +21,7 @@ class Frame:
         received: `time.monotonic()` at capture, for ages that a clock change does not disturb.
         name: file name or frame number, for people.
         part_id: the part in the picture, where known.
+        sha256: of `data`, where it is known already.
         id: the same for each delivery of one frame; a picture that a camera gives is always a new one.
     """
 
@@ -31,4 +32,5 @@ class Frame:
     received: float = field(default_factory=time.monotonic)
     name: str = ""
     part_id: str = ""
+    sha256: str = ""
     id: str = field(default_factory=lambda: uuid.uuid4().hex)

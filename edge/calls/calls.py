@@ -8,14 +8,17 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from lineside.edge.calls.bindings import Binding, Done
 from lineside.edge.calls.bindings.actuator import ActuatorBinding
 from lineside.edge.calls.bindings.publish import PublishBinding
 from lineside.edge.calls.bindings.python import PythonBinding
+from lineside.edge.calls.bindings.query import QueryBinding
 from lineside.edge.calls.confirmations import Confirmations
 from lineside.edge.calls.policy import Policy
+from lineside.edge.calls.states import States
 from lineside.edge.config import Config
 from lineside.edge.counters import Counters
 from lineside.edge.errors import RequestError, StoreError
@@ -35,12 +38,22 @@ MAX_DETAIL_CHARACTERS = 1000
 class Calls:
     """Carries out the calls of one station.
 
+    Args:
+        others: bindings besides those for actuators, topics and functions.
+
     Raises:
         ConfigError: a tool's policy or binding makes no sense.
     """
 
     def __init__(
-        self, config: Config, topics: Topics, store: Store, outbox: Outbox, connection: Connection, counters: Counters
+        self,
+        config: Config,
+        topics: Topics,
+        store: Store,
+        outbox: Outbox,
+        connection: Connection,
+        counters: Counters,
+        others: Mapping[str, Binding] | None = None,
     ) -> None:
         self._store, self._counters = store, counters
         self._closed = threading.Event()
@@ -48,12 +61,15 @@ class Calls:
         for tool, passed in store.passed_calls():
             self.policy.remember(tool, time.time() - passed)
         self.confirmations = Confirmations(topics, outbox.put, counters)
+        self.states = States(config.tools, counters)
         self.actuators = ActuatorBinding(topics, outbox.put, counters)
         outbox.on_given_up.append(self.actuators.never_sent)
         self._bindings: Mapping[str, Binding] = {
             "actuator": self.actuators,
             "publish": PublishBinding(config.tools, connection),
             "python": PythonBinding(config.tools),
+            "query": QueryBinding(config.tools, self.states),
+            **(others or {}),
         }
 
     def carry_out(
@@ -109,7 +125,7 @@ class Calls:
         """The boundary of what a tool may do to the daemon: whatever happens, there is a report."""
         self._counters.add("calls")
         try:
-            done = self._bindings[tool.binding].invoke(call, tool, waiting)
+            done = self._do(call, tool, waiting)
         except Exception as error:  # counted, logged, reported
             log.exception("%s failed", call.name)
             self._counters.add("calls_failed")
@@ -121,6 +137,21 @@ class Calls:
             self._counters.add("store_errors")
             log.error("%s", error)
         return report
+
+    def _do(self, call: ToolCall, tool: ToolConfig, waiting: Callable[[], None]) -> Done:
+        """Carry it out, and wait for the state that it asks for, where the tool has one."""
+        watch = self.states.watch(call, tool)
+        if watch is None:
+            return self._bindings[tool.binding].invoke(call, tool, waiting)
+        try:
+            done = self._bindings[tool.binding].invoke(call, tool, waiting)
+            if done.outcome in ("failed", "refused"):
+                return done
+            if not self.states.wait(watch):
+                return replace(done, detail=f"{done.detail}; the station stopped before {watch.topic} said more")
+            return watch.outcome(done, self.states.when)
+        finally:
+            self.states.close_watch(watch)
 
     def _again(self, call: ToolCall, earlier: StoredCall) -> CallReport:
         """A call id that was let through already: the report is given again, the call not carried out again."""
@@ -140,6 +171,7 @@ class Calls:
         """End every wait, and let nothing more through."""
         self._closed.set()
         self.confirmations.close()
+        self.states.close()
         for binding in self._bindings.values():
             binding.close()
 
@@ -155,7 +187,7 @@ def _bounded(done: Done) -> dict[str, Any]:
         )
     if len(detail) > MAX_DETAIL_CHARACTERS:
         detail = f"{detail[:MAX_DETAIL_CHARACTERS]}..."
-    return {"outcome": done.outcome, "detail": detail, "result": result}
+    return {"outcome": done.outcome, "detail": detail, "result": result, "code": done.code}
 
 
 def call_id(request: str, index: int) -> str:

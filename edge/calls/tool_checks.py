@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 from lineside.edge.broker_checks import Key, Problem
-from lineside.edge.calls.bindings.publish import payload_template
 from lineside.edge.calls.bindings.python import load_function
 from lineside.edge.calls.limits import check_limit
 from lineside.edge.calls.policy import argument_validator
@@ -16,7 +15,7 @@ from lineside.edge.tool_config import ToolConfig
 
 
 def tool_problems(config: Config) -> Iterator[Problem]:
-    """Every mistake in schemas, limits and templates, and functions that cannot be imported: they are imported."""
+    """Every mistake in schemas and limits, and functions that cannot be imported: they are imported."""
     for name, tool in config.tools.items():
         for key, look in _looks(name, tool):
             try:
@@ -33,7 +32,5 @@ def _looks(name: str, tool: ToolConfig) -> Iterator[tuple[Key, Callable[[], obje
         if argument in known:
             look = partial(check_limit, f"tools.{name}.limits.{argument}", limit, known[argument])
             yield (*above, "limits", argument), look
-    if tool.publish is not None:
-        yield (*above, "publish", "payload"), lambda: payload_template(name, tool)
     if tool.python:
         yield (*above, "python"), lambda: load_function(name, tool.python)

@@ -1,4 +1,4 @@
-"""Commands about a bundle: check, plan, ask, inspect, upgrade, export, engine, devices.
+"""Commands about a bundle: check, ask, inspect, upgrade, export, engine, devices.
 
 What is heavy is loaded when its command runs.
 """
@@ -17,25 +17,28 @@ from lineside.edge.errors import EdgeError
 from lineside.runtime.errors import EngineError
 
 if TYPE_CHECKING:
+    from lineside.edge.config import Device
     from lineside.runtime.chat import Picture
 
 
 def check(options: argparse.Namespace) -> int:
-    path = options.path
-    if path is not None and (path / "station.toml").is_file():
-        path = path / "station.toml"
-    if path is not None and (path.suffix == ".toml" or path.is_file()):
+    if (station_file := find_station_file(options.path)) is not None:
         from lineside.edge.command_line import station
 
-        return station.check(path)
+        return station.check(station_file, bundles=options.bundles, device=options.device)
+    return check_bundle(bundle_path(options.path), options.device)
+
+
+def check_bundle(path: Path, device: Device) -> int:
+    """Every hash, and the self-test on the device. Raises EngineError where something is wrong."""
     from lineside.edge.device_choice import choose
     from lineside.runtime.bundle import open_bundle, verify_hashes
     from lineside.runtime.sessions.selftest import self_test
 
-    bundle = open_bundle(_bundle(options.path))
+    bundle = open_bundle(path)
     verify_hashes(bundle)
     print(f"{bundle.path}: {len(bundle.manifest.files)} files, every SHA-256 as listed")
-    chosen, report = choose(bundle, options.device, lambda sessions: self_test(bundle, sessions))
+    chosen, report = choose(bundle, device, lambda sessions: self_test(bundle, sessions))
     for name, error in report.errors.items():
         print(f"self-test {name}: relative error {error:.2e}")
     print(f"ran on {chosen.device}: {chosen.reason}")
@@ -43,37 +46,19 @@ def check(options: argparse.Namespace) -> int:
     return 0
 
 
-def plan(options: argparse.Namespace) -> int:
-    from lineside.runtime.bundle import read_manifest
-    from lineside.runtime.engine.memory_plan import machine_bytes, plan_memory
-
-    manifest = read_manifest(_bundle(options.bundle))
-    tokens = options.tokens or manifest.context_length
-    if not 0 < tokens <= manifest.context_length:
-        return fail(f"--tokens {tokens}: the context has 1 to {manifest.context_length} tokens", 2)
-    plan = plan_memory(manifest, tokens)
-    for part, size in plan.parts.items():
-        print(f"{part:<44}{size / 1e6:>12.1f} MB")
-    print(f"{'total':<44}{plan.total_bytes / 1e6:>12.1f} MB")
-    device = int(options.memory_gb * 1e9) or machine_bytes()
-    fits = plan.largest_context(device)
-    print(f"{'device':<44}{device / 1e6:>12.1f} MB")
-    if plan.total_bytes <= device:
-        print(f"fits: {(device - plan.total_bytes) / 1e6:.1f} MB are left")
-        return 0
-    advice = f"at most {fits} tokens fit" if fits else "the weights alone do not fit"
-    return fail(f"does not fit: {(plan.total_bytes - device) / 1e6:.1f} MB are missing; {advice}", 1)
-
-
 def ask(options: argparse.Namespace) -> int:
     from lineside.edge.device_choice import open_engine
     from lineside.runtime.assistant import stream
+    from lineside.runtime.bounds import check_question
+    from lineside.runtime.bundle import read_manifest
     from lineside.runtime.chat import Message
     from lineside.runtime.engine.sampling import Sampling
     from lineside.runtime.text.call_stream import TextDelta
 
+    path = bundle_path(options.bundle)
     messages = [Message("user", (*map(_read_picture, options.image), options.text))]
-    engine = open_engine(_bundle(options.bundle), device=options.device).engine
+    check_question(read_manifest(path), tools=False, pictures=bool(options.image))
+    engine = open_engine(path, device=options.device).engine
     started = time.perf_counter()
     pieces = stream(engine, messages, max_tokens=options.max_tokens, sampling=Sampling(options.temperature))
     for piece in pieces:
@@ -95,7 +80,7 @@ def inspect(options: argparse.Namespace) -> int:
     if not kinds:
         return fail("--defects names no defect type", 2)
     reference = _read_picture(options.reference) if options.reference else None
-    engine = open_engine(_bundle(options.bundle), device=options.device).engine
+    engine = open_engine(bundle_path(options.bundle), device=options.device).engine
     inspector = Inspector(engine, InspectionTask(kinds, reference=reference))
     for path in options.pictures:
         inspection = inspector.inspect(_read_picture(path))
@@ -108,7 +93,7 @@ def inspect(options: argparse.Namespace) -> int:
 def upgrade(options: argparse.Namespace) -> int:
     from lineside.runtime.upgrade import upgrade_bundle
 
-    bundle = upgrade_bundle(_bundle(options.bundle), options.taught)
+    bundle = upgrade_bundle(bundle_path(options.bundle), options.taught)
     print(f"ok: {bundle.path} is of format {bundle.manifest.format_version}, bundle {bundle.sha256[:12]}")
     return 0
 
@@ -116,7 +101,7 @@ def upgrade(options: argparse.Namespace) -> int:
 def devices(options: argparse.Namespace) -> int:
     from lineside.edge.device_report import lines
 
-    print("\n".join(lines(None if options.bundle is None else _bundle(options.bundle))))
+    print("\n".join(lines(None if options.bundle is None else bundle_path(options.bundle))))
     return 0
 
 
@@ -146,7 +131,7 @@ def engine(options: argparse.Namespace) -> int:
     target = options.target or present
     if not target:
         return fail("this machine has no NVIDIA GPU: name one with --target, such as sm89", 2)
-    return int(_export_stage("engine")(_bundle(options.bundle), target, options.cache, present, name))
+    return int(_export_stage("engine")(bundle_path(options.bundle), target, options.cache, present, name))
 
 
 def _export_stage(name: str) -> Callable[..., int]:
@@ -163,10 +148,18 @@ def _export_stage(name: str) -> Callable[..., int]:
     return cast("Callable[..., int]", command)
 
 
-def _bundle(path: Path | None) -> Path:
+def bundle_path(path: Path | None) -> Path:
+    """The default model's where it is none, or `default`."""
     from lineside.runtime.defaults import DEFAULT_BUNDLE
 
     return DEFAULT_BUNDLE if path is None or str(path) == "default" else path
+
+
+def find_station_file(path: Path | None) -> Path | None:
+    """Where `path` is a station file or the folder of one: that file."""
+    if path is not None and (path / "station.toml").is_file():
+        return path / "station.toml"
+    return path if path is not None and (path.suffix == ".toml" or path.is_file()) else None
 
 
 def _read_picture(path: Path) -> Picture:

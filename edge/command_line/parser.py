@@ -41,6 +41,13 @@ def _station_commands(commands: Commands[argparse.ArgumentParser]) -> None:
     run.add_argument("-c", "--config", type=Path, required=True, metavar="station.toml", help="the station file")
     run.set_defaults(handler="station.run")
 
+    mcp = commands.add_parser("mcp", help="let clients of the Model Context Protocol inspect and ask, read-only")
+    mcp.add_argument("-c", "--config", type=Path, required=True, metavar="station.toml", help="the station file")
+    mcp.add_argument(
+        "--http", type=int, default=0, metavar="PORT", help="on 127.0.0.1, instead of standard input and output"
+    )
+    mcp.set_defaults(handler="station.mcp")
+
     demo = commands.add_parser("demo", help="play a station and show what comes over the broker")
     demo.add_argument(
         "-c",
@@ -58,6 +65,17 @@ def _station_commands(commands: Commands[argparse.ArgumentParser]) -> None:
     )
     demo.set_defaults(handler="station.demo")
 
+    say = commands.add_parser(
+        "say", help="tell what a sentence would do, by phrase or model, and why; nothing is called"
+    )
+    say.add_argument("station", type=Path, metavar="STATION", help="the station file, or its folder")
+    say.add_argument("text", nargs="?", default="", help="the sentence; left out with --all")
+    say.add_argument(
+        "--all", type=Path, metavar="FILE", help='a sentence a line, or JSON lines with "text", and "right" where known'
+    )
+    say.add_argument("--no-model", action="store_true", help="phrases only: the model is not loaded")
+    say.set_defaults(handler="say.say")
+
 
 def _tuning_commands(commands: Commands[argparse.ArgumentParser]) -> None:
     learn = commands.add_parser("learn", help="learn from a few good pictures what a part looks like")
@@ -66,9 +84,17 @@ def _tuning_commands(commands: Commands[argparse.ArgumentParser]) -> None:
     learn.add_argument("--camera", default="", help="the camera's name; all cameras where left out")
     learn.set_defaults(handler="station.learn")
 
-    calibrate = commands.add_parser("calibrate", help="put a station's probabilities right, by labelled pictures")
+    calibrate = commands.add_parser("calibrate", help="put a station's probabilities right, by what you labelled")
     calibrate.add_argument("station", type=Path, metavar="station.toml", help="the station file")
-    calibrate.add_argument("folder", type=Path, help="a folder with pass/ and fail/, or a labels.jsonl")
+    calibrate.add_argument(
+        "folder", type=Path, nargs="?", help="labelled pictures: a folder with pass/ and fail/, or a labels.jsonl"
+    )
+    calibrate.add_argument(
+        "--commands",
+        type=Path,
+        metavar="FILE",
+        help='labelled sentences in place of pictures: lines of {"text": ..., "right": {tool: arguments} or null}',
+    )
     calibrate.add_argument("--camera", default="", help="the camera's name; all cameras where left out")
     calibrate.add_argument(
         "--missed-defect-costs",
@@ -90,14 +116,17 @@ def _tuning_commands(commands: Commands[argparse.ArgumentParser]) -> None:
 def _bundle_commands(commands: Commands[argparse.ArgumentParser]) -> None:
     check = commands.add_parser("check", help="check a station file, or a bundle's hashes and self-test")
     check.add_argument("path", type=Path, nargs="?", help="station.toml, or bundle folder; the default model if none")
+    check.add_argument(
+        "--bundles", action="store_true", help="with a station: every bundle that it runs too, hashes and self-test"
+    )
     _add_device(check)
     check.set_defaults(handler="bundle.check")
 
-    plan = commands.add_parser("plan", help="say how much memory a bundle needs, before it is loaded")
-    plan.add_argument("bundle", type=Path, help="bundle folder, or `default`")
+    plan = commands.add_parser("plan", help="say how much memory a bundle or a station needs, before it is loaded")
+    plan.add_argument("bundle", type=Path, help="bundle folder, `default`, or station.toml for its models together")
     plan.add_argument("--tokens", type=int, default=0, help="tokens of KV cache; the whole context where left out")
     plan.add_argument("--memory-gb", type=float, default=0.0, help="the device's memory; this machine's where left out")
-    plan.set_defaults(handler="bundle.plan")
+    plan.set_defaults(handler="plan.plan")
 
     ask = commands.add_parser("ask", help="answer once, without MQTT")
     ask.add_argument("bundle", type=Path, help="bundle folder, or `default`")

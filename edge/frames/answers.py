@@ -110,7 +110,8 @@ class Answers:
 
     def give(self, frame: Frame, result: InspectionResult) -> None:
         message = Outgoing(self._topics.result(frame.camera), result.encode(), JSON_TYPE)
-        self._outbox.put(message, self._memory_of(frame, again=True))
+        memory = self._memory_of(frame, again=True)
+        self._outbox.put(message, memory, lasting=memory is not None)
 
     def reject(self, frame: Frame, code: str, message: str) -> None:
         """Count the frame and say on the camera's event topic why it has no result."""

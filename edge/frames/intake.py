@@ -113,7 +113,7 @@ class FrameIntake:
         if part_id or "captured_at" in message.user:
             sha256 = hashlib.sha256(data).hexdigest() if reference is None else reference.sha256
             marks = (camera, part_id, message.user.get("captured_at", ""), name, sha256)
-            frame = replace(frame, id=request_id("frame", *marks)[:32])
+            frame = replace(frame, id=request_id("frame", *marks)[:32], sha256=sha256)
         return (frame if reference or problem else replace(frame, data=data)), reference, problem
 
     def _refuse(self, frame: Frame, code: str, message: str) -> None:

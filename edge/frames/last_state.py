@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -23,10 +24,22 @@ from lineside.runtime.inspection.observation import Inspection
 
 log = logging.getLogger("lineside.last_state")
 CLOSED_OVER_LIMIT = 2
+SHOWN_EVERY_S = 0.2
+"""Drawing and encoding a picture takes longer than all else that the daemon does with a frame."""
+
+
+@dataclass(frozen=True)
+class _Seen:
+    frame: Frame
+    picture: Picture
+    inspection: Inspection
+    result: InspectionResult
 
 
 class LastState:
     """Conveniences for people and dashboards: a failure is counted, and does not touch the result.
+
+    Drawn on a thread of its own, of each camera the newest; only evidence on disk is kept of every frame.
 
     Raises:
         ConfigError: the evidence folder cannot be made.
@@ -42,11 +55,46 @@ class LastState:
         self._unacknowledged: set[str] = set()
         self._changed: set[str] = set()
         self._closed_over, self._largest = 0, 1 << 28
+        self._seen: dict[str, _Seen] = {}
+        self._new, self._closed = threading.Event(), threading.Event()
+        self._thread = threading.Thread(target=self._run, name="last-state", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def close(self) -> None:
+        """What was seen last is still shown."""
+        self._closed.set()
+        self._new.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout=5)
 
     def show(self, frame: Frame, picture: Picture, inspection: Inspection, result: InspectionResult) -> None:
         """Publish what came out of a frame, with its boxes drawn, and keep the picture where the user wants it."""
+        seen = _Seen(frame, picture, inspection, result)
+        if self._evidence is not None:
+            self._draw(seen)
+            return
+        with self._lock:
+            self._seen[frame.camera] = seen
+        self._new.set()
+
+    def _run(self) -> None:
+        while not self._closed.is_set():
+            self._new.wait()
+            self._new.clear()
+            with self._lock:
+                seen, self._seen = self._seen, {}
+            for last in seen.values():
+                self._draw(last)
+            self._closed.wait(SHOWN_EVERY_S)
+        for last in self._seen.values():
+            self._draw(last)
+
+    def _draw(self, seen: _Seen) -> None:
+        frame, result = seen.frame, seen.result
         try:
-            drawn = encode_jpeg(draw(picture, inspection))
+            drawn = encode_jpeg(draw(seen.picture, seen.inspection))
             with self._lock:
                 self._states[frame.camera] = State(
                     stale=frame.camera in self._stale,

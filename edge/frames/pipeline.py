@@ -16,7 +16,7 @@ from lineside.edge.frames.last_state import LastState
 from lineside.edge.frames.mailbox import Mailbox, Work
 from lineside.edge.frames.results import Clock, to_result
 from lineside.edge.inspection.inspectors import open_inspectors
-from lineside.edge.wire.messages import WireModel
+from lineside.edge.models import NoModel, there, wire_model
 from lineside.runtime.chat import Picture
 from lineside.runtime.engine.engine import Engine
 from lineside.runtime.engine.scheduler import Priority, Request
@@ -28,24 +28,31 @@ log = logging.getLogger("lineside.pipeline")
 
 
 class Pipeline:
-    """One worker thread that inspects what the mailbox holds. A frame is decoded once, when its turn has come."""
+    """One worker thread that inspects what the mailbox holds. A frame is decoded once, when its turn has come.
 
-    def __init__(self, config: Config, engine: Engine, answers: Answers, last: LastState, counters: Counters) -> None:
+    Without a model each frame is rejected with the reason.
+    """
+
+    def __init__(
+        self, config: Config, engine: Engine | NoModel, answers: Answers, last: LastState, counters: Counters
+    ) -> None:
         self._settings, self._counters = config.inspect, counters
         self._answers, self._last = answers, last
-        self._inspectors, self.degraded = open_inspectors(config, engine)
-        self._model = WireModel(name=engine.bundle.manifest.name, sha256=engine.bundle.sha256)
+        self._engine = engine
+        self._inspectors, self.degraded = ({}, []) if isinstance(engine, NoModel) else open_inspectors(config, engine)
         self.mailbox = Mailbox()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="pipeline", daemon=True)
 
     def start(self) -> None:
+        self._last.start()
         self._thread.start()
 
     def close(self) -> None:
         self._stopping.set()
         self.mailbox.close()
         self._thread.join(timeout=5)
+        self._last.close()
 
     def offer(
         self, frame: Frame, *, triggered: bool, done: Callable[[], None] = lambda: None, ages: bool = True
@@ -115,7 +122,7 @@ class Pipeline:
         return decode_picture(frame.data or b"", self._settings.max_pixels)
 
     def _inspect(self, work: Work, born: float, picture: Picture, started: float, decoding: Timings) -> None:
-        frame = work.frame
+        frame, bundle = work.frame, there(self._engine).bundle
         deadline = born + self._settings.deadline_s if self._settings.deadline_s else None
         inspector = self._inspectors[frame.camera]
         inspection = inspector.inspect(picture, Request(Priority.FRAME, deadline, self._stopping.is_set))
@@ -123,7 +130,7 @@ class Pipeline:
             raise RequestCancelled("the station is stopping")
         inspection.timings.preprocess_ms += decoding.preprocess_ms
         clock = Clock((started - frame.received) * 1e3, (time.monotonic() - frame.received) * 1e3)
-        result = to_result(frame, inspection, inspector, self._model, clock, self._settings.max_age_s)
+        result = to_result(frame, inspection, inspector, wire_model(bundle), clock, self._settings.max_age_s)
         self._answers.give(frame, result)
         self._counters.add("results")
         self._counters.add(f"results_{inspection.verdict}")

@@ -46,7 +46,7 @@ def to_result(
         finish_reason=inspection.finish_reason if not inspection.complete else None,
         model=model,
         timing_ms=_timings(inspection.timings, clock),
-        frame_sha256=hashlib.sha256(_content(frame)).hexdigest(),
+        frame_sha256=frame.sha256 or hashlib.sha256(_content(frame)).hexdigest(),
         **({"report": inspection.report} if reported else {}),
         decided_by=inspection.decided_by,
         gate=_gate(inspection, inspector),

@@ -17,8 +17,8 @@ def draw(picture: Picture, inspection: Inspection) -> Picture:
     """A copy of the picture under a banner with verdict and confidence, `(height + 24, width, 3)` RGB."""
     color = COLORS[inspection.verdict]
     height, width = picture.shape[:2]
-    canvas = np.full((height + BANNER_PX, width, 3), color, np.uint8)
-    canvas[BANNER_PX:] = picture
+    canvas = np.empty((height + BANNER_PX, width, 3), np.uint8)
+    canvas[:BANNER_PX], canvas[BANNER_PX:] = color, picture
     text = f"{inspection.verdict}  {inspection.confidence:.0%}"
     cv2.putText(canvas, text, (6, 17), cv2.FONT_HERSHEY_SIMPLEX, 0.55, (255, 255, 255), 1, cv2.LINE_AA)
     for defect in inspection.defects:

@@ -56,7 +56,7 @@ DROP TABLE answered_1;
 
 
 class Database:
-    """One connection shared by all threads behind a lock; each transaction is on disk when it ends.
+    """One connection shared by all threads behind a lock; each transaction that is to last is on disk when it ends.
 
     A file of an earlier version is brought up where it lies, one of a later version is not touched, one that is damaged
     is set aside and a new one begun.
@@ -76,7 +76,7 @@ class Database:
         self.replaced = False
         self._locked = _lock(path)
         try:
-            self._db = self._open()
+            self._db, self._lasts = self._open(), True
         except BaseException:
             os.close(self._locked)
             raise
@@ -112,14 +112,21 @@ class Database:
         )
 
     @contextmanager
-    def transaction(self, undo: Callable[[], None]) -> Iterator[sqlite3.Connection]:
+    def transaction(self, undo: Callable[[], None], *, lasting: bool = True) -> Iterator[sqlite3.Connection]:
         """`undo` is called, behind the lock, where a transaction that was begun has failed, or the file was replaced.
+
+        Args:
+            lasting: it survives a power cut. Otherwise it survives the end of the process alone, and goes to the disk
+                with the next one that lasts; that saves the wait for the disk.
 
         Raises:
             StoreError: the disk is full, or the file was found to be damaged: the next transaction has a new one.
         """
         with self._lock:
             try:
+                if lasting != self._lasts:
+                    self._db.execute(f"PRAGMA synchronous={'FULL' if lasting else 'NORMAL'}")
+                    self._lasts = lasting
                 self._db.execute("BEGIN IMMEDIATE")
                 try:
                     yield self._db
@@ -142,7 +149,7 @@ class Database:
             self._set_aside(error)
         except OSError as problem:
             log.error("%s cannot be set aside (%s)", self._path, problem)
-        self._db = self._open()
+        self._db, self._lasts = self._open(), True
 
     def close(self) -> None:
         with self._lock:

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 JSON_TYPE = "application/json"
 Verdict = Literal["pass", "fail", "unsure"]
+DecidedBy = Literal["phrase", "conversation", "model"]
 Outcome = Literal["issued", "accepted", "achieved", "failed", "expired", "refused", "dry_run"]
 
 
@@ -182,7 +183,8 @@ class Confirmation(BaseModel):
 class CallReport(BaseModel):
     """One function call of a reply, with what really came of it.
 
-    `code` says why a call was refused; `result` is what the tool gave back.
+    `code` says why a call was refused; `result` is what the tool gave back; `decided_by` says whether the sentence was
+    a phrase of the station, meant the last call of its conversation, or the model chose the call.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -193,10 +195,11 @@ class CallReport(BaseModel):
     detail: str = ""
     code: str = ""
     result: Any = None
+    decided_by: DecidedBy = "model"
 
 
 class Reply(Body):
-    """The answer to a command, on its response topic or `rsp/{command}`."""
+    """The answer to a command, on its response topic or `rsp/{command}`; `model` is the one that it was put to."""
 
     SCHEMA: ClassVar[str] = "lineside.reply/1"
     command: str
@@ -204,6 +207,7 @@ class Reply(Body):
     ok: bool
     text: str = ""
     calls: list[CallReport] = Field(default_factory=list)
+    model: WireModel | None = None
     error: WireError | None = None
     timing_ms: dict[str, float] = Field(default_factory=dict)
 
@@ -229,7 +233,7 @@ class Return(BaseModel):
 
 
 class WireSession(BaseModel):
-    """What the model runs on, `tensorrt`, `cuda` or `cpu`, and why."""
+    """What a model runs on, `tensorrt`, `cuda` or `cpu`, and why; `none` where it could not be opened."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     device: str
@@ -237,13 +241,19 @@ class WireSession(BaseModel):
 
 
 class Info(Body):
-    """On `info`, retained: who answers here, and with what."""
+    """On `info`, retained: who answers here, and with what.
+
+    `model` looks at frames. Commands are put to it, too, or to `commands_model` where there is one. A model that could
+    not be opened has a `session` on the device `none`, with the reason.
+    """
 
     SCHEMA: ClassVar[str] = "lineside.info/1"
     version: str
     station: str
     model: WireModel
     session: WireSession
+    commands_model: WireModel | None = None
+    commands_session: WireSession | None = None
     cameras: list[str]
     commands: list[str]
     tools: dict[str, dict[str, Any]]
@@ -273,12 +283,14 @@ class AskCommand(BaseModel):
     """The body of `cmd/ask` as JSON; plain text is taken as `text`.
 
     `tool_choice` is auto, required (some call), none (a text), or the name of the tool to call. It asks for a call, and
-    does not allow one.
+    does not allow one. `conversation` names the conversation that the command belongs to, among those of this response
+    topic.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     text: str = Field(min_length=1, max_length=8000)
     transaction: str = Field(default="", max_length=200)
+    conversation: str = Field(default="", max_length=200)
     max_tokens: int | None = Field(default=None, ge=1, le=4096)
     expires_at: datetime | None = None
     tool_choice: str = Field(default="auto", max_length=64)

@@ -237,6 +237,7 @@ class Connection:
             self._client.reset()
 
     def failed(self, error: Exception) -> Again:
+        self._takeovers.unreachable()
         broker = self._attempts.broker
         self._say(str(error) if isinstance(error, ConfigError) else explain(error, broker.host, broker.port))
         return Again(at_once=self._attempts.ended(stood=False, unanswered=False) == "broker")
@@ -260,7 +261,7 @@ class Connection:
         if then == "version":
             return Again(at_once=True)
         self._say(self._cause or self._why_not())
-        return Again(stood, then == "broker", self._takeovers.lost(self._taken_over))
+        return Again(stood, then == "broker", self._takeovers.lost(self._taken_over, self._closed_by_broker))
 
     def _why_not(self) -> str:
         """Of a connection that ended before it stood."""

@@ -59,10 +59,10 @@ class Outbox:
     def start(self) -> None:
         self._thread.start()
 
-    def put(self, message: Outgoing, answers: FrameAnswer | None = None) -> None:
-        """`answers`: which frame, so that a redelivery of it is known again."""
+    def put(self, message: Outgoing, answers: FrameAnswer | None = None, *, lasting: bool = True) -> None:
+        """`answers`: which frame, so that a redelivery of it is known again; `lasting` as in `Store.enqueue`."""
         try:
-            lost = self._store.enqueue(message, answers)
+            lost = self._store.enqueue(message, answers, lasting=lasting)
             if lost:
                 self._counters.add("outbox_dropped", lost)
                 log.error("the outbox is full: %d old messages were dropped", lost)

@@ -113,9 +113,9 @@ class Store:
         return self._opened + time.monotonic() - self._opened_monotonic
 
     @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
+    def _transaction(self, *, lasting: bool = True) -> Iterator[sqlite3.Connection]:
         """Whoever adds or deletes messages keeps `_waiting` right; it goes back with a transaction that fails."""
-        with self._database.transaction(self._undo) as db:
+        with self._database.transaction(self._undo, lasting=lasting) as db:
             if self._waiting is None:
                 (count,) = db.execute("SELECT COUNT(*) FROM outbox").fetchone()
                 self._waiting = int(count)
@@ -137,9 +137,12 @@ class Store:
         self._waiting = (self._waiting or 0) + messages
         return self._waiting
 
-    def enqueue(self, message: Outgoing, answers: FrameAnswer | None = None) -> int:
-        """Returns how many old messages had to go because it was full."""
-        with self._transaction() as db:
+    def enqueue(self, message: Outgoing, answers: FrameAnswer | None = None, *, lasting: bool = True) -> int:
+        """Returns how many old messages had to go because it was full.
+
+        `lasting` is False where a power cut may cost the message: it answers what nobody was promised an answer to.
+        """
+        with self._transaction(lasting=lasting) as db:
             self._insert(db, message)
             if answers is not None:
                 _remember_frame(db, answers, message)
@@ -180,7 +183,8 @@ class Store:
         return Outgoing(*row) if row else None
 
     def delivered(self, message_id: int) -> None:
-        with self._transaction() as db:
+        """After a power cut it may be there again, and goes out once more with the id that it had."""
+        with self._transaction(lasting=False) as db:
             self._add(-db.execute("DELETE FROM outbox WHERE id = ?", (message_id,)).rowcount)
 
     def outbox_size(self) -> int:

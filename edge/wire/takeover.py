@@ -11,7 +11,7 @@ from lineside.edge.degraded import Degraded
 log = logging.getLogger("lineside.mqtt")
 FIRST_WAIT_S = 2.0
 LONGEST_WAIT_S = 300.0
-LONGEST_GUESSED_WAIT_S = 30.0
+LONGEST_GUESSED_WAIT_S = 15.0
 SHORT_S = 5.0
 SHORT_ONES = 3
 
@@ -41,20 +41,28 @@ class Takeovers:
             self._over.daemon = True
             self._over.start()
 
-    def lost(self, taken_over: bool) -> float:
+    def unreachable(self) -> None:
+        """No connection came to stand: a broker that was away closed the earlier ones, and no other client did."""
+        self._short, self._wait_s = 0, 0.0
+
+    def lost(self, taken_over: bool, closed_by_broker: bool = True) -> float:
         """Seconds to wait before the next connection is tried; 0 where nobody seems to have the id.
 
         Args:
             taken_over: the broker gave 0x8E as its reason.
+            closed_by_broker: it was not this side that gave the connection up.
         """
         self.close()
         stood_s = time.monotonic() - self._since if self._since is not None else None
         self._since = None
-        if stood_s is not None:
-            self._short = self._short + 1 if stood_s < max(SHORT_S, 2 * self._wait_s) else 0
-        if not taken_over and (stood_s is None or self._short < SHORT_ONES):
-            self._wait_s = self._wait_s if stood_s is None else 0.0
-            return self._wait_s
+        if stood_s is None and not taken_over:
+            self.unreachable()
+            return 0.0
+        short = closed_by_broker and stood_s is not None and stood_s < max(SHORT_S, 2 * self._wait_s)
+        self._short = self._short + 1 if short else 0
+        if not taken_over and self._short < SHORT_ONES:
+            self._wait_s = 0.0
+            return 0.0
         self._count += 1
         longest = LONGEST_WAIT_S if taken_over else LONGEST_GUESSED_WAIT_S
         self._wait_s = min(max(2 * self._wait_s, FIRST_WAIT_S), longest)

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from lineside.runtime.engine.drafts import Drafter
 from lineside.runtime.engine.loop_guard import LoopGuard
-from lineside.runtime.engine.sampling import Sampler, Sampling
+from lineside.runtime.engine.sampling import Sampler, Sampling, probability
 from lineside.runtime.engine.sequence import Sequence
 from lineside.runtime.errors import DeadlineExceeded, RequestCancelled
 from lineside.runtime.grammar.constraint import Constraint
@@ -32,8 +32,10 @@ class Decoding(Iterator[int]):
         forbidden: tokens that are never chosen, whatever their logits. A draft may hold some: they are not accepted.
         canonical: keeps the tokens of calls as the tokenizer writes them; what is yielded is what was chosen.
         draft: False for one token a pass; the tokens are the same.
+        weigh: whether to keep the probability of each token that is chosen.
 
     Attributes:
+        probability: of the last token among those that the grammar allowed, before any temperature; 1 unless `weigh`.
         finish_reason: why generation ended, once it has. What the text says is not looked at here: never `unreadable`.
 
     Raises (while iterating):
@@ -53,8 +55,11 @@ class Decoding(Iterator[int]):
         forbidden: frozenset[int] = frozenset(),
         canonical: Canonical | None = None,
         draft: bool = True,
+        weigh: bool = False,
     ) -> None:
         self.finish_reason: FinishReason | None = None
+        self.probability = 1.0
+        self._weigh = weigh
         self._sequence, self._constraint, self._canonical = sequence, constraint, canonical
         self._forbidden = forbidden
         self._vocab_size = vocab_size  # of the tokenizer: a checkpoint may pad its vocabulary beyond it
@@ -102,13 +107,16 @@ class Decoding(Iterator[int]):
 
     def _choose(self) -> int:
         """Where the likeliest of all tokens is allowed, it is the likeliest of those that are: no logit is needed."""
-        if self._picked and self._may_take(self._picked[self._at]):
+        if self._picked and not self._weigh and self._may_take(self._picked[self._at]):
             self._sequence.leave_logits(self._at)
             return self._picked[self._at]
         row = self._sequence.row(self._at) if self._picked else self._rows[self._at]
         self._sequence.logits = row
         allowed = self._constraint.mask() if self._constraint is not None else None
-        return self._sampler.pick(row[: self._vocab_size], allowed)
+        token = self._sampler.pick(row[: self._vocab_size], allowed)
+        if self._weigh:
+            self.probability = probability(row[: self._vocab_size], allowed, token)
+        return token
 
     def _may_take(self, token: int) -> bool:
         if not 0 <= token < self._vocab_size or token in self._forbidden:

@@ -21,7 +21,7 @@ from lineside.runtime.bundle import Bundle, open_bundle, verified
 from lineside.runtime.chat import Prompt
 from lineside.runtime.cores import usable_cores
 from lineside.runtime.engine.decoding import Decoding
-from lineside.runtime.engine.kv_pool import Entry, Keys, KVPool
+from lineside.runtime.engine.kv_pool import Entry, Keys, KVBudget, KVPool
 from lineside.runtime.engine.sampling import Sampling
 from lineside.runtime.engine.scheduler import Request, Scheduler
 from lineside.runtime.engine.sequence import Chunking, Sequence
@@ -45,7 +45,7 @@ class Limits:
 
     Attributes:
         capacity: tokens that one prompt and its answer may have; the bundle's context length bounds it.
-        kv_cache_bytes: for the KV caches of all requests; 0 for two of `capacity` tokens.
+        kv_cache_bytes: for the KV caches of all requests; 0 for two of `capacity` tokens, of each engine on the device.
         vision_cache_bytes: for the embeddings of pictures seen lately.
     """
 
@@ -65,6 +65,10 @@ class Generation:
 class Engine:
     """Runs one bundle. Make one with `Engine.open`; hand in other sessions to run on other hardware.
 
+    Args:
+        beside: an engine that runs in this process already. Where both are on the same device they have one scheduler
+            and one budget for KV caches: passes take turns, and never fight for the cores.
+
     Attributes:
         device_failures: requests since the last that worked which failed with the device, its memory not being full.
     """
@@ -76,25 +80,34 @@ class Engine:
         vision: Vision | None,
         decoder: Decoder,
         limits: Limits | None = None,
+        beside: Engine | None = None,
     ) -> None:
         limits = limits or Limits()
         manifest = bundle.manifest
+        together = beside if beside is not None and beside._decoder.device == decoder.device else None
         self.bundle, self.tokenizer = bundle, tokenizer
         self.grammars = Grammars(tokenizer)
         self.capacity = min(limits.capacity, max(decoder.cache_lengths, default=manifest.context_length))
-        self.pool = KVPool(decoder, limits.kv_cache_bytes, self.capacity)
-        self.scheduler = Scheduler()
-        self._decoder = decoder
+        budget = together.pool.budget if together else KVBudget(limits.kv_cache_bytes)
+        self.pool: KVPool = KVPool(decoder, budget, self.capacity)
+        self.scheduler: Scheduler = together.scheduler if together else Scheduler()
+        self._decoder: Decoder = decoder
         self.device_failures = 0
         self._chunking = Chunking(decoder.prefill_tokens, scored_heads=decoder.scored_heads)
         self.vision_cache = VisionCache(vision, limits.vision_cache_bytes) if vision else None
 
     @classmethod
     def open(
-        cls, path: Path, *, threads: int = 0, limits: Limits | None = None, sessions: OpenSessions | None = None
+        cls,
+        path: Path,
+        *,
+        threads: int = 0,
+        limits: Limits | None = None,
+        sessions: OpenSessions | None = None,
+        beside: Engine | None = None,
     ) -> Engine:
         """Open a bundle, on the CPU unless `sessions` opens it elsewhere; `threads` 0 means as many as the process may
-        use. Every file is read and held against its SHA-256 beside the loading.
+        use. Every file is read and held against its SHA-256 beside the loading. `beside`: see the class.
 
         Raises:
             BundleError: the bundle is missing, damaged or of another format.
@@ -105,7 +118,7 @@ class Engine:
         with verified(bundle):
             tokenizer = Tokenizer(bundle.file("tekken.json"))
             vision, decoder = sessions(bundle) if sessions else open_cpu(bundle, threads)
-        return cls(bundle, tokenizer, vision, decoder, limits)
+        return cls(bundle, tokenizer, vision, decoder, limits, beside)
 
     @contextmanager
     def sequence(self, prompt: Prompt, *, reserve: int, request: Request | None = None) -> Iterator[Sequence]:
@@ -224,6 +237,7 @@ class Engine:
         forbidden: frozenset[int] = frozenset(),
         canonical: Canonical | None = None,
         draft: bool = True,
+        weigh: bool = False,
     ) -> Decoding:
         """Iterate over the tokens that follow; see `Decoding`."""
         return Decoding(
@@ -236,6 +250,7 @@ class Engine:
             forbidden=forbidden,
             canonical=canonical,
             draft=draft,
+            weigh=weigh,
         )
 
     def generate(

@@ -1,4 +1,4 @@
-"""KV caches under a budget of bytes, which are at the same time the prefix cache.
+"""KV caches under a budget of bytes, which are at the same time the prefix cache. Engines on one device share a budget.
 
 A cache that was given back keeps its tokens. The next request whose prompt begins with the same tokens takes the
 cache over and computes only what differs. Tokens are compared by keys: for text the token id, for a picture a hash of
@@ -28,17 +28,22 @@ WORTH_REUSING = 16
 
 @dataclass(eq=False)
 class Entry:
-    """A cache and the keys of the tokens that it holds, `(n,)`.
+    """A cache of a pool and the keys of the tokens that it holds, `(n,)`.
 
     `proven` is the longest prefix that a later request has found here: the part that is worth keeping.
     """
 
+    pool: KVPool
     cache: Any
     capacity: int
     keys: Keys
     busy: bool = True
     proven: int = 0
     used: int = 0
+
+    @property
+    def bytes(self) -> int:
+        return self.pool.cost(self.capacity)
 
 
 @dataclass(frozen=True)
@@ -50,31 +55,57 @@ class PoolStatistics:
     evictions: int
 
 
-class KVPool:
-    """Lends caches. Every byte is accounted for before it is allocated.
-
-    (Where a prefix outgrows its cache and nothing else can go, the old cache is counted as gone while it is copied.)
+class KVBudget:
+    """What the caches of all pools on one device may take together, and those caches.
 
     Args:
-        budget_bytes: what all caches together may take; 0 for two of `context_length` tokens.
+        named_bytes: that; 0 for what the pools need by themselves.
 
     Attributes:
         fitting_bytes: what they may take since the device's memory was full; a cache that is alone is always tried.
     """
 
-    def __init__(self, decoder: Decoder, budget_bytes: int, context_length: int) -> None:
+    def __init__(self, named_bytes: int = 0) -> None:
+        self._named_bytes = named_bytes
+        self.bytes = self.fitting_bytes = named_bytes
+        self.entries: list[Entry] = []
+        self.queue = Queue()
+        self.clock = 0
+
+    def join(self, own_bytes: int) -> None:
+        """A pool that needs `own_bytes` by itself shares this budget from now on."""
+        if not self._named_bytes:
+            self.bytes += own_bytes
+            self.fitting_bytes += own_bytes
+
+    def used_bytes(self) -> int:
+        return sum(entry.bytes for entry in self.entries)
+
+
+class KVPool:
+    """Lends caches of one decoder. Every byte is accounted for before it is allocated.
+
+    (Where a prefix outgrows its cache and nothing else can go, the old cache is counted as gone while it is copied.)
+
+    Args:
+        budget: what all caches may take, those of other pools too; by itself a pool needs two of `context_length`
+            tokens.
+    """
+
+    def __init__(self, decoder: Decoder, budget: KVBudget, context_length: int) -> None:
         self._decoder = decoder
         self._context_length = context_length
-        self.budget_bytes = budget_bytes or 2 * self.cost(self._fixed(context_length) or context_length)
-        self.fitting_bytes = self.budget_bytes
-        self._entries: list[Entry] = []
-        self._queue = Queue()
-        self._clock = self._reused = self._evictions = 0
+        self.budget = budget
+        budget.join(2 * self.cost(self._fixed(context_length) or context_length))
+        self._entries, self._queue = budget.entries, budget.queue
+        self._reused = self._evictions = 0
 
     def statistics(self) -> PoolStatistics:
+        """Of this pool's own caches."""
         with self._queue.condition:
-            busy = sum(entry.busy for entry in self._entries)
-            return PoolStatistics(self._bytes(), len(self._entries), busy, self._reused, self._evictions)
+            own = self._own()
+            size, busy = sum(entry.bytes for entry in own), sum(entry.busy for entry in own)
+            return PoolStatistics(size, len(own), busy, self._reused, self._evictions)
 
     def acquire(self, keys: Keys, tokens: int, request: Request) -> tuple[Entry, int]:
         """A cache for `tokens` tokens, and how many of the first `keys` it holds already.
@@ -86,8 +117,8 @@ class KVPool:
             DeadlineExceeded, RequestCancelled: while waiting.
         """
         capacity = self._capacity(tokens)
-        if self.cost(capacity) > self.budget_bytes:
-            needed, budget = self.cost(capacity) / 1e6, self.budget_bytes / 1e6
+        if self.cost(capacity) > self.budget.bytes:
+            needed, budget = self.cost(capacity) / 1e6, self.budget.bytes / 1e6
             raise KVBudgetExceeded(
                 f"{tokens} tokens need {needed:.1f} MB of KV cache, the engine may use {budget:.1f} MB: "
                 "shorten the prompt, or raise `model.kv_cache_mb`"
@@ -103,9 +134,9 @@ class KVPool:
             self._queue.condition.notify_all()
 
     def clear(self) -> None:
-        """Forget what the idle caches hold."""
+        """Forget what this pool's idle caches hold."""
         with self._queue.condition:
-            for entry in self._entries:
+            for entry in self._own():
                 if not entry.busy:
                     entry.keys, entry.proven = entry.keys[:0], 0
 
@@ -115,12 +146,12 @@ class KVPool:
         """
         with self._queue.condition:
             self._drop([entry for entry in self._entries if not entry.busy])
-            self._bound(max(self._bytes(), self.cost(capacity)))
+            self._bound(max(self.budget.used_bytes(), self.cost(capacity)))
 
     def _bound(self, size: int) -> None:
         """All caches take at most `size` bytes from now on."""
-        if size < self.fitting_bytes:
-            self.fitting_bytes = size
+        if size < self.budget.fitting_bytes:
+            self.budget.fitting_bytes = size
             log.warning("the device's memory was full: KV caches take at most %.1f MB from now on", size / 1e6)
 
     def _capacity(self, tokens: int) -> int:
@@ -128,7 +159,7 @@ class KVPool:
         if fixed := self._fixed(tokens):
             return fixed
         capacity = min(-(-tokens // GRAIN) * GRAIN, max(self._context_length, tokens))
-        return capacity if self.cost(capacity) <= self.budget_bytes else tokens
+        return capacity if self.cost(capacity) <= self.budget.bytes else tokens
 
     def _fixed(self, tokens: int) -> int:
         """The shortest of the lengths that the decoder has, where it has not all; 0 where it has."""
@@ -138,14 +169,14 @@ class KVPool:
         """Bytes of a cache for `capacity` tokens: keys, values, and what a session needs besides for each cache."""
         return capacity * self._decoder.bytes_per_token + self._decoder.bytes_per_cache
 
-    def _bytes(self) -> int:
-        return sum(self.cost(entry.capacity) for entry in self._entries)
+    def _own(self) -> list[Entry]:
+        return [entry for entry in self._entries if entry.pool is self]
 
     def _take(self, keys: Keys, capacity: int) -> tuple[Entry, int] | None:
         """None where nothing can be had before another request gives its cache back."""
-        self._clock += 1
+        self.budget.clock += 1
         # The last token is always computed, for its logits.
-        matches = [(min(common_prefix(entry.keys, keys), len(keys) - 1), entry) for entry in self._entries]
+        matches = [(min(common_prefix(entry.keys, keys), len(keys) - 1), entry) for entry in self._own()]
         fitting = [
             (reused, not e.busy and e.capacity >= capacity, e) for reused, e in matches if reused >= WORTH_REUSING
         ]
@@ -163,11 +194,11 @@ class KVPool:
         except BaseException:
             self._entries.remove(entry)
             raise
-        best.proven, best.used = max(best.proven, reused), self._clock
+        best.proven, best.used = max(best.proven, reused), self.budget.clock
         return self._lend(entry, reused), reused
 
     def _lend(self, entry: Entry, reused: int) -> Entry:
-        entry.busy, entry.used = True, self._clock
+        entry.busy, entry.used = True, self.budget.clock
         entry.proven = max(entry.proven, reused)
         entry.keys = entry.keys[:reused]
         self._reused += reused
@@ -175,31 +206,32 @@ class KVPool:
 
     def _fits(self, capacity: int) -> bool:
         """Whether another cache can be had without giving one up."""
-        return self._bytes() + self.cost(capacity) <= self._room(capacity)
+        return self.budget.used_bytes() + self.cost(capacity) <= self._room(capacity)
 
     def _room(self, capacity: int) -> int:
         """Bytes of all caches where one of them is for `capacity` tokens."""
-        return max(self.fitting_bytes, self.cost(capacity))
+        return max(self.budget.fitting_bytes, self.cost(capacity))
 
     def _make_room(self, keys: Keys, capacity: int, keep: Entry | None = None) -> Entry | None:
         """A new entry. Idle ones go for it, the least recently used first, and `keep`, which is copied from, last."""
         idle = sorted((entry for entry in self._entries if not entry.busy), key=lambda e: (e is keep, e.used))
-        free = self._room(capacity) - self._bytes()
-        if free + sum(self.cost(entry.capacity) for entry in idle) < self.cost(capacity):
+        free = self._room(capacity) - self.budget.used_bytes()
+        if free + sum(entry.bytes for entry in idle) < self.cost(capacity):
             return None
         cache = None
         while free < self.cost(capacity):
             victim = idle.pop(0)
-            free += self.cost(victim.capacity)
+            free += victim.bytes
             self._evict(victim)
             if victim is keep:
                 continue
-            if cache is None and victim.capacity == capacity and self._decoder.recycle(victim.cache):
+            alike = victim.pool is self and victim.capacity == capacity
+            if cache is None and alike and self._decoder.recycle(victim.cache):
                 cache = victim.cache
             victim.cache = None  # its memory is gone before the new cache is allocated
         if cache is None:
             cache = self._allocate(capacity, [entry for entry in idle if entry is not keep])
-        entry = Entry(cache, capacity, keys[:0])
+        entry = Entry(self, cache, capacity, keys[:0])
         self._entries.append(entry)
         return entry
 
@@ -209,7 +241,7 @@ class KVPool:
             return self._decoder.allocate(capacity)
         except DeviceOutOfMemory:
             self._drop(idle)
-        others = self._bytes()
+        others = self.budget.used_bytes()
         try:
             cache = self._decoder.allocate(capacity)
         except DeviceOutOfMemory:

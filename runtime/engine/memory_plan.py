@@ -6,6 +6,7 @@ The shapes are exact; the factors were measured with ONNX Runtime 1.32 on x86-64
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from lineside.runtime.engine.sequence import Chunking
@@ -45,18 +46,47 @@ class MemoryPlan:
 
 def plan_memory(manifest: Manifest, tokens: int) -> MemoryPlan:
     """The peak of a process that serves `tokens` tokens of KV cache and pictures of the largest size."""
+    per_token, own = manifest.kv.bytes_per_token, _model_parts(manifest, tokens)
+    parts = {
+        "process": PROCESS_BYTES + _vocabulary(manifest),
+        "weights": own.pop("weights"),
+        f"KV cache, {tokens} tokens of {per_token} bytes": tokens * per_token,
+    }
+    return MemoryPlan(parts | own, tokens * per_token, per_token)
+
+
+def plan_together(manifests: Mapping[str, Manifest], capacity: int, kv_bytes: int) -> dict[str, int]:
+    """The peak of a process in which several models share one budget for KV caches, in bytes of each part.
+
+    Args:
+        manifests: by what the model is for, which the parts are named after.
+        capacity: tokens of the longest prompt with its answer.
+        kv_bytes: the budget; 0 for what it is by itself.
+    """
+    parts = {"process": PROCESS_BYTES + sum(map(_vocabulary, manifests.values()))}
+    by_itself = 0
+    for whose, manifest in manifests.items():
+        tokens = min(capacity, manifest.context_length)
+        by_itself += 2 * tokens * manifest.kv.bytes_per_token
+        parts |= {f"{whose}: {part}": size for part, size in _model_parts(manifest, tokens).items()}
+    return parts | {"KV caches of all requests": kv_bytes or by_itself}
+
+
+def _vocabulary(manifest: Manifest) -> int:
+    return BYTES_PER_VOCABULARY_ENTRY * manifest.vocab_size
+
+
+def _model_parts(manifest: Manifest, tokens: int) -> dict[str, int]:
+    """What a model takes besides the process and its KV caches. Each session keeps what its passes once needed."""
     data = sum(entry.bytes for name, entry in manifest.files.items() if name.endswith(".data"))
     table = int(EMBEDDING_BYTES[manifest.quantization["embedding"]] * manifest.vocab_size * manifest.hidden_size)
     matrices = data if manifest.tied_embeddings else data - table
-    per_token = manifest.kv.bytes_per_token
     heads = manifest.num_attention_heads if manifest.kv.dtype == "float16" else 0
     chunking = Chunking(scored_heads=heads, turn_s=10.0)  # as long as nobody waits
     prefill = chunking.tokens * _activations(manifest.hidden_size, manifest.intermediate_size)
     prefill += 4 * chunking.scored_heads * chunking.size(tokens) * tokens
     parts = {
-        "process": PROCESS_BYTES + BYTES_PER_VOCABULARY_ENTRY * manifest.vocab_size,
         "weights": int(RESIDENT_FACTOR * matrices) + table,
-        f"KV cache, {tokens} tokens of {per_token} bytes": tokens * per_token,
         "prefill": prefill + MAX_DECODE_TOKENS * manifest.vocab_size * 4,
     }
     if manifest.image is not None:
@@ -64,7 +94,7 @@ def plan_memory(manifest: Manifest, tokens: int) -> MemoryPlan:
         patches = (image.max_image_size // image.patch_size) ** 2
         tower = TOWER_FACTOR * patches * _activations(image.hidden_size, image.intermediate_size)
         parts["vision, the largest picture"] = tower + 3 * image.max_image_size**2 * 4
-    return MemoryPlan(parts, tokens * per_token, per_token)
+    return parts
 
 
 def least_device_bytes(manifest: Manifest, tokens: int) -> int:

@@ -66,3 +66,9 @@ def _likeliest(logits: npt.NDArray[np.float32]) -> int:
     if not np.isfinite(logits[best]):
         raise NotFinite("the model computed logits that are not finite: run `lineside check` on the bundle")
     return best
+
+
+def probability(logits: npt.NDArray[np.float32], allowed: npt.NDArray[np.bool_] | None, token: int) -> float:
+    """Of `token` among those `allowed` `(vocab,)`, or among all, at a temperature of 1; logits are `(vocab,)`."""
+    among = logits if allowed is None else logits[allowed]
+    return float(1.0 / np.exp(among - logits[token], dtype=np.float64).sum())

@@ -48,7 +48,7 @@ DIALECTS = (
 )
 IGNORED = {
     "$schema", "$comment", "$defs", "definitions", "title", "description", "default", "examples", "deprecated",
-    "readOnly", "writeOnly", "contentMediaType", "contentEncoding", "contentSchema",
+    "readOnly", "writeOnly", "contentMediaType", "contentEncoding", "contentSchema", "unit",
 }  # fmt: skip
 """Annotations, and places where a `$ref` finds its schema."""
 COPIED = {"type", "minLength", "maxLength", "format", "minItems", "maxItems", "maxProperties", "required"}

@@ -16,7 +16,7 @@ from lineside.runtime.chat import Message, Picture
 from lineside.runtime.errors import AnswerError
 from lineside.runtime.grammar.json_schema import Schema
 from lineside.runtime.inspection.verdict import VERDICTS, Defect, Region, Verdict
-from lineside.runtime.text.tool_calls import load_json
+from lineside.runtime.text.strict_json import load_json
 
 GRID = 1000
 """Boxes are integers from 0 to GRID - 1."""

@@ -50,6 +50,16 @@ class CallStream:
         self._state = "text"
         self._name, self._index = "", -1
 
+    @property
+    def index(self) -> int:
+        """Of the call that the next token belongs to; -1 before the first."""
+        return self._index
+
+    @property
+    def state(self) -> str:
+        """What the next token is a part of: `text`, `name`, `id`, `arguments`; `list` in the format of v3 and v7."""
+        return self._state
+
     def push(self, token: int) -> Iterator[Delta]:
         if token == self._marker:
             yield from self._take(self._text.finish())

@@ -15,8 +15,9 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 
+from lineside.runtime.text.strict_json import load_json
 from lineside.runtime.text.tokenizer import Tokenizer
-from lineside.runtime.text.tool_calls import load_json, new_call_id
+from lineside.runtime.text.tool_calls import new_call_id
 
 
 @dataclass

@@ -6,8 +6,6 @@ same without the id. Both forms of the newer format are accepted, since models w
 
 from __future__ import annotations
 
-import json
-import math
 import secrets
 import string
 from collections.abc import Sequence
@@ -15,6 +13,7 @@ from typing import Any
 
 from lineside.runtime.chat import ToolCall
 from lineside.runtime.errors import AnswerError
+from lineside.runtime.text.strict_json import load_json
 from lineside.runtime.text.tokenizer import Tokenizer
 
 ID_ALPHABET = string.ascii_letters + string.digits
@@ -41,31 +40,6 @@ def parse_tool_calls(tokenizer: Tokenizer, ids: Sequence[int]) -> tuple[str, tup
     if not tokenizer.named_calls:
         return text, _parse_list(tokenizer.decode(rest))
     return text, tuple(_parse_named(tokenizer, part) for part in _split(rest, marker))
-
-
-def load_json(text: str) -> Any:
-    """JSON that every parser reads alike.
-
-    Raises:
-        ValueError: not JSON, NaN, a number beyond a float's range, half a surrogate pair, nested too deeply.
-    """
-    try:
-        value = json.loads(text, parse_float=_finite, parse_constant=_refuse)
-        json.dumps(value, ensure_ascii=False).encode()
-    except RecursionError:
-        raise ValueError("nested too deeply") from None
-    return value
-
-
-def _finite(digits: str) -> float:
-    value = float(digits)
-    if not math.isfinite(value):
-        raise ValueError(f"{digits} is beyond a number's range")
-    return value
-
-
-def _refuse(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")
 
 
 def _split(ids: list[int], marker: int) -> list[list[int]]:

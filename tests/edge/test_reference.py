@@ -25,5 +25,5 @@ def test_the_files_are_what_the_code_makes(name: str, made: object) -> None:
 
 
 def test_every_table_of_a_station_file_is_described() -> None:
-    tables = {table.split(".")[0] for table, _ in reference.TABLES}
+    tables = {table.strip("[").split(".")[0] for table, _ in reference.TABLES}
     assert tables == {field.name for field in fields(Config)} - {"folder", "file"}

@@ -43,4 +43,4 @@ def obedient(monkeypatch: pytest.MonkeyPatch) -> None:
     def answer(*_args: object, **_options: object) -> Answer:
         return Answer("", (ToolCall(new_call_id(), "stop_line", {}),), "stop", Timings(), Counts())
 
-    monkeypatch.setattr("lineside.edge.commands.conversation.ask", answer)
+    monkeypatch.setattr("lineside.runtime.commands.decide.ask", answer)

@@ -25,7 +25,7 @@ from tests.support.broker import Mosquitto
 from tests.support.bundles import copy_bundle
 from tests.support.client import Client, Received
 from tests.support.scripted import Say, Scripted, results
-from tests.support.station import SPEED, TOPICS, station
+from tests.support.station import SPEED, TOPICS, UNCHECKED, station
 from tests.support.wait import LIMIT_S, until
 
 STOP = ToolConfig("Stop the line.", wait_s=60.0)
@@ -40,7 +40,7 @@ def model(monkeypatch: pytest.MonkeyPatch) -> Model:
 
     def put(says: Callable[[list[Message]], Say]) -> Scripted:
         scripted = Scripted(says)
-        monkeypatch.setattr("lineside.edge.commands.conversation.ask", scripted)
+        monkeypatch.setattr("lineside.runtime.commands.decide.ask", scripted)
         return scripted
 
     return put
@@ -48,6 +48,7 @@ def model(monkeypatch: pytest.MonkeyPatch) -> Model:
 
 @contextmanager
 def running(broker: Mosquitto, folder: Path, rounds: int = 1, **tools: ToolConfig) -> Iterator[Daemon]:
+    tools = {name: dataclasses.replace(tool, unchecked=UNCHECKED) for name, tool in tools.items()}
     with Daemon(station(broker, folder, tools=tools, commands=CommandConfig(rounds=rounds, expiry_s=3600.0))) as daemon:
         assert daemon.wait_online(LIMIT_S)
         yield daemon
@@ -403,7 +404,7 @@ def test_a_late_question_is_not_put(broker: Mosquitto, client: Client, tmp_path:
 def test_tools_that_leave_no_room_are_refused_at_start(broker: Mosquitto, tmp_path: Path) -> None:
     """A value out of 10,000 could be chosen by the grammar, but the model must read them all."""
     parameters = {"type": "object", "properties": {"part": {"enum": [f"part {n}" for n in range(10_000)]}}}
-    with pytest.raises(ConfigError, match=r"the tools take \d+ tokens of each prompt, and `model\.capacity` is"):
+    with pytest.raises(ConfigError, match=r"pick alone takes \d+ tokens of each prompt, and `model\.capacity` is"):
         Daemon(station(broker, tmp_path, tools={"pick": ToolConfig("Pick.", parameters)}))
 
 

@@ -207,11 +207,12 @@ def test_a_full_disk_does_not_repeat_a_call(daemon: Daemon, client: Client, monk
 def test_a_command_overtakes_a_queue_of_frames(
     broker: Mosquitto, client: Client, pictures: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Frames wait when a command comes, one of them for the engine: the command is given it first. No tool is
-    offered, so that nothing but the engine takes time.
+    """Frames wait when a command comes, one of them for the engine: the command is given it first. The only
+    tool is never let through, so that nothing but the engine takes time.
     """
     given: list[Priority] = []
-    with Daemon(station(broker, tmp_path, tools={})) as daemon, ThreadPoolExecutor(6) as threads:
+    tools = {"stop_line": ToolConfig("Stop the line.", allowed=False)}
+    with Daemon(station(broker, tmp_path, tools=tools)) as daemon, ThreadPoolExecutor(6) as threads:
         assert daemon.wait_online(LIMIT_S)
         scheduler = daemon.engine.scheduler
         turn = scheduler.turn

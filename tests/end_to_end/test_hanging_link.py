@@ -14,7 +14,7 @@ from lineside.runtime.text.tool_calls import new_call_id
 from lineside.runtime.timings import Counts, Timings
 from tests.support.broker import Mosquitto
 from tests.support.client import Client
-from tests.support.faulty_line import CLOSE, Proxy
+from tests.support.proxy import CLOSE, Proxy
 from tests.support.station import TOOLS, TOPICS, station
 from tests.support.wait import until
 
@@ -32,7 +32,7 @@ def test_an_expired_call_does_not_go_out_when_the_line_recovers(
     def answer(*_args: object, **_options: object) -> Answer:
         return Answer("", (ToolCall(new_call_id(), "stop_line", {}),), "stop", Timings(), Counts())
 
-    monkeypatch.setattr("lineside.edge.commands.conversation.ask", answer)
+    monkeypatch.setattr("lineside.runtime.commands.decide.ask", answer)
     proxy = Proxy(broker.port)
     tools = {"stop_line": dataclasses.replace(TOOLS["stop_line"], wait_s=1.0)}
     with Daemon(station(proxy.port, tmp_path, tools=tools)) as daemon:
@@ -59,7 +59,7 @@ def test_a_station_without_its_second_connection_says_so(broker: Mosquitto, clie
         client.wait_for(lambda message: "no frames over MQTT" in str(message.payload))
         client.publish(TOPICS.command("dance"), "now")
         client.on(TOPICS.response("dance"))
-        proxy.judge = lambda _packet: None
+        proxy.judge = None
         client.wait_for(lambda message: message.topic == TOPICS.info and message.json()["degraded"] == [])
         assert daemon.frame_connection.connected.is_set()
     proxy.close()

@@ -12,8 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from lineside.runtime.defaults import DEFAULT_BUNDLE
 from tests.conftest import ROOT
 from tests.support.broker import Mosquitto
+from tests.support.bundles import copy_bundle, edit_manifest
 from tests.support.checkpoints import copy_checkpoint
 from tests.support.client import Client
 from tests.support.station import LINESIDE
@@ -74,7 +76,7 @@ def test_the_daemon_speaks_to_its_broker_only(station: Path, tmp_path: Path, bro
         "check FILE",
         "check",
         "inspect default PICTURE",
-        "ask default Hello. --max-tokens 4",
+        "ask TALKING Hello. --max-tokens 4",
         "learn FILE GOOD",
         "calibrate FILE LABELLED",
         "export CHECKPOINT BUNDLE",
@@ -91,7 +93,10 @@ def test_a_command_speaks_to_nobody(command: str, station: Path, tmp_path: Path)
         "LABELLED": folder / "labelled",
         "CHECKPOINT": copy_checkpoint("grouped", folder),
         "BUNDLE": folder / "bundle",
+        "TALKING": folder / "talking",
     }
+    if "TALKING" in command:
+        edit_manifest(copy_bundle(DEFAULT_BUNDLE, folder / "talking"), lambda manifest: manifest.update(taught={}))
     assert_quiet(Watch(tmp_path, *(words.get(word, word) for word in command.split())).end(), station)
 
 

@@ -35,7 +35,7 @@ def _obedient(monkeypatch: pytest.MonkeyPatch) -> None:
     def answer(*_args: object, **_options: object) -> Answer:
         return Answer("", (ToolCall(new_call_id(), "stop_line", {}),), "stop", Timings(), Counts())
 
-    monkeypatch.setattr("lineside.edge.commands.conversation.ask", answer)
+    monkeypatch.setattr("lineside.runtime.commands.decide.ask", answer)
 
 
 class Link(Proxy):

@@ -24,7 +24,7 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 BUILD_S, COMMAND_S = 900, 300
 NOT_SOURCE = shutil.ignore_patterns(".git", ".venv*", "build", "dist", "*.egg-info", "__pycache__", ".*_cache")
 
-pytestmark = [pytest.mark.plain_broker, pytest.mark.timeout(BUILD_S + COMMAND_S), pytest.mark.xdist_group("wheel")]
+pytestmark = [pytest.mark.plain_broker, pytest.mark.timeout(BUILD_S + COMMAND_S)]
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,17 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     pins.write_text("\n".join(re.findall(r"^[\w.-]+==[^\\\n]+", lock, re.MULTILINE)), encoding="utf-8")
     _do(sys.executable, "-m", "venv", folder / "venv")
     programs = folder / "venv" / "bin"
-    _do(programs / "python", "-m", "pip", "install", "-q", "-c", pins, f"lineside[demo,export] @ file://{wheel}")
+    _do(
+        programs / "python",
+        "-m",
+        "pip",
+        "install",
+        "-q",
+        "--no-compile",
+        "-c",
+        pins,
+        f"lineside[demo,export] @ file://{wheel}",
+    )
     return programs
 
 

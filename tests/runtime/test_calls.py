@@ -26,7 +26,7 @@ from tests.support.checkpoints import copy_checkpoint
 from tests.support.random_tools import random_tools
 
 VERSIONS = ["v3", "v7", "v11", "v13"]
-GENERATIONS = 200
+GENERATIONS = 100
 """For each version."""
 HELLO = [Message("user", ("Do something.",))]
 STOP = Tool("stop", "Stop.", {"type": "object", "properties": {}, "additionalProperties": False})

@@ -15,7 +15,10 @@ from tests.support.wait import until
 CONFIG = """
 listener {port} {host}
 allow_anonymous true
-persistence false
+persistence {persistence}
+persistence_location {folder}/
+autosave_on_changes true
+autosave_interval 1
 set_tcp_nodelay true
 max_packet_size {max_packet}
 max_queued_messages 10000
@@ -34,22 +37,33 @@ def free_port() -> int:
 
 
 class Mosquitto:
-    """Can be stopped and started again on the same port, as in an outage."""
+    """Can be stopped and started again on the same port, as in an outage.
 
-    def __init__(self, folder: Path, max_packet: int = 2_000_000) -> None:
+    With `persistence` it then has what it had, unless `forget` was called meanwhile.
+    """
+
+    def __init__(self, folder: Path, max_packet: int = 2_000_000, *, persistence: bool = False) -> None:
         program = shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin")
         assert program, "Mosquitto is missing: run `make test`, which installs it"
         self._program = program
         self.port = free_port()
         self._config = folder / "mosquitto.conf"
         self._rules = folder / "rules"
+        self._persistence = persistence
         self._config.write_text(self.configuration(folder, max_packet))
         self._process: subprocess.Popen[bytes] | None = None
         self.start()
 
-    def configuration(self, _folder: Path, max_packet: int) -> str:
+    def configuration(self, folder: Path, max_packet: int) -> str:
         self._rules.write_text("topic readwrite #\npattern readwrite #\n")
-        return CONFIG.format(host=HOST, port=self.port, max_packet=max_packet, rules=self._rules)
+        return CONFIG.format(
+            host=HOST,
+            port=self.port,
+            max_packet=max_packet,
+            rules=self._rules,
+            persistence="true" if self._persistence else "false",
+            folder=folder,
+        )
 
     @property
     def station_access(self) -> dict[str, object]:
@@ -86,6 +100,10 @@ class Mosquitto:
         self._rules.write_text(rules)
         if self._process is not None:
             self._process.send_signal(signal.SIGHUP)
+
+    def forget(self) -> None:
+        """Between `stop` and `start`: its sessions, its retained and its queued messages are lost."""
+        (self._config.parent / "mosquitto.db").unlink(missing_ok=True)
 
     def stop(self) -> None:
         if self._process is not None:

@@ -18,6 +18,15 @@ def copy_bundle(source: Path, target: Path) -> Path:
     return Path(shutil.copytree(source, target))
 
 
+def damaged(bundle: Path, folder: Path) -> Path:
+    """A copy in which one weight differs: it shows only where the file is read."""
+    copy = copy_bundle(bundle, folder)
+    weights = bytearray((copy / "decoder.data").read_bytes())
+    weights[100] ^= 0x40
+    (copy / "decoder.data").write_bytes(weights)
+    return copy
+
+
 def edit_manifest(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
     manifest = json.loads((path / MANIFEST).read_text())
     change(manifest)

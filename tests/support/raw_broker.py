@@ -6,10 +6,9 @@ import socket
 import threading
 
 from lineside.edge.demo.broker import HOST
-from tests.support.faulty_line import packet_end
+from tests.support.packets import CONNECT, PUBACK, SUBSCRIBE, packet_end
 
 CONNACK, SUBACK = b"\x20\x03\x00\x00\x00", b"\x90\x04\x00\x01\x00\x01"
-CONNECT, SUBSCRIBE, PUBACK = 0x10, 0x80, 0x40
 
 
 class RawBroker:

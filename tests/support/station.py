@@ -16,7 +16,7 @@ from lineside.edge.config import (
     StoreConfig,
 )
 from lineside.edge.demo.broker import HOST
-from lineside.edge.tool_config import ToolConfig
+from lineside.edge.tool_config import Check, ToolConfig
 from lineside.edge.wire.topics import Topics
 from tests.support.broker import Mosquitto
 
@@ -32,6 +32,8 @@ SPEED = {
     "required": ["percent"],
     "additionalProperties": False,
 }
+UNCHECKED: tuple[Check, ...] = ("confidence", "words", "values", "negation", "question")
+"""For tests about what becomes of a call, whatever the sentence was that led to it."""
 TOOLS = {
     "set_belt_speed": ToolConfig("Set the speed of the belt in percent.", SPEED, wait_s=60.0),
     "stop_line": ToolConfig("Stop the line.", wait_s=60.0),

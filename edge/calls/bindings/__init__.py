@@ -16,11 +16,12 @@ from lineside.runtime.chat import ToolCall
 
 @dataclass(frozen=True)
 class Done:
-    """What came of a call; `result` is JSON that the tool gave back."""
+    """What came of a call; `result` is JSON that the tool gave back, `code` says to programs why it failed."""
 
     outcome: Outcome
     detail: str = ""
     result: Any = None
+    code: str = ""
 
 
 class Binding(Protocol):

@@ -19,7 +19,7 @@ from lineside.edge.wire.messages import JSON_TYPE, Call, Return, now
 from lineside.edge.wire.store import Outgoing
 from lineside.edge.wire.topics import Topics
 from lineside.runtime.chat import ToolCall
-from lineside.runtime.text.tool_calls import load_json
+from lineside.runtime.text.strict_json import load_json
 
 log = logging.getLogger("lineside.bindings")
 EXPIRY_S = 10.0

@@ -20,7 +20,7 @@ from lineside.edge.calls.bindings import Done
 from lineside.edge.errors import ConfigError
 from lineside.edge.tool_config import ToolConfig
 from lineside.runtime.chat import ToolCall
-from lineside.runtime.text.tool_calls import load_json
+from lineside.runtime.text.strict_json import load_json
 
 log = logging.getLogger("lineside.bindings")
 GROUP = "lineside.tools"

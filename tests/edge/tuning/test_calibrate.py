@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import json
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
-import cv2
 import pytest
 
 from lineside.edge.command_line import main as cli
@@ -33,17 +34,30 @@ from tests.support.station import TOPICS, station
 STATION = '[inspect]\ndefect_types = ["pitting"]\n[cameras.cam0]\nkind = "mqtt"\n[cameras.cam1]\nkind = "mqtt"\n'
 
 
-@pytest.fixture
-def labelled(tmp_path: Path, pictures: list[Path]) -> Path:
-    """The repository's dozen, by their labels, and mirrored, so that there are enough of each kind."""
+def by_label(pictures: list[Path], folder: Path) -> Path:
+    """The repository's dozen, each in the folder of its label."""
     labels = json.loads((pictures[0].parent.parent / "labels.json").read_text())
-    folder = tmp_path / "labelled"
     for path in pictures:
         verdict = labels[path.name]["verdict"] if isinstance(labels, dict) else ""
         (folder / verdict).mkdir(parents=True, exist_ok=True)
         shutil.copy(path, folder / verdict)
-        cv2.imwrite(str(folder / verdict / f"mirrored_{path.name}"), decode_picture(path.read_bytes())[:, ::-1, ::-1])
     return folder
+
+
+@pytest.fixture
+def labelled(tmp_path: Path, pictures: list[Path]) -> Path:
+    return by_label(pictures, tmp_path / "labelled")
+
+
+@pytest.fixture(scope="module")
+def fitted(tmp_path_factory: pytest.TempPathFactory, pictures: list[Path]) -> dict[str, Any]:
+    """What `lineside calibrate` writes for both cameras."""
+    folder = tmp_path_factory.mktemp("fitted")
+    path = folder / "press4.toml"
+    path.write_text(STATION)
+    assert run(path, by_label(pictures, folder / "labelled")) == 0
+    body: dict[str, Any] = json.loads(path.with_name("press4.calibration.json").read_text())
+    return body
 
 
 @pytest.fixture
@@ -71,7 +85,7 @@ def test_pictures_in_probabilities_and_a_plot_out(
     assert set(fitted) == {"cam0", "cam1"}
     entry = fitted["cam0"]
     assert (entry.pass_below, entry.fail_above) == (0.5 / 20, 0.5)
-    assert entry.good_pictures + entry.defective_pictures == 24
+    assert entry.good_pictures + entry.defective_pictures == 12
     inspectors, degraded = open_inspectors(load_config(station_file, {}), default_engine)
     assert degraded == []
     inspector = inspectors["cam0"]
@@ -149,13 +163,11 @@ def test_a_labels_file_and_a_bad_picture(
     ],
 )
 def test_a_calibration_for_something_else_is_not_used(
-    station_file: Path, labelled: Path, default_engine: Engine, change: dict[str, str], reason: str
+    station_file: Path, fitted: dict[str, Any], default_engine: Engine, change: dict[str, str], reason: str
 ) -> None:
-    assert run(station_file, labelled) == 0
-    path = station_file.with_name("press4.calibration.json")
-    body = json.loads(path.read_text())
+    body = copy.deepcopy(fitted)
     body["cameras"]["cam0"] |= change
-    path.write_text(json.dumps(body))
+    station_file.with_name("press4.calibration.json").write_text(json.dumps(body))
     inspectors, degraded = open_inspectors(load_config(station_file, {}), default_engine)
     (problem,) = degraded
     assert "cam0" in problem
@@ -165,12 +177,10 @@ def test_a_calibration_for_something_else_is_not_used(
     assert inspectors["cam1"].calibration is not None
 
 
-def test_crossed_thresholds_are_damage(station_file: Path, labelled: Path, default_engine: Engine) -> None:
-    assert run(station_file, labelled) == 0
-    path = station_file.with_name("press4.calibration.json")
-    body = json.loads(path.read_text())
+def test_crossed_thresholds_are_damage(station_file: Path, fitted: dict[str, Any], default_engine: Engine) -> None:
+    body = copy.deepcopy(fitted)
     body["cameras"]["cam0"] |= {"pass_below": 0.9, "fail_above": 0.1}
-    path.write_text(json.dumps(body))
+    station_file.with_name("press4.calibration.json").write_text(json.dumps(body))
     inspectors, degraded = open_inspectors(load_config(station_file, {}), default_engine)
     assert "cam0" in degraded[0]
     assert inspectors["cam0"].calibration is None

@@ -17,8 +17,9 @@ from lineside.edge.wire.traffic import Ending
 from tests.edge.wire.test_outbox import reply
 from tests.support.broker import Mosquitto
 from tests.support.client import Client, Received
-from tests.support.faulty_line import CLOSE, Proxy, puback, published_topic
 from tests.support.line import Line
+from tests.support.packets import puback, published_topic
+from tests.support.proxy import CLOSE, Proxy
 
 LIMIT_S = 30.0
 RESULT = {

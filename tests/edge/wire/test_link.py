@@ -19,8 +19,9 @@ from lineside.edge.wire.causes import Reports, explain
 from lineside.edge.wire.traffic import Ending
 from tests.support.broker import Mosquitto
 from tests.support.client import Client
-from tests.support.faulty_line import Proxy, published_topic
 from tests.support.line import Line
+from tests.support.packets import published_topic
+from tests.support.proxy import Proxy
 
 MANY = 6
 """More attempts than it once took to throw a session away."""
@@ -44,11 +45,11 @@ def proxy(broker: Mosquitto) -> Iterator[Proxy]:
 def test_a_forwarder_that_accepts_and_closes_costs_no_message(client: Client, proxy: Proxy) -> None:
     with Line(proxy.port) as line:
         line.wait_online()
-        proxy.closes_at_once = True
+        proxy.refuses = True
         proxy.cut()
         client.publish("in/x", "waits")
         line.wait_until(lambda: proxy.accepted > MANY, "too few attempts")
-        proxy.closes_at_once = False
+        proxy.refuses = False
         line.wait_for(b"waits")
 
 
@@ -61,7 +62,7 @@ def test_a_connection_that_ends_in_the_middle_of_its_greeting_costs_no_message(c
         line.wait_for(b"waits")
         proxy.cut()
         line.wait_until(lambda: proxy.accepted > MANY, "too few attempts")
-        proxy.judge = lambda _packet: None
+        proxy.judge = None
         line.wait_online(2)
         line.wait_until(lambda: len(line.received) >= MANY, "not sent again")
         assert {message.payload for message in line.received} == {b"waits"}
@@ -168,7 +169,7 @@ def test_what_a_lost_connection_had_in_flight_is_not_sent_again_by_itself(client
         proxy.judge = lambda packet: b"" if published_topic(packet) else None
         line.connection.publish("out/x", b"gone", ended=endings.append)
         line.wait_until(lambda: bool(endings), "no ending")
-        proxy.judge = lambda _packet: None
+        proxy.judge = None
         line.wait_online(2)
         line.connection.publish("out/x", b"next")
         assert client.on("out/x")[0].payload == b"next"

@@ -68,6 +68,29 @@ def test_a_broker_that_is_away_is_no_other_client(clock: Clock) -> None:
     assert degraded.sentences() == []
 
 
+def test_a_broker_that_is_killed_again_and_again_is_no_other_client(clock: Clock) -> None:
+    """It accepts, is gone within seconds, and refuses for a while: the station comes back at once."""
+    degraded = Degraded()
+    client = Takeovers("x", degraded)
+    for _ in range(10):
+        client.stands()
+        clock.now += 1
+        assert client.lost(False) == 0
+        client.unreachable()
+    assert degraded.sentences() == []
+
+
+def test_connections_that_this_side_cuts_are_no_other_client(clock: Clock) -> None:
+    """Such as for a message that hangs past its deadline."""
+    degraded = Degraded()
+    client = Takeovers("x", degraded)
+    for _ in range(10):
+        client.stands()
+        clock.now += 3
+        assert client.lost(False, closed_by_broker=False) == 0
+    assert degraded.sentences() == []
+
+
 def test_the_wait_grows_and_ends(clock: Clock) -> None:
     client = Takeovers("x", Degraded())
     waits = []

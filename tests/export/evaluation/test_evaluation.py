@@ -206,8 +206,8 @@ def test_who_answers_as_expected_is_always_right() -> None:
     assert result.wrongly_called.hits == 0
 
 
-def test_the_default_model_on_some_cases() -> None:
-    answer = run.answerer(Engine.open(DEFAULT_BUNDLE))
+def test_the_default_model_on_some_cases(default_engine: Engine) -> None:
+    answer = run.answerer(default_engine)
     outcomes = [run.run_case(case, answer) for case in CASES[::60]]
     assert not any(outcome.error for outcome in outcomes)
     figures = json.loads(json.dumps(run.report(outcomes)))

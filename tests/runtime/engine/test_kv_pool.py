@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from lineside.runtime.chat import Message, Prompt
 from lineside.runtime.engine.engine import Engine, Limits
-from lineside.runtime.engine.kv_pool import Keys, KVPool, common_prefix
+from lineside.runtime.engine.kv_pool import Keys, KVBudget, KVPool, common_prefix
 from lineside.runtime.engine.sampling import GREEDY
 from lineside.runtime.engine.scheduler import Request
 from lineside.runtime.errors import DeadlineExceeded, DeviceFailed, RequestCancelled
@@ -68,7 +68,7 @@ def test_any_sequence_of_requests_is_answered_as_by_a_fresh_engine(
             fresh.pool.clear()
             fresh_answers[request] = answer(fresh, asked)[0]
         assert answer(engine, asked)[0] == fresh_answers[request]
-        assert engine.pool.statistics().bytes <= engine.pool.budget_bytes
+        assert engine.pool.statistics().bytes <= engine.pool.budget.bytes
 
 
 @pytest.fixture(scope="module")
@@ -159,7 +159,7 @@ def test_a_growing_conversation_takes_its_prefix_to_larger_caches(float_bundle: 
         assert reused >= reused_before
         reused_before = reused
         messages += [Message("assistant", ("noted",))]
-        assert engine.pool.statistics().bytes <= engine.pool.budget_bytes
+        assert engine.pool.statistics().bytes <= engine.pool.budget.bytes
     assert reused_before > 256
     assert engine.pool.statistics().evictions > 0
 
@@ -248,7 +248,7 @@ def keys(*runs: tuple[int, int]) -> Keys:
 
 def pool(caches: int) -> tuple[KVPool, PlainDecoder]:
     decoder = PlainDecoder()
-    return KVPool(decoder, caches * 256, 1024), decoder
+    return KVPool(decoder, KVBudget(caches * 256), 1024), decoder
 
 
 def test_a_lent_cache_is_known_for_what_was_taken_over_only() -> None:

@@ -16,7 +16,7 @@ from lineside.runtime.engine.engine import Engine
 from lineside.runtime.errors import GrammarError, GrammarTooLarge
 from lineside.runtime.grammar.constraint import Constraint, Grammars
 from lineside.runtime.grammar.json_schema import UnsupportedKeyword
-from lineside.runtime.text.tool_calls import load_json
+from lineside.runtime.text.strict_json import load_json
 from tests.support.random_schemas import random_schema
 
 SUITE = Path(__file__).with_name("json_schema_test_suite")
@@ -108,19 +108,19 @@ def test_what_is_written_at_random_is_valid(random_engine: Engine) -> None:
     for case in cases():
         if not compiled(random_engine.grammars, case["schema"]):
             continue
-        for _ in range(6):
+        for _ in range(3):
             text = walk(random_engine.grammars.json(case["schema"]), random_engine, rng)
             if text is not None:
                 Draft202012Validator(case["schema"]).validate(load_json(text))
                 finished += 1
-    assert finished > 500
+    assert finished > 250
 
 
 def test_random_schemas_let_nothing_invalid_through(random_engine: Engine) -> None:
     """Combinations that nobody thought of."""
     rng = np.random.default_rng(7)
     accepted = finished = 0
-    for _ in range(800):
+    for _ in range(300):
         schema = random_schema(rng)
         try:
             constraint = random_engine.grammars.json(schema)
@@ -132,8 +132,8 @@ def test_random_schemas_let_nothing_invalid_through(random_engine: Engine) -> No
             if text is not None:
                 Draft202012Validator(schema).validate(load_json(text))
                 finished += 1
-    assert accepted > 200
-    assert finished > 1000
+    assert accepted > 80
+    assert finished > 400
 
 
 @pytest.mark.parametrize(

@@ -237,7 +237,7 @@ def test_a_pass_without_memory_is_tried_again_beside_fewer_caches(bundle: Bundle
     for _ in range(4):
         ask()
     assert crowded.prefills == 1 + 2 + 1 + 1
-    assert engine.pool.fitting_bytes == engine.pool.cost(LENGTHS[0])
+    assert engine.pool.budget.fitting_bytes == engine.pool.cost(LENGTHS[0])
     assert engine.pool.statistics().caches == 1
 
 
@@ -249,7 +249,7 @@ def test_a_request_that_does_not_fit_alone_fails_alone(bundle: Bundle, tmp_path:
     with pytest.raises(DeviceOutOfMemory):
         ask()
     assert crowded.prefills == 2
-    assert engine.pool._bytes() == 0
+    assert engine.pool.budget.used_bytes() == 0
     crowded.most = 1
     ask()
 
@@ -261,7 +261,7 @@ def test_a_cache_that_is_too_large_leaves_room_for_smaller_ones(bundle: Bundle, 
     large, small = engine.pool.cost(LENGTHS[-1]), engine.pool.cost(LENGTHS[0])
     with pytest.raises(DeviceOutOfMemory):
         engine.pool._allocate(LENGTHS[-1], [])
-    assert small < engine.pool.fitting_bytes < large
+    assert small < engine.pool.budget.fitting_bytes < large
 
 
 def test_what_others_hold_fits_and_is_waited_for(bundle: Bundle, tmp_path: Path) -> None:

@@ -39,9 +39,11 @@ def test_boxes_are_matched_one_to_one() -> None:
     assert [total.recall, total.f1] == pytest.approx([4 / 5, 8 / 10])
 
 
-def test_the_default_model_beats_always_pass_on_the_demo(examples: list[ballscrew.Example]) -> None:
+def test_the_default_model_beats_always_pass_on_the_demo(
+    examples: list[ballscrew.Example], default_engine: Engine
+) -> None:
     """Its figures are in the card, measured on more; this notices a model that was swapped or damaged."""
-    found = inspect_all(Engine.open(DEFAULT_BUNDLE), examples, ballscrew.TASK)
+    found = inspect_all(default_engine, examples, ballscrew.TASK)
     score = score_inspections(examples, found, SCREW_IOU)
     assert score.balanced_accuracy is not None
     assert score.balanced_accuracy >= 0.75

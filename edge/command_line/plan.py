@@ -1,0 +1,65 @@
+"""`lineside plan`: the memory of a bundle, or of the models of a station together."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from pathlib import Path
+
+from lineside.edge.command_line.bundle import bundle_path, find_station_file
+from lineside.edge.command_line.fail import fail
+
+MB = 1e6
+
+
+def plan(options: argparse.Namespace) -> int:
+    from lineside.runtime.engine.memory_plan import machine_bytes
+
+    device = int(options.memory_gb * 1e9) or machine_bytes()
+    if (station_file := find_station_file(options.bundle)) is not None:
+        if options.tokens:
+            return fail("--tokens is for a bundle: a station's are `model.capacity` and `model.kv_cache_mb`", 2)
+        return _plan_station(station_file, device)
+    return _plan_bundle(bundle_path(options.bundle), options.tokens, device)
+
+
+def _plan_bundle(path: Path, tokens: int, device: int) -> int:
+    from lineside.runtime.bundle import read_manifest
+    from lineside.runtime.engine.memory_plan import plan_memory
+
+    manifest = read_manifest(path)
+    tokens = tokens or manifest.context_length
+    if not 0 < tokens <= manifest.context_length:
+        return fail(f"--tokens {tokens}: the context has 1 to {manifest.context_length} tokens", 2)
+    planned = plan_memory(manifest, tokens)
+    fits = planned.largest_context(device)
+    advice = f"at most {fits} tokens fit" if fits else "the weights alone do not fit"
+    return _say(planned.parts, device, advice)
+
+
+def _plan_station(path: Path, device: int) -> int:
+    """Both models, where commands have their own."""
+    from lineside.edge.config import MIB
+    from lineside.edge.models import one_model
+    from lineside.edge.station_file import load_config
+    from lineside.runtime.bundle import read_manifest
+    from lineside.runtime.engine.memory_plan import plan_together
+
+    config = load_config(path)
+    manifests = {"frames": read_manifest(config.bundle_path)}
+    if not one_model(config):
+        manifests["commands"] = read_manifest(config.commands_bundle_path)
+    for whose, manifest in manifests.items():
+        print(f"{whose}: {manifest.name}")
+    parts = plan_together(manifests, config.model.capacity, config.model.kv_cache_mb * MIB)
+    return _say(parts, device, "lower `model.capacity` or `model.kv_cache_mb`, or take a smaller bundle")
+
+
+def _say(parts: Mapping[str, int], device: int, advice: str) -> int:
+    total = sum(parts.values())
+    for part, size in {**parts, "total": total, "device": device}.items():
+        print(f"{part:<44}{size / MB:>12.1f} MB")
+    if total <= device:
+        print(f"fits: {(device - total) / MB:.1f} MB are left")
+        return 0
+    return fail(f"does not fit: {(total - device) / MB:.1f} MB are missing; {advice}", 1)

@@ -1,0 +1,1 @@
+"""Phrases: sentences that a station declares, and that are decided without the model."""

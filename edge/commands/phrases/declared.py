@@ -1,0 +1,164 @@
+"""What a station declares: phrases and words of the station file and of its phrase files, one file a language."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass as checked
+
+from lineside.edge.config import Config
+from lineside.edge.errors import ConfigError
+from lineside.edge.tool_config import STRICT, PhraseConfig, ToolConfig
+
+Language = Literal["en", "de", "fr", "es"]
+Words = Mapping[str, Mapping[str, tuple[str, ...]]]
+"""For each argument, what its values are called."""
+EVERY_LANGUAGE: tuple[Language, ...] = ("en", "de", "fr", "es")
+NO_TOOL = ""
+"""In place of a tool: the phrase asks for what no tool does."""
+MAX_PHRASES = 20_000
+
+
+@checked(frozen=True, config=STRICT)
+class PhraseFile:
+    """A file of `commands.phrase_files`."""
+
+    language: Language
+    """The language of its sentences, and of the number words in them."""
+    phrases: dict[str, tuple[str | PhraseConfig, ...]] = field(default_factory=dict)
+    """For a tool's name, sentences that call it."""
+    words: dict[str, dict[str, dict[str, tuple[str, ...]]]] = field(default_factory=dict)
+    """For a tool's name and one of its arguments, what people call its values in this language."""
+    rules: dict[str, str] = field(default_factory=dict)
+    """Parts of sentences that others name as `<rule>`."""
+    no_tool: tuple[str, ...] = ()
+    """Sentences that ask for what no tool does: they are refused, and never put to the model."""
+
+
+@dataclass(frozen=True)
+class Phrase:
+    """One declared sentence, and where it stands."""
+
+    tool: str
+    text: str
+    source: str
+    """The path of the file."""
+    key: str
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    units: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def place(self) -> str:
+        line = line_of_text(Path(self.source), self.text)
+        return f"{self.source}{f':{line}' if line else ''}: `{self.key}`"
+
+
+@dataclass(frozen=True)
+class Source:
+    """The phrases of one file."""
+
+    path: Path
+    languages: tuple[Language, ...]
+    phrases: tuple[Phrase, ...]
+    words: Mapping[str, Words]
+    rules: Mapping[str, str] = field(default_factory=dict)
+
+
+def sources(config: Config) -> list[Source]:
+    """The station file, of whose phrases nobody knows the language, then the phrase files.
+
+    Raises:
+        ConfigError: a phrase file cannot be read or has a mistake, or there are too many phrases.
+    """
+    inline = tuple(
+        phrase
+        for name, tool in config.tools.items()
+        for phrase in _phrases(tool.phrases, name, str(config.file), f"tools.{name}.phrases")
+    )
+    words = {name: tool.words for name, tool in config.tools.items() if tool.words}
+    found = [Source(config.file, EVERY_LANGUAGE, inline, words)]
+    for entry in config.commands.phrase_files:
+        path = config.resolve(entry)
+        found.append(_source(path, _read(path), words, config.tools))
+    if (count := sum(len(source.phrases) for source in found)) > MAX_PHRASES:
+        raise ConfigError(f"{config.file}: {count} phrases are declared, {MAX_PHRASES} are taken: join some by ( | )")
+    return found
+
+
+def declared_words(config: Config) -> dict[str, dict[str, dict[str, tuple[str, ...]]]]:
+    """For each tool, argument and value, every word for it in any language."""
+    found: dict[str, dict[str, dict[str, tuple[str, ...]]]] = {}
+    for source in sources(config):
+        for tool, arguments in source.words.items():
+            for argument, values in arguments.items():
+                there = found.setdefault(tool, {}).setdefault(argument, {})
+                for value, words in values.items():
+                    there[value] = tuple(dict.fromkeys((*there.get(value, ()), *words)))
+    return found
+
+
+def _source(path: Path, file: PhraseFile, inline: Mapping[str, Words], tools: Mapping[str, ToolConfig]) -> Source:
+    """Words of the station file hold in every language."""
+    phrases = [
+        phrase
+        for name, entries in file.phrases.items()
+        for phrase in _phrases(entries, name, str(path), f"phrases.{name}")
+    ]
+    phrases += [Phrase(NO_TOOL, text, str(path), "no_tool") for text in file.no_tool]
+    for section, names in (("phrases", file.phrases), ("words", file.words)):
+        for name in names:
+            if name not in tools:
+                known = ", ".join(tools) or "none"
+                raise ConfigError(f"{path}: `{section}.{name}`: the station has no tool {name}; it has {known}")
+    words = {
+        tool: _joined(inline.get(tool, {}), file.words.get(tool, {})) for tool in dict.fromkeys((*inline, *file.words))
+    }
+    return Source(path, (file.language,), tuple(phrases), words, file.rules)
+
+
+def _joined(first: Words, second: Words) -> Words:
+    return {
+        argument: {
+            value: (*first.get(argument, {}).get(value, ()), *second.get(argument, {}).get(value, ()))
+            for value in dict.fromkeys((*first.get(argument, {}), *second.get(argument, {})))
+        }
+        for argument in dict.fromkeys((*first, *second))
+    }
+
+
+def _phrases(entries: tuple[str | PhraseConfig, ...], tool: str, source: str, key: str) -> Iterator[Phrase]:
+    for entry in entries:
+        if isinstance(entry, str):
+            yield Phrase(tool, entry, source, key)
+        else:
+            common = Phrase(tool, "", source, key, entry.arguments, entry.units)
+            texts = (entry.say,) if isinstance(entry.say, str) else entry.say
+            yield from (replace(common, text=text) for text in texts)
+
+
+def _read(path: Path) -> PhraseFile:
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise ConfigError(f"`commands.phrase_files`: {path} cannot be read ({error.strerror})") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not TOML: {error}") from error
+    try:
+        return TypeAdapter(PhraseFile).validate_python(data)
+    except ValidationError as error:
+        told = [(".".join(map(str, item["loc"])), item["msg"]) for item in error.errors(include_url=False)]
+        raise ConfigError("\n".join(f"{path}: `{key}`: {message}" for key, message in told[:10])) from error
+
+
+def line_of_text(path: Path, text: str) -> int:
+    """The first line of a file that has the text, from 1; 0 where it is written in another way there."""
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError):
+        return 0
+    return next((number for number, line in enumerate(lines, 1) if f'"{text}"' in line or f"'{text}'" in line), 0)

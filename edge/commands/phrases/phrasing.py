@@ -1,0 +1,37 @@
+"""Where a command asks the phrases. A station without any loads no matcher."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from lineside.edge.config import Config
+from lineside.runtime.chat import ToolCall
+
+
+class Phrases(Protocol):
+    def call(self, text: str, tool_choice: str) -> ToolCall | None:
+        """The call that a sentence is, without an id; None where the model has to decide.
+
+        Raises:
+            RequestError: the sentence is a phrase, and may not be carried out.
+        """
+
+
+class NoPhrases:
+    def call(self, text: str, tool_choice: str) -> ToolCall | None:  # noqa: ARG002
+        return None
+
+
+def has_phrases(config: Config) -> bool:
+    return bool(config.commands.phrase_files) or any(
+        tool.phrases or tool.home_assistant for tool in config.tools.values()
+    )
+
+
+def phrases_of(config: Config) -> Phrases:
+    """Raises ConfigError where a phrase has a mistake."""
+    if not has_phrases(config):
+        return NoPhrases()
+    from lineside.edge.commands.phrases.book import PhraseBook
+
+    return PhraseBook(config)

@@ -1,0 +1,144 @@
+"""The models of a station: one looks at frames, and commands are put to the same one or to another.
+
+Two on one device share it: one scheduler gives the turns, one budget holds the KV caches. Where one of two cannot be
+opened, the station runs on with the other, and says so.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+from lineside.edge.config import MIB, Config, Device
+from lineside.edge.device_choice import Opened, open_engine
+from lineside.edge.errors import RequestError
+from lineside.edge.wire.messages import WireModel, WireSession
+from lineside.runtime.bundle import Bundle, open_bundle
+from lineside.runtime.engine.engine import Engine, Limits
+from lineside.runtime.errors import EngineError
+
+log = logging.getLogger("lineside.models")
+DEVICE_FAILURES = 3
+Model = TypeVar("Model")
+
+
+@dataclass(frozen=True)
+class NoModel:
+    """Stands where an engine would: it could not be opened. `whose` is `frames` or `commands`."""
+
+    whose: str
+    path: Path
+    error: EngineError = field(repr=False)
+
+    def __str__(self) -> str:
+        return f"{self.whose} have no model: {self.error}"
+
+
+@dataclass(frozen=True)
+class Models:
+    """`commands` is `frames` itself where one model does both."""
+
+    frames: Opened | NoModel
+    commands: Opened | NoModel
+
+    @property
+    def frames_engine(self) -> Engine | NoModel:
+        return self.frames.engine if isinstance(self.frames, Opened) else self.frames
+
+    @property
+    def commands_engine(self) -> Engine | NoModel:
+        return self.commands.engine if isinstance(self.commands, Opened) else self.commands
+
+    def opened(self) -> Iterator[Opened]:
+        """Each that runs, once."""
+        for model in (self.frames,) if self.commands is self.frames else (self.frames, self.commands):
+            if isinstance(model, Opened):
+                yield model
+
+    def degraded(self) -> Iterator[str]:
+        """What is not as the user would expect."""
+        for model in (self.frames,) if self.commands is self.frames else (self.frames, self.commands):
+            yield from model.choice.degraded if isinstance(model, Opened) else (str(model),)
+
+    def lost_device(self) -> str:
+        """The device that has failed for good, empty where none has."""
+        return next((m.choice.device for m in self.opened() if m.engine.device_failures >= DEVICE_FAILURES), "")
+
+
+def open_models(config: Config) -> Models:
+    """Every file of both bundles is held against its hash beside the loading.
+
+    Raises:
+        EngineError: the only model cannot be opened, or neither of two.
+    """
+    if one_model(config):
+        opened = _open(config, config.bundle_path, config.model.device)
+        return Models(opened, opened)
+    frames: Opened | NoModel
+    commands: Opened | NoModel
+    try:
+        frames = _open(config, config.bundle_path, config.model.device)
+    except EngineError as error:
+        frames = NoModel("frames", config.bundle_path, error)
+    try:
+        beside = frames.engine if isinstance(frames, Opened) else None
+        commands = _open(config, config.commands_bundle_path, config.commands_device, beside)
+    except EngineError as error:
+        if isinstance(frames, NoModel):
+            raise type(error)(f"{frames}; commands have no model either: {error}") from error
+        commands = NoModel("commands", config.commands_bundle_path, error)
+    models = Models(frames, commands)
+    for model in (frames, commands):
+        if isinstance(model, NoModel):
+            log.error("%s", model)
+    return models
+
+
+def open_for_commands(config: Config) -> Engine:
+    """The model that commands are put to, alone. Raises EngineError."""
+    return _open(config, config.commands_bundle_path, config.commands_device).engine
+
+
+def one_model(config: Config) -> bool:
+    """Whether commands are put to the model that looks at frames: the same bundle on the same device."""
+    if config.commands_device != config.model.device:
+        return False
+    if config.bundle_path == config.commands_bundle_path:
+        return True
+    try:
+        return open_bundle(config.bundle_path).sha256 == open_bundle(config.commands_bundle_path).sha256
+    except EngineError:
+        return False  # opening it will say what is wrong
+
+
+def there(model: Model | NoModel) -> Model:
+    """A model, or what stands on it. Raises RequestError where there is none, for the reply or the event."""
+    if isinstance(model, NoModel):
+        raise RequestError("no_model", f"{model}: repair it and start the station again")
+    return model
+
+
+def wire_model(model: Bundle | Opened | NoModel) -> WireModel:
+    """Its name and hash; of one that cannot be read, the name of its folder."""
+    if isinstance(model, Opened):
+        model = model.engine.bundle
+    elif isinstance(model, NoModel):
+        try:
+            model = open_bundle(model.path)
+        except EngineError:
+            return WireModel(name=model.path.name, sha256="")
+    return WireModel(name=model.manifest.name, sha256=model.sha256)
+
+
+def wire_session(model: Opened | NoModel) -> WireSession:
+    if isinstance(model, NoModel):
+        return WireSession(device="none", reason=str(model.error))
+    return WireSession(device=model.choice.device, reason=model.choice.reason)
+
+
+def _open(config: Config, path: Path, device: Device, beside: Engine | None = None) -> Opened:
+    limits = Limits(config.model.capacity, config.model.kv_cache_mb * MIB)
+    return open_engine(path, device=device, threads=config.model.threads, limits=limits, beside=beside)
