@@ -90,7 +90,7 @@ def _right(entry: dict[str, Any]) -> Any:
 
 def _lines(told: Told) -> list[str]:
     """One sentence, for a person."""
-    by = {"phrase": "a phrase", "model": "the model"}.get(told.by, "nobody")
+    by = {"phrase": "a phrase", "model": "the model", "conversation": "what was said before"}.get(told.by, "nobody")
     lines = [f"{_what(told)}", f"decided by {by}, in {told.ms:.1f} ms"]
     return [*lines, f"{told.code}: {told.why}" if told.code else told.why] if told.why else lines
 

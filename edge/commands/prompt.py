@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from lineside.edge.commands.deciding import reads_more
 from lineside.edge.commands.memory import Turn, history
-from lineside.edge.deciding import reads_more
 from lineside.edge.wire.messages import CallReport
 from lineside.runtime.chat import Message
 from lineside.runtime.engine.engine import Engine

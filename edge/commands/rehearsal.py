@@ -10,12 +10,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from lineside.edge.calls.policy import Policy
+from lineside.edge.calls.states import States
 from lineside.edge.commands.phrases.phrasing import phrases_of
 from lineside.edge.config import Config
+from lineside.edge.counters import Counters
 from lineside.edge.errors import RequestError
 from lineside.edge.wire.messages import CallReport, Reply
 from lineside.edge.wire.store import StoredCommand
+from lineside.edge.wire.topics import Topics
 from lineside.runtime.chat import ToolCall
+from lineside.runtime.commands.refers import refers
 from lineside.runtime.errors import EngineError
 
 if TYPE_CHECKING:
@@ -31,7 +35,7 @@ class Told:
 
     text: str
     by: str
-    """`phrase` or `model`; empty where nothing was asked, because the model is left out."""
+    """`phrase`, `conversation` or `model`; empty where nothing was asked, because the model is left out."""
     calls: Sequence[CallReport] = ()
     code: str = ""
     why: str = ""
@@ -48,6 +52,7 @@ class _Policed:
     """In the place of what carries calls out: asks the policy, and leaves it at that."""
 
     policy: Policy
+    states: States
 
     def carry_out(self, call: ToolCall, **_options: object) -> CallReport:
         report = CallReport(id=call.id or "-", name=call.name, arguments=dict(call.arguments), outcome="dry_run")
@@ -71,7 +76,8 @@ class Rehearsal:
 
     def __init__(self, config: Config, open_model: Callable[[], Engine | NoModel] | None) -> None:
         self._config, self._open_model = config, open_model
-        self._calls = _Policed(Policy(config.tools, config.station.timezone))
+        policy, states = Policy(config.tools, config.station.timezone), States(config.tools, Counters())
+        self._calls = _Policed(policy, states)
         self._phrases = phrases_of(config)
         self._conversation: Conversation | None = None
 
@@ -85,12 +91,16 @@ class Rehearsal:
         if call is not None:
             report = self._calls.carry_out(call).model_copy(update={"decided_by": "phrase"})
             return Told(text, "phrase", (report,), report.code, report.detail, _ms(started))
+        if refers(text) is not None:
+            why = "it means the last call of its conversation, and there is none here"
+            return Told(text, "conversation", code="no_conversation", why=why, ms=_ms(started))
         if self._open_model is None:
             return Told(text, "", why="no phrase: the model would be asked", ms=_ms(started))
         conversation = self._opened(self._open_model)
         started = time.perf_counter()
         try:
-            reply = conversation.answer(_command(text), lambda: None)
+            shared = Topics(self._config.base_topic).response("ask")  # of those of whom nothing is remembered
+            reply = conversation.answer(_command(text, shared), lambda: None)
         except (RequestError, EngineError) as error:
             return Told(text, "model", code=error.code, why=str(error), ms=_ms(started))
         return _told(text, reply, _ms(started))
@@ -113,8 +123,8 @@ def _told(text: str, reply: Reply, ms: float) -> Told:
     return Told(text, "model", tuple(reply.calls), code, why, ms)
 
 
-def _command(text: str) -> StoredCommand:
-    return StoredCommand("ask", json.dumps({"text": text}).encode(), "", None, time.time() + 600, uuid.uuid4().hex)
+def _command(text: str, topic: str) -> StoredCommand:
+    return StoredCommand("ask", json.dumps({"text": text}).encode(), topic, None, time.time() + 600, uuid.uuid4().hex)
 
 
 def _ms(started: float) -> float:

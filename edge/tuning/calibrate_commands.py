@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from lineside.edge.commands.deciding import declare
 from lineside.edge.config import Config
-from lineside.edge.deciding import declared
 from lineside.edge.device_choice import open_engine
 from lineside.edge.errors import ConfigError
 from lineside.edge.progress import progress
@@ -143,8 +143,7 @@ def read_sentences(file: Path, tools: Sequence[str]) -> list[Sentence]:
 
 def _scores(config: Config, engine: Engine, sentences: Sequence[Sentence]) -> tuple[Floats, Labels]:
     """Of each answer whose calls pass all other checks: its confidence, and whether it is right."""
-    tools = [declared(name, tool) for name, tool in config.tools.items()]
-    decider = Decider(engine, tools, config.commands.system, Trust(enough=0.0), config.commands.tools_at_once)
+    decider = Decider(engine, declare(config), config.commands.system, Trust(enough=0.0), config.commands.tools_at_once)
     how = Ask(config.model.max_tokens, GREEDY, call_above=config.commands.call_above)
     scores, labels = [], []
     for sentence in progress(sentences, "sentences"):

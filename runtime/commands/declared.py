@@ -18,6 +18,7 @@ class Declared:
     Attributes:
         phrases: example sentences.
         words: parameter -> value -> words for it; a boolean's values are `true` and `false`.
+        units: parameter -> its unit, as pint writes it.
         opposite: name of the tool whose effect this one undoes.
         read_only: whether it tells something and changes nothing. None goes by the first word of its name.
         unchecked: checks that its calls need not pass.
@@ -26,6 +27,7 @@ class Declared:
     tool: Tool
     phrases: tuple[str, ...] = ()
     words: Mapping[str, Mapping[str, Sequence[str]]] = field(default_factory=dict)
+    units: Mapping[str, str] = field(default_factory=dict)
     opposite: str = ""
     read_only: bool | None = None
     unchecked: frozenset[str] = frozenset()

@@ -40,7 +40,6 @@ class CameraListener:
 
     def _take(self, _client: Any, _data: Any, message: Any) -> None:
 
-
         body = json.loads(message.payload)
         with self._condition:
             if message.topic == TOPICS.result("live"):

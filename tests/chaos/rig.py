@@ -98,8 +98,13 @@ class Rig:
 
 @contextmanager
 def rig(
-    row: Row, *, tapped: bool = False, clock: bool = False, calm_s: float = CALM_S,
-    kinds: tuple[Kind, ...] = EVERY_KIND, **station_keys: Any
+    row: Row,
+    *,
+    tapped: bool = False,
+    clock: bool = False,
+    calm_s: float = CALM_S,
+    kinds: tuple[Kind, ...] = EVERY_KIND,
+    **station_keys: Any,
 ) -> Iterator[Rig]:
     """A station that is online, with traffic. The sums are in `row` when it ends, whatever ended it."""
     with ExitStack() as stack:

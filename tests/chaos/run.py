@@ -66,12 +66,12 @@ def play_flood(seed: int) -> dict[str, Any]:
     row = Row("100,000 messages", MOSQUITTO, seed)
     with rig(row, kinds=("act", "note")) as running:
         found = flood(running, FLOOD)
-    return row.as_json() | {"figure": "memory", "value": asdict(found)}
+    return {**row.as_json(), "figure": "memory", "value": asdict(found)}
 
 
 def play_soak(minutes: float, seed: int) -> dict[str, Any]:
     found = asdict(soak(Row("soak", MOSQUITTO, seed), minutes))
-    return found.pop("row") | {"figure": "soak", "value": found}
+    return {**found.pop("row"), "figure": "soak", "value": found}
 
 
 def play_overhead(seed: int) -> dict[str, Any]:
@@ -135,7 +135,9 @@ def main() -> int:
 
 
 def _short(row: dict[str, Any]) -> str:
-    return ", ".join(f"{name} {row[name]}" for name in ("injected", "acknowledged", "answered", "twice", "lost", "late"))
+    return ", ".join(
+        f"{name} {row[name]}" for name in ("injected", "acknowledged", "answered", "twice", "lost", "late")
+    )
 
 
 if __name__ == "__main__":

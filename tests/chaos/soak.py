@@ -9,11 +9,11 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
+from tests.benchmarks.results import ROOT
 from tests.chaos.cameras import Filming
 from tests.chaos.rig import Rig, Row, rig
 from tests.chaos.station import TOPICS
 from tests.chaos.traffic import PICTURE, client
-from tests.benchmarks.results import ROOT
 from tests.support.mjpeg import MjpegCamera
 
 CAMERAS = """

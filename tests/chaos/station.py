@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lineside.edge.wire.topics import Topics
-from tests.chaos.tools import FILE_VARIABLE
 from tests.benchmarks.results import ROOT
+from tests.chaos.tools import FILE_VARIABLE
 
 TOPICS = Topics("chaos/line1")
 ACT, NOTE = "act", "note"
@@ -47,11 +47,13 @@ expiry_s = 3600
 [tools.act]
 description = "Act."
 wait_s = 3
+unchecked = ["confidence", "words", "values", "negation", "question"]
 {request}
 
 [tools.note]
 description = "Note."
 python = "tests.chaos.tools:note"
+unchecked = ["confidence", "words", "values", "negation", "question"]
 {request}
 """
 

@@ -10,7 +10,6 @@ from tests.chaos.account import Account
 from tests.chaos.station import TOPICS
 from tests.support.packets import acknowledged, published
 
-
 NOT_DONE = ("expired", "refused", "failed")
 """Outcomes after which nothing may be done any more."""
 

@@ -13,8 +13,8 @@ import pytest
 from lineside.edge.daemon import Daemon
 from lineside.edge.inspection.evidence import encode_jpeg
 from tests.support.broker import Mosquitto
-from tests.support.faulty_line import CLOSE, Proxy
 from tests.support.older_broker import OlderClient, older_broker
+from tests.support.proxy import CLOSE, Proxy
 from tests.support.station import TOPICS, station
 from tests.support.wait import LIMIT_S, until
 

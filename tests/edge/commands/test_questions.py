@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from lineside.edge.commands.phrases.phrasing import Phrases, phrases_of
+from lineside.edge.commands.rehearsal import Rehearsal
 from lineside.edge.config import Config
 from lineside.edge.station_file import load_config
 
@@ -49,3 +50,11 @@ def test_a_command_still_acts(text: str, phrases: Phrases, home: Config) -> None
     call = phrases.call(text, "auto")
     assert call is not None
     assert home.tools[call.name].acts
+
+
+def test_a_rehearsal_tells_what_a_question_and_a_reference_are(home: Config) -> None:
+    """No model is needed for either."""
+    rehearsal = Rehearsal(home, None)
+    question, reference = rehearsal.tell("Is the kitchen light on?"), rehearsal.tell("Stop that!")
+    assert (question.by, list(question.carried_out)) == ("phrase", ["is_light_on"])
+    assert (reference.by, reference.code, reference.carried_out) == ("conversation", "no_conversation", {})

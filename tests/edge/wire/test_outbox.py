@@ -28,10 +28,10 @@ class Full(Store):
 
     full = False
 
-    def enqueue(self, message: Outgoing, answers: FrameAnswer | None = None) -> int:
+    def enqueue(self, message: Outgoing, answers: FrameAnswer | None = None, *, lasting: bool = True) -> int:
         if self.full:
             raise StoreError("no space")
-        return super().enqueue(message, answers)
+        return super().enqueue(message, answers, lasting=lasting)
 
 
 class Line:

@@ -11,9 +11,9 @@ import pytest
 
 from lineside.edge.wire.traffic import Ending
 from tests.support.broker import Mosquitto
-from tests.support.faulty_line import CLOSE, Judge, Proxy
 from tests.support.line import Line
 from tests.support.older_broker import OlderClient, older_broker
+from tests.support.proxy import CLOSE, Judge, Proxy
 
 CONNECT, LEVEL = 0x10, 8
 REFUSED_3_1_1, REFUSED_5 = b"\x20\x02\x00\x01", b"\x20\x03\x00\x84\x00"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 
+from lineside.edge.commands.phrases.declared import declared_words, sources
 from lineside.edge.config import Config
 from lineside.edge.errors import ConfigError
-from lineside.edge.tool_config import ToolConfig
 from lineside.edge.trust_file import read_trust
 from lineside.runtime.chat import Tool
 from lineside.runtime.commands.decide import Decider
@@ -18,14 +18,34 @@ from lineside.runtime.errors import GrammarError
 log = logging.getLogger("lineside.commands")
 
 
-def declared(name: str, tool: ToolConfig) -> Declared:
-    """What the checks need of a tool's declaration."""
-    return Declared(
-        Tool(name, tool.description, tool.parameters),
-        opposite=tool.opposite,
-        read_only=tool.read_only if tool.acts else True,
-        unchecked=frozenset(tool.unchecked),
-    )
+def declare(config: Config) -> list[Declared]:
+    """What the checks need of the tools' declarations, with words and phrases of the phrase files too.
+
+    Raises:
+        ConfigError: a tool undoes a tool that is not there, or a phrase file has a mistake.
+    """
+    for name, tool in config.tools.items():
+        if tool.opposite and tool.opposite not in config.tools:
+            raise ConfigError(
+                f"`tools.{name}.opposite`: the station has no tool {tool.opposite}; it has {', '.join(config.tools)}"
+            )
+    phrases: dict[str, list[str]] = {}
+    for source in sources(config):
+        for phrase in source.phrases:
+            phrases.setdefault(phrase.tool, []).append(phrase.text)
+    words = declared_words(config)
+    return [
+        Declared(
+            Tool(name, tool.description, tool.parameters),
+            phrases=tuple(phrases.get(name, ())),
+            words=words.get(name, {}),
+            units=tool.units,
+            opposite=tool.opposite,
+            read_only=tool.read_only if tool.acts else True,
+            unchecked=frozenset(tool.unchecked),
+        )
+        for name, tool in config.tools.items()
+    ]
 
 
 def reads_more(engine: Engine) -> bool:
@@ -42,12 +62,7 @@ def open_decider(config: Config, engine: Engine, states: str = "") -> Decider:
     Raises:
         ConfigError: a tool cannot be offered to the model, or undoes a tool that is not there.
     """
-    for name, tool in config.tools.items():
-        if tool.opposite and tool.opposite not in config.tools:
-            raise ConfigError(
-                f"`tools.{name}.opposite`: the station has no tool {tool.opposite}; it has {', '.join(config.tools)}"
-            )
-    tools = [declared(name, tool) for name, tool in config.tools.items()]
+    tools = declare(config)
     commands = config.commands
     try:
         first = f"{commands.system}\n\n{states}" if states and reads_more(engine) else commands.system
