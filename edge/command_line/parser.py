@@ -34,7 +34,7 @@ Commands = argparse._SubParsersAction  # argparse has no public name for it
 def _station_commands(commands: Commands[argparse.ArgumentParser]) -> None:
     new = commands.add_parser("new", help="copy a station that comes with Lineside, to start from")
     new.add_argument("folder", type=Path, metavar="STATION", help="folder to make; its name becomes the station's")
-    new.add_argument("--template", default="ballscrew", help="which station: ballscrew, boards, bottles")
+    new.add_argument("--template", default="ballscrew", help="which station: ballscrew, boards, bottles, car, home")
     new.set_defaults(handler="station.new")
 
     run = commands.add_parser("run", help="run the daemon of a station")
@@ -73,6 +73,8 @@ def _station_commands(commands: Commands[argparse.ArgumentParser]) -> None:
     say.add_argument(
         "--all", type=Path, metavar="FILE", help='a sentence a line, or JSON lines with "text", and "right" where known'
     )
+    say.add_argument("--json", action="store_true", help="a JSON object a sentence, one a line, instead of a table")
+    say.add_argument("--no-phrases", action="store_true", help="the model only: what it would do without the phrases")
     say.add_argument("--no-model", action="store_true", help="phrases only: the model is not loaded")
     say.set_defaults(handler="say.say")
 

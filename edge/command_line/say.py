@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from lineside.edge.command_line.fail import fail
 
 if TYPE_CHECKING:
-    from lineside.edge.commands.rehearsal import Told
+    from lineside.edge.commands.rehearsal import Rehearsal, Told
     from lineside.edge.config import Config
     from lineside.runtime.engine.engine import Engine
 
@@ -31,6 +31,7 @@ class Asked:
 
 def say(options: argparse.Namespace) -> int:
     """0 where it was told; with `--all`, 1 where a sentence would act and should not, or act otherwise."""
+    from lineside.edge.commands.phrases.phrasing import without_phrases
     from lineside.edge.commands.rehearsal import Rehearsal
     from lineside.edge.station_file import load_config
 
@@ -38,6 +39,8 @@ def say(options: argparse.Namespace) -> int:
         return fail('give one sentence, `lineside say STATION "text"`, or a file of them with --all', 2)
     path = options.station / "station.toml" if options.station.is_dir() else options.station
     config = load_config(path)
+    if options.no_phrases:
+        config = without_phrases(config)
     asked = [Asked(options.text)]
     if options.all is not None:
         try:
@@ -45,6 +48,8 @@ def say(options: argparse.Namespace) -> int:
         except (OSError, ValueError) as error:
             return fail(f"{options.all} cannot be read: {error}", 2)
     rehearsal = Rehearsal(config, None if options.no_model else partial(_open, config))
+    if options.json:
+        return _print_json(asked, rehearsal, config)
     told = [rehearsal.tell(one.text) for one in asked]
     if options.all is None:
         print("\n".join(_lines(told[0])))
@@ -105,10 +110,25 @@ def _what(told: Told) -> str:
 def _mark(asked: Asked, told: Told) -> str:
     if asked.right is UNKNOWN:
         return ""
-    done = {name: dict(arguments) for name, arguments in told.carried_out.items()}
+    done = {name: dict(arguments) for name, arguments in told.done.items()}
     if done == (asked.right or {}):
         return "right"
     return "acted wrongly" if done else "not done"
+
+
+def _print_json(asked: Sequence[Asked], rehearsal: Rehearsal, config: Config) -> int:
+    """A line for each sentence, as soon as it is decided. `acts` is false for a call that only tells something."""
+    wrongly = False
+    for one in asked:
+        told = rehearsal.tell(one.text)
+        wrongly = wrongly or _mark(one, told) == "acted wrongly"
+        calls = [
+            call.model_dump(include={"name", "arguments", "outcome", "code"}) | {"acts": config.tools[call.name].acts}
+            for call in told.calls
+        ]
+        line = {"text": told.text, "by": told.by, "calls": calls, "code": told.code, "why": told.why}
+        print(json.dumps({**line, "ms": round(told.ms, 2)}, ensure_ascii=False), flush=True)
+    return int(wrongly)
 
 
 def _print_table(asked: Sequence[Asked], told: Sequence[Told]) -> int:

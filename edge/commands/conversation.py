@@ -22,6 +22,7 @@ from lineside.edge.commands.steps import stepped, steps_said
 from lineside.edge.config import Config
 from lineside.edge.errors import RequestError, StoreError
 from lineside.edge.models import NoModel, there, wire_model
+from lineside.edge.steady import unix_time
 from lineside.edge.wire.messages import AskCommand, CallReport, DecidedBy, Reply, WireError, WireModel
 from lineside.edge.wire.store import StoredCommand
 from lineside.edge.wire.topics import Topics
@@ -284,7 +285,7 @@ def _for_model(report: CallReport) -> str:
 
 def _deadline(command: StoredCommand, request: AskCommand) -> float:
     """On `time.monotonic()`: when the answer is of no use any more."""
-    expires = command.expires
+    left_s = command.expires - unix_time()
     if request.expires_at is not None:
-        expires = min(expires, request.expires_at.timestamp())
-    return time.monotonic() + expires - time.time()
+        left_s = min(left_s, request.expires_at.timestamp() - time.time())
+    return time.monotonic() + left_s

@@ -100,7 +100,7 @@ class Connection:
         self._subscriptions, self._left = subscriptions, left
         self._on_message, self._on_connect, self._on_trouble = on_message, on_connect, on_trouble
         self._counters = counters
-        self._session_mark, self._session = session_mark, ""
+        self._session_mark, self._session, self._cause = session_mark, "", ""
         self._degraded, self._refused = degraded, Refused(degraded, f"refused {client_id}", "they are lost")
         self._takeovers, self._taken_over = Takeovers(client_id, degraded), False
         self._max_packet, self._most_in_flight = 0, IN_FLIGHT
@@ -108,7 +108,6 @@ class Connection:
         self.problem = ""
         self._answered, self._stands_since = False, 0.0
         self._stopping = self._closed_by_broker = self._greeted = False
-        self._cause = ""
         self._in_flight: dict[int, _InFlight] = {}
         self._network = Network(client_id, self)
         self._client = self._make_client(will_topic)
@@ -116,6 +115,7 @@ class Connection:
         led_by = leader._attempts if leader is not None else None
         self._attempts: Attempts = Attempts(config, self._window.messages, led_by)
         self._acknowledgements = Acknowledgements(self._client.ack, self._window, self._network.wake)
+        self._client.on_dropped = lambda mid, qos: self._acknowledgements.take(mid, qos, 0)()
 
     def _make_client(self, will_topic: str) -> PahoClient:
         path = self._config.websocket_path if self._config.transport == "websockets" else ""
@@ -243,14 +243,13 @@ class Connection:
         return Again(at_once=self._attempts.ended(stood=False, unanswered=False) == "broker")
 
     def lost(self) -> Again:
-        stood, proved = self.connected.is_set(), self.proved
+        stood, proved, now = self.connected.is_set(), self.proved, time.monotonic()
         with self._client.lock:
             self.connected.clear()
             self._client.drop_out_messages()
             unacknowledged, self._in_flight = self._in_flight, {}
             self._answered = False
         self._acknowledgements.end_connection()
-        now = time.monotonic()
         for message in unacknowledged.values():
             suspicious = self._closed_by_broker and now - message.sent < SUSPICIOUS_S
             _guarded(partial(message.ended, Ending("lost", suspicious=suspicious, proved=proved)))

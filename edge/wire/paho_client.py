@@ -60,6 +60,7 @@ class PahoClient(paho.Client):
 
     Attributes:
         failure: what ended the connection, where the socket said so.
+        on_dropped: acknowledges a message that was dropped, by packet id and QoS.
     """
 
     def __init__(
@@ -83,6 +84,7 @@ class PahoClient(paho.Client):
         self.failure: OSError | None = None
         self._made: socket.socket | None = None
         self._unreadable, self._wake = unreadable, wake
+        self.on_dropped: Callable[[int, int], object] = self.ack
         self.on_socket_register_write = lambda *_: None  # nobody but our loop writes
         self.max_inflight_messages_set(0)
 
@@ -207,7 +209,9 @@ class PahoClient(paho.Client):
 
     def _drop(self, topic: str, qos: int, mid: int, why: str) -> MQTTErrorCode:
         self._unreadable(topic, why)
-        return self.ack(mid, qos) if qos else MQTTErrorCode.MQTT_ERR_SUCCESS
+        if qos:
+            self.on_dropped(mid, qos)
+        return MQTTErrorCode.MQTT_ERR_SUCCESS
 
     def _handle_pubackcomp(self, cmd: Literal["PUBACK", "PUBCOMP"]) -> MQTTErrorCode:
         try:

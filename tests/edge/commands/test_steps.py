@@ -6,9 +6,9 @@ import json
 from typing import Any
 
 import pytest
-from lineside.edge.deciding import declared
 
 from lineside.edge.calls.states import States
+from lineside.edge.commands.deciding import _declared
 from lineside.edge.commands.steps import stepped, steps_said
 from lineside.edge.counters import Counters
 from lineside.edge.errors import RequestError
@@ -79,5 +79,5 @@ def test_a_model_may_work_out_one_step_and_no_more(text: str, value: int, passes
     states.take("lamp", b'{"brightness": 127}', retained=False)
     heard = hear(text, steps_said(hear(text), {"lamp": tool}, states))
     findings = Findings()
-    check_values(heard, declared("lamp", tool), {"percent": value}, findings)
+    check_values(heard, _declared("lamp", tool, {}, (), 0), {"percent": value}, findings)
     assert (not findings.problems) == passes
