@@ -100,7 +100,7 @@ class Connection:
         self._subscriptions, self._left = subscriptions, left
         self._on_message, self._on_connect, self._on_trouble = on_message, on_connect, on_trouble
         self._counters = counters
-        self._session_mark, self._session = session_mark, ""
+        self._session_mark, self._session, self._cause = session_mark, "", ""
         self._degraded, self._refused = degraded, Refused(degraded, f"refused {client_id}", "they are lost")
         self._takeovers, self._taken_over = Takeovers(client_id, degraded), False
         self._max_packet, self._most_in_flight = 0, IN_FLIGHT
@@ -108,7 +108,6 @@ class Connection:
         self.problem = ""
         self._answered, self._stands_since = False, 0.0
         self._stopping = self._closed_by_broker = self._greeted = False
-        self._cause = ""
         self._in_flight: dict[int, _InFlight] = {}
         self._network = Network(client_id, self)
         self._client = self._make_client(will_topic)
