@@ -63,9 +63,13 @@ model: $(VENV)/.train
 		build/evaluation-commands.json build/baselines.json $(BUNDLE)
 	cp build/screws.jpg build/boards.jpg export/default_model/mistakes/
 
-# Score BUNDLE on commands in four languages with tools that it was not trained on; needs nothing but what is in here.
+# Score BUNDLE on commands in four languages with tools that it was not trained on, with and without the checks, and the
+# stations that ship, with and without their phrases; needs nothing but what is in here. PAGE=BENCHMARKS.md publishes.
 evaluate: $(VENV)/.dev
 	$(BIN)/python -m lineside.export.evaluation.run $(BUNDLE) --out build/evaluation-commands.json
+	$(BIN)/python -m lineside.export.evaluation.stations $(BUNDLE) --out build/evaluation-stations.json
+	$(BIN)/python -m lineside.export.evaluation.publish build/evaluation-commands.json build/evaluation-stations.json \
+		$(or $(PAGE),build/evaluation.md)
 
 # Pin every dependency with its hashes; needs uv.
 lock:

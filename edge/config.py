@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import field
+from dataclasses import field, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr
 from pydantic.dataclasses import dataclass
 
+from lineside.edge.mcp_config import McpConfig
 from lineside.edge.tool_config import DAY_S, STRICT, ToolConfig
-from lineside.runtime.defaults import CALL_ABOVE, DEFAULT_BUNDLE, DEFAULT_MAX_PIXELS
+from lineside.runtime.defaults import CALL_ABOVE, DEFAULT_BUNDLE, DEFAULT_MAX_PIXELS, WRONG_CALL_COSTS
 
 NAME = r"^[A-Za-z0-9_-]{1,64}$"
 MIB = 1024 * 1024
@@ -31,20 +32,36 @@ class StationConfig:
 
 @dataclass(frozen=True, config=STRICT)
 class MqttConfig:
-    """Where the broker is."""
+    """Where the broker is, and how the station shows who it is."""
 
     host: Annotated[str, Field(min_length=1)] = "localhost"
     """Name or address of the broker."""
     port: Annotated[int, Field(ge=1, le=65535)] = 1883
     """Its port; with `tls` usually 8883."""
+    fallback_hosts: tuple[str, ...] = ()
+    """Brokers to try in turn where `host` does not answer: a name or an address, with `:port` where it has another port
+    than `port`. After a connection that was lost `host` comes first again."""
+    transport: Literal["tcp", "websockets"] = "tcp"
+    """`websockets` where nothing but HTTP gets through."""
+    websocket_path: str = "/mqtt"
+    """What the broker's websockets listener is called, with `transport = "websockets"`."""
     username: str = ""
-    """Empty where the broker asks for none."""
+    """Empty where the broker asks for none, or knows the station by its certificate."""
     password: SecretStr = SecretStr("")
-    """Better given as `LINESIDE_MQTT__PASSWORD` in the environment. It is never logged."""
+    """Better given as `LINESIDE_MQTT__PASSWORD` in the environment, or in `password_file`. It is never logged."""
+    password_file: str = ""
+    """A file with the password alone, read at each connect; a line break at its end is left out."""
+    allow_anonymous: bool = False
+    """A broker on another machine is spoken to with a `username` or a `cert_file`, unless this is true."""
     tls: bool = False
     """Encrypts the connection, and checks the broker's certificate."""
     ca_file: str = ""
     """A file of certificates to trust instead of the system's."""
+    cert_file: str = ""
+    """The station's own certificate (PEM, with those of its issuers behind it), for a broker that asks for one. Read at
+    each connect."""
+    key_file: str = ""
+    """The private key of `cert_file`, without a passphrase."""
     client_id: str = ""
     """`lineside-{station.name}` where it is empty. Two stations with one id throw each other out. Frames come under the
     same id with `-frames` behind it."""
@@ -149,12 +166,21 @@ class CommandConfig:
     rounds: Annotated[int, Field(ge=0, le=20)] = 0
     """How often the model may answer to one command: after each answer but the last it is told what came of its calls.
     0 for what the bundle says."""
+    conversation_s: Annotated[float, Field(ge=0, le=DAY_S)] = 120.0
+    """How long after a requester's last command its conversation is remembered, so that "stop that" can be understood;
+    0 for not at all."""
     call_above: Annotated[float, Field(ge=0, le=1)] = CALL_ABOVE
     """An answer begins with a call only where the model's probability of that is at least so much."""
     phrase_files: tuple[str, ...] = ()
     """Files with phrases and words in one language each, from the station file's folder."""
     home_assistant: tuple[Literal["en", "de", "fr", "es"], ...] = ()
     """Languages in which Home Assistant's own sentences are understood, for tools that name an intent."""
+    wrong_call_costs: Annotated[float, Field(gt=0, le=1e6)] = WRONG_CALL_COSTS
+    """What a wrong call costs, in refusals of what was right: a call is made only where its confidence is at least
+    `wrong_call_costs / (wrong_call_costs + 1)`. `lineside calibrate --commands` makes the confidence your station's."""
+    tools_at_once: Annotated[int, Field(ge=0)] = 0
+    """How many tools the model is shown at most, those that fit the command best by its words; 0 for as many as the
+    bundle says that it was taught."""
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -181,6 +207,7 @@ class Config:
     store: StoreConfig = field(default_factory=StoreConfig)
     cameras: dict[str, CameraConfig] = field(default_factory=dict)
     tools: dict[str, ToolConfig] = field(default_factory=dict)
+    mcp: dict[str, McpConfig] = field(default_factory=dict)
     folder: Path = field(default=Path("."))
     file: Path = field(default=Path("station.toml"))
 
@@ -204,6 +231,21 @@ class Config:
     def calibration_path(self) -> Path:
         """Beside the station file, with its name."""
         return self.folder / f"{self.file.stem}.calibration.json"
+
+    @property
+    def broker_access(self) -> MqttConfig:
+        """`mqtt` with its files as they are opened."""
+        mqtt = self.mqtt
+        ca, cert, key, password = (
+            str(self.resolve(path)) if path else ""
+            for path in (mqtt.ca_file, mqtt.cert_file, mqtt.key_file, mqtt.password_file)
+        )
+        return replace(mqtt, ca_file=ca, cert_file=cert, key_file=key, password_file=password)
+
+    @property
+    def commands_path(self) -> Path:
+        """Where `lineside calibrate --commands` keeps what it fitted, beside the station file."""
+        return self.folder / f"{self.file.stem}.commands.json"
 
     def gate_path(self, camera: str) -> Path:
         """Where `lineside learn` keeps what it learnt of a camera."""

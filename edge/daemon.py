@@ -7,14 +7,17 @@ import threading
 import time
 from collections.abc import Callable
 from types import TracebackType
-from typing import Protocol, Self
+from typing import TYPE_CHECKING, Protocol, Self
 
 from lineside.devices.cameras.camera import Camera, CameraSettings, open_camera
 from lineside.devices.cameras.live import LiveCamera
 from lineside.edge.announcements import Announcements
+from lineside.edge.broker_access import warnings_of
+from lineside.edge.calls.bindings import Binding
 from lineside.edge.calls.calls import Calls
 from lineside.edge.calls.state_link import StateLink
 from lineside.edge.commands.inbox import Commands
+from lineside.edge.commands.phrases.phrasing import phrases_of
 from lineside.edge.config import Config
 from lineside.edge.counters import Counters
 from lineside.edge.degraded import Degraded
@@ -24,14 +27,18 @@ from lineside.edge.frames.cameras import CameraThread
 from lineside.edge.frames.intake import FrameIntake
 from lineside.edge.frames.last_state import LastState
 from lineside.edge.frames.pipeline import Pipeline
-from lineside.edge.models import DEVICE_FAILURES, open_models, the_engine
+from lineside.edge.models import DEVICE_FAILURES, open_models, there
 from lineside.edge.wire.acknowledgements import Window
 from lineside.edge.wire.identity import without_mark
-from lineside.edge.wire.mqtt import Connection, Message
+from lineside.edge.wire.mqtt import Connection
 from lineside.edge.wire.outbox import Outbox
 from lineside.edge.wire.store import Store
 from lineside.edge.wire.topics import Topics
+from lineside.edge.wire.traffic import Message
 from lineside.runtime.engine.engine import Engine
+
+if TYPE_CHECKING:
+    from lineside.edge.integrations.mcp.servers import McpServers
 
 log = logging.getLogger("lineside.daemon")
 FRAMES_WAITING, FRAME_BYTES_WAITING = 250, 64 * 1024 * 1024
@@ -51,6 +58,8 @@ class Daemon:
         BundleError, ConfigError, DeviceError, StoreError: before anything is connected.
     """
 
+    _mcp: McpServers | None = None
+
     def __init__(self, config: Config) -> None:
         self.config = config
         self.topics = Topics(config.base_topic)
@@ -63,15 +72,23 @@ class Daemon:
         try:
             self._open(config)
         except BaseException:
+            if self._mcp is not None:
+                self._mcp.close()
             self.store.close()
             raise
 
     def _open(self, config: Config) -> None:
         """Behind the store, which one daemon alone can have: the second has not loaded a model when it is told so."""
+        phrases = phrases_of(config)  # before a model is loaded: they may have a mistake
+        self._mcp = self._start_servers(config) if config.mcp else None
         self.models = open_models(config)
-        client_id = config.mqtt.client_id or f"lineside-{config.station.name}"
+        if self._mcp is not None:
+            config = self.config = self._mcp.with_tools(config, self.models.commands_engine)
+        client_id, access = config.mqtt.client_id or f"lineside-{config.station.name}", config.broker_access
+        for warning in warnings_of(access):
+            log.warning("%s", warning)
         self.connection = Connection(
-            config.mqtt,
+            access,
             client_id,
             self.topics.status,
             self.topics.subscriptions(),
@@ -83,7 +100,7 @@ class Daemon:
             degraded=self.degraded,
         )
         self.frame_connection = Connection(
-            config.mqtt,
+            access,
             f"{client_id}-frames",
             "",
             self.topics.frame_subscriptions(),
@@ -94,16 +111,27 @@ class Daemon:
             degraded=self.degraded,
             window=Window(FRAMES_WAITING, FRAME_BYTES_WAITING),
             on_trouble=self._no_frames,
+            leader=self.connection,
         )
         self.outbox = Outbox(self.store, self.connection, self.counters, self.degraded)
         self._last = LastState(config, self.topics, self.connection, self.counters)
         self.answers = Answers(self.topics, self.store, self.outbox, self.counters)
         self.pipeline = Pipeline(config, self.models.frames_engine, self.answers, self._last, self.counters)
-        self.calls = Calls(config, self.topics, self.store, self.outbox, self.connection, self.counters)
+        others: dict[str, Binding] = {"mcp": self._mcp} if self._mcp is not None else {}
+        self.calls = Calls(config, self.topics, self.store, self.outbox, self.connection, self.counters, others)
         mark = self.store.session_mark
-        self.state_link = StateLink(config.mqtt, client_id, self.calls.states, self.counters, self.degraded, mark)
+        self.state_link = StateLink(
+            access, client_id, self.calls.states, self.counters, self.degraded, mark, self.connection
+        )
         self.commands = Commands(
-            config, self.topics, self.models.commands_engine, self.store, self.outbox, self.calls, self.counters
+            config,
+            self.topics,
+            self.models.commands_engine,
+            self.store,
+            self.outbox,
+            self.calls,
+            self.counters,
+            phrases,
         )
         self.frames = FrameIntake(
             set(config.cameras),
@@ -122,6 +150,12 @@ class Daemon:
             CameraThread(name, camera, self.pipeline, self.watch, self.announcements.online)
             for name, camera in cameras.items()
         ]
+
+    def _start_servers(self, config: Config) -> McpServers:
+        """They come up while the models are loaded. Their library is loaded for those who have servers alone."""
+        from lineside.edge.integrations.mcp.servers import McpServers
+
+        return McpServers(config, self.degraded)
 
     def _make_announcements(self) -> Announcements:
         return Announcements(
@@ -157,7 +191,7 @@ class Daemon:
     @property
     def engine(self) -> Engine:
         """That which looks at frames; raises RequestError where it could not be opened."""
-        return the_engine(self.models.frames_engine)
+        return there(self.models.frames_engine)
 
     def __enter__(self) -> Self:
         for model in self.models.opened():

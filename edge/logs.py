@@ -6,6 +6,14 @@ import json
 import logging
 import sys
 
+OTHERS = {
+    "mistral_common": logging.WARNING,
+    "mcp": logging.WARNING,
+    "mcp.client.stdio": logging.CRITICAL,  # whatever a server writes that is no message, with a traceback for each
+    "httpx2": logging.WARNING,  # every address, and an address may hold a key
+}
+"""What others log, at the least."""
+
 
 class JsonFormatter(logging.Formatter):
     """One JSON object a line, for journald and log shippers."""
@@ -28,4 +36,5 @@ def set_up(level: str = "INFO") -> None:
     plain = logging.Formatter("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S")
     handler.setFormatter(plain if sys.stderr.isatty() else JsonFormatter())
     logging.basicConfig(level=level, handlers=[handler], force=True)
-    logging.getLogger("mistral_common").setLevel(logging.WARNING)
+    for name, least in OTHERS.items():
+        logging.getLogger(name).setLevel(least)

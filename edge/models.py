@@ -10,6 +10,7 @@ import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 from lineside.edge.config import MIB, Config, Device
 from lineside.edge.device_choice import Opened, open_engine
@@ -21,6 +22,7 @@ from lineside.runtime.errors import EngineError
 
 log = logging.getLogger("lineside.models")
 DEVICE_FAILURES = 3
+Model = TypeVar("Model")
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,11 @@ def open_models(config: Config) -> Models:
     return models
 
 
+def open_for_commands(config: Config) -> Engine:
+    """The model that commands are put to, alone. Raises EngineError."""
+    return _open(config, config.commands_bundle_path, config.commands_device).engine
+
+
 def one_model(config: Config) -> bool:
     """Whether commands are put to the model that looks at frames: the same bundle on the same device."""
     if config.commands_device != config.model.device:
@@ -107,8 +114,8 @@ def one_model(config: Config) -> bool:
         return False  # opening it will say what is wrong
 
 
-def the_engine(model: Engine | NoModel) -> Engine:
-    """Raises RequestError where there is none, for the reply or the event."""
+def there(model: Model | NoModel) -> Model:
+    """A model, or what stands on it. Raises RequestError where there is none, for the reply or the event."""
     if isinstance(model, NoModel):
         raise RequestError("no_model", f"{model}: repair it and start the station again")
     return model

@@ -17,6 +17,7 @@ from typing import Any
 from pydantic import SecretStr, TypeAdapter
 
 from lineside.edge import config as config_module
+from lineside.edge import mcp_config as mcp_module
 from lineside.edge import tool_config as tool_module
 from lineside.edge.command_line.parser import make_parser
 
@@ -33,6 +34,8 @@ TABLES = (
     ("tools.NAME.state", tool_module.StateConfig),
     ("[tools.NAME.phrases]", tool_module.PhraseConfig),
     ("[tools.NAME.home_assistant]", tool_module.HomeAssistantConfig),
+    ("mcp.NAME", mcp_module.McpConfig),
+    ("mcp.NAME.tools.TOOL", mcp_module.McpToolConfig),
     ("commands", config_module.CommandConfig),
     ("store", config_module.StoreConfig),
 )
@@ -55,6 +58,8 @@ def station_reference() -> str:
         lines += ["", f"## `[{table}]`", "", _sentence(about[-1]), ""]
         lines += ["| key | type | default | |", "|---|---|---|---|"]
         for field in fields(kind):
+            if field.name not in described:
+                continue  # it stands at another table, whose keys this one has too
             cells = (f"`{field.name}`", _type(kind, field), _default(field), described[field.name])
             lines.append("| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |")
     return "\n".join(lines) + "\n"

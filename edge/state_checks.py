@@ -23,6 +23,7 @@ def state_problems(tools: Mapping[str, ToolConfig], name: str, base: str) -> Ite
         yield from _others(key, tool.state.topic, base)
     if tool.query:
         yield from _query(above, tool)
+    yield from _step(above, tool)
     if tool.publish is not None or tool.state is not None or tool.query:  # Jinja2 is imported for these alone
         yield from _templates(tools, name)
 
@@ -52,6 +53,17 @@ def _query(above: tuple[str, ...], tool: ToolConfig) -> Iterator[Problem]:
         yield (*above, "state", "expect"), f"`{key}.state.expect`: a query asks for no state"
     if tool.confirm_s:
         yield (*above, "confirm_s"), f"`{key}.confirm_s`: a query does nothing that a person could confirm"
+
+
+def _step(above: tuple[str, ...], tool: ToolConfig) -> Iterator[Problem]:
+    key = f"{'.'.join(above)}.step"
+    known = tool.parameters.get("properties", {})
+    if len(tool.step) > 1:
+        yield (*above, "step"), f"`{key}`: name one argument, so that it is clear what there is more of"
+    for argument in tool.step:
+        schema = known.get(argument) if isinstance(known, Mapping) else None
+        if not isinstance(schema, Mapping) or schema.get("type") not in ("integer", "number"):
+            yield (*above, "step", argument), f"`{key}.{argument}`: {argument} is no argument that is a number"
 
 
 def _templates(tools: Mapping[str, ToolConfig], name: str) -> Iterator[Problem]:

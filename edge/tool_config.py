@@ -12,6 +12,7 @@ from lineside.edge.topic_choice import Topic
 
 STRICT = ConfigDict(extra="forbid")
 DAY_S = 24 * 3600
+Check = Literal["confidence", "words", "values", "negation", "question"]
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -112,12 +113,22 @@ class ToolConfig:
     """`true` decides and reports, but carries nothing out."""
     wait_s: Annotated[float, Field(ge=0, le=600)] = 5.0
     """How many seconds the reply waits for the call to be carried out; 0 does not wait."""
+    opposite: str = ""
+    """The tool whose effect this one undoes: where a sentence denies that one, this one may be called, and "stop that"
+    calls it after that one."""
+    read_only: bool | None = None
+    """Whether the tool tells something and changes nothing, so that a question may lead to it. Where it is left out,
+    its name says so: `get_`, `read_`, `find_`, `list_`, `query_`, `search_`, `define_`, `describe_`, `tell_`..."""
+    unchecked: tuple[Check, ...] = ()
+    """Checks that a call by the model need not pass here: `confidence`, `words`, `values`, `negation`, `question`."""
     publish: PublishConfig | None = None
     """A call publishes there, instead of on `call/NAME`."""
     python: str = ""
     """A call runs this function, `module:function`, or an entry point of the group `lineside.tools`."""
     state: StateConfig | None = None
     """Where the device says how it is: a call is `achieved` when that is what was asked for."""
+    step: dict[str, Annotated[float, Field(gt=0, allow_inf_nan=False)]] = field(default_factory=dict)
+    """How much "a bit more" is, such as `{ percent = 10 }`: of one argument, a number."""
     query: str = ""
     """The answer to a question, a Jinja2 template over the arguments, `state` (this tool's own) and `states.NAME`
     (another tool's). Such a tool answers and does nothing."""
@@ -128,7 +139,7 @@ class ToolConfig:
         return not self.query
 
     @property
-    def binding(self) -> Literal["actuator", "publish", "python", "query"]:
+    def binding(self) -> Literal["actuator", "publish", "python", "query", "mcp"]:
         if self.query:
             return "query"
         if self.publish is not None:

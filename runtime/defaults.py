@@ -4,6 +4,8 @@ from pathlib import Path
 
 CALL_ABOVE = 0.65
 """An answer begins with a call where the model's probability of that is at least so much."""
+WRONG_CALL_COSTS = 9.0
+"""In refusals of what was right: what it costs to make a wrong call."""
 DEFAULT_MAX_PIXELS = 25_000_000
 """Of a picture that is decoded."""
 DEFAULT_BUNDLE = Path(__file__).parent / "models" / "default"

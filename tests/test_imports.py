@@ -11,7 +11,7 @@ import pytest
 from tests.conftest import ROOT
 
 ENGINE = ("onnxruntime", "llguidance", "cv2", "mistral_common", "PIL")
-HEAVY = ("torch", "transformers", "onnx", "safetensors", "scipy", "matplotlib", "pandas", "sklearn", "iotcore")
+HEAVY = ("torch", "transformers", "onnx", "safetensors", "scipy", "matplotlib", "pandas", "sklearn", "iotcore", "mcp")
 
 
 @pytest.mark.parametrize(

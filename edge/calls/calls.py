@@ -39,12 +39,22 @@ MAX_DETAIL_CHARACTERS = 1000
 class Calls:
     """Carries out the calls of one station.
 
+    Args:
+        others: bindings besides those for actuators, topics and functions.
+
     Raises:
         ConfigError: a tool's policy or binding makes no sense.
     """
 
     def __init__(
-        self, config: Config, topics: Topics, store: Store, outbox: Outbox, connection: Connection, counters: Counters
+        self,
+        config: Config,
+        topics: Topics,
+        store: Store,
+        outbox: Outbox,
+        connection: Connection,
+        counters: Counters,
+        others: Mapping[str, Binding] | None = None,
     ) -> None:
         self._store, self._counters = store, counters
         self._closed = threading.Event()
@@ -60,6 +70,7 @@ class Calls:
             "publish": PublishBinding(config.tools, connection),
             "python": PythonBinding(config.tools),
             "query": QueryBinding(config.tools, self.states),
+            **(others or {}),
         }
 
     def carry_out(
@@ -135,7 +146,7 @@ class Calls:
             return self._bindings[tool.binding].invoke(call, tool, waiting)
         try:
             done = self._bindings[tool.binding].invoke(call, tool, waiting)
-            if done.outcome == "failed":
+            if done.outcome in ("failed", "refused"):
                 return done
             if not self.states.wait(watch):
                 return replace(done, detail=f"{done.detail}; the station stopped before {watch.topic} said more")

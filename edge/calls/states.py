@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from lineside.edge.calls.watch import Known, Watch, shown
+from lineside.edge.calls.watch import Known, Watch, same, shown
 from lineside.edge.counters import Counters
 from lineside.edge.templates import FAILURES, Render
 from lineside.edge.tool_config import DAY_S, ToolConfig
@@ -124,6 +124,29 @@ class States:
         with self._condition:
             known = self._known.get(slot)
         return known if known is not None and self._age_s(known) <= MAX_AGE_S else None
+
+    def is_asked(self, call: ToolCall, value: Any) -> bool:
+        """Whether this state is the one that a call asks for."""
+        state = self._tools[call.name].state
+        try:
+            return state is not None and same(value, self._wanted[call.name](call.arguments), state.within)
+        except FAILURES:
+            return False
+
+    def values_of(self, name: str, argument: str) -> list[float]:
+        """What a tool's devices say, where that is a number in the unit of this argument."""
+        with self._condition:
+            slots = [slot for slot in self._known if slot[0] == name]
+        found = []
+        for _, choice in slots:
+            state = self._tools[name].state
+            by = chosen_by(state.topic) if state is not None else ""
+            known = self.known(name, {by: choice} if by else {})
+            if known is None or isinstance(known.value, bool) or not isinstance(known.value, int | float):
+                continue
+            if self.is_asked(ToolCall("", name, {argument: known.value} | ({by: choice} if by else {})), known.value):
+                found.append(known.value)
+        return found
 
     def watch(self, call: ToolCall, tool: ToolConfig) -> Watch | None:
         """Look out for the state that a call asks for, from before it goes out; None where nothing can be seen of it.

@@ -34,12 +34,19 @@ Commands = argparse._SubParsersAction  # argparse has no public name for it
 def _station_commands(commands: Commands[argparse.ArgumentParser]) -> None:
     new = commands.add_parser("new", help="copy a station that comes with Lineside, to start from")
     new.add_argument("folder", type=Path, metavar="STATION", help="folder to make; its name becomes the station's")
-    new.add_argument("--template", default="ballscrew", help="which station: ballscrew, boards, bottles")
+    new.add_argument("--template", default="ballscrew", help="which station: ballscrew, boards, bottles, car, home")
     new.set_defaults(handler="station.new")
 
     run = commands.add_parser("run", help="run the daemon of a station")
     run.add_argument("-c", "--config", type=Path, required=True, metavar="station.toml", help="the station file")
     run.set_defaults(handler="station.run")
+
+    mcp = commands.add_parser("mcp", help="let clients of the Model Context Protocol inspect and ask, read-only")
+    mcp.add_argument("-c", "--config", type=Path, required=True, metavar="station.toml", help="the station file")
+    mcp.add_argument(
+        "--http", type=int, default=0, metavar="PORT", help="on 127.0.0.1, instead of standard input and output"
+    )
+    mcp.set_defaults(handler="station.mcp")
 
     demo = commands.add_parser("demo", help="play a station and show what comes over the broker")
     demo.add_argument(
@@ -66,6 +73,8 @@ def _station_commands(commands: Commands[argparse.ArgumentParser]) -> None:
     say.add_argument(
         "--all", type=Path, metavar="FILE", help='a sentence a line, or JSON lines with "text", and "right" where known'
     )
+    say.add_argument("--json", action="store_true", help="a JSON object a sentence, one a line, instead of a table")
+    say.add_argument("--no-phrases", action="store_true", help="the model only: what it would do without the phrases")
     say.add_argument("--no-model", action="store_true", help="phrases only: the model is not loaded")
     say.set_defaults(handler="say.say")
 
@@ -77,9 +86,17 @@ def _tuning_commands(commands: Commands[argparse.ArgumentParser]) -> None:
     learn.add_argument("--camera", default="", help="the camera's name; all cameras where left out")
     learn.set_defaults(handler="station.learn")
 
-    calibrate = commands.add_parser("calibrate", help="put a station's probabilities right, by labelled pictures")
+    calibrate = commands.add_parser("calibrate", help="put a station's probabilities right, by what you labelled")
     calibrate.add_argument("station", type=Path, metavar="station.toml", help="the station file")
-    calibrate.add_argument("folder", type=Path, help="a folder with pass/ and fail/, or a labels.jsonl")
+    calibrate.add_argument(
+        "folder", type=Path, nargs="?", help="labelled pictures: a folder with pass/ and fail/, or a labels.jsonl"
+    )
+    calibrate.add_argument(
+        "--commands",
+        type=Path,
+        metavar="FILE",
+        help='labelled sentences in place of pictures: lines of {"text": ..., "right": {tool: arguments} or null}',
+    )
     calibrate.add_argument("--camera", default="", help="the camera's name; all cameras where left out")
     calibrate.add_argument(
         "--missed-defect-costs",

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from lineside.edge.command_line.fail import fail
 
 if TYPE_CHECKING:
-    from lineside.edge.commands.rehearsal import Told
+    from lineside.edge.commands.rehearsal import Rehearsal, Told
     from lineside.edge.config import Config
     from lineside.runtime.engine.engine import Engine
 
@@ -31,6 +31,7 @@ class Asked:
 
 def say(options: argparse.Namespace) -> int:
     """0 where it was told; with `--all`, 1 where a sentence would act and should not, or act otherwise."""
+    from lineside.edge.commands.phrases.phrasing import without_phrases
     from lineside.edge.commands.rehearsal import Rehearsal
     from lineside.edge.station_file import load_config
 
@@ -38,6 +39,8 @@ def say(options: argparse.Namespace) -> int:
         return fail('give one sentence, `lineside say STATION "text"`, or a file of them with --all', 2)
     path = options.station / "station.toml" if options.station.is_dir() else options.station
     config = load_config(path)
+    if options.no_phrases:
+        config = without_phrases(config)
     asked = [Asked(options.text)]
     if options.all is not None:
         try:
@@ -45,6 +48,8 @@ def say(options: argparse.Namespace) -> int:
         except (OSError, ValueError) as error:
             return fail(f"{options.all} cannot be read: {error}", 2)
     rehearsal = Rehearsal(config, None if options.no_model else partial(_open, config))
+    if options.json:
+        return _print_json(asked, rehearsal, config)
     told = [rehearsal.tell(one.text) for one in asked]
     if options.all is None:
         print("\n".join(_lines(told[0])))
@@ -53,12 +58,10 @@ def say(options: argparse.Namespace) -> int:
 
 
 def _open(config: Config) -> Engine:
-    from lineside.edge.device_choice import open_engine
-    from lineside.runtime.engine.engine import Limits
+    """The model that commands are put to, alone."""
+    from lineside.edge.models import open_for_commands
 
-    model = config.model
-    limits = Limits(model.capacity, model.kv_cache_mb * 1024 * 1024)
-    return open_engine(config.bundle_path, device=model.device, threads=model.threads, limits=limits).engine
+    return open_for_commands(config)
 
 
 def _read(path: Path, station: str) -> list[Asked]:
@@ -92,7 +95,7 @@ def _right(entry: dict[str, Any]) -> Any:
 
 def _lines(told: Told) -> list[str]:
     """One sentence, for a person."""
-    by = {"phrase": "a phrase", "model": "the model"}.get(told.by, "nobody")
+    by = {"phrase": "a phrase", "model": "the model", "conversation": "what was said before"}.get(told.by, "nobody")
     lines = [f"{_what(told)}", f"decided by {by}, in {told.ms:.1f} ms"]
     return [*lines, f"{told.code}: {told.why}" if told.code else told.why] if told.why else lines
 
@@ -107,10 +110,25 @@ def _what(told: Told) -> str:
 def _mark(asked: Asked, told: Told) -> str:
     if asked.right is UNKNOWN:
         return ""
-    done = {name: dict(arguments) for name, arguments in told.carried_out.items()}
+    done = {name: dict(arguments) for name, arguments in told.done.items()}
     if done == (asked.right or {}):
         return "right"
     return "acted wrongly" if done else "not done"
+
+
+def _print_json(asked: Sequence[Asked], rehearsal: Rehearsal, config: Config) -> int:
+    """A line for each sentence, as soon as it is decided. `acts` is false for a call that only tells something."""
+    wrongly = False
+    for one in asked:
+        told = rehearsal.tell(one.text)
+        wrongly = wrongly or _mark(one, told) == "acted wrongly"
+        calls = [
+            call.model_dump(include={"name", "arguments", "outcome", "code"}) | {"acts": config.tools[call.name].acts}
+            for call in told.calls
+        ]
+        line = {"text": told.text, "by": told.by, "calls": calls, "code": told.code, "why": told.why}
+        print(json.dumps({**line, "ms": round(told.ms, 2)}, ensure_ascii=False), flush=True)
+    return int(wrongly)
 
 
 def _print_table(asked: Sequence[Asked], told: Sequence[Told]) -> int:

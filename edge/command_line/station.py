@@ -1,8 +1,9 @@
-"""Commands about a station: new, run, learn, calibrate, demo. What is heavy is loaded when its command runs."""
+"""Commands about a station: new, run, mcp, learn, calibrate, demo. What is heavy is loaded when its command runs."""
 
 from __future__ import annotations
 
 import argparse
+import sys
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 from lineside.edge.command_line.fail import fail
 
 if TYPE_CHECKING:
-    from lineside.edge.config import Device
+    from lineside.edge.config import Config, Device
 
 
 def new(options: argparse.Namespace) -> int:
@@ -26,9 +27,13 @@ def check(path: Path, *, bundles: bool = False, device: Device = "auto") -> int:
     """A station file. No engine is loaded for it, unless its `bundles` are to be checked too, on `device` or where it
     is `auto`, on what the station names.
     """
-    from lineside.edge.station_file import load_config
+    from lineside.edge.broker_access import warnings_of
+    from lineside.edge.commands.phrases.phrasing import phrases_of
 
-    config = load_config(path)
+    config = _load(path)
+    phrases_of(config)
+    for warning in warnings_of(config.broker_access):
+        print(f"warning: {warning}", file=sys.stderr)
     cameras, tools = (", ".join(names) or "none" for names in (config.cameras, config.tools))
     if bundles:
         from lineside.edge.command_line.bundle import check_bundle
@@ -44,13 +49,40 @@ def check(path: Path, *, bundles: bool = False, device: Device = "auto") -> int:
 def run(options: argparse.Namespace) -> int:
     from lineside.edge.daemon import Daemon
     from lineside.edge.signals import StopSignals
-    from lineside.edge.station_file import load_config
 
-    daemon = Daemon(load_config(options.config))
+    daemon = Daemon(_load(options.config))
     threading.excepthook = daemon.fail
     with StopSignals() as signals, daemon:
         daemon.wait(signals.wait)
     return int(daemon.failed)
+
+
+def mcp(options: argparse.Namespace) -> int:
+    from importlib.util import find_spec
+
+    from lineside.edge.errors import EdgeError
+    from lineside.edge.station_file import load_config
+
+    if find_spec("mcp") is None:
+        raise EdgeError("this needs another package: pip install 'lineside[mcp]'")
+    if not 0 <= options.http <= 65535:
+        return fail(f"--http {options.http}: a port is a number from 1 to 65535", 2)
+    config = load_config(options.config)
+    from lineside.edge.integrations.mcp.exposed import serve, serve_http
+
+    if options.http:
+        serve_http(config, options.http)
+    else:
+        serve(config)
+    return 0
+
+
+def _load(path: Path) -> Config:
+    """With everything that the daemon would find wrong when it starts."""
+    from lineside.edge.calls.tool_checks import tool_problems
+    from lineside.edge.station_file import load_config
+
+    return load_config(path, also=(tool_problems,))
 
 
 def learn(options: argparse.Namespace) -> int:
@@ -67,6 +99,13 @@ def calibrate(options: argparse.Namespace) -> int:
     from lineside.edge.tuning.calibration_report import lines
     from lineside.runtime.inspection.calibration import Costs
 
+    if (options.folder is None) == (options.commands is None):
+        return fail("name a folder of labelled pictures, or --commands and a file of labelled sentences", 2)
+    if options.commands is not None:
+        from lineside.edge.tuning.calibrate_commands import calibrate_commands
+
+        print("\n".join(calibrate_commands(load_config(options.station), options.commands).lines()))
+        return 0
     costs = Costs(options.missed_defect_costs, options.look_costs)
     if not (0 < costs.missed_defect < 1e6 and 0 <= costs.look < 1e6):
         return fail("--missed-defect-costs must be above 0, --look-costs at least 0", 2)

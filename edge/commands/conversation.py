@@ -13,26 +13,35 @@ from functools import partial
 from lineside.edge.calls.bindings.query import answered
 from lineside.edge.calls.calls import Calls, call_id
 from lineside.edge.commands.body import parse_ask
+from lineside.edge.commands.deciding import open_decider, reads_more
+from lineside.edge.commands.memory import Memory, Requester, Turn, referred, requester_of
+from lineside.edge.commands.outcome import undone
 from lineside.edge.commands.phrases.phrasing import Phrases, phrases_of
+from lineside.edge.commands.prompt import opening
+from lineside.edge.commands.steps import stepped, steps_said
 from lineside.edge.config import Config
-from lineside.edge.errors import ConfigError, RequestError, StoreError
-from lineside.edge.models import NoModel, the_engine, wire_model
+from lineside.edge.errors import RequestError, StoreError
+from lineside.edge.models import NoModel, there, wire_model
 from lineside.edge.steady import unix_time
-from lineside.edge.wire.messages import AskCommand, CallReport, Reply, WireError, WireModel
+from lineside.edge.wire.messages import AskCommand, CallReport, DecidedBy, Reply, WireError, WireModel
 from lineside.edge.wire.store import StoredCommand
-from lineside.runtime.assistant import Answer, ask, tool_result
-from lineside.runtime.chat import Message, Tool
+from lineside.edge.wire.topics import Topics
+from lineside.runtime.assistant import Answer, tool_result
+from lineside.runtime.chat import Tool, ToolCall
+from lineside.runtime.commands.decide import Ask, Decider
+from lineside.runtime.commands.doubt import Doubt
+from lineside.runtime.commands.heard import hear
+from lineside.runtime.commands.language import Language, recognise
+from lineside.runtime.commands.refers import refers
 from lineside.runtime.engine.engine import Engine
 from lineside.runtime.engine.sampling import Sampling
 from lineside.runtime.engine.scheduler import Priority, Request
-from lineside.runtime.errors import EngineError, GrammarError
+from lineside.runtime.errors import EngineError
 from lineside.runtime.grammar.tool_grammar import OneTool, ToolChoice
 
 log = logging.getLogger("lineside.commands")
 MAX_RESULT_CHARACTERS = 2000
 """Of what a tool gave back, for the model."""
-MIN_ROOM = 128
-"""Tokens for a command and its answer, at the least."""
 STAGES = ("preprocess", "prefill", "decode")
 
 
@@ -56,6 +65,20 @@ class Turns:
                 message = "the model wrote a call that cannot be read: it was not carried out"
             self.error = WireError(code=answer.finish_reason, message=message)
 
+    def refuse(self, answer: Answer, doubt: Doubt, digest: str) -> None:
+        """None of the answer's calls is made."""
+        for call in answer.calls:
+            report = CallReport(
+                id=call_id(digest, len(self.reports)),
+                name=call.name,
+                arguments=dict(call.arguments),
+                outcome="refused",
+                code=doubt.code,
+                detail=doubt.message,
+            )
+            self.reports.append(report)
+        self.error = WireError(code=doubt.code, message=doubt.message)
+
 
 class Conversation:
     """Answers `ask` commands.
@@ -63,9 +86,10 @@ class Conversation:
     Args:
         begin: notes that a command is about to act.
         cancelled: true when the station stops.
+        phrases: of the station; compiled where they are left out.
 
     Raises:
-        ConfigError: the tools cannot be expressed by a grammar, or a phrase has a mistake.
+        ConfigError: the tools cannot be offered to the model, or a phrase has a mistake.
     """
 
     def __init__(
@@ -75,33 +99,22 @@ class Conversation:
         calls: Calls,
         begin: Callable[[StoredCommand], None],
         cancelled: Callable[[], bool],
+        phrases: Phrases | None = None,
     ) -> None:
         self._config, self._model, self._calls = config, engine, calls
         self._begin, self._cancelled = begin, cancelled
-        self._phrases: Phrases = phrases_of(config)
+        self._shared_topic = Topics(config.base_topic).response("ask")
+        self._memory = Memory(config.commands.conversation_s)
+        self._phrases = phrases if phrases is not None else phrases_of(config)
         self._tools: tuple[Tool, ...] = calls.policy.offered()
-        if self._tools and not isinstance(engine, NoModel):
-            try:
-                self._check_room()
-                engine.grammars.tools(self._tools)
-            except GrammarError as error:
-                raise ConfigError(f"the tools cannot be offered to the model: {error}") from error
+        self._decider: Decider | NoModel = (
+            engine if isinstance(engine, NoModel) else open_decider(config, engine, calls.states.longest_text())
+        )
 
     @property
     def _engine(self) -> Engine:
         """Raises RequestError where it could not be opened."""
-        return the_engine(self._model)
-
-    def _check_room(self) -> None:
-        """Raises ConfigError where the tools leave no room for a command and its answer."""
-        system = Message("system", (self._config.commands.system,))
-        prompt = self._engine.tokenizer.encode_chat([system, Message("user", ("stop",))], self._tools)
-        used, capacity = len(prompt.ids), self._engine.capacity
-        if used + MIN_ROOM > capacity:
-            raise ConfigError(
-                f"the tools take {used} tokens of each prompt, and `model.capacity` is {capacity}: shorten the longest "
-                "parameters, or offer fewer tools"
-            )
+        return there(self._model)
 
     def answer(self, command: StoredCommand, waiting: Callable[[], None]) -> Reply:
         """The reply; `waiting` is called when others may go on, since this one waits for a person or a tool.
@@ -112,15 +125,18 @@ class Conversation:
         """
         request = parse_ask(command.payload)
         if request.expires_at is not None and request.expires_at < datetime.now(request.expires_at.tzinfo):
-            raise RequestError("expired", "expires_at has passed")
+            raise RequestError("expired", recognise(request.text).refusal("expired"))
         started = time.perf_counter()
-        turns = self._take_turns(command, request, _deadline(command, request), waiting)
+        requester = requester_of(command.response_topic, request.conversation, self._shared_topic)
+        turns = self._take_turns(command, request, requester, _deadline(command, request), waiting)
         turns.timing_ms["total"] = (time.perf_counter() - started) * 1e3
+        text = turns.text or answered(turns.reports, self._config.tools)
+        self._memory.ended(requester, Turn(request.text, tuple(turns.reports), text))
         return Reply(
             command="ask",
             transaction=request.transaction,
             ok=turns.error is None,
-            text=turns.text or answered(turns.reports, self._config.tools),
+            text=text,
             calls=turns.reports,
             model=turns.model,
             error=turns.error,
@@ -128,46 +144,114 @@ class Conversation:
         )
 
     def _take_turns(
-        self, command: StoredCommand, request: AskCommand, deadline: float, waiting: Callable[[], None]
+        self,
+        command: StoredCommand,
+        request: AskCommand,
+        requester: Requester | None,
+        deadline: float,
+        waiting: Callable[[], None],
     ) -> Turns:
         """Once a call was carried out nothing raises: the reply must say what was done."""
         turns = Turns()
         choice = self._choice(request)
-        begin = partial(self._begin, command)
-        if (phrase := self._phrases.call(request.text, request.tool_choice)) is not None:
-            call = replace(phrase, id=call_id(command.digest, 0))
-            report = self._calls.carry_out(call, deadline=deadline, begin=begin, waiting=waiting)
-            turns.reports.append(report.model_copy(update={"decided_by": "phrase"}))
-            log.info("%s was called by a phrase: %s", call.name, report.outcome)
+        spoken = recognise(request.text)
+        carry_out = partial(self._carry_out, command, requester, deadline, waiting)
+        if (known := self._without_model(request, requester)) is not None:
+            call, decided_by = known
+            report = carry_out(replace(call, id=call_id(command.digest, 0)))
+            turns.reports.append(report.model_copy(update={"decided_by": decided_by}))
+            log.info("%s was called by a %s: %s", call.name, decided_by, report.outcome)
+            turns.error = undone(turns.reports, spoken)
             return turns
-        messages = [Message("system", (self._config.commands.system,)), Message("user", (request.text,))]
+        decider = there(self._decider)
+        messages = opening(
+            self._engine,
+            self._config.commands.system,
+            request.text,
+            decider.fits,
+            states=self._calls.states.text(),
+            turns=self._memory.turns(requester),
+            told=_for_model,
+        )
+        results: list[str] = []
+        if reads_more(self._engine):
+            results += steps_said(hear(request.text), self._config.tools, self._calls.states)
         for _ in range(self._config.commands.rounds or self._engine.bundle.manifest.rounds):
             try:
-                answer = self._ask(messages, request, "auto" if turns.reports else choice, deadline)
+                heard = hear(request.text, results)
+                decision = decider.decide(
+                    messages, heard, "auto" if turns.reports else choice, self._how(request, deadline)
+                )
             except EngineError as error:
                 if not turns.reports:
                     raise
                 turns.error = WireError(code=error.code, message=str(error))
                 break
+            answer = decision.answer
             turns.add(answer)
             turns.model = wire_model(self._engine.bundle)
             if not answer.calls:
+                turns.error = turns.error or self._nothing_called(request, turns, spoken)
                 break
+            if decision.doubt is not None:
+                turns.refuse(answer, decision.doubt, command.digest)
+                return turns
             if not turns.reports and time.monotonic() >= deadline:
                 raise RequestError("deadline", "the command expired while the model answered: nothing was called")
             messages.append(answer.message())
             for call in answer.calls:
                 wire = replace(call, id=call_id(command.digest, len(turns.reports)))
                 try:
-                    report = self._calls.carry_out(wire, deadline=deadline, begin=begin, waiting=waiting)
+                    report = carry_out(wire)
                 except StoreError as error:
                     if not turns.reports:
                         raise
                     turns.error = WireError(code="storage", message=f"{call.name} was not called: {error}")
                     return turns
                 turns.reports.append(report)
-                messages.append(tool_result(call, _for_model(report)))
+                results.append(_for_model(report))
+                messages.append(tool_result(call, results[-1]))
+        turns.error = turns.error or undone(turns.reports, spoken)
         return turns
+
+    def _nothing_called(self, request: AskCommand, turns: Turns, spoken: Language) -> WireError | None:
+        """An answer in words is what was asked for only of a model that was taught to converse."""
+        taught = self._engine.bundle.manifest.taught.conversation
+        if turns.reports or not self._tools or taught is not False or request.tool_choice == "none":
+            return None
+        return WireError(code="nothing_fits", message=spoken.refusal("nothing_fits"))
+
+    def _without_model(self, request: AskCommand, requester: Requester | None) -> tuple[ToolCall, DecidedBy] | None:
+        """The call that a phrase is, or that "stop that" means; None where the model has to decide.
+
+        Raises:
+            RequestError: the sentence is one of them, and may not be carried out.
+        """
+        if (phrase := self._phrases.call(request.text, request.tool_choice)) is not None:
+            return phrase, "phrase"
+        if request.tool_choice == "auto" and (wanted := refers(request.text)) is not None:
+            last, tools = self._memory.last_call(requester), self._config.tools
+            if wanted == "more" or wanted == "less":
+                return stepped(wanted, last, tools, self._calls.states), "conversation"
+            return referred(wanted, last, tools), "conversation"
+        return None
+
+    def _carry_out(
+        self,
+        command: StoredCommand,
+        requester: Requester | None,
+        deadline: float,
+        waiting: Callable[[], None],
+        call: ToolCall,
+    ) -> CallReport:
+        """Raises StoreError before anything was done."""
+
+        def begin() -> None:
+            self._begin(command)
+            if (tool := self._config.tools.get(call.name)) is not None and tool.acts:
+                self._memory.called(requester, call)
+
+        return self._calls.carry_out(call, deadline=deadline, begin=begin, waiting=waiting)
 
     def _choice(self, request: AskCommand) -> ToolChoice:
         """Raises RequestError where there is no such tool."""
@@ -179,17 +263,13 @@ class Conversation:
             raise RequestError("unknown_tool", f"tool_choice {request.tool_choice!r} is none of {', '.join(choices)}")
         return choices[request.tool_choice]
 
-    def _ask(self, messages: list[Message], request: AskCommand, choice: ToolChoice, deadline: float) -> Answer:
+    def _how(self, request: AskCommand, deadline: float) -> Ask:
         model = self._config.model
-        return ask(
-            self._engine,
-            messages,
-            self._tools,
-            tool_choice=choice,
-            call_above=self._config.commands.call_above,
-            max_tokens=request.max_tokens or model.max_tokens,
-            sampling=Sampling(model.temperature, model.seed),
-            request=Request(Priority.COMMAND, deadline, self._cancelled),
+        return Ask(
+            request.max_tokens or model.max_tokens,
+            Sampling(model.temperature, model.seed),
+            Request(Priority.COMMAND, deadline, self._cancelled),
+            self._config.commands.call_above,
         )
 
 

@@ -14,6 +14,7 @@ from lineside.edge.calls.calls import Calls
 from lineside.edge.commands.body import transaction
 from lineside.edge.commands.conversation import Conversation
 from lineside.edge.commands.in_order import InOrder
+from lineside.edge.commands.phrases.phrasing import Phrases
 from lineside.edge.config import Config
 from lineside.edge.counters import Counters
 from lineside.edge.errors import RequestError, StoreError
@@ -22,10 +23,10 @@ from lineside.edge.steady import unix_time
 from lineside.edge.tool_config import DAY_S
 from lineside.edge.wire.identity import Delivery, request_id
 from lineside.edge.wire.messages import JSON_TYPE, Reply, WireError
-from lineside.edge.wire.mqtt import Message
 from lineside.edge.wire.outbox import Outbox
 from lineside.edge.wire.store import Outgoing, Store, StoredCommand
 from lineside.edge.wire.topics import Topics
+from lineside.edge.wire.traffic import Message
 from lineside.runtime.engine.engine import Engine
 from lineside.runtime.errors import EngineError
 
@@ -51,12 +52,13 @@ class Commands:
         outbox: Outbox,
         calls: Calls,
         counters: Counters,
+        phrases: Phrases | None = None,
     ) -> None:
         self._config, self._topics = config, topics
         self._store, self._outbox, self._counters = store, outbox, counters
         self._calls = calls
         self._closed = threading.Event()
-        conversation = Conversation(config, engine, calls, store.mark_started, self._closed.is_set)
+        conversation = Conversation(config, engine, calls, store.mark_started, self._closed.is_set, phrases)
         self.handlers: dict[str, Handler] = {"ask": conversation.answer}
         self._unstored: dict[str, Outgoing] = {}
         self._order = InOrder()

@@ -16,7 +16,7 @@ from lineside.edge.frames.last_state import LastState
 from lineside.edge.frames.mailbox import Mailbox, Work
 from lineside.edge.frames.results import Clock, to_result
 from lineside.edge.inspection.inspectors import open_inspectors
-from lineside.edge.models import NoModel, the_engine, wire_model
+from lineside.edge.models import NoModel, there, wire_model
 from lineside.runtime.chat import Picture
 from lineside.runtime.engine.engine import Engine
 from lineside.runtime.engine.scheduler import Priority, Request
@@ -122,7 +122,7 @@ class Pipeline:
         return decode_picture(frame.data or b"", self._settings.max_pixels)
 
     def _inspect(self, work: Work, born: float, picture: Picture, started: float, decoding: Timings) -> None:
-        frame, bundle = work.frame, the_engine(self._engine).bundle
+        frame, bundle = work.frame, there(self._engine).bundle
         deadline = born + self._settings.deadline_s if self._settings.deadline_s else None
         inspector = self._inspectors[frame.camera]
         inspection = inspector.inspect(picture, Request(Priority.FRAME, deadline, self._stopping.is_set))

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 JSON_TYPE = "application/json"
 Verdict = Literal["pass", "fail", "unsure"]
+DecidedBy = Literal["phrase", "conversation", "model"]
 Outcome = Literal["issued", "accepted", "achieved", "failed", "expired", "refused", "dry_run"]
 
 
@@ -183,7 +184,7 @@ class CallReport(BaseModel):
     """One function call of a reply, with what really came of it.
 
     `code` says why a call was refused; `result` is what the tool gave back; `decided_by` says whether the sentence was
-    a phrase of the station, or the model chose the call.
+    a phrase of the station, meant the last call of its conversation, or the model chose the call.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -194,7 +195,7 @@ class CallReport(BaseModel):
     detail: str = ""
     code: str = ""
     result: Any = None
-    decided_by: Literal["phrase", "model"] = "model"
+    decided_by: DecidedBy = "model"
 
 
 class Reply(Body):
@@ -282,12 +283,14 @@ class AskCommand(BaseModel):
     """The body of `cmd/ask` as JSON; plain text is taken as `text`.
 
     `tool_choice` is auto, required (some call), none (a text), or the name of the tool to call. It asks for a call, and
-    does not allow one.
+    does not allow one. `conversation` names the conversation that the command belongs to, among those of this response
+    topic.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     text: str = Field(min_length=1, max_length=8000)
     transaction: str = Field(default="", max_length=200)
+    conversation: str = Field(default="", max_length=200)
     max_tokens: int | None = Field(default=None, ge=1, le=4096)
     expires_at: datetime | None = None
     tool_choice: str = Field(default="auto", max_length=64)

@@ -11,10 +11,12 @@ import json
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from lineside.runtime.chat import Tool
+from lineside.runtime.commands.declared import Declared
 
 FOLDER = Path(__file__).parent
 OWN = ("factory", "vehicle", "home")
@@ -53,15 +55,26 @@ class Case:
     tools: tuple[Tool, ...]
     expected: Expected | None
 
+    @property
+    def declared(self) -> tuple[Declared, ...]:
+        """The tools as a station declares them."""
+        reading = load_tools(self.domain).reading
+        return tuple(Declared(tool, read_only=tool.name in reading or None) for tool in self.tools)
+
 
 @dataclass(frozen=True)
 class ToolSet:
-    """The tools of a domain by name, and the system text of a station that offers them."""
+    """The tools of a domain by name, and the system text of a station that offers them.
+
+    `reading` has the names of those that tell something and change nothing.
+    """
 
     system: str
     tools: Mapping[str, Tool]
+    reading: frozenset[str] = frozenset()
 
 
+@cache
 def load_tools(domain: str) -> ToolSet:
     """Read `tools/<domain>.toml`; every tool's parameters are a closed JSON Schema of an object."""
     content = tomllib.loads((FOLDER / "tools" / f"{domain}.toml").read_text(encoding="utf-8"))
@@ -74,7 +87,8 @@ def load_tools(domain: str) -> ToolSet:
             "additionalProperties": False,
         }
         tools[row["name"]] = Tool(row["name"], row["description"], schema)
-    return ToolSet(content["system"], tools)
+    reading = frozenset(row["name"] for row in content["tool"] if row.get("read_only"))
+    return ToolSet(content["system"], tools, reading)
 
 
 def load_cases() -> list[Case]:

@@ -7,12 +7,17 @@ import statistics
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 from lineside.export.evaluation import matching
 from lineside.export.evaluation.cases import Case
 from lineside.runtime.chat import ToolCall
 
 Z_95 = 1.959964
+Verdict = Literal["right", "acted wrongly", "refused"]
+"""Of what came of a command: the right calls, or none where none is right; a call that should not have been, or with a
+wrong argument; nothing, or not all of it, where something should have been called."""
+VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 
 
 @dataclass(frozen=True)
@@ -23,6 +28,7 @@ class Outcome:
         calls: those that the daemon would carry out, or refuse by policy.
         cut_off: the answer did not come to its own end (token limit, repetition).
         error: code of the engine error instead of an answer, or "".
+        doubt: code of the check that held the calls back, or "".
         ms: from the question to the answer.
     """
 
@@ -31,6 +37,7 @@ class Outcome:
     cut_off: bool
     error: str
     ms: float
+    doubt: str = ""
 
 
 @dataclass(frozen=True)
@@ -56,6 +63,7 @@ class Score:
         wrongly_called: where nothing fits: anything was called.
         right_answer: over all cases: the right call, or none and a finished answer where nothing fits.
         never_calls: what `right_answer` is for answering without a call, always.
+        right, acted_wrongly, refused: over all cases, see `Verdict`; the three add up to all.
         cut_off: answers that did not come to their end.
         errors: engine errors by code.
     """
@@ -68,6 +76,9 @@ class Score:
     wrongly_called: Rate
     right_answer: Rate
     never_calls: Rate
+    right: Rate
+    acted_wrongly: Rate
+    refused: Rate
     cut_off: int
     errors: dict[str, int]
     median_ms: float
@@ -78,6 +89,7 @@ def score(outcomes: Sequence[Outcome]) -> Score:
     fitting = [outcome for outcome in outcomes if outcome.case.expected is not None]
     others = [outcome for outcome in outcomes if outcome.case.expected is None]
     calls = sum(right_call(outcome) for outcome in fitting)
+    verdicts = Counter(map(verdict, outcomes))
     silent = sum(not (o.calls or o.cut_off or o.error) for o in others)
     return Score(
         cases=len(outcomes),
@@ -88,6 +100,9 @@ def score(outcomes: Sequence[Outcome]) -> Score:
         wrongly_called=rate(sum(bool(outcome.calls) for outcome in others), len(others)),
         right_answer=rate(calls + silent, len(outcomes)),
         never_calls=rate(len(others), len(outcomes)),
+        right=rate(verdicts["right"], len(outcomes)),
+        acted_wrongly=rate(verdicts["acted wrongly"], len(outcomes)),
+        refused=rate(verdicts["refused"], len(outcomes)),
         cut_off=sum(outcome.cut_off for outcome in outcomes),
         errors=dict(Counter(outcome.error for outcome in outcomes if outcome.error)),
         median_ms=round(statistics.median(outcome.ms for outcome in outcomes), 1),
@@ -100,6 +115,13 @@ def score_groups(outcomes: Iterable[Outcome], group: Callable[[Case], str]) -> d
     for outcome in outcomes:
         groups.setdefault(group(outcome.case), []).append(outcome)
     return {name: score(members) for name, members in groups.items()}
+
+
+def verdict(outcome: Outcome) -> Verdict:
+    """By what was called alone: how the answer ended does not matter."""
+    if outcome.calls:
+        return "right" if right_call(outcome) else "acted wrongly"
+    return "right" if outcome.case.expected is None else "refused"
 
 
 def right_tool(outcome: Outcome) -> bool:

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from lineside.runtime.chat import Tool
 from lineside.runtime.commands.concepts import split_name
 from lineside.runtime.commands.language import common
-
-Check = Literal["confidence", "words", "values", "negation", "question"]
-"""`words`: that the sentence and the tool have words in common and none that contradict each other."""
 
 
 @dataclass(frozen=True)
@@ -21,6 +18,7 @@ class Declared:
     Attributes:
         phrases: example sentences.
         words: parameter -> value -> words for it; a boolean's values are `true` and `false`.
+        units: parameter -> its unit, as pint writes it.
         opposite: name of the tool whose effect this one undoes.
         read_only: whether it tells something and changes nothing. None goes by the first word of its name.
         unchecked: checks that its calls need not pass.
@@ -29,6 +27,7 @@ class Declared:
     tool: Tool
     phrases: tuple[str, ...] = ()
     words: Mapping[str, Mapping[str, Sequence[str]]] = field(default_factory=dict)
+    units: Mapping[str, str] = field(default_factory=dict)
     opposite: str = ""
     read_only: bool | None = None
     unchecked: frozenset[str] = frozenset()

@@ -59,6 +59,7 @@ class Judge:
             confidences: the model's, one for each call; without them the confidence is not looked at.
             chosen: the tool that the command itself asked for by name.
         """
+        calls = [call for call in calls if call.name in self.tools]  # the policy refuses others
         findings = {call.name: Findings() for call in calls}
         for call in calls:
             check_values(heard, self.tools[call.name], call.arguments, findings[call.name])
@@ -72,12 +73,18 @@ class Judge:
         if missing is not None:
             return _doubt(heard, "left_out", value=missing, tool=calls[0].name)
         for call, confidence in zip(calls, confidences, strict=False):
-            if "confidence" not in self.tools[call.name].unchecked and chosen != call.name:
-                seen = evidence(heard, self.tools[call.name], call.arguments, ranking, confidence)
-                sure = self.trust.sure(seen)
+            if "confidence" not in self.tools[call.name].unchecked:
+                sure = self.sure(heard, call, ranking, confidence, call.name == chosen)
                 if sure < self.trust.enough:
                     return _doubt(heard, "unsure", sure, tool=call.name)
         return None
+
+    def sure(
+        self, heard: Heard, call: ToolCall, ranking: Ranking, confidence: Confidence, chosen: bool = False
+    ) -> float:
+        """The calibrated probability that a call of a declared tool is right."""
+        seen = evidence(heard, self.tools[call.name], call.arguments, ranking, confidence, chosen)
+        return self.trust.sure(seen)
 
     def _doubt(self, heard: Heard, call: ToolCall, ranking: Ranking, findings: Findings, chosen: bool) -> Doubt | None:
         """Of one call, what can be told without a confidence."""

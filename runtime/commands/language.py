@@ -46,6 +46,7 @@ class Language:
         numbers: words that complete a number, such as `and a half`, or name the ends of a range.
         ones: words for one that may as well be articles.
         fractions: words for a share of a whole, such as `half`.
+        refers: whole sentences that refer to the last call, such as `stop that` for `undo`.
         units: unit -> its words and signs, the longest first.
         concepts: English word -> words of this language for the same thing; see `runtime.commands.concepts`.
     """
@@ -54,6 +55,8 @@ class Language:
     name: str
     stemmer: str
     function_words: frozenset[str]
+    prepositions: frozenset[str]
+    articles: frozenset[str]
     fillers: re.Pattern[str]
     polite: re.Pattern[str]
     asks: re.Pattern[str]
@@ -63,6 +66,7 @@ class Language:
     numbers: Mapping[str, Sequence[str]]
     fractions: Mapping[str, float]
     refusals: Mapping[str, str]
+    refers: Mapping[str, re.Pattern[str]]
     ones: frozenset[str]
     units: Mapping[str, Sequence[str]]
     concepts: Mapping[str, Sequence[str]]
@@ -120,6 +124,8 @@ def language(code: str) -> Language:
         stemmer=content["stemmer"],
         compounds=content.get("compounds", False),
         function_words=frozenset(plain(content["function_words"]).split()),
+        prepositions=frozenset(plain(content["prepositions"]).split()),
+        articles=frozenset(plain(content["articles"]).split()),
         fillers=re.compile(f"(?:{'|'.join(re.escape(plain(filler)) for filler in sentence['fillers'])})(?!\\w)"),
         polite=_either(sentence["polite"]),
         asks=_either(sentence["asks"]),
@@ -129,6 +135,7 @@ def language(code: str) -> Language:
         numbers=content["numbers"],
         fractions={plain(word): share for word, share in content["fractions"].items()},
         refusals=content["refusals"],
+        refers={kind: _either(sentences) for kind, sentences in content["refers"].items()},
         ones=frozenset(content["ones"]["words"]),
         units={unit: sorted(map(plain, words), key=len, reverse=True) for unit, words in content["units"].items()},
         concepts=content["concepts"],

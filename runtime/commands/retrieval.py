@@ -5,6 +5,7 @@ Stems are compared within a language, concepts across languages (`runtime.comman
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -61,6 +62,7 @@ class ToolIndex:
         if self._known:
             import bm25s
 
+            logging.getLogger("bm25s").setLevel(logging.WARNING)  # it announces every index
             self._bm25 = bm25s.BM25()
             self._bm25.index(documents, show_progress=False)
 

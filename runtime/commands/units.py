@@ -15,6 +15,7 @@ from lineside.runtime.commands.language import language, plain
 from lineside.runtime.commands.numbers import Quantity
 
 PINT = {"celsius": "degC", "fahrenheit": "degF"}
+OURS = {name: unit for unit, name in PINT.items()}
 TEMPERATURES = ("celsius", "fahrenheit", "degrees")
 SAME = 1e-6
 ROUNDED = 0.005
@@ -23,12 +24,12 @@ WHOLE = 100.0
 
 
 def unit_of(parameter: str, schema: Mapping[str, Any], declared: Declared) -> str:
-    """The unit that a parameter is in: as its schema's key `unit` says, or its name, or its description, or that of
-    the tool; empty where none does.
+    """The unit that a parameter is in: as declared, as its schema's key `unit` says, or its name, its description,
+    or that of the tool; empty where none does.
     """
-    if "unit" in schema:
-        given = plain(str(schema["unit"]))
-        return _unit_in(given) or given
+    given = declared.units.get(parameter) or str(schema.get("unit", ""))
+    if given:
+        return OURS.get(given) or _unit_in(plain(given)) or given
     words = split_name(parameter).split()
     joined = [f"{first}/{second}" for first, second in pairwise(words)]
     for text in [*joined, *reversed(words), str(schema.get("description", ""))]:

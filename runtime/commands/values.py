@@ -69,6 +69,7 @@ def left_out(heard: Heard, tools: Mapping[str, Declared], into: Findings) -> Ite
         for value in declared.properties[parameter].get("enum", ()):
             forms = declared.words.get(parameter, {}).get(str(value), ())
             named = (isinstance(value, str) and _named(heard, value)) or any(heard.says(form) for form in forms)
+            named = named and heard.negation is None  # what is denied is not asked for
             covered = any(_within(value, other) for other in given) or _quoted_words(value, into.quoted)
             if named and not covered:
                 yield str(value)
@@ -147,7 +148,9 @@ class _Value:
         """Whether one of the words that are declared for this value was said."""
         key = str(value).lower() if isinstance(value, bool) else str(value)
         forms = self.declared.words.get(self.parameter, {}).get(key, ())
-        said = any(self.heard.says(form) for form in forms)
+        named = [plain(form) for form in forms if self.heard.says(form)]
+        self.into.used |= {one for one in self.heard.numbers if any(one.text in form for form in named)}
+        said = bool(named)
         if said and "enum" in schema:
             self._choose(value)
         return said

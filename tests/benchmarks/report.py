@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
+from lineside.export.evaluation.publish import put, taken
 from lineside.runtime.timings import FinishReason
 from tests.benchmarks.models import PEERS
 from tests.benchmarks.rows import FIGURES
@@ -56,7 +57,8 @@ at once.
 
 
 def write_report(machine: Mapping[str, Any], rows: Mapping[str, Any], missing: Sequence[str], path: Path) -> None:
-    """Write the tables of the rows that there are, by name, and the names of those `missing`."""
+    """Write the tables of the rows that there are, by name, and the names of those `missing`. What `make evaluate` and
+    `make chaos` put there stays."""
     numbers = ", ".join(f"{name} {number}" for name, number in machine["versions"].items())
     text = HEAD.format(cpu=machine["cpu"], threads=machine["threads"], versions=numbers)
     if missing:
@@ -75,7 +77,9 @@ def write_report(machine: Mapping[str, Any], rows: Mapping[str, Any], missing: S
         "passes": _passes,
     }
     text += "".join(write(rows[name]) for name, write in parts.items() if name in rows)
-    path.write_text(text + _endings(rows) + section_in(path), encoding="utf-8")
+    text += _endings(rows) + section_in(path)
+    commands = taken(path.read_text(encoding="utf-8")) if path.exists() else ""
+    path.write_text(put(text, commands) if commands else text, encoding="utf-8")
 
 
 def _roofline(roof: Mapping[str, float]) -> str:

@@ -16,10 +16,10 @@ import numpy as np
 
 from lineside.edge import daemon
 from lineside.edge.command_line.main import main
-from lineside.edge.commands import conversation
 from lineside.edge.frames import pipeline
 from lineside.runtime.assistant import Answer
 from lineside.runtime.chat import Message, Picture, ToolCall
+from lineside.runtime.commands import decide
 from lineside.runtime.inspection.inspector import Inspector
 from lineside.runtime.inspection.observation import Inspection
 from lineside.runtime.text.tool_calls import new_call_id
@@ -30,10 +30,10 @@ DECODE_VARIABLE, CLOCK_VARIABLE = "CHAOS_DECODE", "CHAOS_CLOCK"
 UNDECODED = np.zeros((960, 1280, 3), np.uint8)
 
 
-def call_what_is_named(_engine: object, messages: Sequence[Message], *_: object, **_options: object) -> Answer:
+def call_what_is_named(_engine: object, messages: Sequence[Message], *_more: object, **_options: object) -> Answer:
     """A command says `TOOL REQUEST`."""
     said = str(next(message.content[0] for message in messages if message.role == "user"))
-    tool, request = said.partition(" ")[::2]
+    tool, _space, request = said.partition(" ")
     if messages[-1].role == "tool" or not request:
         return Answer("done", (), "stop", Timings(), Counts())
     return Answer("", (ToolCall(new_call_id(), tool, {"request": request}),), "stop", Timings(), Counts())
@@ -50,7 +50,7 @@ def leave_compressed(_data: bytes, _max_pixels: int) -> Picture:
 def replace_the_model() -> None:
     """And the clock, where a file is named for it. `daemon` has loaded all that tells the time."""
     assert daemon
-    conversation.ask = call_what_is_named  # type: ignore[assignment, attr-defined]
+    decide.ask = call_what_is_named  # type: ignore[assignment, attr-defined]
     Inspector.inspect = let_pass  # type: ignore[assignment, method-assign]
     if os.environ.get(DECODE_VARIABLE) == "0":
         pipeline.decode_picture = leave_compressed  # type: ignore[assignment, attr-defined]

@@ -81,7 +81,7 @@ def play_flood(seed: int) -> dict[str, Any]:
     row = Row(f"{FLOOD:,} messages", MOSQUITTO, seed)
     with rig(row, kinds=("act", "note")) as running:
         found = flood(running, FLOOD)
-    return row.as_json() | {"figure": "memory", "value": asdict(found)}
+    return {**row.as_json(), "figure": "memory", "value": asdict(found)}
 
 
 def play_soak(minutes: float, seed: int) -> dict[str, Any]:

@@ -12,7 +12,7 @@ HEAD = """## Chaos
 
 Written by `make chaos`; do not edit. The daemon as a process, under traffic of triggered frames and commands (answered
 by a stand-in for the model, as what is counted here is messages), before a real Mosquitto and the embedded broker
-(iotcore). Each message that a PUBLISH was acknowledged for is followed by its id; where a broker is killed, those that
+(iotcore). Each message that got a PUBACK is followed by its id; where a broker is killed, those that
 the station itself has acknowledged, as seen on its link, since a broker may forget what it took. "Answered": with
 exactly one answer, which for some is a refusal with its reason. "Twice": two answers, or two calls, or a tool that was
 really carried out twice. "Late": a call that reached an actuator or a tool after its end, or a result of an old

@@ -13,7 +13,7 @@ import pytest
 from lineside.edge.command_line.main import main
 from lineside.edge.config import MIB, CommandConfig, Config, ModelConfig
 from lineside.edge.errors import RequestError
-from lineside.edge.models import Models, NoModel, open_models, the_engine
+from lineside.edge.models import Models, NoModel, open_models, there
 from lineside.runtime.assistant import ask
 from lineside.runtime.chat import Message, Prompt
 from lineside.runtime.defaults import DEFAULT_BUNDLE
@@ -34,7 +34,7 @@ def two(commands: Path, frames: Path | str = "", *, kv_cache_mb: int = 0, capaci
 
 
 def both(models: Models) -> tuple[Engine, Engine]:
-    return the_engine(models.frames_engine), the_engine(models.commands_engine)
+    return there(models.frames_engine), there(models.commands_engine)
 
 
 def prompt(engine: Engine, tokens: int, kind: int) -> Prompt:
@@ -138,7 +138,7 @@ def test_one_that_cannot_be_opened_leaves_the_other_alone(random_bundle: Path, t
         assert sentence.startswith(f"{whose} have no model: ")
         assert "decoder.data is damaged" in sentence
         with pytest.raises(RequestError, match="copy the bundle again") as caught:
-            the_engine(getattr(found, f"{whose}_engine"))
+            there(getattr(found, f"{whose}_engine"))
         assert caught.value.code == "no_model"
 
 
@@ -152,7 +152,7 @@ def test_without_any_nothing_starts(random_bundle: Path, tmp_path: Path) -> None
 
 def test_a_device_that_one_has_lost_ends_the_station(models: Models, monkeypatch: pytest.MonkeyPatch) -> None:
     assert models.lost_device() == ""
-    monkeypatch.setattr(the_engine(models.commands_engine), "device_failures", 3)
+    monkeypatch.setattr(there(models.commands_engine), "device_failures", 3)
     assert models.lost_device() == "cpu"
 
 

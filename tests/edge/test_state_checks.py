@@ -62,6 +62,7 @@ def write(folder: Path, **changes: str) -> Path:
         ({"query": 'query = "{{ states.lamp }} {{ room }}"'}, 13, "room is no argument of this tool"),
         ({"query": 'query = "{{ states.lamp }}"\npython = "os:getcwd"'}, 13, "has both `query` and `python`"),
         ({"query": 'query = "{{ states.lamp }}"\nconfirm_s = 5'}, 14, "nothing that a person could confirm"),
+        ({"more": "step = { percent = 5 }"}, 14, r"asks\.step\.percent`: percent is no argument that is a number"),
         ({"more": 'state = { topic = "a", expect = 5 }'}, 14, r"asks\.state\.expect`: a query asks for no state"),
     ],
 )  # fmt: skip

@@ -25,7 +25,7 @@ from tests.support.broker import Mosquitto
 from tests.support.bundles import copy_bundle
 from tests.support.client import Client, Received
 from tests.support.scripted import Say, Scripted, results
-from tests.support.station import SPEED, TOPICS, station
+from tests.support.station import SPEED, TOPICS, UNCHECKED, station
 from tests.support.wait import LIMIT_S, until
 
 STOP = ToolConfig("Stop the line.", wait_s=60.0)
@@ -40,7 +40,7 @@ def model(monkeypatch: pytest.MonkeyPatch) -> Model:
 
     def put(says: Callable[[list[Message]], Say]) -> Scripted:
         scripted = Scripted(says)
-        monkeypatch.setattr("lineside.edge.commands.conversation.ask", scripted)
+        monkeypatch.setattr("lineside.runtime.commands.decide.ask", scripted)
         return scripted
 
     return put
@@ -48,9 +48,8 @@ def model(monkeypatch: pytest.MonkeyPatch) -> Model:
 
 @contextmanager
 def running(broker: Mosquitto, folder: Path, rounds: int = 1, **tools: ToolConfig) -> Iterator[Daemon]:
-    with Daemon(
-        station(broker.port, folder, tools=tools, commands=CommandConfig(rounds=rounds, expiry_s=3600.0))
-    ) as daemon:
+    tools = {name: dataclasses.replace(tool, unchecked=UNCHECKED) for name, tool in tools.items()}
+    with Daemon(station(broker, folder, tools=tools, commands=CommandConfig(rounds=rounds, expiry_s=3600.0))) as daemon:
         assert daemon.wait_online(LIMIT_S)
         yield daemon
 
@@ -213,7 +212,7 @@ def test_a_station_that_leaves_it_open_asks_as_often_as_the_bundle_says(
     taught = tmp_path / "taught.toml"
     taught.write_text("rounds = 2")
     bundle = upgrade_bundle(copy_bundle(DEFAULT_BUNDLE, tmp_path / "bundle"), taught).path
-    config = station(broker.port, tmp_path, tools={"long": long}, model=ModelConfig(bundle=str(bundle)))
+    config = station(broker, tmp_path, tools={"long": long}, model=ModelConfig(bundle=str(bundle)))
     with Daemon(config) as daemon:
         assert daemon.wait_online(10)
         assert len(reply(client, "twice", b"2")["calls"]) == 2
@@ -223,12 +222,12 @@ def test_a_call_publishes_where_the_station_file_says(
     broker: Mosquitto, client: Client, tmp_path: Path, model: Model
 ) -> None:
     model(lambda _: [("lamp", {"percent": 50})])
-    publish = PublishConfig("zigbee/lamp/set", {"brightness": "{{ (percent * 2.54) | round | int }}"})
+    publish = PublishConfig("plant/lamp/set", {"brightness": "{{ (percent * 2.54) | round | int }}"})
     with running(broker, tmp_path, lamp=ToolConfig("Lamp.", SPEED, publish=publish)):
         (report,) = reply(client, "half light")["calls"]
-    assert client.on("zigbee/lamp/set")[0].json() == {"brightness": 127}
+    assert client.on("plant/lamp/set")[0].json() == {"brightness": 127}
     assert report["outcome"] == "issued"
-    assert report["result"] == {"topic": "zigbee/lamp/set", "payload": {"brightness": 127}}
+    assert report["result"] == {"topic": "plant/lamp/set", "payload": {"brightness": 127}}
     assert calls_seen(client) == []
 
 
@@ -405,8 +404,8 @@ def test_a_late_question_is_not_put(broker: Mosquitto, client: Client, tmp_path:
 def test_tools_that_leave_no_room_are_refused_at_start(broker: Mosquitto, tmp_path: Path) -> None:
     """A value out of 10,000 could be chosen by the grammar, but the model must read them all."""
     parameters = {"type": "object", "properties": {"part": {"enum": [f"part {n}" for n in range(10_000)]}}}
-    with pytest.raises(ConfigError, match=r"the tools take \d+ tokens of each prompt, and `model\.capacity` is"):
-        Daemon(station(broker.port, tmp_path, tools={"pick": ToolConfig("Pick.", parameters)}))
+    with pytest.raises(ConfigError, match=r"pick alone takes \d+ tokens of each prompt, and `model\.capacity` is"):
+        Daemon(station(broker, tmp_path, tools={"pick": ToolConfig("Pick.", parameters)}))
 
 
 @pytest.mark.parametrize(("choice", "calls"), [("none", []), ("stop", ["stop"]), ("lamp", ["lamp"])])
@@ -426,3 +425,22 @@ def test_a_tool_that_is_not_there_cannot_be_asked_for(broker: Mosquitto, client:
         body = reply(client, json.dumps({"text": "do it", "tool_choice": "explode"}))
     assert body["error"]["code"] == "unknown_tool"
     assert "auto, none, required, stop" in body["error"]["message"]
+
+
+def test_a_phrase_is_called_without_the_model_and_within_policy(
+    broker: Mosquitto, client: Client, tmp_path: Path, model: Model
+) -> None:
+    """Whatever the model would say; a second call comes too soon, and a number out of range reaches nobody."""
+    scripted = model(lambda _: "the model was asked")
+    belt = dataclasses.replace(BELT, phrases=("belt to {percent} [percent]",), cool_down_s=3600.0, wait_s=0.0)
+    with running(broker, tmp_path, set_belt_speed=belt):
+        first, again = reply(client, "Belt to fifty percent!", b"1"), reply(client, "belt to 60", b"2")
+        beyond = reply(client, "belt to 150 percent", b"3")
+    assert scripted.conversations == []
+    (call,), (refused,) = first["calls"], again["calls"]
+    assert (call["arguments"], call["decided_by"], call["outcome"]) == ({"percent": 50}, "phrase", "issued")
+    assert (refused["arguments"], refused["decided_by"], refused["code"]) == ({"percent": 60}, "phrase", "cool_down")
+    assert (beyond["ok"], beyond["calls"]) == (False, [])
+    assert beyond["error"]["code"] == "out_of_range"
+    assert beyond["error"]["message"] == "150 is above 100 (percent): nothing was done."
+    assert [json.loads(seen.payload)["arguments"] for seen in calls_seen(client)] == [{"percent": 50}]

@@ -18,6 +18,8 @@ from tests.support.proxy import CLOSE, Proxy
 from tests.support.station import TOOLS, TOPICS, station
 from tests.support.wait import until
 
+pytestmark = pytest.mark.plain_broker
+
 LIMIT_S = 60.0
 CONNECT = 0x10
 
@@ -30,7 +32,7 @@ def test_an_expired_call_does_not_go_out_when_the_line_recovers(
     def answer(*_args: object, **_options: object) -> Answer:
         return Answer("", (ToolCall(new_call_id(), "stop_line", {}),), "stop", Timings(), Counts())
 
-    monkeypatch.setattr("lineside.edge.commands.conversation.ask", answer)
+    monkeypatch.setattr("lineside.runtime.commands.decide.ask", answer)
     proxy = Proxy(broker.port)
     tools = {"stop_line": dataclasses.replace(TOOLS["stop_line"], wait_s=1.0)}
     with Daemon(station(proxy.port, tmp_path, tools=tools)) as daemon:

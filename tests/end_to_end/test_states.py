@@ -31,20 +31,20 @@ TOOLS = {
         "Say whether the lamp is on.",
         query="The lamp is {{ state | lower }}.",
         state=StateConfig(TOPIC, "{{ state }}"),
+        phrases=("is the lamp on?",),
     ),
 }
 
 
 @pytest.fixture
 def home(broker: Mosquitto, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Daemon]:
-    """A station whose model calls what a command names, and that connects again at once."""
+    """A station whose model sets the lamp to the number that is said, and that connects again at once."""
     monkeypatch.setattr("lineside.edge.wire.network.FIRST_WAIT_S", 0.05)
 
     def says(messages: list[Message]) -> Say:
-        text = str(messages[-1].content[-1])
-        return [("is_lamp_on", {})] if "?" in text else [("set_lamp", {"percent": int(text.split()[-1])})]
+        return [("set_lamp", {"percent": int(str(messages[-1].content[-1]).split()[-1])})]
 
-    monkeypatch.setattr("lineside.edge.commands.conversation.ask", Scripted(says))
+    monkeypatch.setattr("lineside.runtime.commands.decide.ask", Scripted(says))
     commands = CommandConfig(rounds=1, expiry_s=3600.0)
     with Daemon(station(broker.port, tmp_path, tools=TOOLS, commands=commands)) as daemon:
         assert daemon.wait_online(LIMIT_S)
@@ -65,14 +65,14 @@ def known(daemon: Daemon) -> Any:
 
 @pytest.mark.usefixtures("home")
 def test_what_came_of_a_call_is_what_the_lamp_says(broker: Mosquitto, client: Client) -> None:
-    """And a question is answered by it. Nothing is known before the lamp, or the broker for it, has said anything."""
+    """And a question is answered by it, without the model. Nothing is known before the lamp has said anything."""
     assert call(client, "is the lamp on?", b"1")["code"] == "state_unknown"
     lamp = Lamp(broker.port)
     report = call(client, "lamp to 50", b"2")
     assert (report["outcome"], report["detail"]) == ("achieved", f"{TOPIC} says 126")
     answer = call(client, "is the lamp on?", b"3")
     assert (answer["outcome"], answer["result"]["text"]) == ("achieved", "The lamp is on.")
-    assert answer["text"] == "The lamp is on."
+    assert (answer["text"], answer["decided_by"]) == ("The lamp is on.", "phrase")
     client.on(f"{TOPIC}/set")
     assert not [message for message in client.received if "/call/" in message.topic]
     lamp.close()

@@ -10,13 +10,12 @@ from typing import Any
 from hassil.models import MatchEntity
 from hassil.recognize import RecognizeResult
 
-from lineside.edge.commands.phrases.arguments import Argument, arguments_of, check_value, is_valid, number_said
+from lineside.edge.commands.phrases.arguments import Argument, Refusal, arguments_of, check_value, is_valid, number_said
 from lineside.edge.commands.phrases.compile import compile_phrases
 from lineside.edge.commands.phrases.compiled import Group
-from lineside.edge.commands.phrases.declared import NO_TOOL
 from lineside.edge.commands.phrases.spoken import MAX_CHARACTERS, Said, hear, understand
 from lineside.edge.config import Config
-from lineside.edge.errors import RequestError
+from lineside.edge.phrase_files import NO_TOOL
 from lineside.runtime.chat import ToolCall
 
 MAX_WIDE_WORDS = 3
@@ -25,14 +24,21 @@ NO_VALUE = frozenset(
     hear(
         """
     is are was were be do does did not no never don doesn didn isn aren what which who where when why how if and or then
-    but except all every again too very so turn switch set make get
+    but except all every again too very so turn switch set make get to down up at on off the a an here there bit it
     ist sind war nicht nie niemals kein keine was welche welcher wer wo wann warum wie ob und oder dann aber
-    est sont pas ne n jamais aucun que quel quelle qui ou quand pourquoi comment si et puis mais
-    es esta estan no nunca ningun que cual quien donde cuando por como si y o luego pero
+    an aus ein hier etwas bisschen es
+    est sont pas ne n jamais aucun que quel quelle qui ou quand pourquoi comment si et puis mais peu ici
+    es esta estan no nunca ningun que cual quien donde cuando por como si y o luego pero poco aqui
     """
     ).words
 )
 """With one of these words it is no name of a value, and the sentence is something else."""
+MEASURES = frozenset(
+    hear("% ° percent prozent pour cent pourcent por ciento porciento degrees degree grad grados").words
+)
+"""Words that do not tell what is spoken of."""
+SHORT = 3
+"""Letters of a word that may be a part of any name, such as "de"."""
 LIMITS_OF_SENTENCES = re.compile(r"[.!?;:]\s+\w")
 
 
@@ -75,6 +81,7 @@ class PhraseBook:
         compiled = compile_phrases(config)
         self._written = compiled.written
         self._exact, self._wide = compiled.matcher(widened=False), compiled.matcher(widened=True)
+        self._said_of = self._exact.literal_words()
         compiled.warm_up()
         for arguments in self._arguments.values():
             for argument in arguments.values():
@@ -92,14 +99,20 @@ class PhraseBook:
 
         Raises:
             RequestError: it is a phrase and may not be carried out: a value is out of range or not declared, two calls
-                are meant, or no tool does what it asks for.
+                are meant, or no tool does what it asks for. It says so in the language of the sentence.
         """
+        try:
+            return self._match(text)
+        except Refusal as refusal:
+            raise refusal.told(text) from None
+
+    def _match(self, text: str) -> Match | None:
         if not len(self._exact) or len(text) > MAX_CHARACTERS:
             return None
         sentence = understand(text)
         readings: list[_Reading] = []
         for said in sentence.variants:
-            readings = [r for r in self._readings(said) if r.group.is_question or not sentence.is_question]
+            readings = [r for r in self._readings(said) if not sentence.is_question or self._answers(r.group)]
             if readings:
                 break
         if not readings:
@@ -109,31 +122,32 @@ class PhraseBook:
             return None
         return self._only(_best(readings), text)
 
+    def _answers(self, group: Group) -> bool:
+        """Whether a question may be such a phrase."""
+        return group.is_question or (group.tool != NO_TOOL and not self._tools[group.tool].acts)
+
     def _only(self, readings: Sequence[_Reading], text: str) -> Match:
         calls = [reading.call for reading in readings]
         different = [call for place, call in enumerate(calls) if call not in calls[:place]]
         if len(different) > 1:
             meant = " or ".join(_written(*call) for call in different)
-            raise RequestError("ambiguous", f"{text.strip()[:100]!r} could be {meant}: say which")
+            raise Refusal("ambiguous", "ambiguous", value=text.strip()[:100], values=meant)
         reading = readings[0]
         if reading.group.tool == NO_TOOL:
-            raise RequestError("nothing_fits", "no function of this station does that")
+            raise Refusal("nothing_fits", "nothing_fits")
         return Match(reading.group.tool, self._values(reading), reading.template)
 
     def _values(self, reading: _Reading) -> dict[str, Any]:
         """The arguments of the call. Raises RequestError where one may not be called with."""
         tool, group = self._tools[reading.group.tool], reading.group
         values = dict(group.arguments)
+        for name in values.keys() & tool.limits.keys() & self._arguments[group.tool].keys():
+            check_value(self._arguments[group.tool][name], values[name], tool.limits[name])
         for name, said in reading.said.items():
             argument = self._arguments[group.tool][name]
             convert = group.conversions.get(name)
-            try:
-                values[name] = number_said(argument, said, convert) if argument.kind == "number" else said
-                check_value(argument, values[name], tool.limits.get(name, {}))
-            except RequestError as error:
-                if convert is None:
-                    raise
-                raise RequestError(error.code, f"{said:g} {convert.said} is too much or too little: {error}") from None
+            values[name] = number_said(argument, said, convert) if argument.kind == "number" else said
+            check_value(argument, values[name], tool.limits.get(name, {}))
         return values
 
     def _readings(self, said: Said) -> list[_Reading]:
@@ -149,7 +163,8 @@ class PhraseBook:
         values: dict[str, Any] = {}
         has_text = False
         for entity in result.entities_list:
-            if entity.name.startswith("_"):  # what Home Assistant's sentences name, and the tool has no argument for
+            if entity.name.startswith("_"):  # what no argument is made of
+                has_text = has_text or entity.is_wildcard
                 continue
             if entity.name in values and values[entity.name] != entity.value:
                 return None
@@ -173,23 +188,32 @@ class PhraseBook:
                     return True
         return False
 
+    def _tells(self, word: str, argument: str) -> bool:
+        """Whether a word of a sentence is said of nothing but tools with this argument: `light`, and not `set`."""
+        tools = self._said_of.get(word, set()) - {NO_TOOL}
+        return bool(tools) and word not in MEASURES and all(argument in self._arguments[tool] for tool in tools)
+
     def _refuse_undeclared(self, said: Said) -> None:
         """Raises RequestError where the sentence would be a phrase if a value of that name were declared."""
         shortest: tuple[int, str, Argument] | None = None
         for group, result in self._wide.match(said.words, MAX_WIDE_WORDS):
             entity = next((e for e in result.entities_list if e.is_wildcard and e.name == group.widened), None)
-            if entity is None or result.text_chunks_matched < MAX_WIDE_WORDS:
+            if entity is None:
                 continue
             first, last = _place(entity, said)
-            words = said.words[first:last]
+            words, others = said.words[first:last], (*said.words[:first], *said.words[last:])
             if not 1 <= len(words) <= MAX_WIDE_WORDS or NO_VALUE.intersection(words):
+                continue
+            if any(len(word) > SHORT and group.tool in self._said_of.get(word, ()) for word in words):
+                continue
+            if not any(self._tells(word, group.widened) for word in others):
                 continue
             if shortest is None or len(words) < shortest[0]:
                 shortest = len(words), said.original(first, last), self._arguments[group.tool][group.widened]
         if shortest is not None:
             _, name, argument = shortest
             known = ", ".join(map(str, argument.choices))
-            raise RequestError("unknown_value", f"there is no {name}: {known}")
+            raise Refusal("unknown_value", "no_such_value", value=name, values=known)
 
 
 def _best(readings: Sequence[_Reading]) -> list[_Reading]:

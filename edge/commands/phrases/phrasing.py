@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Protocol
 
 from lineside.edge.config import Config
@@ -26,6 +27,12 @@ def has_phrases(config: Config) -> bool:
     return bool(config.commands.phrase_files) or any(
         tool.phrases or tool.home_assistant for tool in config.tools.values()
     )
+
+
+def without_phrases(config: Config) -> Config:
+    """The same station, where the model decides on every sentence."""
+    tools = {name: replace(tool, phrases=(), home_assistant=()) for name, tool in config.tools.items()}
+    return replace(config, commands=replace(config.commands, phrase_files=(), home_assistant=()), tools=tools)
 
 
 def phrases_of(config: Config) -> Phrases:

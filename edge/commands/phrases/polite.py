@@ -20,8 +20,8 @@ GREETINGS = """
 hey|hi|hello|ok|okay|alright|hallo|also|bonjour|salut|allez|hola|oye|oiga|vale|venga"""
 """At the beginning."""
 URGENCY = """
-now|right now|right away|immediately|at once|just|quickly|jetzt|sofort|nun|mal|doch|eben|kurz|schnell|
-maintenant|tout de suite|immédiatement|vite|ahora|ahora mismo|ya|inmediatamente|rápido"""
+now|right now|right away|immediately|at once|just|jetzt|sofort|nun|mal|doch|eben|kurz|
+maintenant|tout de suite|immédiatement|ahora|ahora mismo|ya|inmediatamente"""
 """At either end, or in between."""
 ENDINGS = """
 ok|okay|would you|will you|could you|can you|danke|vielen dank|merci|gracias|for me|für mich|pour moi"""

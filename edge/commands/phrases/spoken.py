@@ -18,6 +18,9 @@ TOKEN = re.compile(r"(?<![\w.,])-?\d+(?:[.,]\d+)*|\d+(?:[.,]\d+)*|[^\W\d_]+|[%°
 BARE_FRACTION = re.compile(r"(?<![\w.,])[.,](?=\d)")
 UMLAUT = re.compile("([aou])e")
 THOUSANDS = re.compile(r"-?[1-9]\d{0,2}(?:[.,]\d{3})+")
+HALVES = (("and", "a", "half"), ("einhalb",), ("et", "demi"), ("et", "demie"), ("y", "medio"), ("y", "media"))
+DEGREES = frozenset(("degrees", "degree", "grad", "degres", "degre", "grados", "grado", "°"))
+Span = tuple[int, int]
 PLAIN = str.maketrans({"’": "'", "‘": "'", "−": "-", "–": "-", "ß": "ss", "œ": "oe", "æ": "ae", "º": "°"})
 
 
@@ -27,7 +30,7 @@ class Said:
 
     text: str
     words: tuple[str, ...]
-    spans: tuple[tuple[int, int], ...]
+    spans: tuple[Span, ...]
 
     @property
     def folded(self) -> str:
@@ -68,12 +71,27 @@ def hear(text: str) -> Said:
     """The words of a sentence; numbers as digits with a point, `21.5`."""
     plain = re.sub(r"(?<=\d)\s?½", ".5", unicodedata.normalize("NFC", text).translate(PLAIN))
     plain = BARE_FRACTION.sub("0.", plain)
-    words, spans = [], []
+    words, spans = list[str](), list[Span]()
     for match in TOKEN.finditer(plain):
         token = match[0]
         words.append(_number(token) if token.lstrip("-")[0].isdigit() else fold_word(token))
         spans.append(match.span())
-    return Said(plain, tuple(words), tuple(spans))
+    return Said(plain, *_with_halves(words, spans))
+
+
+def _with_halves(words: list[str], spans: list[Span]) -> tuple[tuple[str, ...], tuple[Span, ...]]:
+    """`21 and a half` is 21.5, and `veintidos grados y medio` the same as `veintidos y medio grados`."""
+    at = 0
+    while at < len(words):
+        half = next((half for half in HALVES if tuple(words[at + 1 : at + 1 + len(half)]) == half), ())
+        end = at + 1 + len(half)
+        if half and words[at].isdigit():
+            words[at:end], spans[at:end] = [f"{words[at]}.5"], [(spans[at][0], spans[end - 1][1])]
+        elif half and words[at] in DEGREES and at:
+            words[at:end], spans[at:end] = [*half, words[at]], [*spans[at + 1 : end], spans[at]]
+            at = max(at - 2, -1)
+        at += 1
+    return tuple(words), tuple(spans)
 
 
 def _number(token: str) -> str:

@@ -11,22 +11,28 @@ import pytest
 
 from lineside.edge.calls.calls import Calls
 from lineside.edge.calls.policy import Policy
+from lineside.edge.calls.states import States
 from lineside.edge.commands.conversation import Conversation
 from lineside.edge.config import CommandConfig, Config
+from lineside.edge.counters import Counters
 from lineside.edge.tool_config import ToolConfig
 from lineside.edge.wire.messages import CallReport, Reply
 from lineside.edge.wire.store import StoredCommand
 from lineside.runtime.chat import ToolCall
 from lineside.runtime.engine.engine import Engine
 
-NOTHING = {"type": "object", "properties": {}}
+STOP = ToolConfig(
+    description="Stop the line.", parameters={"type": "object", "properties": {}}, unchecked=("confidence",)
+)
+"""Unchecked: the random model is sure of nothing."""
 
 
 class Noted:
     """Notes the calls that are carried out, and does nothing."""
 
     def __init__(self) -> None:
-        self.policy = Policy({"stop": ToolConfig(description="Stop the line.", parameters=NOTHING)})
+        self.policy = Policy({"stop": STOP})
+        self.states = States({}, Counters())
         self.called: list[str] = []
 
     def carry_out(self, call: ToolCall, **_options: object) -> CallReport:
@@ -43,7 +49,7 @@ def say(random_engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Say:
 
     def answer(lark: str) -> tuple[Reply, list[str]]:
         calls = Noted()
-        config = Config(commands=CommandConfig(rounds=1))
+        config = Config(commands=CommandConfig(rounds=1), tools={"stop": STOP})
         conversation = Conversation(config, random_engine, cast(Calls, calls), lambda _: None, lambda: False)
         grammar: Any = random_engine.grammars._constraint(json.dumps({"grammars": [{"lark_grammar": lark}]}))
         monkeypatch.setattr(random_engine.grammars, "tools", lambda *_: grammar.fresh())

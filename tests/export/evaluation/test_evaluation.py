@@ -17,7 +17,7 @@ from lineside.export.evaluation.cases import LANGUAGES, OWN, PUBLIC, Case, Expec
 from lineside.export.evaluation.intents import HWU64, hwu64_slots
 from lineside.export.evaluation.matching import accepted, exact, normalized
 from lineside.export.evaluation.sample import sample
-from lineside.export.evaluation.scoring import score, wilson
+from lineside.export.evaluation.scoring import score, verdict, wilson
 from lineside.runtime.assistant import Answer
 from lineside.runtime.chat import Tool, ToolCall
 from lineside.runtime.defaults import DEFAULT_BUNDLE
@@ -170,11 +170,11 @@ def test_figures_worked_out_by_hand() -> None:
         (None, PromptTooLong("too long")),
     ]
 
-    def answer(case: Case) -> Answer:
+    def answer(case: Case) -> run.Given:
         given = script[int(case.id)][1]
         if isinstance(given, PromptTooLong):
             raise given
-        return given
+        return run.Given(given)
 
     outcomes = [run.run_case(a_case(at, expected), answer) for at, (expected, _) in enumerate(script)]
     result = score(outcomes)
@@ -191,14 +191,18 @@ def test_figures_worked_out_by_hand() -> None:
         "wrongly_called": (1, 4),
         "right_answer": (3, 12),
         "never_calls": (4, 12),
+        "right": (5, 12),
+        "acted_wrongly": (4, 12),
+        "refused": (3, 12),
     }
     assert (result.cases, result.cut_off, result.errors) == (12, 2, {"prompt_too_long": 2})
     assert run.percent(result.right_call) == "25 [7-59]"
 
 
 def test_who_answers_as_expected_is_always_right() -> None:
-    def answer(case: Case) -> Answer:
-        return scripted((case.expected.name, dict(case.expected.arguments))) if case.expected else scripted()
+    def answer(case: Case) -> run.Given:
+        expected = case.expected
+        return run.Given(scripted((expected.name, dict(expected.arguments))) if expected else scripted())
 
     result = score([run.run_case(case, answer) for case in CASES])
     assert result.right_answer.hits == len(CASES)
@@ -206,14 +210,24 @@ def test_who_answers_as_expected_is_always_right() -> None:
     assert result.wrongly_called.hits == 0
 
 
+def test_a_call_that_is_held_back_is_no_call() -> None:
+    heat = Expected("heat", {"celsius": 21})
+    wrong = run.Given(scripted(("heat", {"celsius": 5})), "not_said")
+    outcomes = [run.run_case(a_case(at, expected), lambda _: wrong) for at, expected in enumerate((heat, None))]
+    assert [verdict(outcome) for outcome in outcomes] == ["refused", "right"]
+    figures = run.report(outcomes)
+    assert (figures["doubts"], figures["acted_wrongly"]) == ({"not_said": 2}, [])
+
+
 def test_the_default_model_on_some_cases(default_engine: Engine) -> None:
-    answer = run.answerer(default_engine)
-    outcomes = [run.run_case(case, answer) for case in CASES[::60]]
+    checked = run.with_checks(default_engine)
+    outcomes = [run.run_case(case, checked) for case in CASES[::100]]
     assert not any(outcome.error for outcome in outcomes)
+    assert any(outcome.doubt for outcome in outcomes)
     figures = json.loads(json.dumps(run.report(outcomes)))
     assert figures["all"]["cases"] == len(outcomes)
     assert sum(group["cases"] for group in figures["by_source"].values()) == len(outcomes)
-    assert run.table(outcomes).row_count == len(figures["by_source"]) + 1
+    assert run.table(outcomes, "with the checks").row_count == len(figures["by_source"]) + 1
 
 
 def test_main_writes_the_report_or_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -228,7 +242,8 @@ def test_main_writes_the_report_or_nothing(tmp_path: Path, monkeypatch: pytest.M
     assert not out.exists()
     monkeypatch.setattr(run, "load_cases", lambda: CASES[:2])
     assert run.main() == 0
-    assert json.loads(out.read_text())["all"]["cases"] == 2
+    written = json.loads(out.read_text())
+    assert (written["all"]["cases"], written["checked"]["all"]["cases"]) == (2, 2)
 
 
 def test_slots_become_arguments_only_where_they_are_clean() -> None:
