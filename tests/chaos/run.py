@@ -78,7 +78,7 @@ def play_cameras(seed: int) -> dict[str, Any]:
 
 
 def play_flood(seed: int) -> dict[str, Any]:
-    row = Row("100,000 messages", MOSQUITTO, seed)
+    row = Row(f"{FLOOD:,} messages", MOSQUITTO, seed)
     with rig(row, kinds=("act", "note")) as running:
         found = flood(running, FLOOD)
     return {**row.as_json(), "figure": "memory", "value": asdict(found)}

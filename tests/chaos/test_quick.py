@@ -23,7 +23,6 @@ def test_nothing_is_lost_nothing_late_and_nothing_done_twice() -> None:
     with rig(steady, clock=True, calm_s=0.4) as running:
         faults.half_open_shortly(running, 1)
         faults.stall(running, 1)
-        faults.slow_down(running, 1)
         faults.refuse_by_rules(running, 1)
         faults.refuse_by_quota(running, 1)
         faults.fill_disk(running, 1)
