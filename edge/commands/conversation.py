@@ -13,15 +13,16 @@ from functools import partial
 from lineside.edge.calls.bindings.query import answered
 from lineside.edge.calls.calls import Calls, call_id
 from lineside.edge.commands.body import parse_ask
-from lineside.edge.commands.deciding import open_decider
+from lineside.edge.commands.deciding import open_decider, reads_more
 from lineside.edge.commands.memory import Memory, Requester, Turn, referred, requester_of
 from lineside.edge.commands.outcome import undone
 from lineside.edge.commands.phrases.phrasing import Phrases, phrases_of
 from lineside.edge.commands.prompt import opening
-from lineside.edge.commands.steps import stepped
+from lineside.edge.commands.steps import stepped, steps_said
 from lineside.edge.config import Config
 from lineside.edge.errors import RequestError, StoreError
 from lineside.edge.models import NoModel, there, wire_model
+from lineside.edge.steady import unix_time
 from lineside.edge.wire.messages import AskCommand, CallReport, DecidedBy, Reply, WireError, WireModel
 from lineside.edge.wire.store import StoredCommand
 from lineside.edge.wire.topics import Topics
@@ -173,6 +174,8 @@ class Conversation:
             told=_for_model,
         )
         results: list[str] = []
+        if reads_more(self._engine):
+            results += steps_said(hear(request.text), self._config.tools, self._calls.states)
         for _ in range(self._config.commands.rounds or self._engine.bundle.manifest.rounds):
             try:
                 heard = hear(request.text, results)
@@ -282,7 +285,7 @@ def _for_model(report: CallReport) -> str:
 
 def _deadline(command: StoredCommand, request: AskCommand) -> float:
     """On `time.monotonic()`: when the answer is of no use any more."""
-    expires = command.expires
+    left_s = command.expires - unix_time()
     if request.expires_at is not None:
-        expires = min(expires, request.expires_at.timestamp())
-    return time.monotonic() + expires - time.time()
+        left_s = min(left_s, request.expires_at.timestamp() - time.time())
+    return time.monotonic() + left_s

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 
-from lineside.edge.commands.phrases.declared import declared_words, sources
 from lineside.edge.config import Config
 from lineside.edge.errors import ConfigError
+from lineside.edge.phrase_files import Words, example, plain_sentences, plain_words
+from lineside.edge.tool_config import ToolConfig
 from lineside.edge.trust_file import read_trust
 from lineside.runtime.chat import Tool
 from lineside.runtime.commands.decide import Decider
@@ -16,36 +17,37 @@ from lineside.runtime.engine.engine import Engine
 from lineside.runtime.errors import GrammarError
 
 log = logging.getLogger("lineside.commands")
+EXAMPLES, LONGEST_EXAMPLE = 3, 60
+"""Phrases of a tool that a model may be shown, and the characters of one."""
 
 
-def declare(config: Config) -> list[Declared]:
-    """What the checks need of the tools' declarations, with words and phrases of the phrase files too.
+def declared(config: Config, engine: Engine) -> list[Declared]:
+    """What the model, the ranking and the checks are told of the tools.
+
+    A model that was taught to read more than a command sees a few phrases of each tool as examples.
 
     Raises:
-        ConfigError: a tool undoes a tool that is not there, or a phrase file has a mistake.
+        ConfigError: a phrase file cannot be read.
     """
-    for name, tool in config.tools.items():
-        if tool.opposite and tool.opposite not in config.tools:
-            raise ConfigError(
-                f"`tools.{name}.opposite`: the station has no tool {tool.opposite}; it has {', '.join(config.tools)}"
-            )
-    phrases: dict[str, list[str]] = {}
-    for source in sources(config):
-        for phrase in source.phrases:
-            phrases.setdefault(phrase.tool, []).append(phrase.text)
-    words = declared_words(config)
+    words, phrases = plain_words(config), plain_sentences(config)
+    shown = EXAMPLES if reads_more(engine) else 0
     return [
-        Declared(
-            Tool(name, tool.description, tool.parameters),
-            phrases=tuple(phrases.get(name, ())),
-            words=words.get(name, {}),
-            units=tool.units,
-            opposite=tool.opposite,
-            read_only=tool.read_only if tool.acts else True,
-            unchecked=frozenset(tool.unchecked),
-        )
-        for name, tool in config.tools.items()
+        _declared(name, tool, words.get(name, {}), phrases.get(name, ()), shown) for name, tool in config.tools.items()
     ]
+
+
+def _declared(name: str, tool: ToolConfig, words: Words, phrases: tuple[str, ...], shown: int) -> Declared:
+    examples = sorted({example(phrase) for phrase in phrases}, key=lambda text: (len(text), text))[:shown]
+    said = "".join(f' "{text}"' for text in examples if len(text) <= LONGEST_EXAMPLE)
+    return Declared(
+        Tool(name, f"{tool.description} Examples:{said}" if said else tool.description, tool.parameters),
+        phrases=phrases,
+        words=words,
+        units=tool.units,
+        opposite=tool.opposite,
+        read_only=tool.read_only if tool.acts else True,
+        unchecked=frozenset(tool.unchecked),
+    )
 
 
 def reads_more(engine: Engine) -> bool:
@@ -62,7 +64,12 @@ def open_decider(config: Config, engine: Engine, states: str = "") -> Decider:
     Raises:
         ConfigError: a tool cannot be offered to the model, or undoes a tool that is not there.
     """
-    tools = declare(config)
+    for name, tool in config.tools.items():
+        if tool.opposite and tool.opposite not in config.tools:
+            raise ConfigError(
+                f"`tools.{name}.opposite`: the station has no tool {tool.opposite}; it has {', '.join(config.tools)}"
+            )
+    tools = declared(config, engine)
     commands = config.commands
     try:
         first = f"{commands.system}\n\n{states}" if states and reads_more(engine) else commands.system

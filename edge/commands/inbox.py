@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 import uuid
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -20,6 +19,7 @@ from lineside.edge.config import Config
 from lineside.edge.counters import Counters
 from lineside.edge.errors import RequestError, StoreError
 from lineside.edge.models import NoModel
+from lineside.edge.steady import unix_time
 from lineside.edge.tool_config import DAY_S
 from lineside.edge.wire.identity import Delivery, request_id
 from lineside.edge.wire.messages import JSON_TYPE, Reply, WireError
@@ -87,7 +87,7 @@ class Commands:
             message.acknowledge()
             return
         self._counters.add("commands_received")
-        now = time.time()
+        now = unix_time()
         topic = message.response_topic or self._topics.response(name)
         mark = message.correlation or transaction(message.payload).encode()
         unmarked = None if mark else message.delivery
@@ -201,7 +201,7 @@ class Commands:
             self._closed.wait(1.0)
 
     def _handle(self, command: StoredCommand, waiting: Callable[[], None]) -> Reply:
-        if command.expires < time.time():
+        if command.expires < unix_time():
             raise RequestError("expired", "the command expired before it could be handled")
         if len(command.payload) > MAX_PAYLOAD_BYTES:
             raise RequestError("too_large", f"a command may have {MAX_PAYLOAD_BYTES} bytes")
@@ -214,7 +214,7 @@ class Commands:
     def _encode(self, command: StoredCommand, reply: Reply) -> Outgoing:
         """With the request's own id. The reply to an expired command must not itself be dropped as expired."""
         body = reply.model_copy(update={"id": command.digest[:32]})
-        expires = max(command.expires, time.time() + self._config.commands.expiry_s)
+        expires = max(command.expires, unix_time() + self._config.commands.expiry_s)
         return Outgoing(command.response_topic, body.encode(), JSON_TYPE, command.correlation, expires)
 
 

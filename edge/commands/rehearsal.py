@@ -15,6 +15,7 @@ from lineside.edge.commands.phrases.phrasing import phrases_of
 from lineside.edge.config import Config
 from lineside.edge.counters import Counters
 from lineside.edge.errors import RequestError
+from lineside.edge.steady import unix_time
 from lineside.edge.wire.messages import CallReport, Reply
 from lineside.edge.wire.store import StoredCommand
 from lineside.edge.wire.topics import Topics
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     from lineside.edge.commands.conversation import Conversation
     from lineside.edge.models import NoModel
     from lineside.runtime.engine.engine import Engine
+
+
+ANSWERS = "it answers from what devices said, and does nothing"
 
 
 @dataclass(frozen=True)
@@ -46,10 +50,16 @@ class Told:
         """The calls that would go out, by tool."""
         return {call.name: call.arguments for call in self.calls if call.outcome != "refused"}
 
+    @property
+    def done(self) -> dict[str, Mapping[str, Any]]:
+        """Those of them that do something."""
+        answers = {call.name for call in self.calls if call.detail == ANSWERS}
+        return {name: arguments for name, arguments in self.carried_out.items() if name not in answers}
+
 
 @dataclass
 class _Policed:
-    """In the place of what carries calls out: asks the policy, and leaves it at that."""
+    """In the place of what carries calls out: asks the policy, and leaves it at that. No device has said anything."""
 
     policy: Policy
     states: States
@@ -60,6 +70,8 @@ class _Policed:
             tool = self.policy.check(call)
         except RequestError as error:
             return report.model_copy(update={"outcome": "refused", "code": error.code, "detail": str(error)})
+        if not tool.acts:
+            return report.model_copy(update={"detail": ANSWERS})
         said = f"a person would be asked, for {tool.confirm_s:g} s" if tool.confirm_s else ""
         return report.model_copy(update={"detail": said})
 
@@ -76,9 +88,9 @@ class Rehearsal:
 
     def __init__(self, config: Config, open_model: Callable[[], Engine | NoModel] | None) -> None:
         self._config, self._open_model = config, open_model
-        policy, states = Policy(config.tools, config.station.timezone), States(config.tools, Counters())
-        self._calls = _Policed(policy, states)
+        self._calls = _Policed(Policy(config.tools, config.station.timezone), States(config.tools, Counters()))
         self._phrases = phrases_of(config)
+        self._topic = Topics(config.base_topic).response("ask")
         self._conversation: Conversation | None = None
 
     def tell(self, text: str) -> Told:
@@ -99,8 +111,7 @@ class Rehearsal:
         conversation = self._opened(self._open_model)
         started = time.perf_counter()
         try:
-            shared = Topics(self._config.base_topic).response("ask")  # of those of whom nothing is remembered
-            reply = conversation.answer(_command(text, shared), lambda: None)
+            reply = conversation.answer(_command(text, self._topic), lambda: None)
         except (RequestError, EngineError) as error:
             return Told(text, "model", code=error.code, why=str(error), ms=_ms(started))
         return _told(text, reply, _ms(started))
@@ -124,7 +135,8 @@ def _told(text: str, reply: Reply, ms: float) -> Told:
 
 
 def _command(text: str, topic: str) -> StoredCommand:
-    return StoredCommand("ask", json.dumps({"text": text}).encode(), topic, None, time.time() + 600, uuid.uuid4().hex)
+    """From nobody in particular: what was said before is not remembered for it."""
+    return StoredCommand("ask", json.dumps({"text": text}).encode(), topic, None, unix_time() + 600, uuid.uuid4().hex)
 
 
 def _ms(started: float) -> float:

@@ -1,4 +1,4 @@
-""" "A bit more" and "a bit less": one declared step from where the device is known to be, and never from a guess."""
+"""A bit more and a bit less: one declared step from where the device is known to be, and never from a guess."""
 
 from __future__ import annotations
 
@@ -11,6 +11,10 @@ from lineside.edge.calls.watch import shown
 from lineside.edge.errors import RequestError
 from lineside.edge.tool_config import ToolConfig
 from lineside.runtime.chat import ToolCall
+from lineside.runtime.commands.heard import Heard
+
+RELATIVE = frozenset({"up", "down", "brighten", "dim", "fast", "slow", "high", "low"})
+"""Concepts of `runtime.commands.concepts` that ask for more or less."""
 
 
 def stepped(
@@ -33,6 +37,21 @@ def stepped(
         raise RequestError("no_more", f"{argument} of {last.name} is {now:g} already: it goes no further")
     whole = schema.get("type") == "integer" or float(value).is_integer()
     return replace(last, id="", arguments={**last.arguments, argument: round(value) if whole else round(value, 6)})
+
+
+def steps_said(heard: Heard, tools: Mapping[str, ToolConfig], states: States) -> list[str]:
+    """Values that count as said where a sentence asks for more or less, and names no number: one step from each state.
+
+    So a model may work out "brighter" from the states that it is shown, and nothing beyond a step.
+    """
+    if heard.numbers or not heard.concepts & RELATIVE:
+        return []
+    near = []
+    for name, tool in tools.items():
+        for argument, step in tool.step.items():
+            for value in states.values_of(name, argument):
+                near += [f"{value + step:g}", f"{value - step:g}"]
+    return [" ; ".join(near)] if near else []
 
 
 def _now(last: ToolCall, argument: str, tool: ToolConfig, states: States) -> float:

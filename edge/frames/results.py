@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import dataclass
 
 from lineside.devices.cameras.frame import Frame
-from lineside.edge.wire.messages import InspectionResult, WireDefect, WireGate, WireModel, WireTimings, now
+from lineside.edge.wire.messages import InspectionResult, WireDefect, WireGate, WireModel, WireTimings
 from lineside.runtime.inspection.gated import GatedInspector
 from lineside.runtime.inspection.inspector import Inspector
 from lineside.runtime.inspection.observation import Inspection
@@ -29,7 +29,7 @@ def to_result(
     clock: Clock,
     max_age_s: float,
 ) -> InspectionResult:
-    """The message; `late` where the frame is older than `max_age_s` by the wall clock."""
+    """The message; `late` where the frame is older than `max_age_s`."""
     reported = inspector.task.report is not None and inspection.complete
     return InspectionResult(
         id=frame.id,
@@ -50,7 +50,7 @@ def to_result(
         **({"report": inspection.report} if reported else {}),
         decided_by=inspection.decided_by,
         gate=_gate(inspection, inspector),
-        late=True if (now() - frame.captured_at).total_seconds() > max_age_s else None,
+        late=True if clock.total_ms > max_age_s * 1e3 else None,
     )
 
 

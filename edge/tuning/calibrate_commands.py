@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from lineside.edge.commands.deciding import declare
+from lineside.edge.commands.deciding import declared
 from lineside.edge.config import Config
-from lineside.edge.device_choice import open_engine
 from lineside.edge.errors import ConfigError
+from lineside.edge.models import open_for_commands
 from lineside.edge.progress import progress
 from lineside.edge.trust_file import TrustFile, tools_digest, write_trust
 from lineside.edge.wire.messages import now
@@ -22,7 +22,7 @@ from lineside.runtime.chat import Message, ToolCall
 from lineside.runtime.commands.decide import Ask, Decider
 from lineside.runtime.commands.heard import hear
 from lineside.runtime.commands.trust import Trust, enough
-from lineside.runtime.engine.engine import Engine, Limits
+from lineside.runtime.engine.engine import Engine
 from lineside.runtime.engine.sampling import GREEDY
 from lineside.runtime.errors import NotSeparable
 from lineside.runtime.inspection.calibration import MIN_PER_CLASS, Floats, Labels, cross_validated, fit
@@ -89,9 +89,7 @@ def calibrate_commands(config: Config, file: Path) -> CommandReport:
     if not config.tools:
         raise ConfigError("the station has no tools: there is nothing to calibrate")
     sentences = read_sentences(file, list(config.tools))
-    model = config.model
-    limits = Limits(model.capacity, model.kv_cache_mb * 1024 * 1024)
-    engine = open_engine(config.bundle_path, device=model.device, threads=model.threads, limits=limits).engine
+    engine = open_for_commands(config)
     probabilities, right = _scores(config, engine, sentences)
     for kind, count in (("right", int(right.sum())), ("wrong", int((~right).sum()))):
         if count < MIN_PER_CLASS:
@@ -143,7 +141,8 @@ def read_sentences(file: Path, tools: Sequence[str]) -> list[Sentence]:
 
 def _scores(config: Config, engine: Engine, sentences: Sequence[Sentence]) -> tuple[Floats, Labels]:
     """Of each answer whose calls pass all other checks: its confidence, and whether it is right."""
-    decider = Decider(engine, declare(config), config.commands.system, Trust(enough=0.0), config.commands.tools_at_once)
+    tools = declared(config, engine)
+    decider = Decider(engine, tools, config.commands.system, Trust(enough=0.0), config.commands.tools_at_once)
     how = Ask(config.model.max_tokens, GREEDY, call_above=config.commands.call_above)
     scores, labels = [], []
     for sentence in progress(sentences, "sentences"):

@@ -1,12 +1,14 @@
 """Acknowledging incoming messages by hand, and knowing how many wait for it.
 
 A packet id belongs to its connection: the next one uses the same ids for other messages. What is dealt with after its
-connection has ended is not acknowledged, and the broker sends it again.
+connection has ended is not acknowledged, and the broker sends it again. Acknowledgements go out in the order in which
+the messages came, as MQTT demands (4.6): the embedded broker ends the connection at one that is out of turn.
 """
 
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -17,6 +19,13 @@ class Window:
 
     messages: int = 65535
     bytes: int = 1 << 40
+
+
+@dataclass
+class _Taken:
+    packet_id: int
+    qos: int
+    ended: bool = False
 
 
 class Acknowledgements:
@@ -32,15 +41,16 @@ class Acknowledgements:
         self._lock = threading.Lock()
         self._connection = 0
         self._messages = self._bytes = 0
+        self._in_order: deque[_Taken] = deque()
 
     def begin_connection(self) -> None:
-        with self._lock:
-            self._connection += 1
+        self.end_connection()
 
     def end_connection(self) -> None:
         """From now on nothing of this connection is acknowledged."""
         with self._lock:
             self._connection += 1
+            self._in_order.clear()
 
     def is_full(self) -> bool:
         with self._lock:
@@ -51,21 +61,26 @@ class Acknowledgements:
         if not qos:
             return lambda: None
         with self._lock:
-            connection = self._connection
+            connection, taken = self._connection, _Taken(packet_id, qos)
+            self._in_order.append(taken)
             self._messages += 1
             self._bytes += size
-        ended = False
 
         def acknowledge() -> None:
-            nonlocal ended
             with self._lock:
-                if ended:
+                if taken.ended:
                     return
-                ended = True
+                taken.ended = True
                 self._messages -= 1
                 self._bytes -= size
                 if connection == self._connection:
-                    self._send(packet_id, qos)
+                    self._send_ended()
             self._room()
 
         return acknowledge
+
+    def _send_ended(self) -> None:
+        """Those that have none before them that is not dealt with."""
+        while self._in_order and self._in_order[0].ended:
+            first = self._in_order.popleft()
+            self._send(first.packet_id, first.qos)

@@ -131,19 +131,19 @@ class Connection:
         self._on_message, self._on_connect, self._on_trouble = on_message, on_connect, on_trouble
         self._counters = counters
         self._session_name, self._session_mark = f"{client_id}@{config.host}:{config.port}", session_mark
-        self._session = ""
+        self._session = self._cause = ""
         self._takeovers, self._taken_over = Takeovers(client_id, degraded), False
         self._max_packet, self._most_in_flight = 0, IN_FLIGHT
         self.connected = threading.Event()
         self.problem = ""
         self._answered, self._stands_since = False, 0.0
         self._stopping = self._closed_by_broker = False
-        self._cause = ""
         self._in_flight: dict[int, _InFlight] = {}
         self._network = Network(client_id, self, config.host, config.port)
         self._client = self._make_client(will_topic)
         self._window = window or Window()
         self._acknowledgements = Acknowledgements(self._client.ack, self._window, self._network.wake)
+        self._client.on_dropped = lambda mid, qos: self._acknowledgements.take(mid, qos, 0)()
 
     def _make_client(self, will_topic: str) -> PahoClient:
         config = self._config
@@ -280,14 +280,13 @@ class Connection:
         self._say(cause)
 
     def lost(self) -> tuple[bool, float]:
-        stood, proved = self.connected.is_set(), self.proved
+        stood, proved, now = self.connected.is_set(), self.proved, time.monotonic()
         with self._client.lock:
             self.connected.clear()
             self._client.drop_out_messages()
             unacknowledged, self._in_flight = self._in_flight, {}
             self._answered = False
         self._acknowledgements.end_connection()
-        now = time.monotonic()
         for message in unacknowledged.values():
             suspicious = self._closed_by_broker and now - message.sent < SUSPICIOUS_S
             _guarded(partial(message.ended, Ending("lost", suspicious=suspicious, proved=proved)))

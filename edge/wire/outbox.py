@@ -15,6 +15,7 @@ from functools import partial
 from lineside.edge.counters import Counters
 from lineside.edge.degraded import Degraded
 from lineside.edge.errors import BrokerError, NotConnected, QueueFull, StoreError, TooLarge
+from lineside.edge.steady import unix_time
 from lineside.edge.wire.lanes import Lane, Lanes
 from lineside.edge.wire.mqtt import Connection, Ending
 from lineside.edge.wire.shorten import farewell, shorten
@@ -141,7 +142,7 @@ class Outbox:
             raise
         if message is None:
             self._lanes.done(lane)
-        elif message.expires is not None and message.expires < time.time():
+        elif message.expires is not None and message.expires < unix_time():
             self._counters.add("outbox_expired")
             self._end(lane, message)
         else:
@@ -149,7 +150,7 @@ class Outbox:
         return True
 
     def _send(self, lane: Lane, message: Outgoing) -> bool:
-        left_s = message.expires - time.time() if message.expires is not None else None
+        left_s = message.expires - unix_time() if message.expires is not None else None
         try:
             self._connection.publish(
                 message.topic,

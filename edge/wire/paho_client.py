@@ -33,11 +33,15 @@ class PahoClient(paho.Client):
     Args:
         unreadable: told the topic and the reason of a message that was dropped.
         wake: called, on any thread, when there is something to write.
+
+    Attributes:
+        on_dropped: acknowledges a message that was dropped, by packet id and QoS.
     """
 
     def __init__(self, client_id: str, unreadable: Callable[[str, str], None], wake: Callable[[], None]) -> None:
         super().__init__(CallbackAPIVersion.VERSION2, client_id=client_id, protocol=paho.MQTTv5, manual_ack=True)
         self._unreadable, self._wake = unreadable, wake
+        self.on_dropped: Callable[[int, int], object] = self.ack
         self.on_socket_register_write = lambda *_: None  # nobody but our loop writes
         self.max_inflight_messages_set(0)
 
@@ -98,7 +102,9 @@ class PahoClient(paho.Client):
 
     def _drop(self, topic: str, qos: int, mid: int, why: str) -> MQTTErrorCode:
         self._unreadable(topic, why)
-        return self.ack(mid, qos) if qos else MQTTErrorCode.MQTT_ERR_SUCCESS
+        if qos:
+            self.on_dropped(mid, qos)
+        return MQTTErrorCode.MQTT_ERR_SUCCESS
 
     def _handle_pubackcomp(self, cmd: Literal["PUBACK", "PUBCOMP"]) -> MQTTErrorCode:
         try:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import logging
 import sqlite3
-import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ from pathlib import Path
 
 from lineside.edge.degraded import Degraded
 from lineside.edge.errors import StoreError
+from lineside.edge.steady import unix_time
 from lineside.edge.wire.database import Database
 from lineside.edge.wire.identity import Delivery, Use, delivered_id, next_use
 
@@ -104,13 +104,8 @@ class Store:
         said = degraded or Degraded()
         self._database = Database(path, lambda sentence: said.set("store", sentence))
         self._marks: dict[str, str] = {}
-        self._opened, self._opened_monotonic = time.time(), time.monotonic()
         self._waiting: int | None = None
         self._before = 0
-
-    def _now(self) -> float:
-        """Unix time that does not jump while the daemon runs: setting the clock makes it forget nothing."""
-        return self._opened + time.monotonic() - self._opened_monotonic
 
     @contextmanager
     def _transaction(self, *, lasting: bool = True) -> Iterator[sqlite3.Connection]:
@@ -157,7 +152,7 @@ class Store:
     def pending(self, after: int, limit: int) -> list[Outgoing]:
         """The oldest messages with an id above `after`, expired ones dropped."""
         with self._transaction() as db:
-            gone = db.execute("DELETE FROM outbox WHERE expires IS NOT NULL AND expires < ?", (time.time(),))
+            gone = db.execute("DELETE FROM outbox WHERE expires IS NOT NULL AND expires < ?", (unix_time(),))
             self._add(-gone.rowcount)
             rows = db.execute(
                 "SELECT topic, payload, content_type, correlation, expires, id "
@@ -270,9 +265,9 @@ class Store:
             cursor = db.execute(
                 "INSERT OR REPLACE INTO answered (digest, topic, payload, correlation, answered) "
                 "VALUES (?, ?, ?, ?, ?)",
-                (command.digest, reply.topic, reply.payload, reply.correlation, self._now()),
+                (command.digest, reply.topic, reply.payload, reply.correlation, unix_time()),
             )
-            oldest = self._now() - self._remembered_s
+            oldest = unix_time() - self._remembered_s
             db.execute("DELETE FROM answered WHERE answered < ?", (oldest,))
             db.execute("DELETE FROM answered WHERE id <= ?", ((cursor.lastrowid or 0) - ANSWERED_KEPT,))
             db.execute("DELETE FROM inbox WHERE digest = ?", (command.digest,))
@@ -280,13 +275,13 @@ class Store:
     def begin_call(self, call_id: str, tool: str, arguments: str) -> StoredCall | None:
         """Note that a call goes through. The earlier one with this id where there is one: it must not go again."""
         with self._transaction() as db:
-            db.execute("DELETE FROM calls WHERE passed < ?", (self._now() - self._remembered_s,))
+            db.execute("DELETE FROM calls WHERE passed < ?", (unix_time() - self._remembered_s,))
             row = db.execute("SELECT tool, arguments, report FROM calls WHERE id = ?", (call_id,)).fetchone()
             if row:
                 return StoredCall(*row)
             db.execute(
                 "INSERT INTO calls (id, tool, arguments, passed) VALUES (?, ?, ?, ?)",
-                (call_id, tool, arguments, self._now()),
+                (call_id, tool, arguments, unix_time()),
             )
         return None
 

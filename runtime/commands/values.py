@@ -148,7 +148,9 @@ class _Value:
         """Whether one of the words that are declared for this value was said."""
         key = str(value).lower() if isinstance(value, bool) else str(value)
         forms = self.declared.words.get(self.parameter, {}).get(key, ())
-        said = any(self.heard.says(form) for form in forms)
+        named = [plain(form) for form in forms if self.heard.says(form)]
+        self.into.used |= {one for one in self.heard.numbers if any(one.text in form for form in named)}
+        said = bool(named)
         if said and "enum" in schema:
             self._choose(value)
         return said

@@ -10,6 +10,7 @@ from lineside.export.evaluation.publish import put, taken
 from lineside.runtime.timings import FinishReason
 from tests.benchmarks.models import PEERS
 from tests.benchmarks.rows import FIGURES
+from tests.chaos.section import section_in
 
 GOALS = {
     "prefill": 1.3,
@@ -56,8 +57,8 @@ at once.
 
 
 def write_report(machine: Mapping[str, Any], rows: Mapping[str, Any], missing: Sequence[str], path: Path) -> None:
-    """Write the tables of the rows that there are, by name, and the names of those `missing`. What `make evaluate` put
-    there stays."""
+    """Write the tables of the rows that there are, by name, and the names of those `missing`. What `make evaluate` and
+    `make chaos` put there stays."""
     numbers = ", ".join(f"{name} {number}" for name, number in machine["versions"].items())
     text = HEAD.format(cpu=machine["cpu"], threads=machine["threads"], versions=numbers)
     if missing:
@@ -76,7 +77,7 @@ def write_report(machine: Mapping[str, Any], rows: Mapping[str, Any], missing: S
         "passes": _passes,
     }
     text += "".join(write(rows[name]) for name, write in parts.items() if name in rows)
-    text += _endings(rows)
+    text += _endings(rows) + section_in(path)
     commands = taken(path.read_text(encoding="utf-8")) if path.exists() else ""
     path.write_text(put(text, commands) if commands else text, encoding="utf-8")
 

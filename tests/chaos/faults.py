@@ -110,11 +110,13 @@ def stall(rig: Rig, count: int) -> None:
 
 
 def slow_down(rig: Rig, count: int) -> None:
-    """1 kB/s each way, until a request that was sent then is answered all the same."""
+    """1 kB/s each way, until a frame and a command that were sent then are answered all the same."""
     for _ in range(count):
+        rig.traffic.rests.set()
         rig.proxy.bytes_per_s = 1000
         ask_and_wait(rig.traffic, 180.0)
         rig.proxy.bytes_per_s = 0
+        rig.traffic.rests.clear()
         rig.recovered()
 
 

@@ -30,10 +30,10 @@ DECODE_VARIABLE, CLOCK_VARIABLE = "CHAOS_DECODE", "CHAOS_CLOCK"
 UNDECODED = np.zeros((960, 1280, 3), np.uint8)
 
 
-def call_what_is_named(_engine: object, messages: Sequence[Message], *_: object, **_options: object) -> Answer:
+def call_what_is_named(_engine: object, messages: Sequence[Message], *_more: object, **_options: object) -> Answer:
     """A command says `TOOL REQUEST`."""
     said = str(next(message.content[0] for message in messages if message.role == "user"))
-    tool, _, request = said.partition(" ")
+    tool, _space, request = said.partition(" ")
     if messages[-1].role == "tool" or not request:
         return Answer("done", (), "stop", Timings(), Counts())
     return Answer("", (ToolCall(new_call_id(), tool, {"request": request}),), "stop", Timings(), Counts())
@@ -50,10 +50,10 @@ def leave_compressed(_data: bytes, _max_pixels: int) -> Picture:
 def replace_the_model() -> None:
     """And the clock, where a file is named for it. `daemon` has loaded all that tells the time."""
     assert daemon
-    decide.ask = call_what_is_named  # type: ignore[assignment]
+    decide.ask = call_what_is_named  # type: ignore[assignment, attr-defined]
     Inspector.inspect = let_pass  # type: ignore[assignment, method-assign]
     if os.environ.get(DECODE_VARIABLE) == "0":
-        pipeline.decode_picture = leave_compressed  # type: ignore[assignment]
+        pipeline.decode_picture = leave_compressed  # type: ignore[assignment, attr-defined]
     if os.environ.get(CLOCK_VARIABLE):
         install(Path(os.environ[CLOCK_VARIABLE]))
 

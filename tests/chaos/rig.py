@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import tempfile
 import time
@@ -15,7 +16,7 @@ from tests.chaos.account import Account, Kind
 from tests.chaos.brokers import EMBEDDED, Embedded, open_broker
 from tests.chaos.station import Station
 from tests.chaos.tools import read_notes
-from tests.chaos.traffic import EVERY_KIND, Traffic, ask_and_wait
+from tests.chaos.traffic import EVERY_KIND, MOST_OPEN, Traffic, ask_and_wait
 from tests.chaos.watcher import Tap, Watcher
 from tests.support.broker import Mosquitto
 from tests.support.proxy import Proxy
@@ -104,6 +105,7 @@ def rig(
     clock: bool = False,
     calm_s: float = CALM_S,
     kinds: tuple[Kind, ...] = EVERY_KIND,
+    most_open: int = MOST_OPEN,
     **station_keys: Any,
 ) -> Iterator[Rig]:
     """A station that is online, with traffic. The sums are in `row` when it ends, whatever ended it."""
@@ -113,7 +115,7 @@ def rig(
         stack.callback(broker.stop)
         account = Account()
         station = Station(folder, 0, **station_keys)
-        watcher = Watcher(account, station.max_age_s)
+        watcher = Watcher(account, math.inf if clock else station.max_age_s)
         proxy = Proxy(broker.port, Tap(account, watcher) if tapped else None)
         stack.callback(proxy.close)
         station.port = proxy.port
@@ -122,7 +124,17 @@ def rig(
             station.clock.write_text("+0")
         rng = random.Random(row.seed + 1)
         unmarked = not tapped and row.broker != EMBEDDED
-        traffic = Traffic(broker.port, account, watcher, rng, unmarked=unmarked, tapped=tapped, kinds=kinds)
+        traffic = Traffic(
+            broker.port,
+            account,
+            watcher,
+            rng,
+            unmarked=unmarked,
+            tapped=tapped,
+            kinds=kinds,
+            most_open=most_open,
+            clock_is_right=not clock,
+        )
         stack.callback(traffic.close)
         running = Rig(row, broker, proxy, station, traffic, calm_s)
         station.start()

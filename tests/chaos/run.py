@@ -11,7 +11,8 @@ import json
 import logging
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -26,8 +27,9 @@ from tests.chaos.kinds import KINDS, Kind
 from tests.chaos.memory import flood
 from tests.chaos.overhead import measure_overhead
 from tests.chaos.rig import Row, rig
+from tests.chaos.section import replace_section
 from tests.chaos.soak import soak
-from tests.chaos.table import FIGURES, replace_section, screen, section
+from tests.chaos.table import FIGURES, screen, section
 from tests.support.mjpeg import MjpegCamera
 
 FOLDER = Path("build/chaos")
@@ -37,14 +39,29 @@ console = Console()
 Part = Callable[[int], dict[str, Any]]
 
 
-def play(kind: Kind, broker: str, seed: int) -> dict[str, Any]:
-    """One row; what goes wrong stands in it."""
-    row = Row(kind.name, broker, seed)
+class BrokenOff(KeyboardInterrupt):
+    """With the row as far as it had come."""
+
+    def __init__(self, row: Row) -> None:
+        super().__init__()
+        self.found = row.as_json() | {"note": f"broken off after {row.injected}"}
+
+
+@contextmanager
+def noting(row: Row) -> Iterator[None]:
+    """What goes wrong stands in the row."""
     try:
-        with rig(row, **kind.rig) as running:
-            kind.inject(running, kind.count[broker])
+        yield
     except AssertionError as error:
         row.faults.append(str(error)[:300])
+    except KeyboardInterrupt:
+        raise BrokenOff(row) from None
+
+
+def play(kind: Kind, broker: str, seed: int) -> dict[str, Any]:
+    row = Row(kind.name, broker, seed)
+    with noting(row), rig(row, **kind.rig) as running:
+        kind.inject(running, kind.count[broker])
     return row.as_json()
 
 
@@ -53,10 +70,8 @@ def play_cameras(seed: int) -> dict[str, Any]:
     camera = MjpegCamera()
     filming = Filming(camera)
     try:
-        with rig(row, cameras=LIVE.format(address=camera.address)) as running:
+        with noting(row), rig(row, cameras=LIVE.format(address=camera.address)) as running:
             hang_cameras(running, HANGS, filming)
-    except AssertionError as error:
-        row.faults.append(str(error)[:300])
     finally:
         filming.close()
     return row.as_json()
@@ -66,12 +81,13 @@ def play_flood(seed: int) -> dict[str, Any]:
     row = Row("100,000 messages", MOSQUITTO, seed)
     with rig(row, kinds=("act", "note")) as running:
         found = flood(running, FLOOD)
-    return row.as_json() | {"figure": "memory", "value": asdict(found)}
+    return {**row.as_json(), "figure": "memory", "value": asdict(found)}
 
 
 def play_soak(minutes: float, seed: int) -> dict[str, Any]:
     found = asdict(soak(Row("soak", MOSQUITTO, seed), minutes))
-    return found.pop("row") | {"figure": "soak", "value": found}
+    row: dict[str, Any] = found.pop("row")
+    return row | {"figure": "soak", "value": found}
 
 
 def play_overhead(seed: int) -> dict[str, Any]:
@@ -88,6 +104,13 @@ def parts(soak_minutes: float) -> dict[str, Part]:
 
 def path_of(name: str) -> Path:
     return FOLDER / f"{''.join(c if c.isalnum() else '-' for c in name)}.json"
+
+
+def save(name: str, found: dict[str, Any]) -> dict[str, Any]:
+    """With where and when it was measured."""
+    found |= {"cpu": processor(), "date": time.strftime("%Y-%m-%d")}
+    path_of(name).write_text(json.dumps(found))
+    return found
 
 
 def report(names: list[str], into: Path) -> bool:
@@ -124,9 +147,11 @@ def main() -> int:
         for number, name in enumerate(chosen, 1):
             began = time.monotonic()
             console.print(f"[{number}/{len(chosen)}] {name} ...", markup=False)
-            found = every[name](options.seed) | {"cpu": processor(), "date": time.strftime("%Y-%m-%d")}
-            path_of(name).write_text(json.dumps(found))
+            found = save(name, every[name](options.seed))
             console.print(f"    {time.monotonic() - began:.0f} s; {found.get('value') or _short(found)}", markup=False)
+    except BrokenOff as error:
+        save(name, error.found)
+        console.print("broken off: what was done is kept")
     except KeyboardInterrupt:
         console.print("broken off: the parts that were done are kept")
     finally:

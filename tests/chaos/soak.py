@@ -90,7 +90,7 @@ def soak(row: Row, minutes: float) -> Soak:
         stack.callback(filming.close)
         cameras = CAMERAS.format(folder=ROOT / "deploy/stations/ballscrew/pictures", address=camera.address)
         running = stack.enter_context(
-            rig(row, cameras=cameras, real_model=True, kinds=("frame", "frame", "frame", "note"))
+            rig(row, cameras=cameras, real_model=True, kinds=("frame", "frame", "frame", "note"), most_open=4)
         )
         counting = Counting(running.broker.port)
         stack.callback(counting.close)

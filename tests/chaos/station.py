@@ -47,11 +47,13 @@ expiry_s = 3600
 [tools.act]
 description = "Act."
 wait_s = 3
+unchecked = ["confidence", "words", "values", "negation", "question"]
 {request}
 
 [tools.note]
 description = "Note."
 python = "tests.chaos.tools:note"
+unchecked = ["confidence", "words", "values", "negation", "question"]
 {request}
 """
 

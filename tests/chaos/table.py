@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from rich.table import Table
 
-BEGIN, END = "<!-- make chaos -->", "<!-- end of make chaos -->"
 HEAD = """## Chaos
 
 Written by `make chaos`; do not edit. The daemon as a process, under traffic of triggered frames and commands (answered
 by a stand-in for the model, as what is counted here is messages), before a real Mosquitto and the embedded broker
-(iotcore). Each message that a PUBLISH was acknowledged for is followed by its id; where a broker is killed, those that
+(iotcore). Each message that got a PUBACK is followed by its id; where a broker is killed, those that
 the station itself has acknowledged, as seen on its link, since a broker may forget what it took. "Answered": with
 exactly one answer, which for some is a refusal with its reason. "Twice": two answers, or two calls, or a tool that was
-really carried out twice. "Late": a call that reached an actuator or a tool after its end, or a result of an old picture.
-Recovery is from the end of a fault to the answer to a request that was sent then.
+really carried out twice. "Late": a call that reached an actuator or a tool after its end, or a result of an old
+picture. Recovery is from the end of a fault to the answers to a frame and a command that were sent then.
 
 """
 COLUMNS = ("fault", "broker", "injected", "acknowledged", "answered", "twice", "lost", "late", "refused with reason",
@@ -89,14 +87,3 @@ def _soak(saved: Saved) -> str:
 
 
 FIGURES = {"overhead": _overhead, "memory": _memory, "soak": _soak}
-
-
-def replace_section(path: Path, text: str) -> None:
-    """Put the section into the report, in place of the one that is there, or at its end."""
-    path.write_text(kept_section(path.read_text(encoding="utf-8"), text), encoding="utf-8")
-
-
-def kept_section(report: str, text: str) -> str:
-    before, begin, rest = report.partition(BEGIN)
-    after = rest.partition(END)[2] if begin else ""
-    return f"{before.rstrip()}\n\n{BEGIN}\n{text}{END}\n{after.lstrip()}"

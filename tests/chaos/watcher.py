@@ -77,7 +77,7 @@ class Tap:
 
 
 def marked_with(payload: bytes) -> str:
-    """The request's id, which stands in each body: behind the last space of a command, at the end of a picture."""
+    """The request's id, which stands in each body: as its transaction, else behind the last space."""
     if payload.startswith(b"{"):
-        return str(json.loads(payload).get("transaction", ""))
+        return str(json.loads(payload)["transaction"])
     return payload.rpartition(b" ")[2].decode(errors="replace")

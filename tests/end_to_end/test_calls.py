@@ -427,3 +427,22 @@ def test_a_tool_that_is_not_there_cannot_be_asked_for(broker: Mosquitto, client:
         body = reply(client, json.dumps({"text": "do it", "tool_choice": "explode"}))
     assert body["error"]["code"] == "unknown_tool"
     assert "auto, none, required, stop" in body["error"]["message"]
+
+
+def test_a_phrase_is_called_without_the_model_and_within_policy(
+    broker: Mosquitto, client: Client, tmp_path: Path, model: Model
+) -> None:
+    """Whatever the model would say; a second call comes too soon, and a number out of range reaches nobody."""
+    scripted = model(lambda _: "the model was asked")
+    belt = dataclasses.replace(BELT, phrases=("belt to {percent} [percent]",), cool_down_s=3600.0, wait_s=0.0)
+    with running(broker, tmp_path, set_belt_speed=belt):
+        first, again = reply(client, "Belt to fifty percent!", b"1"), reply(client, "belt to 60", b"2")
+        beyond = reply(client, "belt to 150 percent", b"3")
+    assert scripted.conversations == []
+    (call,), (refused,) = first["calls"], again["calls"]
+    assert (call["arguments"], call["decided_by"], call["outcome"]) == ({"percent": 50}, "phrase", "issued")
+    assert (refused["arguments"], refused["decided_by"], refused["code"]) == ({"percent": 60}, "phrase", "cool_down")
+    assert (beyond["ok"], beyond["calls"]) == (False, [])
+    assert beyond["error"]["code"] == "out_of_range"
+    assert beyond["error"]["message"] == "150 is above 100 (percent): nothing was done."
+    assert [json.loads(seen.payload)["arguments"] for seen in calls_seen(client)] == [{"percent": 50}]

@@ -20,13 +20,13 @@ from tests.support.broker import Mosquitto
 from tests.support.bundles import copy_bundle
 from tests.support.client import Client
 from tests.support.scripted import Say, Scripted
-from tests.support.station import SPEED, THREADS, TOPICS, station
+from tests.support.station import SPEED, THREADS, TOPICS, UNCHECKED, station
 from tests.support.wait import LIMIT_S
 
 TOOLS = {
     "open_garage": ToolConfig("Open the garage.", wait_s=0.0, state=StateConfig("garage", expect="open")),
     "close_garage": ToolConfig("Close the garage.", wait_s=0.0, opposite="open_garage"),
-    "belt": ToolConfig("Set the belt's speed.", SPEED, wait_s=0.0, step={"percent": 10}),
+    "belt": ToolConfig("Set the speed.", SPEED, wait_s=0.0, step={"percent": 10}, unchecked=UNCHECKED),
 }
 
 
@@ -41,7 +41,7 @@ def scripted(monkeypatch: pytest.MonkeyPatch) -> Scripted:
         return [("belt", {"percent": 50})] if text == "belt" else "No function fits."
 
     model = Scripted(says)
-    monkeypatch.setattr("lineside.edge.commands.conversation.ask", model)
+    monkeypatch.setattr("lineside.runtime.commands.decide.ask", model)
     return model
 
 

@@ -30,7 +30,7 @@ def test_a_call_goes_to_its_server_under_the_station_s_policy(
     config = server.config(tools={"set_lamp": lamp, "missing": McpToolConfig()})
     on = [True]
     model = Scripted(lambda _: [("set_lamp", {"on": on[0]})])
-    monkeypatch.setattr("lineside.edge.commands.conversation.ask", model)
+    monkeypatch.setattr("lineside.runtime.commands.decide.ask", model)
     with Daemon(station(broker.port, tmp_path, tools={}, cameras={}, mcp={"plant": config})) as daemon:
         assert daemon.wait_online(LIMIT_S)
         info = client.on(TOPICS.info)[0].json()

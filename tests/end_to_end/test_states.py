@@ -44,7 +44,7 @@ def home(broker: Mosquitto, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     def says(messages: list[Message]) -> Say:
         return [("set_lamp", {"percent": int(str(messages[-1].content[-1]).split()[-1])})]
 
-    monkeypatch.setattr("lineside.edge.commands.conversation.ask", Scripted(says))
+    monkeypatch.setattr("lineside.runtime.commands.decide.ask", Scripted(says))
     commands = CommandConfig(rounds=1, expiry_s=3600.0)
     with Daemon(station(broker.port, tmp_path, tools=TOOLS, commands=commands)) as daemon:
         assert daemon.wait_online(LIMIT_S)

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from lineside.edge.calls.bindings import Done
 from lineside.edge.counters import Counters
+from lineside.edge.steady import unix_time
 from lineside.edge.tool_config import ToolConfig
 from lineside.edge.wire.messages import JSON_TYPE, Call, Return, now
 from lineside.edge.wire.store import Outgoing
@@ -48,7 +49,7 @@ class ActuatorBinding:
         )
         with self._condition:
             self._returned[call.id] = (call.name, None)
-        self._send(Outgoing(self._topics.call(call.name), body.encode(), JSON_TYPE, None, time.time() + lifetime_s))
+        self._send(Outgoing(self._topics.call(call.name), body.encode(), JSON_TYPE, None, unix_time() + lifetime_s))
         waiting()
         deadline = time.monotonic() + tool.wait_s
         with self._condition:

@@ -17,12 +17,12 @@ from hassil.expression import (
 from hassil.expression import Group as Items
 
 from lineside.edge.commands.phrases.compiled import Compiled, Group
-from lineside.edge.commands.phrases.declared import Phrase
+from lineside.edge.phrase_files import Phrase
 
 SAMPLES, MAX_SAMPLES = 16, 40_000
 """Sentences that are made of each phrase, and of all together: a phrase that can be said in more ways is compared in
 some of them."""
-Declared = tuple[Phrase, int, str]
+Declared = tuple[Phrase, int, Sentence]
 """A phrase, the place of its group, and its template."""
 
 
@@ -30,11 +30,10 @@ def ambiguous_pairs(compiled: Compiled, declared: Sequence[Declared]) -> list[st
     """A sentence for each pair; what is not found here is refused when it is said."""
     seen: dict[str, tuple[int, Phrase]] = {}
     told: dict[tuple[str, str], str] = {}
-    templates = [{t.text: t for t in compiled.templates(index)} for index in range(len(compiled.groups))]
     draws = max(1, min(SAMPLES, MAX_SAMPLES // max(1, len(declared))))
-    for phrase, index, text in declared:
+    for phrase, index, template in declared:
         group = compiled.groups[index]
-        for sentence in _sentences(templates[index][text], compiled, index, draws):
+        for sentence in _sentences(template, compiled, index, draws):
             other_index, other = seen.setdefault(f"{sentence}{'?' if group.is_question else ''}", (index, phrase))
             if not _same_call(compiled.groups[other_index], group):
                 told.setdefault(

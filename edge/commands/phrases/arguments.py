@@ -11,13 +11,27 @@ from jsonschema.validators import Draft202012Validator
 
 from lineside.edge.errors import RequestError
 from lineside.edge.tool_config import ToolConfig
+from lineside.runtime.commands.language import language, recognise
+
+
+class Refusal(RequestError):
+    """Raised where a phrase may not be carried out: `sentence` is the key of what is said, with `values` in it."""
+
+    def __init__(self, code: str, sentence: str, **values: str) -> None:
+        super().__init__(code, language("en").refusal(sentence, **values))
+        self._sentence, self._values = sentence, values
+
+    def told(self, text: str) -> RequestError:
+        """The same in the language of a command."""
+        return RequestError(self.code, recognise(text).refusal(self._sentence, **self._values))
+
 
 Kind = Literal["choice", "number", "text"]
 COMPARISONS: tuple[tuple[str, str, Callable[[Any, Any], bool]], ...] = (
     ("minimum", "below", lambda value, bound: value < bound),
     ("maximum", "above", lambda value, bound: value > bound),
-    ("exclusiveMinimum", "not above", lambda value, bound: value <= bound),
-    ("exclusiveMaximum", "not below", lambda value, bound: value >= bound),
+    ("exclusiveMinimum", "not_above", lambda value, bound: value <= bound),
+    ("exclusiveMaximum", "not_below", lambda value, bound: value >= bound),
 )
 
 
@@ -74,23 +88,21 @@ def number_said(argument: Argument, said: float, convert: Conversion | None) -> 
     if float(value).is_integer() and (whole or convert is None):
         return int(value)
     if whole:
-        raise RequestError("out_of_range", f"{value:g} is no whole number: `{argument.name}` takes none else")
+        raise Refusal("out_of_range", "not_whole", value=f"{value:.12g}", parameter=argument.name)
     return float(value)
 
 
 def check_value(argument: Argument, value: Any, limit: Mapping[str, Any]) -> None:
     """Raises RequestError, `out_of_range` or `over_limit`, where the value may not be called with."""
-    for schema, code, whose in (
-        (argument.schema, "out_of_range", ""),
-        (limit, "over_limit", ", which is the station's limit"),
-    ):
+    for schema, code in ((argument.schema, "out_of_range"), (limit, "over_limit")):
         if isinstance(value, int | float) and not isinstance(value, bool):
             for keyword, relation, is_outside in COMPARISONS:
                 if keyword in schema and is_outside(value, schema[keyword]):
-                    raise RequestError(code, f"{value:g} is {relation} {schema[keyword]:g}{whose}")
+                    bound = f"{schema[keyword]:.12g}"
+                    raise Refusal(code, relation, value=f"{value:.12g}", limit=bound, parameter=argument.name)
         error = next(iter(Draft202012Validator(schema).iter_errors(value)), None)
         if error is not None:
-            raise RequestError(code, f"`{argument.name}`: {error.message[:200]}{whose}")
+            raise Refusal(code, "bad_value", parameter=argument.name, reason=error.message[:200])
 
 
 def is_valid(argument: Argument, value: Any) -> bool:

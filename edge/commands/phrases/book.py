@@ -10,13 +10,12 @@ from typing import Any
 from hassil.models import MatchEntity
 from hassil.recognize import RecognizeResult
 
-from lineside.edge.commands.phrases.arguments import Argument, arguments_of, check_value, is_valid, number_said
+from lineside.edge.commands.phrases.arguments import Argument, Refusal, arguments_of, check_value, is_valid, number_said
 from lineside.edge.commands.phrases.compile import compile_phrases
 from lineside.edge.commands.phrases.compiled import Group
-from lineside.edge.commands.phrases.declared import NO_TOOL
 from lineside.edge.commands.phrases.spoken import MAX_CHARACTERS, Said, hear, understand
 from lineside.edge.config import Config
-from lineside.edge.errors import RequestError
+from lineside.edge.phrase_files import NO_TOOL
 from lineside.runtime.chat import ToolCall
 
 MAX_WIDE_WORDS = 3
@@ -100,8 +99,14 @@ class PhraseBook:
 
         Raises:
             RequestError: it is a phrase and may not be carried out: a value is out of range or not declared, two calls
-                are meant, or no tool does what it asks for.
+                are meant, or no tool does what it asks for. It says so in the language of the sentence.
         """
+        try:
+            return self._match(text)
+        except Refusal as refusal:
+            raise refusal.told(text) from None
+
+    def _match(self, text: str) -> Match | None:
         if not len(self._exact) or len(text) > MAX_CHARACTERS:
             return None
         sentence = understand(text)
@@ -126,26 +131,23 @@ class PhraseBook:
         different = [call for place, call in enumerate(calls) if call not in calls[:place]]
         if len(different) > 1:
             meant = " or ".join(_written(*call) for call in different)
-            raise RequestError("ambiguous", f"{text.strip()[:100]!r} could be {meant}: say which")
+            raise Refusal("ambiguous", "ambiguous", value=text.strip()[:100], values=meant)
         reading = readings[0]
         if reading.group.tool == NO_TOOL:
-            raise RequestError("nothing_fits", "no function of this station does that")
+            raise Refusal("nothing_fits", "nothing_fits")
         return Match(reading.group.tool, self._values(reading), reading.template)
 
     def _values(self, reading: _Reading) -> dict[str, Any]:
         """The arguments of the call. Raises RequestError where one may not be called with."""
         tool, group = self._tools[reading.group.tool], reading.group
         values = dict(group.arguments)
+        for name in values.keys() & tool.limits.keys() & self._arguments[group.tool].keys():
+            check_value(self._arguments[group.tool][name], values[name], tool.limits[name])
         for name, said in reading.said.items():
             argument = self._arguments[group.tool][name]
             convert = group.conversions.get(name)
-            try:
-                values[name] = number_said(argument, said, convert) if argument.kind == "number" else said
-                check_value(argument, values[name], tool.limits.get(name, {}))
-            except RequestError as error:
-                if convert is None:
-                    raise
-                raise RequestError(error.code, f"{said:g} {convert.said} is too much or too little: {error}") from None
+            values[name] = number_said(argument, said, convert) if argument.kind == "number" else said
+            check_value(argument, values[name], tool.limits.get(name, {}))
         return values
 
     def _readings(self, said: Said) -> list[_Reading]:
@@ -211,7 +213,7 @@ class PhraseBook:
         if shortest is not None:
             _, name, argument = shortest
             known = ", ".join(map(str, argument.choices))
-            raise RequestError("unknown_value", f"there is no {name}: {known}")
+            raise Refusal("unknown_value", "no_such_value", value=name, values=known)
 
 
 def _best(readings: Sequence[_Reading]) -> list[_Reading]:

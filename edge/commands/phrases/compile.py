@@ -9,14 +9,16 @@ from functools import partial
 from typing import Any
 
 from hassil.expression import Sentence as Template
+from hassil.parse_expression import parse_sentence
+from hassil.parser import ParseError
 
 from lineside.edge.commands.phrases.ambiguous import Declared, ambiguous_pairs
 from lineside.edge.commands.phrases.arguments import Argument, Conversion, arguments_of, check_value, conversion
 from lineside.edge.commands.phrases.compiled import Compiled, Group, Slots, compile_rules, slots_in, tool_slots
-from lineside.edge.commands.phrases.declared import NO_TOOL, Phrase, Source, sources
-from lineside.edge.commands.phrases.templates import TemplateError, check_brackets, rewrite, rules_used, slot_names
+from lineside.edge.commands.phrases.templates import TemplateError, check_brackets, rewrite, rules_used
 from lineside.edge.config import Config
 from lineside.edge.errors import ConfigError, RequestError
+from lineside.edge.phrase_files import NO_TOOL, Phrase, Source, sources
 from lineside.edge.tool_config import ToolConfig
 
 MAX_PROBLEMS = 50
@@ -79,16 +81,16 @@ def _add_tool(
     phrases: list[Phrase],
     problems: list[str],
 ) -> Iterator[Declared]:
-    alike: dict[str, list[tuple[Phrase, str]]] = {}
+    alike: dict[str, list[tuple[Phrase, Template]]] = {}
     groups: dict[str, Group] = {}
     for phrase in phrases:
         try:
             group = _group(phrase, tool, slots, source)
             template = rewrite(phrase.text, slots.put)
-            _parse(template)
+            parsed = _parse(template)
             key = json.dumps([dict(phrase.arguments), dict(phrase.units), group.is_question], sort_keys=True)
             groups.setdefault(key, group)
-            alike.setdefault(key, []).append((phrase, template))
+            alike.setdefault(key, []).append((phrase, parsed))
         except (TemplateError, RequestError, ValueError) as error:
             problems.append(f"{phrase.place}: {phrase.text!r}: {error}")
     for key, members in alike.items():
@@ -98,9 +100,9 @@ def _add_tool(
         except TemplateError as error:
             problems.append(f"{source.path}: `rules`: {error}")
             continue
-        for phrase, template in members:
-            compiled.written.setdefault(template, phrase.text)
-            yield phrase, len(compiled.groups) - 1, template
+        for phrase, parsed in members:
+            compiled.written.setdefault(parsed.text or "", phrase.text)
+            yield phrase, len(compiled.groups) - 1, parsed
     _widen(compiled, slots, source, [(phrase, groups[key]) for key in alike for phrase, _ in alike[key]])
 
 
@@ -113,7 +115,7 @@ def _widen(compiled: Compiled, slots: Slots, source: Source, phrases: list[tuple
         if texts:
             put = partial(slots.put, widened=name)
             rules: dict[str, Template] = compile_rules(rules_used(texts, source.rules), put)
-            templates = [rewrite(text, put) for text in texts]
+            templates = [_parse(rewrite(text, put)) for text in texts]
             group = Group(slots.tool, languages=source.languages, widened=name)
             compiled.add(group, templates, rules)
 
@@ -123,9 +125,9 @@ def _group(phrase: Phrase, tool: ToolConfig, slots: Slots, source: Source) -> Gr
     check_brackets(phrase.text)
     for rule in rules_used([phrase.text], source.rules).values():
         check_brackets(rule)
-        for name in slot_names(rule):
-            slots.put(name)
     said = slots_in(phrase.text, source.rules)
+    for name in said:
+        slots.put(name)
     if phrase.tool == NO_TOOL:
         return Group(NO_TOOL, languages=source.languages, is_question=_asks(phrase.text))
     check_arguments(phrase.arguments, said, tool)
@@ -167,12 +169,9 @@ def _asks(text: str) -> bool:
     return text.rstrip().endswith("?")
 
 
-def _parse(template: str) -> None:
+def _parse(template: str) -> Template:
     """One template alone, so that a mistake is told with its own line."""
-    from hassil.parse_expression import parse_sentence
-    from hassil.parser import ParseError
-
     try:
-        parse_sentence(template)
+        return parse_sentence(template, keep_text=True)
     except (ParseError, AssertionError) as error:
         raise TemplateError(f"it cannot be read ({error})") from error

@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from hassil.errors import HassilError
 from hassil.expression import Expression, TextChunk
 from hassil.expression import Group as Items
 from hassil.expression import Sentence as Template
 from hassil.intents import Intent, IntentData, Intents, SlotList, TextSlotList, TextSlotValue, WildcardSlotList
 from hassil.parse_expression import parse_sentence
-from hassil.parser import ParseError
 from hassil.recognize import RecognizeResult, recognize_all
 from hassil.util import match_first, match_start
 
 from lineside.edge.commands.phrases.arguments import Argument, Conversion, arguments_of, text_of
-from lineside.edge.commands.phrases.declared import NO_TOOL, Language, Words
 from lineside.edge.commands.phrases.index import Index
 from lineside.edge.commands.phrases.number_words import DIGITS, FEW, MANY, MINUS, number_lists, number_words
 from lineside.edge.commands.phrases.templates import TemplateError, check_brackets, rewrite, rules_used, slot_names
+from lineside.edge.phrase_files import NO_TOOL, Language, Words
 from lineside.edge.tool_config import ToolConfig
 
 ANYTHING = "_anything"
+MAX_WARM = 2000
+"""Literal texts whose patterns are made at the start: `hassil` keeps no more than four times as many."""
 MINUS_WORDS = "(minus|negative|moins|menos)"
 
 
@@ -126,24 +127,19 @@ class Compiled:
         """For a template as it is compared, the phrase as it is declared."""
         self.lists: dict[str, SlotList] = number_lists() | {ANYTHING: WildcardSlotList(ANYTHING)}
 
-    def add(self, group: Group, templates: Sequence[str], rules: Mapping[str, Template]) -> None:
-        """Raises TemplateError where `hassil` cannot read a template."""
-        shared = dict(rules)
-        data = [IntentData([text], expansion_rules=shared, wildcard_list_names={ANYTHING}) for text in templates]
-        try:
-            for one in data:
-                one.sentences[0].get_required_clauses(shared)
-        except (ParseError, HassilError, AssertionError) as error:
-            raise TemplateError(str(error) or "it cannot be read") from error
+    def add(self, group: Group, templates: Sequence[Template], rules: Mapping[str, Template]) -> None:
+        shared, members = dict(rules), []
+        for template in templates:
+            data = IntentData([template.text or ""], expansion_rules=shared, wildcard_list_names={ANYTHING})
+            vars(data)["sentences"] = [template]  # a cached property, which would parse it again
+            template.get_required_clauses(shared)
+            members.append(data)
         self.groups.append(group)
-        self._data.append(data)
-        written = [*templates, *(rule.text or "" for rule in rules.values())]
+        self._data.append(members)
+        written = [text.text or "" for text in (*templates, *rules.values())]
         for language in group.languages:
             if any(f"{{_words_{language}:" in text for text in written):
                 self.lists[f"_words_{language}"] = number_words(language, self._up_to)
-
-    def templates(self, index: int) -> list[Template]:
-        return [data.sentences[0] for data in self._data[index]]
 
     def rules(self, index: int) -> Mapping[str, Template]:
         return self._data[index][0].expansion_rules
@@ -164,11 +160,12 @@ class Compiled:
             if isinstance(known, TextSlotList):
                 known.get_candidates("0")
         rules = {id(rule): rule for members in self._data for rule in members[0].expansion_rules.values()}
-        for template in (*(data.sentences[0] for members in self._data for data in members), *rules.values()):
-            for text in _literals(template.expression):
-                for chunk in (text, text.lstrip()):
-                    match_start("0", chunk)
-                    match_first("0", chunk, start_of_word=True)
+        templates = (*(data.sentences[0] for members in self._data for data in members), *rules.values())
+        literals = dict.fromkeys(text for template in templates for text in _literals(template.expression))
+        for text in itertools.islice(literals, MAX_WARM):
+            for chunk in {text, text.lstrip()}:
+                match_start("0", chunk)
+                match_first("0", chunk, start_of_word=True)
 
     def stands_for(self, list_name: str) -> str:
         """The same text for lists that take the same words."""

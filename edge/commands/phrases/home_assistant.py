@@ -13,6 +13,7 @@ from typing import Any
 
 from hassil.expression import Sentence as Template
 from hassil.intents import SlotList
+from hassil.parse_expression import parse_sentence
 
 from lineside.edge.commands.phrases.arguments import Argument
 from lineside.edge.commands.phrases.compile import check_arguments
@@ -25,10 +26,10 @@ from lineside.edge.commands.phrases.compiled import (
     tool_slots,
     word_list,
 )
-from lineside.edge.commands.phrases.declared import Language, Words, declared_words
 from lineside.edge.commands.phrases.templates import TemplateError, rewrite, rules_used
 from lineside.edge.config import Config
 from lineside.edge.errors import ConfigError, RequestError
+from lineside.edge.phrase_files import Language, Words, declared_words
 from lineside.edge.tool_config import HomeAssistantConfig, ToolConfig
 
 INSTALL = "install it: pip install 'lineside[home]'"
@@ -94,12 +95,12 @@ class _Adder:
         put = _Put(self, slots, lists)
         used = rules_used(templates, rules)
         compiled_rules: dict[str, Template] = compile_rules(used, put)
-        written = [rewrite(text, put) for text in templates]
+        written = [parse_sentence(rewrite(text, put), keep_text=True) for text in templates]
         self.compiled.lists |= lists
         group = Group(self.name, self.entry.arguments, {}, (self.language,), is_ours=False)
         self.compiled.add(group, written, compiled_rules)
         for template in written:
-            self.compiled.written.setdefault(template, f"Home Assistant's {self.entry.intent}")
+            self.compiled.written.setdefault(template.text or "", f"Home Assistant's {self.entry.intent}")
 
     def _argument(self, slot: str) -> str:
         """The argument that a slot becomes; empty where it is none."""

@@ -22,7 +22,11 @@ class Index:
         self._beginnings: dict[str, int] = {}
         """Of words that a template puts together: `schalt[e]`."""
         self._numbers = self._anything = 0
-        self._list_words: dict[str, frozenset[str]] = {}
+        self._using: dict[str, int] = {}
+        """For a list, the templates that name it."""
+        self._list_words: dict[str, tuple[str, ...]] = {}
+        """For a word, the lists that have it."""
+        self._list_beginnings: dict[str, tuple[str, ...]] = {}
 
     def add(self, place: int, template: Sentence, rules: Mapping[str, Sentence]) -> None:
         bit = 1 << place
@@ -32,23 +36,22 @@ class Index:
                 continue
             known = self._lists.get(part.list_name)
             if isinstance(known, TextSlotList):
-                for text in self._texts(part.list_name, known):
-                    self._add_words(text, bit)
+                if part.list_name not in self._using:
+                    self._add_list(part.list_name, known)
+                self._using[part.list_name] = self._using.get(part.list_name, 0) | bit
             elif isinstance(known, RangeSlotList):
                 self._numbers |= bit
             else:
                 self._anything |= bit
 
-    def _texts(self, name: str, known: TextSlotList) -> frozenset[str]:
-        """What stands in a list: of number words each word once."""
-        if name not in self._list_words:
-            chunks = {
-                part.text for value in known.values for part in _parts(value.text_in, {}) if isinstance(part, TextChunk)
-            }
-            if len(chunks) > 100:
-                chunks = {word for chunk in chunks for word in chunk.split()}
-            self._list_words[name] = frozenset(chunks)
-        return self._list_words[name]
+    def _add_list(self, name: str, known: TextSlotList) -> None:
+        for value in known.values:
+            for part in _parts(value.text_in, {}):
+                words = part.text.split() if isinstance(part, TextChunk) else []
+                for word in words:
+                    self._list_words[word] = tuple({*self._list_words.get(word, ()), name})
+                if words:
+                    self._list_beginnings[words[-1]] = tuple({*self._list_beginnings.get(words[-1], ()), name})
 
     def _add_words(self, text: str, bit: int) -> None:
         words = text.split()
@@ -59,10 +62,14 @@ class Index:
 
     def _knowing(self, word: str) -> int:
         known = self._words.get(word, 0)
+        for name in self._list_words.get(word, ()):
+            known |= self._using[name]
         if word[:1].isdigit() or word[:1] == "-":
             known |= self._numbers
         for length in range(1, len(word)):
             known |= self._beginnings.get(word[:length], 0)
+            for name in self._list_beginnings.get(word[:length], ()):
+                known |= self._using[name]
         return known
 
     def all_words(self, words: Sequence[str]) -> list[int]:

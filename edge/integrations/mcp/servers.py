@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, wait
 from contextlib import ExitStack
+from dataclasses import replace
 
 from anyio.from_thread import start_blocking_portal
 
@@ -70,6 +71,15 @@ class McpServers:
                     self._degraded.set(key, f"{key} is not offered: {error}")
                     log.warning("%s is not offered: %s", key, error)
         return offered
+
+    def with_tools(self, config: Config, engine: Engine | NoModel) -> Config:
+        """The station with what is offered. What is not undoes nothing: an `opposite` that is not there is left out,
+        so that what a server does keeps no station from starting.
+        """
+        tools = {**config.tools, **self.tools(engine)}
+        missing = self._where.keys() - tools.keys()
+        kept = {name: replace(tool, opposite="") if tool.opposite in missing else tool for name, tool in tools.items()}
+        return replace(config, tools=kept)
 
     def invoke(self, call: ToolCall, tool: ToolConfig, waiting: Callable[[], None]) -> Done:
         """As `edge.calls.bindings.Binding`: what the server says, in its time."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -13,12 +13,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lineside.edge.calls.bindings import Binding, Done
 from lineside.edge.calls.calls import Calls
 from lineside.edge.calls.states import HEADING, MAX_AGE_S, MAX_SHOWN, MAX_SHOWN_CHARACTERS, States
 from lineside.edge.calls.watch import same, shown
 from lineside.edge.config import Config
 from lineside.edge.counters import Counters
 from lineside.edge.degraded import Degraded
+from lineside.edge.mcp_config import McpToolConfig
 from lineside.edge.tool_config import PublishConfig, StateConfig, ToolConfig
 from lineside.edge.wire.messages import CallReport
 from lineside.edge.wire.mqtt import Connection
@@ -46,7 +48,9 @@ def lamp(wait_s: float = LIMIT_S, **state: Any) -> ToolConfig:
 class Station:
     """The calls of a station whose publishes reach `device`, which says its state on `says`."""
 
-    def __init__(self, folder: Path, tools: dict[str, ToolConfig]) -> None:
+    def __init__(
+        self, folder: Path, tools: Mapping[str, ToolConfig], others: Mapping[str, Binding] | None = None
+    ) -> None:
         self.device: Callable[[str, bytes], None] = lambda _topic, _payload: None
         self.counters = Counters()
         self.store = Store(folder / "lineside.db", 1000, 3600, Degraded())
@@ -54,7 +58,8 @@ class Station:
         connection = cast(Connection, self.connection)
         outbox = Outbox(self.store, connection, self.counters, Degraded())
         topics = Topics("lineside/test")
-        self.calls = Calls(Config(tools=tools), topics, self.store, outbox, connection, self.counters)
+        config = Config(tools=dict(tools))
+        self.calls = Calls(config, topics, self.store, outbox, connection, self.counters, others)
         self._ids = 0
 
     def says(self, topic: str, body: Any, *, retained: bool = False) -> None:
@@ -321,3 +326,21 @@ def test_other_values_are_the_same_as_people_write_them(state: Any, wanted: Any,
 def test_a_state_is_shown_in_few_characters() -> None:
     assert shown({"a": "ü"}) == '{"a": "ü"}'
     assert len(shown("x" * 1000)) < 70
+
+
+class Refusing:
+    """A server that is not there."""
+
+    def invoke(self, *_arguments: object) -> Done:
+        return Done("refused", "not there", code="mcp_unavailable")
+
+    def close(self) -> None: ...
+
+
+def test_what_was_refused_waits_for_no_state(tmp_path: Path) -> None:
+    tool = McpToolConfig("Lamp.", SPEED, state=StateConfig(LAMP, "{{ brightness }}", expect="{{ percent }}"))
+    station = Station(tmp_path, {"dim": tool}, {"mcp": Refusing()})
+    report = station.call("dim", percent=50)
+    assert (report.outcome, report.code, report.detail) == ("refused", "mcp_unavailable", "not there")
+    station.calls.close()
+    station.store.close()

@@ -8,11 +8,14 @@ from typing import Any
 import pytest
 
 from lineside.edge.calls.states import States
-from lineside.edge.commands.steps import stepped
+from lineside.edge.commands.deciding import _declared
+from lineside.edge.commands.steps import stepped, steps_said
 from lineside.edge.counters import Counters
 from lineside.edge.errors import RequestError
 from lineside.edge.tool_config import PublishConfig, StateConfig, ToolConfig
 from lineside.runtime.chat import ToolCall
+from lineside.runtime.commands.heard import hear
+from lineside.runtime.commands.values import Findings, check_values
 from tests.support.station import SPEED
 
 BRIGHTNESS = PublishConfig("lamp/set", {"brightness": "{{ (percent * 2.54) | round | int }}"})
@@ -57,3 +60,24 @@ def test_a_step_from_where_it_is(
 
 def test_without_a_declared_step_nothing_is_guessed() -> None:
     assert step("more", 50, 127, IN_254, by=0) == "no_step"
+
+
+@pytest.mark.parametrize(
+    ("text", "value", "passes"),
+    [
+        ("make the lamp brighter", 60, True),
+        ("dim the lamp", 40, True),
+        ("mach die Lampe heller", 60, True),
+        ("make the lamp brighter", 80, False),
+        ("set the lamp", 60, False),
+        ("make the lamp brighter by 5", 60, False),
+    ],
+)
+def test_a_model_may_work_out_one_step_and_no_more(text: str, value: int, passes: bool) -> None:
+    tool = ToolConfig("Lamp.", SPEED, publish=BRIGHTNESS, state=IN_PERCENT, step={"percent": 10})
+    states = States({"lamp": tool}, Counters())
+    states.take("lamp", b'{"brightness": 127}', retained=False)
+    heard = hear(text, steps_said(hear(text), {"lamp": tool}, states))
+    findings = Findings()
+    check_values(heard, _declared("lamp", tool, {}, (), 0), {"percent": value}, findings)
+    assert (not findings.problems) == passes

@@ -15,6 +15,7 @@ import pytest
 from lineside.edge.counters import Counters
 from lineside.edge.degraded import Degraded
 from lineside.edge.errors import NotConnected, QueueFull, StoreError, TooLarge
+from lineside.edge.steady import unix_time
 from lineside.edge.wire.messages import CallReport, Reply
 from lineside.edge.wire.mqtt import Connection, Ending
 from lineside.edge.wire.outbox import INFLIGHT, STRIKES, Outbox
@@ -27,10 +28,10 @@ class Full(Store):
 
     full = False
 
-    def enqueue(self, message: Outgoing, answers: FrameAnswer | None = None) -> int:
+    def enqueue(self, message: Outgoing, answers: FrameAnswer | None = None, *, lasting: bool = True) -> int:
         if self.full:
             raise StoreError("no space")
-        return super().enqueue(message, answers)
+        return super().enqueue(message, answers, lasting=lasting)
 
 
 class Line:
@@ -375,3 +376,20 @@ def test_a_suspect_goes_alone_and_after_others(store: Full) -> None:
             assert len(line.unacknowledged) == 1
             line.acknowledge()
         assert outbox.drain(LIMIT_S)
+
+
+@pytest.mark.parametrize("jump_s", [3600.0, -3600.0])
+def test_a_clock_that_is_set_neither_drops_a_reply_nor_sends_a_call_late(
+    store: Full, monkeypatch: pytest.MonkeyPatch, jump_s: float
+) -> None:
+    line, true = Line(), time.time
+    with sending(store, line) as (outbox, counters):
+        put(outbox, "call", expires=unix_time() - 0.001)
+        put(outbox, "reply", expires=unix_time() + LIMIT_S)
+        monkeypatch.setattr("time.time", lambda: true() + jump_s)
+        line.connected.set()
+        outbox.wake()
+        assert line.wait(1) == ["reply"]
+        assert outbox.drain(LIMIT_S)
+    assert counters.snapshot()["outbox_expired"] == 1
+    assert line.expiries[0] == pytest.approx(LIMIT_S, abs=LIMIT_S / 2)

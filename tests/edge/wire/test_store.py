@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from lineside.edge.errors import StoreError
+from lineside.edge.steady import unix_time
 from lineside.edge.wire.store import DAY_S, Outgoing, Store, StoredCommand
 
 
@@ -72,7 +73,12 @@ def test_a_duplicate_gets_the_answer_again(tmp_path: Path) -> None:
     store.close()
 
 
-def test_an_answer_is_remembered_longer_than_its_command_lives(tmp_path: Path) -> None:
+def pass_days(monkeypatch: pytest.MonkeyPatch, days: float) -> None:
+    """From now on the store believes that it is so many days later."""
+    monkeypatch.setattr("lineside.edge.wire.store.unix_time", lambda: unix_time() + days * DAY_S)
+
+
+def test_an_answer_is_remembered_longer_than_its_command_lives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """By days, over a restart, and however many are answered meanwhile up to a number."""
     short = command(expires_in=-1)
     store = Store(tmp_path / "s.db", 100)
@@ -80,19 +86,19 @@ def test_an_answer_is_remembered_longer_than_its_command_lives(tmp_path: Path) -
     store.answer(short, message("reply"))
     store.close()
     store = Store(tmp_path / "s.db", 100)
-    store._opened += 6.9 * DAY_S
+    pass_days(monkeypatch, 6.9)
     store.answer(command("later"), message("reply"))
     assert not store.take_over(short)
-    store._opened += 0.2 * DAY_S
+    pass_days(monkeypatch, 7.1)
     store.answer(command("much later"), message("reply"))
     assert store.take_over(short)
     store.close()
 
 
-def test_a_longer_session_is_outlived(tmp_path: Path) -> None:
+def test_a_longer_session_is_outlived(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = Store(tmp_path / "s.db", 100, session_expiry_s=20 * DAY_S)
     store.answer(command(), message("reply"))
-    store._opened += 20.5 * DAY_S
+    pass_days(monkeypatch, 20.5)
     store.answer(command("later"), message("reply"))
     assert not store.take_over(command())
     store.close()
@@ -114,7 +120,7 @@ def test_setting_the_clock_forgets_nothing(tmp_path: Path, monkeypatch: pytest.M
     store.answer(command(), message("reply"))
     store.begin_call("c", "stop", "{}")
     years_later = time.time() + 3650 * DAY_S
-    monkeypatch.setattr("lineside.edge.wire.store.time.time", lambda: years_later)
+    monkeypatch.setattr("time.time", lambda: years_later)
     store.answer(command("later"), message("reply"))
     assert not store.take_over(command())
     assert store.begin_call("c", "stop", "{}") is not None

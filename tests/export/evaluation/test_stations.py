@@ -18,8 +18,8 @@ from lineside.runtime.defaults import DEFAULT_BUNDLE
 from tests.conftest import ROOT
 
 SENTENCES = [sentence for station in STATIONS for sentence in load_sentences(station)]
-RED: tuple[str, dict[str, Any]] = ("set_lamp", {"color": "red"})
-STOP: tuple[str, dict[str, Any]] = ("stop_line", {})
+RED = ("set_lamp", {"color": "red"})
+STOP: tuple[str, dict[str, str]] = ("stop_line", {})
 FOLDER = ROOT / "deploy" / "stations"
 
 

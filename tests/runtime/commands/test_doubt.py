@@ -115,6 +115,12 @@ def test_what_a_tool_gave_back_counts_as_said() -> None:
     assert doubted(text, "set_heating", ('{"outcome": "achieved", "result": 19.5}',), temperature=19.5) == ""
 
 
+def test_a_word_for_a_number_takes_it_up() -> None:
+    words = {"percent": {"40": ("half speed",)}}
+    tools = {one.name: dataclasses.replace(one, words=words) for one in TOOLS if one.name == "set_belt_speed"}
+    assert doubted("set the belt to half speed", "set_belt_speed", judge=Judge(tools), percent=40) == ""
+
+
 def test_a_default_need_not_be_said() -> None:
     belt = next(declared for declared in TOOLS if declared.name == "set_belt_speed")
     percent = {"type": "integer", "minimum": 0, "maximum": 100, "default": 40}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -316,6 +317,30 @@ def test_a_copy_that_fails_leaves_no_cache_behind() -> None:
     with pytest.raises(DeviceFailed):
         lending.acquire(keys((1, 100), (3, 5)), 120, Request())
     assert (lending.statistics().caches, lending.statistics().busy) == (1, 1)
+
+
+class Recycling(PlainDecoder):
+    """As on a GPU, where a graph was recorded for a cache."""
+
+    def recycle(self, cache: Any) -> bool:
+        del cache
+        return True
+
+
+def test_a_cache_of_another_decoder_goes_and_is_not_taken_over() -> None:
+    """Two pools under one budget, which has room for one cache."""
+    budget = KVBudget(256)
+    first, second = (KVPool(Recycling(), budget, 1024) for _ in range(2))
+    lent, _ = first.acquire(keys((1, 100)), 120, Request())
+    first.release(lent, keys((1, 100)))
+    cache = lent.cache
+    other, reused = second.acquire(keys((1, 100), (2, 5)), 120, Request())
+    assert (other.cache is cache, reused) == (False, 0)
+    assert (first.statistics().caches, second.statistics().caches) == (0, 1)
+    second.release(other, keys((1, 100)))
+    kept = other.cache
+    again, _ = second.acquire(keys((3, 100)), 120, Request())
+    assert again.cache is kept, "its own serves it again"
 
 
 def test_a_cleared_pool_knows_nothing_but_of_what_is_lent() -> None:

@@ -18,11 +18,14 @@ from pydantic import SecretStr
 from lineside.edge.calls.bindings import Done
 from lineside.edge.calls.policy import Policy
 from lineside.edge.config import Config
+from lineside.edge.degraded import Degraded
 from lineside.edge.errors import ConfigError, RequestError
 from lineside.edge.integrations.mcp import connection, guard
 from lineside.edge.integrations.mcp.listing import Listed, declared, plain
+from lineside.edge.integrations.mcp.servers import McpServers
 from lineside.edge.mcp_config import McpConfig, McpToolConfig
 from lineside.edge.models import NoModel
+from lineside.edge.tool_config import ToolConfig
 from lineside.runtime.chat import ToolCall
 from lineside.runtime.engine.engine import Engine
 from lineside.runtime.errors import EngineError
@@ -129,6 +132,19 @@ def test_it_is_refused_without_a_model_too_and_no_reference_is_fetched(schema: d
     engine = NoModel("commands", Path("nowhere"), EngineError("damaged"))
     with pytest.raises(ConfigError, match=re.escape(path)):
         declared("odd", McpToolConfig(), listed, Config(), engine)
+
+
+def test_an_opposite_that_is_not_offered_keeps_no_station_from_starting(random_engine: Engine, server: Server) -> None:
+    tools = {"stop": McpToolConfig(opposite="missing"), "set_lamp": McpToolConfig(), "missing": McpToolConfig()}
+    own = {"start": ToolConfig("Start.", opposite="missing"), "go": ToolConfig("Go.", opposite="stop")}
+    config = Config(mcp={"plant": server.config(tools=tools)}, tools=own, folder=server.folder)
+    servers = McpServers(config, Degraded())
+    try:
+        found = servers.with_tools(config, random_engine).tools
+    finally:
+        servers.close()
+    opposites = {name: tool.opposite for name, tool in found.items()}
+    assert opposites == {"start": "", "go": "stop", "stop": "", "set_lamp": ""}
 
 
 def test_what_a_stranger_writes_is_one_short_line() -> None:

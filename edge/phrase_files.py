@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -22,6 +24,8 @@ EVERY_LANGUAGE: tuple[Language, ...] = ("en", "de", "fr", "es")
 NO_TOOL = ""
 """In place of a tool: the phrase asks for what no tool does."""
 MAX_PHRASES = 20_000
+MAX_FORMS, MAX_DEPTH = 20, 10
+RULE = re.compile(r"<([^<>]*)>")
 
 
 @checked(frozen=True, config=STRICT)
@@ -88,6 +92,53 @@ def sources(config: Config) -> list[Source]:
     if (count := sum(len(source.phrases) for source in found)) > MAX_PHRASES:
         raise ConfigError(f"{config.file}: {count} phrases are declared, {MAX_PHRASES} are taken: join some by ( | )")
     return found
+
+
+def plain_words(config: Config) -> dict[str, dict[str, dict[str, tuple[str, ...]]]]:
+    """As `declared_words`, with each form of a word such as `rot[e|es]` on its own."""
+    return {
+        tool: {
+            argument: {value: tuple(form for word in words for form in _forms(word)) for value, words in values.items()}
+            for argument, values in arguments.items()
+        }
+        for tool, arguments in declared_words(config).items()
+    }
+
+
+def plain_sentences(config: Config) -> dict[str, tuple[str, ...]]:
+    """For each tool its phrases, with the rules that they name in their place."""
+    found: dict[str, list[str]] = {}
+    for source in sources(config):
+        for phrase in source.phrases:
+            if phrase.tool != NO_TOOL:
+                found.setdefault(phrase.tool, []).append(_with_rules(phrase.text, source.rules))
+    return {tool: tuple(texts) for tool, texts in found.items()}
+
+
+def example(phrase: str) -> str:
+    """A phrase without what may be left out, the first of several ways: `set belt to {percent}`."""
+    before = ""
+    while before != phrase:
+        before = phrase
+        phrase = re.sub(r"\[[^\[\]]*\]", "", phrase)
+        phrase = re.sub(r"\(([^()|]*)[^()]*\)", r"\1", phrase)
+    return " ".join(phrase.split())
+
+
+def _forms(word: str) -> Iterator[str]:
+    if not re.search(r"[\[(]", word):
+        yield word
+        return
+    from hassil.parse_expression import parse_sentence
+    from hassil.sample import sample_sentence
+
+    yield from itertools.islice(sample_sentence(parse_sentence(word)), MAX_FORMS)
+
+
+def _with_rules(text: str, rules: Mapping[str, str], depth: int = 0) -> str:
+    if depth > MAX_DEPTH:
+        return text
+    return RULE.sub(lambda rule: _with_rules(rules.get(rule[1], ""), rules, depth + 1), text)
 
 
 def declared_words(config: Config) -> dict[str, dict[str, dict[str, tuple[str, ...]]]]:
