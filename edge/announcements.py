@@ -17,9 +17,10 @@ from lineside.edge.degraded import Degraded
 from lineside.edge.errors import BrokerError, StoreError, TooLarge
 from lineside.edge.models import Models, wire_model, wire_session
 from lineside.edge.wire.messages import JSON_TYPE, Health, Info, WireCamera
-from lineside.edge.wire.mqtt import Connection, Ending
+from lineside.edge.wire.mqtt import Connection
 from lineside.edge.wire.store import Store
 from lineside.edge.wire.topics import Topics
+from lineside.edge.wire.traffic import Ending
 
 log = logging.getLogger("lineside.announcements")
 HEALTH_EVERY_S = 10.0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import field
+from dataclasses import field, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -32,20 +32,36 @@ class StationConfig:
 
 @dataclass(frozen=True, config=STRICT)
 class MqttConfig:
-    """Where the broker is."""
+    """Where the broker is, and how the station shows who it is."""
 
     host: Annotated[str, Field(min_length=1)] = "localhost"
     """Name or address of the broker."""
     port: Annotated[int, Field(ge=1, le=65535)] = 1883
     """Its port; with `tls` usually 8883."""
+    fallback_hosts: tuple[str, ...] = ()
+    """Brokers to try in turn where `host` does not answer: a name or an address, with `:port` where it has another port
+    than `port`. After a connection that was lost `host` comes first again."""
+    transport: Literal["tcp", "websockets"] = "tcp"
+    """`websockets` where nothing but HTTP gets through."""
+    websocket_path: str = "/mqtt"
+    """What the broker's websockets listener is called, with `transport = "websockets"`."""
     username: str = ""
-    """Empty where the broker asks for none."""
+    """Empty where the broker asks for none, or knows the station by its certificate."""
     password: SecretStr = SecretStr("")
-    """Better given as `LINESIDE_MQTT__PASSWORD` in the environment. It is never logged."""
+    """Better given as `LINESIDE_MQTT__PASSWORD` in the environment, or in `password_file`. It is never logged."""
+    password_file: str = ""
+    """A file with the password alone, read at each connect; a line break at its end is left out."""
+    allow_anonymous: bool = False
+    """A broker on another machine is spoken to with a `username` or a `cert_file`, unless this is true."""
     tls: bool = False
     """Encrypts the connection, and checks the broker's certificate."""
     ca_file: str = ""
     """A file of certificates to trust instead of the system's."""
+    cert_file: str = ""
+    """The station's own certificate (PEM, with those of its issuers behind it), for a broker that asks for one. Read at
+    each connect."""
+    key_file: str = ""
+    """The private key of `cert_file`, without a passphrase."""
     client_id: str = ""
     """`lineside-{station.name}` where it is empty. Two stations with one id throw each other out. Frames come under the
     same id with `-frames` behind it."""
@@ -215,6 +231,16 @@ class Config:
     def calibration_path(self) -> Path:
         """Beside the station file, with its name."""
         return self.folder / f"{self.file.stem}.calibration.json"
+
+    @property
+    def broker_access(self) -> MqttConfig:
+        """`mqtt` with its files as they are opened."""
+        mqtt = self.mqtt
+        ca, cert, key, password = (
+            str(self.resolve(path)) if path else ""
+            for path in (mqtt.ca_file, mqtt.cert_file, mqtt.key_file, mqtt.password_file)
+        )
+        return replace(mqtt, ca_file=ca, cert_file=cert, key_file=key, password_file=password)
 
     @property
     def commands_path(self) -> Path:

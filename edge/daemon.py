@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol, Self
 from lineside.devices.cameras.camera import Camera, CameraSettings, open_camera
 from lineside.devices.cameras.live import LiveCamera
 from lineside.edge.announcements import Announcements
+from lineside.edge.broker_access import warnings_of
 from lineside.edge.calls.bindings import Binding
 from lineside.edge.calls.calls import Calls
 from lineside.edge.calls.state_link import StateLink
@@ -29,10 +30,11 @@ from lineside.edge.frames.pipeline import Pipeline
 from lineside.edge.models import DEVICE_FAILURES, open_models, there
 from lineside.edge.wire.acknowledgements import Window
 from lineside.edge.wire.identity import without_mark
-from lineside.edge.wire.mqtt import Connection, Message
+from lineside.edge.wire.mqtt import Connection
 from lineside.edge.wire.outbox import Outbox
 from lineside.edge.wire.store import Store
 from lineside.edge.wire.topics import Topics
+from lineside.edge.wire.traffic import Message
 from lineside.runtime.engine.engine import Engine
 
 if TYPE_CHECKING:
@@ -82,9 +84,11 @@ class Daemon:
         self.models = open_models(config)
         if self._mcp is not None:
             config = self.config = self._mcp.with_tools(config, self.models.commands_engine)
-        client_id = config.mqtt.client_id or f"lineside-{config.station.name}"
+        client_id, access = config.mqtt.client_id or f"lineside-{config.station.name}", config.broker_access
+        for warning in warnings_of(access):
+            log.warning("%s", warning)
         self.connection = Connection(
-            config.mqtt,
+            access,
             client_id,
             self.topics.status,
             self.topics.subscriptions(),
@@ -96,7 +100,7 @@ class Daemon:
             degraded=self.degraded,
         )
         self.frame_connection = Connection(
-            config.mqtt,
+            access,
             f"{client_id}-frames",
             "",
             self.topics.frame_subscriptions(),
@@ -107,6 +111,7 @@ class Daemon:
             degraded=self.degraded,
             window=Window(FRAMES_WAITING, FRAME_BYTES_WAITING),
             on_trouble=self._no_frames,
+            leader=self.connection,
         )
         self.outbox = Outbox(self.store, self.connection, self.counters, self.degraded)
         self._last = LastState(config, self.topics, self.connection, self.counters)
@@ -115,7 +120,9 @@ class Daemon:
         others: dict[str, Binding] = {"mcp": self._mcp} if self._mcp is not None else {}
         self.calls = Calls(config, self.topics, self.store, self.outbox, self.connection, self.counters, others)
         mark = self.store.session_mark
-        self.state_link = StateLink(config.mqtt, client_id, self.calls.states, self.counters, self.degraded, mark)
+        self.state_link = StateLink(
+            access, client_id, self.calls.states, self.counters, self.degraded, mark, self.connection
+        )
         self.commands = Commands(
             config,
             self.topics,

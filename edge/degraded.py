@@ -18,13 +18,15 @@ class Degraded:
         self._sentences: dict[str, str] = {}
         self.changed = threading.Event()
 
-    def set(self, key: str, sentence: str) -> None:
-        """Say `sentence` until `key` is cleared or set anew."""
+    def set(self, key: str, sentence: str) -> bool:
+        """Say `sentence` until `key` is cleared or set anew. Returns whether nobody has said it yet."""
         with self._lock:
             if self._sentences.get(key) == sentence:
-                return
+                return False
+            new = sentence not in self._sentences.values()
             self._sentences[key] = sentence
         self.changed.set()
+        return new
 
     def clear(self, key: str) -> None:
         """Say nothing of `key` any more, where anything was said."""
@@ -34,5 +36,6 @@ class Degraded:
         self.changed.set()
 
     def sentences(self) -> list[str]:
+        """Each once, whoever says it."""
         with self._lock:
-            return list(self._sentences.values())
+            return list(dict.fromkeys(self._sentences.values()))

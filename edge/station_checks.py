@@ -10,20 +10,19 @@ from collections.abc import Set as AbstractSet
 from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from lineside.edge.broker_checks import Key, Problem, broker_problems
 from lineside.edge.config import NAME, CameraConfig, Config
+from lineside.edge.errors import ConfigError
 from lineside.edge.mcp_checks import mcp_problems
+from lineside.edge.quiet_hours import parse_quiet_hours
 from lineside.edge.state_checks import state_problems
 from lineside.edge.tool_config import ToolConfig
 from lineside.runtime.errors import BundleError
 
-Key = tuple[str, ...]
-Problem = tuple[Key, str]
-"""The key, and a sentence that names it."""
-
 
 def problems_of(config: Config, said: AbstractSet[Key]) -> Iterator[Problem]:
     """Every mistake; `said` are the keys of sections that the file or a variable sets."""
-    yield from _broker(config)
+    yield from broker_problems(config)
     yield from _station(config)
     yield from _model(config, said)
     if config.inspect.pass_below > config.inspect.fail_above:
@@ -46,22 +45,6 @@ def problems_of(config: Config, said: AbstractSet[Key]) -> Iterator[Problem]:
     for server, settings in config.mcp.items():
         for name, tool in settings.tools.items():
             yield from _tool(config, ("mcp", server, "tools", name), tool)
-
-
-def _broker(config: Config) -> Iterator[Problem]:
-    mqtt = config.mqtt
-    if re.search(r"[\s/\[\]\x00]", mqtt.host) or "://" in mqtt.host or mqtt.host.count(":") == 1:
-        advice = "a name or an address alone: the port is `mqtt.port`, encryption `mqtt.tls`"
-        yield ("mqtt", "host"), f"`mqtt.host` {mqtt.host!r} is not {advice}"
-    if mqtt.ca_file and not mqtt.tls:
-        yield ("mqtt", "ca_file"), "`mqtt.ca_file` without `mqtt.tls = true`: the password would go out in the clear"
-    elif mqtt.ca_file and not config.resolve(mqtt.ca_file).is_file():
-        yield ("mqtt", "ca_file"), f"`mqtt.ca_file`: {config.resolve(mqtt.ca_file)} is not a file"
-    if "" in mqtt.response_prefixes:
-        yield ("mqtt", "response_prefixes"), "`mqtt.response_prefixes` has an empty one: a reply could go anywhere"
-    for prefix in mqtt.response_prefixes:
-        if re.search(r"[#+\x00]|^[$/]", prefix):
-            yield ("mqtt", "response_prefixes"), f"`mqtt.response_prefixes` {prefix!r} does not begin a plain topic"
 
 
 def _station(config: Config) -> Iterator[Problem]:
@@ -146,6 +129,11 @@ def _tool(config: Config, above: Key, tool: ToolConfig) -> Iterator[Problem]:
     key = ".".join(above)
     if tool.publish is not None and tool.python:
         yield above, f"`{key}` has both `publish` and `python`: a call does one thing"
+    for span in tool.quiet_hours:
+        try:
+            parse_quiet_hours(span, f"{key}.quiet_hours")
+        except ConfigError as error:
+            yield (*above, "quiet_hours"), str(error)
     if tool.confirm_s > config.commands.expiry_s:
         sentence = f"`{key}.confirm_s` is longer than a command lives: raise `commands.expiry_s`"
         yield (*above, "confirm_s"), sentence

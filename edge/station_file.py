@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from lineside.edge.broker_checks import Key, Problem
 from lineside.edge.config import Config
 from lineside.edge.errors import ConfigError
-from lineside.edge.station_checks import Key, Problem, problems_of
+from lineside.edge.station_checks import problems_of
 from lineside.edge.toml_lines import key_lines, line_of
 
 PREFIX = "LINESIDE_"
@@ -28,8 +29,16 @@ _WORDS: dict[type, str] = {int: "an integer", float: "a number", str: "a text"}
 SINGLE = tuple(name for name in SECTIONS if name not in ("cameras", "tools", "mcp"))
 
 
-def load_config(path: Path, environment: Mapping[str, str] = os.environ) -> Config:
+def load_config(
+    path: Path,
+    environment: Mapping[str, str] = os.environ,
+    *,
+    also: Sequence[Callable[[Config], Iterable[Problem]]] = (),
+) -> Config:
     """Read the station file, and look at what it names.
+
+    Args:
+        also: further checks, told together with the others.
 
     Raises:
         ConfigError: the file cannot be read or is not TOML; or every mistake in it, each on a line of its own.
@@ -48,6 +57,8 @@ def load_config(path: Path, environment: Mapping[str, str] = os.environ) -> Conf
     if config is not None:
         problems += _booleans(data, config)
         problems += problems_of(config, said)
+        for check in also:
+            problems += check(config)
     if problems or unknown:
         lines = key_lines(text)
         problems.sort(key=lambda problem: line_of(lines, problem[0]))

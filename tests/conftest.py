@@ -20,6 +20,7 @@ from lineside.runtime.sessions import ort
 from tests.support.broker import Mosquitto
 from tests.support.checkpoints import copy_checkpoint
 from tests.support.client import Client
+from tests.support.secured import make_files
 from tests.support.side_by_side import SideBySide
 from tests.support.station import THREADS
 
@@ -54,9 +55,15 @@ def broker(tmp_path: Path) -> Iterator[Mosquitto]:
     mosquitto.stop()
 
 
+@pytest.fixture(scope="session")
+def broker_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Certificates, passwords and access rules of `deploy/mosquitto`."""
+    return make_files(tmp_path_factory.mktemp("mosquitto"))
+
+
 @pytest.fixture
 def client(broker: Mosquitto) -> Iterator[Client]:
-    connected = Client(broker.port)
+    connected = Client(broker)
     yield connected
     connected.close()
 

@@ -15,8 +15,8 @@ import jsonschema
 from jsonschema.validators import Draft202012Validator
 
 from lineside.edge.calls.limits import check_limit
-from lineside.edge.calls.quiet_hours import check_zone, parse_quiet_hours, time_of_day
 from lineside.edge.errors import ConfigError, RequestError
+from lineside.edge.quiet_hours import check_zone, parse_quiet_hours, time_of_day
 from lineside.edge.tool_config import ToolConfig
 from lineside.runtime.chat import Tool, ToolCall
 
@@ -45,7 +45,7 @@ class Policy:
     ) -> None:
         check_zone(zone)
         self._tools, self._zone, self._clock, self._stopwatch = dict(tools), zone, clock, stopwatch
-        self._validators = {name: _validator(name, tool) for name, tool in tools.items()}
+        self._validators = {name: argument_validator(name, tool) for name, tool in tools.items()}
         self._limits = {name: _limits(name, tool) for name, tool in tools.items()}
         self._quiet = {
             name: [parse_quiet_hours(span, f"tools.{name}.quiet_hours") for span in tool.quiet_hours]
@@ -123,7 +123,8 @@ def _satisfy(validator: Draft202012Validator, call: ToolCall, code: str, by: str
         raise RequestError(code, f"{call.name}: {by}{error.json_path}: {error.message[:MAX_MESSAGE_CHARACTERS]}")
 
 
-def _validator(name: str, tool: ToolConfig) -> Draft202012Validator:
+def argument_validator(name: str, tool: ToolConfig) -> Draft202012Validator:
+    """Raises ConfigError where the parameters are no JSON Schema of an object."""
     try:
         Draft202012Validator.check_schema(tool.parameters)
     except jsonschema.exceptions.SchemaError as error:

@@ -14,11 +14,13 @@ from lineside.edge.config import MqttConfig
 from lineside.edge.counters import Counters
 from lineside.edge.degraded import Degraded
 from lineside.edge.wire.identity import without_mark
-from lineside.edge.wire.mqtt import Connection, Message
+from lineside.edge.wire.mqtt import Connection
+from lineside.edge.wire.traffic import Message
 
 
 class StateLink:
-    """Hears for `states`, on a connection as `{client_id}-states`; does nothing where no tool has a state."""
+    """Hears for `states`, on a connection as `{client_id}-states`, to the broker that `leader` has found; does nothing
+    where no tool has a state."""
 
     def __init__(
         self,
@@ -28,6 +30,7 @@ class StateLink:
         counters: Counters,
         degraded: Degraded,
         session_mark: Callable[[str, bool], str],
+        leader: Connection,
     ) -> None:
         self._states, self._degraded = states, degraded
         self.connection: Connection | None = None
@@ -43,6 +46,7 @@ class StateLink:
                 session_mark=session_mark,
                 degraded=degraded,
                 on_trouble=self._lost,
+                leader=leader,
             )
 
     def start(self) -> None:

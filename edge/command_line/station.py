@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 from lineside.edge.command_line.fail import fail
 
 if TYPE_CHECKING:
-    from lineside.edge.config import Device
+    from lineside.edge.config import Config, Device
 
 
 def new(options: argparse.Namespace) -> int:
@@ -26,11 +27,13 @@ def check(path: Path, *, bundles: bool = False, device: Device = "auto") -> int:
     """A station file. No engine is loaded for it, unless its `bundles` are to be checked too, on `device` or where it
     is `auto`, on what the station names.
     """
+    from lineside.edge.broker_access import warnings_of
     from lineside.edge.commands.phrases.phrasing import phrases_of
-    from lineside.edge.station_file import load_config
 
-    config = load_config(path)
+    config = _load(path)
     phrases_of(config)
+    for warning in warnings_of(config.broker_access):
+        print(f"warning: {warning}", file=sys.stderr)
     cameras, tools = (", ".join(names) or "none" for names in (config.cameras, config.tools))
     if bundles:
         from lineside.edge.command_line.bundle import check_bundle
@@ -46,9 +49,8 @@ def check(path: Path, *, bundles: bool = False, device: Device = "auto") -> int:
 def run(options: argparse.Namespace) -> int:
     from lineside.edge.daemon import Daemon
     from lineside.edge.signals import StopSignals
-    from lineside.edge.station_file import load_config
 
-    daemon = Daemon(load_config(options.config))
+    daemon = Daemon(_load(options.config))
     threading.excepthook = daemon.fail
     with StopSignals() as signals, daemon:
         daemon.wait(signals.wait)
@@ -73,6 +75,14 @@ def mcp(options: argparse.Namespace) -> int:
     else:
         serve(config)
     return 0
+
+
+def _load(path: Path) -> Config:
+    """With everything that the daemon would find wrong when it starts."""
+    from lineside.edge.calls.tool_checks import tool_problems
+    from lineside.edge.station_file import load_config
+
+    return load_config(path, also=(tool_problems,))
 
 
 def learn(options: argparse.Namespace) -> int:

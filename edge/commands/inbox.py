@@ -23,10 +23,10 @@ from lineside.edge.steady import unix_time
 from lineside.edge.tool_config import DAY_S
 from lineside.edge.wire.identity import Delivery, request_id
 from lineside.edge.wire.messages import JSON_TYPE, Reply, WireError
-from lineside.edge.wire.mqtt import Message
 from lineside.edge.wire.outbox import Outbox
 from lineside.edge.wire.store import Outgoing, Store, StoredCommand
 from lineside.edge.wire.topics import Topics
+from lineside.edge.wire.traffic import Message
 from lineside.runtime.engine.engine import Engine
 from lineside.runtime.errors import EngineError
 

@@ -13,10 +13,10 @@ from lineside.edge.errors import StoreError
 from lineside.edge.frames.rejections import Rejections
 from lineside.edge.wire.identity import Delivery, Use, delivered_id, next_use, request_id
 from lineside.edge.wire.messages import JSON_TYPE, Event, InspectionResult, WireError
-from lineside.edge.wire.mqtt import Message
 from lineside.edge.wire.outbox import Outbox
 from lineside.edge.wire.store import FrameAnswer, Outgoing, Store
 from lineside.edge.wire.topics import Topics
+from lineside.edge.wire.traffic import Message
 
 log = logging.getLogger("lineside.frames")
 

@@ -21,7 +21,7 @@ from lineside.edge.frames.pipeline import Pipeline
 from lineside.edge.frames.reference import read_captured_at, read_referenced
 from lineside.edge.wire.identity import request_id, without_mark
 from lineside.edge.wire.messages import FrameReference
-from lineside.edge.wire.mqtt import Message
+from lineside.edge.wire.traffic import Message
 
 log = logging.getLogger("lineside.frames")
 

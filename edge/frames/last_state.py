@@ -16,8 +16,9 @@ from lineside.edge.counters import Counters
 from lineside.edge.errors import BrokerError, ConfigError, NotConnected, QueueFull
 from lineside.edge.inspection.evidence import draw, encode_jpeg
 from lineside.edge.wire.messages import InspectionResult, State, new_id, now
-from lineside.edge.wire.mqtt import Connection, Ending
+from lineside.edge.wire.mqtt import Connection
 from lineside.edge.wire.topics import Topics
+from lineside.edge.wire.traffic import Ending
 from lineside.runtime.chat import Picture
 from lineside.runtime.inspection.observation import Inspection
 
@@ -179,7 +180,6 @@ class LastState:
             changed = self._changed.pop() if self._changed else None
         if ending.kind == "refused":
             self._counters.add("states_refused")
-            log.error("the broker refuses the state of %s: %s", camera, ending.reason)
         if changed is not None:
             self._publish(changed)
 

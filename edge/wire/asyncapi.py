@@ -9,48 +9,101 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel
 
 from lineside import __version__
-from lineside.edge.wire.messages import INCOMING_BODIES, WIRE_BODIES
+from lineside.edge.wire.messages import INCOMING_BODIES, JSON_TYPE, WIRE_BODIES
 
-CHANNELS: tuple[tuple[str, str, str, str], ...] = (
-    ("status", "send", "Status", "QoS 1, retained; also the will, 5 s after the connection is lost"),
-    ("info", "send", "Info", "QoS 1, retained"),
-    ("health", "send", "Health", "QoS 1, retained, expires after 60 s"),
-    ("result/{camera}", "send", "InspectionResult", "QoS 1, kept on disk until acknowledged"),
-    ("event/{source}", "send", "Event ToolEvent", "a camera's or a tool's; QoS 1, kept on disk until acknowledged"),
-    ("state/{camera}", "send", "State", "QoS 1, retained"),
-    ("snapshot/{camera}", "send", "Picture", "QoS 0, retained: the frame with its boxes drawn"),
-    ("rsp/{command}", "send", "Reply", "QoS 1, unless the command named a response topic"),
-    ("call/{tool}", "send", "Call", "QoS 1, with an expiry"),
-    ("ret/{tool}", "receive", "Return", "QoS 1; a retained message is ignored"),
-    ("confirm/{tool}", "receive", "Confirmation", "QoS 1; a retained message is ignored"),
-    ("cmd/{command}", "receive", "AskCommand", "QoS 1, or plain UTF-8 text; a retained message is ignored"),
-    ("frame/{camera}", "receive", "Picture FrameReference", "QoS 0: the latest wins; QoS 1: each is answered"),
+BINDING = "0.2.0"
+"""Version of AsyncAPI's binding for MQTT."""
+
+
+@dataclass(frozen=True)
+class Channel:
+    """`address` is below the base topic. Where `qos` is None the sender chooses."""
+
+    address: str
+    action: Literal["send", "receive"]
+    messages: tuple[str, ...]
+    note: str
+    qos: int | None = 1
+    retain: bool = False
+    expiry_s: int | None = None
+
+
+CHANNELS = (
+    Channel("status", "send", ("Status",), "also the will, 5 s after the connection is lost", retain=True),
+    Channel("info", "send", ("Info",), "after each connect, and when `degraded` changes", retain=True),
+    Channel("health", "send", ("Health",), "every 10 s", retain=True, expiry_s=60),
+    Channel("result/{camera}", "send", ("InspectionResult",), "kept on disk until acknowledged"),
+    Channel(
+        "event/{source}", "send", ("Event", "ToolEvent"), "a camera's or a tool's; kept on disk until acknowledged"
+    ),
+    Channel("state/{camera}", "send", ("State",), "the last verdict", retain=True),
+    Channel("snapshot/{camera}", "send", ("Snapshot",), "the frame with its boxes drawn", qos=0, retain=True),
+    Channel("rsp/{command}", "send", ("Reply",), "unless the command named a response topic; expires"),
+    Channel("call/{tool}", "send", ("Call",), "expires when the call does"),
+    Channel("ret/{tool}", "receive", ("Return",), "a retained message is ignored"),
+    Channel("confirm/{tool}", "receive", ("Confirmation",), "a retained message is ignored"),
+    Channel("cmd/{command}", "receive", ("AskCommand",), "or plain UTF-8 text; a retained message is ignored"),
+    Channel(
+        "frame/{camera}",
+        "receive",
+        ("Frame", "FrameReference"),
+        "QoS 0: the latest wins; QoS 1: each is answered; a retained message is ignored",
+        qos=None,
+    ),
 )
+PARAMETERS = {
+    "base": "the station's base topic, lineside/{station} where it sets no other",
+    "camera": "a name of the station file's [cameras]",
+    "source": "a camera or a tool",
+    "command": "such as ask",
+    "tool": "a name of the station file's [tools]",
+}
+FRAME_HEADERS = {
+    "type": "object",
+    "description": "MQTT 5 user properties",
+    "properties": {
+        "part_id": {"type": "string", "description": "comes back in the result"},
+        "name": {"type": "string", "description": "a file name, for people"},
+        "captured_at": {
+            "type": "string",
+            "format": "date-time",
+            "description": "with a time zone; the frame's age counts from it. The time of arrival where left out",
+        },
+    },
+}
+COMMAND_BINDING = {
+    "correlationData": {"type": "string", "description": "comes back with the reply; never used twice"},
+    "responseTopic": {"type": "string", "description": "where the reply goes; rsp/{command} where left out"},
+}
+REPLY_BINDING = {"correlationData": {"type": "string", "description": "of the command"}}
 
 
 def document() -> dict[str, Any]:
     """The whole description as plain data."""
-    messages: dict[str, Any] = {
-        "Status": {"contentType": "text/plain", "payload": {"enum": ["online", "offline"]}},
-        "Picture": {"contentType": "image/jpeg", "payload": {"type": "string", "format": "binary"}},
-    }
-    for body in (*WIRE_BODIES, *INCOMING_BODIES):
-        messages[body.__name__] = {"contentType": "application/json", "payload": schema(body)}
+    schemas: dict[str, Any] = {}
+    messages = _messages(schemas)
     channels, operations = {}, {}
-    for address, action, names, note in CHANNELS:
-        channel = address.partition("/")[0]
-        channels[channel] = {
-            "address": f"{{base}}/{address}",
-            "description": note,
-            "messages": {name: {"$ref": f"#/components/messages/{name}"} for name in names.split()},
+    for channel in CHANNELS:
+        name = channel.address.partition("/")[0]
+        variables = ["base", *([channel.address.partition("{")[2].rstrip("}")] if "{" in channel.address else [])]
+        channels[name] = {
+            "address": f"{{base}}/{channel.address}",
+            "description": channel.note,
+            "parameters": {variable: {"description": PARAMETERS[variable]} for variable in variables},
+            "messages": {name: {"$ref": f"#/components/messages/{name}"} for name in channel.messages},
         }
-        operations[f"{action}_{channel}"] = {"action": action, "channel": {"$ref": f"#/channels/{channel}"}}
+        operations[f"{channel.action}_{name}"] = {
+            "action": channel.action,
+            "channel": {"$ref": f"#/channels/{name}"},
+            "bindings": {"mqtt": _operation_binding(channel)},
+        }
     return {
         "asyncapi": "3.0.0",
         "info": {
@@ -58,17 +111,43 @@ def document() -> dict[str, Any]:
             "version": __version__,
             "description": "Topics below a station's base, by default lineside/{station}. Times are RFC 3339 in UTC.",
         },
-        "defaultContentType": "application/json",
+        "defaultContentType": JSON_TYPE,
         "channels": channels,
         "operations": operations,
-        "components": {"messages": messages},
+        "components": {"messages": messages, "schemas": schemas},
     }
 
 
+def _messages(schemas: dict[str, Any]) -> dict[str, Any]:
+    """Every message; what several bodies have in common goes into `schemas`."""
+    jpeg = {"contentType": "image/jpeg", "payload": {"type": "string", "format": "binary"}}
+    messages: dict[str, Any] = {
+        "Status": {"contentType": "text/plain", "payload": {"enum": ["online", "offline"]}},
+        "Snapshot": jpeg,
+        "Frame": jpeg | {"description": "a JPEG, or a PNG", "headers": FRAME_HEADERS},
+    }
+    for body in (*WIRE_BODIES, *INCOMING_BODIES):
+        payload = schema(body)
+        schemas |= payload.pop("$defs", {})
+        messages[body.__name__] = {"contentType": JSON_TYPE, "payload": payload}
+    messages["FrameReference"]["headers"] = FRAME_HEADERS
+    messages["AskCommand"]["bindings"] = {"mqtt": COMMAND_BINDING | {"bindingVersion": BINDING}}
+    messages["Reply"]["bindings"] = {"mqtt": REPLY_BINDING | {"bindingVersion": BINDING}}
+    return messages
+
+
+def _operation_binding(channel: Channel) -> dict[str, Any]:
+    binding: dict[str, Any] = {} if channel.qos is None else {"qos": channel.qos}
+    binding["retain"] = channel.retain
+    if channel.expiry_s is not None:
+        binding["messageExpiryInterval"] = channel.expiry_s
+    return binding | {"bindingVersion": BINDING}
+
+
 def schema(body: type[BaseModel]) -> dict[str, Any]:
-    """JSON Schema (2020-12) of a message body as it stands on the wire."""
+    """JSON Schema (2020-12) of a message body as it stands on the wire; references are those of the document."""
     mode = "validation" if body in INCOMING_BODIES else "serialization"
-    return body.model_json_schema(mode=mode)  # type: ignore[arg-type]
+    return body.model_json_schema(mode=mode, ref_template="#/components/schemas/{model}")  # type: ignore[arg-type]
 
 
 def render() -> str:

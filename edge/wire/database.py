@@ -71,7 +71,7 @@ class Database:
         StoreError: another process has the file, it is of a later version, or it cannot be made or written.
     """
 
-    def __init__(self, path: Path, on_damage: Callable[[str], None]) -> None:
+    def __init__(self, path: Path, on_damage: Callable[[str], object]) -> None:
         self._path, self._lock, self._on_damage = path, threading.Lock(), on_damage
         self.replaced = False
         self._locked = _lock(path)

@@ -12,9 +12,11 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Protocol
 
-from lineside.edge.wire.causes import Reports, explain
+from lineside.edge.errors import ConfigError
+from lineside.edge.wire.causes import Reports
 from lineside.edge.wire.paho_client import PahoClient
 
 log = logging.getLogger("lineside.mqtt")
@@ -23,11 +25,26 @@ TICK_S = 1.0
 GOODBYE_S = 2.0
 
 
+@dataclass(frozen=True)
+class Again:
+    """When to connect again.
+
+    Attributes:
+        stood: the connection had stood: what was waited for before counts no more.
+        at_once: there is another broker, or another version of MQTT, to try first.
+        least_s: the least seconds to wait, else.
+    """
+
+    stood: bool = False
+    at_once: bool = False
+    least_s: float = 0.0
+
+
 class Owner(Protocol):
     """Whose connection it is; all but `stands` is called on the network thread only."""
 
     def begin(self) -> None:
-        """Before each attempt."""
+        """Before each attempt. Raises ConfigError where it cannot be made."""
 
     def is_full(self) -> bool:
         """Whether nothing more is to be read for now."""
@@ -38,18 +55,18 @@ class Owner(Protocol):
     def check(self) -> None:
         """After each round; may cut the connection."""
 
-    def failed(self, cause: str) -> None:
+    def failed(self, error: Exception) -> Again:
         """No connection could be made."""
 
-    def lost(self) -> tuple[bool, float]:
-        """The connection is gone: whether it had stood, and the least seconds to wait before the next."""
+    def lost(self) -> Again:
+        """The connection is gone."""
 
 
 class Network:
     """Serves `client` for `owner` until `stop`."""
 
-    def __init__(self, name: str, owner: Owner, host: str, port: int) -> None:
-        self._owner, self._host, self._port = owner, host, port
+    def __init__(self, name: str, owner: Owner) -> None:
+        self._owner = owner
         self._stopping, self._now = threading.Event(), threading.Event()
         self._goodbye_until = 0.0
         self.reports = Reports(log)
@@ -96,17 +113,18 @@ class Network:
     def _keep_up(self, client: PahoClient, reader: socket.socket) -> None:
         wait_s = FIRST_WAIT_S
         while not self._stopping.is_set():
-            least_s = 0.0
-            self._owner.begin()
             try:
+                self._owner.begin()
                 client.reconnect()
-            except (OSError, ValueError) as error:
-                self._owner.failed(explain(error, self._host, self._port))
+            except (OSError, ValueError, ConfigError) as error:
+                again = self._owner.failed(error)
             else:
                 self._serve(client, reader)
-                stood, least_s = self._owner.lost()
-                wait_s = FIRST_WAIT_S if stood else wait_s
-            self._now.wait(max(wait_s, least_s))
+                again = self._owner.lost()
+            if again.at_once:
+                continue
+            wait_s = FIRST_WAIT_S if again.stood else wait_s
+            self._now.wait(max(wait_s, again.least_s))
             self._now.clear()
             wait_s = min(2 * wait_s, LONGEST_WAIT_S)
 

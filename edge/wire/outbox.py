@@ -17,9 +17,10 @@ from lineside.edge.degraded import Degraded
 from lineside.edge.errors import BrokerError, NotConnected, QueueFull, StoreError, TooLarge
 from lineside.edge.steady import unix_time
 from lineside.edge.wire.lanes import Lane, Lanes
-from lineside.edge.wire.mqtt import Connection, Ending
+from lineside.edge.wire.mqtt import Connection
 from lineside.edge.wire.shorten import farewell, shorten
 from lineside.edge.wire.store import FrameAnswer, Outgoing, Store
+from lineside.edge.wire.traffic import Ending
 from lineside.edge.wire.trouble import Trouble
 
 log = logging.getLogger("lineside.outbox")
@@ -159,6 +160,7 @@ class Outbox:
                 correlation=message.correlation,
                 expiry_s=left_s,
                 deadline=None if left_s is None else time.monotonic() + left_s,
+                kept=True,
                 ended=partial(self._ended, lane, message),
             )
         except (QueueFull, NotConnected):

@@ -11,14 +11,17 @@ Everything that reaches into paho's own attributes is in this module.
 from __future__ import annotations
 
 import socket
+import ssl
 import struct
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import paho.mqtt.client as paho
-from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
+from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
 from paho.mqtt.exception import MalformedPacket
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties, VariableByteIntegers
@@ -27,23 +30,78 @@ AT_ONCE = struct.pack("ii", 1, 0)
 """SO_LINGER: what the socket still holds is thrown away, not sent."""
 
 
+@dataclass(frozen=True)
+class Attempt:
+    """What the next connection is made with. In 3.1.1 a session that is kept at all is kept for ever.
+
+    Attributes:
+        version: 5, or 4 for 3.1.1.
+        tls: None where nothing is encrypted.
+    """
+
+    host: str
+    port: int
+    version: Literal[5, 4]
+    keepalive_s: int
+    session_expiry_s: int
+    receive_maximum: int
+    username: str
+    password: str | None
+    tls: ssl.SSLContext | None
+
+
 class PahoClient(paho.Client):
-    """MQTT 5, acknowledged by hand, served by a loop of our own; it holds no queue.
+    """Acknowledged by hand, served by a loop of our own; it holds no queue.
 
     Args:
         unreadable: told the topic and the reason of a message that was dropped.
         wake: called, on any thread, when there is something to write.
+        websocket_path: where it connects by websockets; empty for TCP.
 
     Attributes:
+        failure: what ended the connection, where the socket said so.
         on_dropped: acknowledges a message that was dropped, by packet id and QoS.
     """
 
-    def __init__(self, client_id: str, unreadable: Callable[[str, str], None], wake: Callable[[], None]) -> None:
-        super().__init__(CallbackAPIVersion.VERSION2, client_id=client_id, protocol=paho.MQTTv5, manual_ack=True)
+    def __init__(
+        self,
+        client_id: str,
+        unreadable: Callable[[str, str], None],
+        wake: Callable[[], None],
+        websocket_path: str = "",
+    ) -> None:
+        super().__init__(
+            CallbackAPIVersion.VERSION2,
+            client_id=client_id,
+            clean_session=None,
+            protocol=paho.MQTTv5,
+            transport="websockets" if websocket_path else "tcp",
+            reconnect_on_failure=False,  # or it would go down to MQTT 3.1 by itself
+            manual_ack=True,
+        )
+        if websocket_path:
+            self.ws_set_options(websocket_path)
+        self.failure: OSError | None = None
+        self._made: socket.socket | None = None
         self._unreadable, self._wake = unreadable, wake
         self.on_dropped: Callable[[int, int], object] = self.ack
         self.on_socket_register_write = lambda *_: None  # nobody but our loop writes
         self.max_inflight_messages_set(0)
+
+    def aim(self, at: Attempt) -> None:
+        """Set what the next `reconnect` connects to."""
+        self.failure = None
+        self._protocol = MQTTProtocolVersion(at.version)
+        self._ssl, self._ssl_context, self._tls_insecure = at.tls is not None, at.tls, False
+        self._clean_session = at.session_expiry_s == 0
+        self.username_pw_set(at.username or None, at.password if at.username else None)
+        attached = properties(PacketTypes.CONNECT)
+        attached.SessionExpiryInterval, attached.ReceiveMaximum = at.session_expiry_s, at.receive_maximum
+        self.connect_async(at.host, at.port, keepalive=at.keepalive_s, clean_start=False, properties=attached)
+
+    @property
+    def version(self) -> int:
+        return int(self._protocol)
 
     @property
     def lock(self) -> threading.RLock:
@@ -60,9 +118,15 @@ class PahoClient(paho.Client):
         sock = self._sock
         if sock is None:
             return
-        if isinstance(sock, socket.socket):
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, AT_ONCE)
+        plain_socket(sock).setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, AT_ONCE)
         self._sock_close()
+
+    def shut_down(self) -> None:
+        """Cut the connection without a goodbye, as a network outage would, also in its handshake; from any thread."""
+        sock = self._sock or self._made
+        if sock is not None:
+            with suppress(OSError):
+                socket.socket.shutdown(plain_socket(sock), socket.SHUT_RDWR)  # an SSL socket's own forgets its keys
 
     def excuse_silence(self) -> None:
         """Nothing is read at the moment, so that nothing is heard: that is no sign of a broken connection."""
@@ -76,6 +140,49 @@ class PahoClient(paho.Client):
         return pending is not None and pending() > 0
 
     # What paho calls
+
+    def _create_socket(self) -> Any:
+        """paho leaves a socket open whose handshake fails."""
+        try:
+            return super()._create_socket()
+        except BaseException:
+            if self._made is not None:
+                self._made.close()
+            raise
+        finally:
+            self._made = None
+
+    def _create_socket_connection(self) -> socket.socket:
+        self._made = super()._create_socket_connection()
+        return self._made
+
+    def _ssl_wrap_socket(self, tcp_sock: socket.socket) -> ssl.SSLSocket:
+        if self._ssl_context is None:
+            raise RuntimeError("aim() has not been called")
+        self._made = encrypted = self._ssl_context.wrap_socket(
+            tcp_sock, server_hostname=self._host, do_handshake_on_connect=False
+        )
+        encrypted.settimeout(self._connect_timeout)
+        encrypted.do_handshake()
+        return encrypted
+
+    def _sock_recv(self, bufsize: int) -> bytes:
+        try:
+            return super()._sock_recv(bufsize)
+        except BlockingIOError:
+            raise
+        except OSError as error:
+            self.failure = self.failure or error
+            raise
+
+    def _sock_send(self, buf: bytes | bytearray) -> int:
+        try:
+            return super()._sock_send(buf)
+        except BlockingIOError:
+            raise
+        except OSError as error:
+            self.failure = self.failure or error
+            raise
 
     def _packet_queue(self, *args: Any, **options: Any) -> MQTTErrorCode:
         result = super()._packet_queue(*args, **options)
@@ -126,8 +233,24 @@ def _envelope(header: int, packet: bytes) -> tuple[str, int, int] | None:
     return topic, qos, mid
 
 
+def plain_socket(sock: Any) -> socket.socket:
+    """The one beneath a websocket."""
+    return sock if isinstance(sock, socket.socket) else sock._socket
+
+
 def properties(packet: int) -> Properties:
     return Properties(packet)  # type: ignore[no-untyped-call]
+
+
+def no_delay(_client: paho.Client, _data: Any, sock: Any) -> None:
+    with suppress(OSError):
+        plain_socket(sock).setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+def will_properties(delay_s: int) -> Properties:
+    attached = properties(PacketTypes.WILLMESSAGE)
+    attached.WillDelayInterval, attached.ContentType = delay_s, "text/plain"
+    return attached
 
 
 def publish_properties(content_type: str, correlation: bytes | None, expiry_s: float | None) -> Properties:

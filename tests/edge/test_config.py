@@ -71,6 +71,7 @@ def test_an_empty_file_is_a_station(tmp_path: Path) -> None:
         ("[cameras.a]\nkind = 'mqtt'\nschema = 'station.toml'", r":3: `cameras\.a\.schema`: .*is not JSON"),
         ("[tools.a]\ndescription = 'A.'\nlimits.b.maximum = 3", r":3: `tools\.a\.limits\.b`: no such argument"),
         ("[tools.a]\ndescription = 'A.'\npublish.topic = 'a/#'", r":3: `tools\.a\.publish\.topic` 'a/#'"),
+        ("[tools.a]\ndescription = 'A.'\nquiet_hours = ['22-6']", r":3: `tools\.a\.quiet_hours`: '22-6' is not a span"),
         ("[cameras.a]\nkind = 'mqtt'\n[tools.a]\ndescription = 'A.'", r":3: `tools\.a` has the name of a camera"),
     ],
 )
@@ -125,7 +126,9 @@ def test_what_may_come_later_is_not_looked_for(tmp_path: Path) -> None:
     )
     hosts = ("broker.local", "127.0.0.1", "::1", "fe80::1%eth0")
     for host in hosts:
-        assert load_config(write(tmp_path, f"{text}[mqtt]\nhost = '{host}'"), {}).mqtt.host == host
+        assert (
+            load_config(write(tmp_path, f"{text}[mqtt]\nallow_anonymous = true\nhost = '{host}'"), {}).mqtt.host == host
+        )
 
 
 def test_a_byte_order_mark_is_read_past(tmp_path: Path) -> None:
@@ -154,7 +157,7 @@ def test_environment_replaces_single_values(tmp_path: Path) -> None:
 
 
 def test_secrets_do_not_show(tmp_path: Path) -> None:
-    config = load_config(write(tmp_path, "[mqtt]\npassword = 'hunter2'"), {})
+    config = load_config(write(tmp_path, "[mqtt]\nusername = 'a'\npassword = 'hunter2'"), {})
     assert "hunter2" not in repr(config)
     assert config.mqtt.password.get_secret_value() == "hunter2"
     with pytest.raises(ConfigError) as caught:

@@ -14,14 +14,24 @@ from lineside.runtime.text.tool_calls import new_call_id
 from lineside.runtime.timings import Counts, Timings
 from tests.support.broker import Mosquitto
 from tests.support.client import Client
+from tests.support.secured import SecuredMosquitto
 from tests.support.station import station
 from tests.support.wait import LIMIT_S
 
 
 @pytest.fixture
+def broker(request: pytest.FixtureRequest, tmp_path: Path, broker_files: Path) -> Iterator[Mosquitto]:
+    """As `deploy/mosquitto` sets it up; without TLS and rules where the mark `plain_broker` asks for that."""
+    plain = request.node.get_closest_marker("plain_broker") is not None
+    mosquitto = Mosquitto(tmp_path) if plain else SecuredMosquitto(tmp_path, broker_files)
+    yield mosquitto
+    mosquitto.stop()
+
+
+@pytest.fixture
 def daemon(broker: Mosquitto, client: Client, tmp_path: Path) -> Iterator[Daemon]:
     del client  # it must be subscribed before anything is published
-    with Daemon(station(broker.port, tmp_path)) as running:
+    with Daemon(station(broker, tmp_path)) as running:
         assert running.wait_online(LIMIT_S)
         yield running
 

@@ -49,9 +49,7 @@ def model(monkeypatch: pytest.MonkeyPatch) -> Model:
 @contextmanager
 def running(broker: Mosquitto, folder: Path, rounds: int = 1, **tools: ToolConfig) -> Iterator[Daemon]:
     tools = {name: dataclasses.replace(tool, unchecked=UNCHECKED) for name, tool in tools.items()}
-    with Daemon(
-        station(broker.port, folder, tools=tools, commands=CommandConfig(rounds=rounds, expiry_s=3600.0))
-    ) as daemon:
+    with Daemon(station(broker, folder, tools=tools, commands=CommandConfig(rounds=rounds, expiry_s=3600.0))) as daemon:
         assert daemon.wait_online(LIMIT_S)
         yield daemon
 
@@ -214,7 +212,7 @@ def test_a_station_that_leaves_it_open_asks_as_often_as_the_bundle_says(
     taught = tmp_path / "taught.toml"
     taught.write_text("rounds = 2")
     bundle = upgrade_bundle(copy_bundle(DEFAULT_BUNDLE, tmp_path / "bundle"), taught).path
-    config = station(broker.port, tmp_path, tools={"long": long}, model=ModelConfig(bundle=str(bundle)))
+    config = station(broker, tmp_path, tools={"long": long}, model=ModelConfig(bundle=str(bundle)))
     with Daemon(config) as daemon:
         assert daemon.wait_online(10)
         assert len(reply(client, "twice", b"2")["calls"]) == 2
@@ -224,12 +222,12 @@ def test_a_call_publishes_where_the_station_file_says(
     broker: Mosquitto, client: Client, tmp_path: Path, model: Model
 ) -> None:
     model(lambda _: [("lamp", {"percent": 50})])
-    publish = PublishConfig("zigbee/lamp/set", {"brightness": "{{ (percent * 2.54) | round | int }}"})
+    publish = PublishConfig("plant/lamp/set", {"brightness": "{{ (percent * 2.54) | round | int }}"})
     with running(broker, tmp_path, lamp=ToolConfig("Lamp.", SPEED, publish=publish)):
         (report,) = reply(client, "half light")["calls"]
-    assert client.on("zigbee/lamp/set")[0].json() == {"brightness": 127}
+    assert client.on("plant/lamp/set")[0].json() == {"brightness": 127}
     assert report["outcome"] == "issued"
-    assert report["result"] == {"topic": "zigbee/lamp/set", "payload": {"brightness": 127}}
+    assert report["result"] == {"topic": "plant/lamp/set", "payload": {"brightness": 127}}
     assert calls_seen(client) == []
 
 
@@ -407,7 +405,7 @@ def test_tools_that_leave_no_room_are_refused_at_start(broker: Mosquitto, tmp_pa
     """A value out of 10,000 could be chosen by the grammar, but the model must read them all."""
     parameters = {"type": "object", "properties": {"part": {"enum": [f"part {n}" for n in range(10_000)]}}}
     with pytest.raises(ConfigError, match=r"pick alone takes \d+ tokens of each prompt, and `model\.capacity` is"):
-        Daemon(station(broker.port, tmp_path, tools={"pick": ToolConfig("Pick.", parameters)}))
+        Daemon(station(broker, tmp_path, tools={"pick": ToolConfig("Pick.", parameters)}))
 
 
 @pytest.mark.parametrize(("choice", "calls"), [("none", []), ("stop", ["stop"]), ("lamp", ["lamp"])])

@@ -44,7 +44,7 @@ def test_a_call_that_nobody_carries_out_is_said_to_have_expired(
     broker: Mosquitto, client: Client, tmp_path: Path
 ) -> None:
     tools = {"stop_line": dataclasses.replace(TOOLS["stop_line"], wait_s=0.3)}
-    with Daemon(station(broker.port, tmp_path, tools=tools)) as daemon:
+    with Daemon(station(broker, tmp_path, tools=tools)) as daemon:
         assert daemon.wait_online(LIMIT_S)
         client.publish(TOPICS.command("ask"), '{"text": "stop the line", "transaction": "t-1"}')
         reply = client.on(TOPICS.response("ask"))[0].json()
@@ -64,7 +64,7 @@ def test_a_call_that_nobody_carries_out_is_said_to_have_expired(
 def test_what_the_policy_refuses_is_never_published(
     broker: Mosquitto, client: Client, tmp_path: Path, tool: ToolConfig, call: ToolCall, outcome: str
 ) -> None:
-    with Daemon(station(broker.port, tmp_path, tools={"stop": tool})) as daemon:
+    with Daemon(station(broker, tmp_path, tools={"stop": tool})) as daemon:
         daemon.wait_online(LIMIT_S)
         report: CallReport = daemon.calls.carry_out(call, deadline=time.monotonic() + LIMIT_S)
         assert report.outcome == outcome
@@ -146,7 +146,7 @@ def test_stored_commands_are_answered_after_a_restart(broker: Mosquitto, client:
     store.take_over(StoredCommand("ask", b"stop the line", TOPICS.response("ask"), b"c", time.time() + 60, "digest"))
     store.close()
     actuator = act(client)
-    with Daemon(station(broker.port, tmp_path)):
+    with Daemon(station(broker, tmp_path)):
         (call,) = client.on(TOPICS.response("ask"))[0].json()["calls"]
     actuator.join()
     assert call["outcome"] == "achieved"
@@ -158,7 +158,7 @@ def test_a_command_that_expired_while_the_station_was_down_is_said_so(
     store = Store(tmp_path / "lineside.db", 100)
     store.take_over(StoredCommand("ask", b"stop the line", TOPICS.response("ask"), b"c", time.time() - 5, "digest"))
     store.close()
-    with Daemon(station(broker.port, tmp_path)):
+    with Daemon(station(broker, tmp_path)):
         assert client.on(TOPICS.response("ask"))[0].json()["error"]["code"] == "expired"
     assert not [message for message in client.received if "/call/" in message.topic]
 
@@ -171,7 +171,7 @@ def test_a_command_that_may_have_acted_is_not_repeated(broker: Mosquitto, client
     store.take_over(command)
     store.mark_started(command)
     store.close()
-    with Daemon(station(broker.port, tmp_path)):
+    with Daemon(station(broker, tmp_path)):
         reply = client.on(TOPICS.response("ask"))[0].json()
     assert reply["error"]["code"] == "interrupted"
     assert not [message for message in client.received if "/call/" in message.topic]
@@ -212,7 +212,7 @@ def test_a_command_overtakes_a_queue_of_frames(
     """
     given: list[Priority] = []
     tools = {"stop_line": ToolConfig("Stop the line.", allowed=False)}
-    with Daemon(station(broker.port, tmp_path, tools=tools)) as daemon, ThreadPoolExecutor(6) as threads:
+    with Daemon(station(broker, tmp_path, tools=tools)) as daemon, ThreadPoolExecutor(6) as threads:
         assert daemon.wait_online(LIMIT_S)
         scheduler = daemon.engine.scheduler
         turn = scheduler.turn

@@ -47,7 +47,7 @@ def scripted(monkeypatch: pytest.MonkeyPatch) -> Scripted:
 
 @pytest.fixture
 def config(broker: Mosquitto, tmp_path: Path) -> Config:
-    return station(broker.port, tmp_path, tools=TOOLS, commands=CommandConfig(rounds=1, expiry_s=3600.0))
+    return station(broker, tmp_path, tools=TOOLS, commands=CommandConfig(rounds=1, expiry_s=3600.0))
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from tests.support.actuator import act
 from tests.support.broker import Mosquitto
 from tests.support.client import Client
 from tests.support.frames import take
-from tests.support.station import LINESIDE, SPEED, TOPICS, station
+from tests.support.station import BASE, LINESIDE, SPEED, TOPICS, station
 from tests.support.wait import LIMIT_S, until
 
 
@@ -45,7 +45,7 @@ def test_retained_commands_and_frames_do_not_replay(
     client.publish(TOPICS.returned("stop_line"), b'{"id": "x", "outcome": "achieved"}', retain=True)
     client.publish(TOPICS.confirm("stop_line"), b'{"id": "x", "confirmed": true}', retain=True)
     for _ in range(2):  # they were acknowledged: the next start is given each of them once again, as retained
-        with Daemon(station(broker.port, tmp_path)) as daemon:
+        with Daemon(station(broker, tmp_path)) as daemon:
             until(partial(has_counted, daemon, 4))
         assert daemon.counters.snapshot() == {
             "commands_ignored_retained": 1,
@@ -58,8 +58,8 @@ def test_retained_commands_and_frames_do_not_replay(
 @pytest.mark.usefixtures("soon_again")
 def test_nothing_is_lost_in_a_broker_outage(broker: Mosquitto, tmp_path: Path, pictures: list[Path]) -> None:
     """Frames of the station itself are inspected while the broker is down; every result arrives when it is back."""
-    first = Client(broker.port)
-    with Daemon(station(broker.port, tmp_path)) as daemon:
+    first = Client(broker)
+    with Daemon(station(broker, tmp_path)) as daemon:
         assert daemon.wait_online(LIMIT_S)
         take(daemon, pictures[0], "0")
         first.on(TOPICS.result("cam0"))
@@ -69,7 +69,7 @@ def test_nothing_is_lost_in_a_broker_outage(broker: Mosquitto, tmp_path: Path, p
             take(daemon, pictures[number], str(number))
         assert daemon.store.outbox_size() >= 5
         broker.start()
-        second = Client(broker.port)
+        second = Client(broker)
 
         def names() -> set[str]:  # one may come twice: QoS 1 says at least once
             received = [*first.received, *second.received]
@@ -92,15 +92,19 @@ def test_a_crash_shows_as_offline(broker: Mosquitto, client: Client, tmp_path: P
     """The will: a client that vanishes without goodbye is announced by the broker after its delay."""
     import subprocess
 
-    path = tmp_path / "station.toml"
-    path.write_text(f'[station]\nname = "crash"\n[mqtt]\nhost = "127.0.0.1"\nport = {broker.port}\n')
+    path, access = tmp_path / "station.toml", broker.station_access
+    (tmp_path / "password").write_text(f"{access['password']}\n")
+    path.write_text(
+        f'[station]\nbase_topic = "{BASE}"\n[mqtt]\nhost = "127.0.0.1"\nport = {broker.port}\ntls = true\n'
+        f'ca_file = "{access["ca_file"]}"\nusername = "{access["username"]}"\npassword_file = "password"\n'
+    )
     process = subprocess.Popen([*LINESIDE, "run", "-c", str(path)], stderr=subprocess.DEVNULL)
     try:
-        client.on("lineside/crash/status")
+        client.on(TOPICS.status)
     finally:
         process.kill()
         process.wait()
-    statuses = client.on("lineside/crash/status", count=2)
+    statuses = client.on(TOPICS.status, count=2)
     assert [status.payload for status in statuses] == [b"online", b"offline"]
 
 
@@ -122,7 +126,7 @@ def test_a_message_that_paho_cannot_read_costs_itself_only(
 ) -> None:
     """U+FEFF in a property of a frame and of a command; retained they are there before the station is."""
     data = pictures[0].read_bytes()
-    results, replies = Client(broker.port, TOPICS.result("cam0")), Client(broker.port, TOPICS.response("ask"))
+    results, replies = Client(broker, TOPICS.result("cam0")), Client(broker, TOPICS.response("ask"))
 
     def poison() -> None:
         results.publish(TOPICS.frame("cam0"), data, retain=retain, user={"name": "a\ufeffb"})
@@ -130,7 +134,7 @@ def test_a_message_that_paho_cannot_read_costs_itself_only(
 
     if retain:
         poison()
-    with Daemon(station(broker.port, tmp_path, tools={})) as daemon:
+    with Daemon(station(broker, tmp_path, tools={})) as daemon:
         assert daemon.wait_online(LIMIT_S)
         if not retain:
             poison()
@@ -148,7 +152,7 @@ def test_a_message_that_paho_cannot_read_costs_itself_only(
 def test_a_wrong_broker_port_is_waited_for(broker: Mosquitto, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Nobody listens there; it is said, and tried again until somebody does."""
     broker.stop()
-    with caplog.at_level("WARNING", "lineside.mqtt"), Daemon(station(broker.port, tmp_path)) as daemon:
+    with caplog.at_level("WARNING", "lineside.mqtt"), Daemon(station(broker, tmp_path)) as daemon:
         until(lambda: f"no broker at 127.0.0.1:{broker.port}" in caplog.text)
         assert not daemon.wait_online(0.0)
         broker.start()

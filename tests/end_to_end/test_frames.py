@@ -126,7 +126,7 @@ def test_an_unknown_camera_and_a_bad_time_are_named(daemon: Daemon, client: Clie
 def test_a_film_as_a_camera(broker: Mosquitto, client: Client, tmp_path: Path) -> None:
     """In real time: what a slow machine has not seen is passed over, and nothing comes twice."""
     cameras = {"line": CameraConfig("video", str(VIDEO), interval_s=0.6)}
-    with Daemon(station(broker.port, tmp_path, cameras=cameras)):
+    with Daemon(station(broker, tmp_path, cameras=cameras)):
         results = client.on(TOPICS.result("line"), count=4)
     names = [result.json()["name"] for result in results]
     assert names[0] == "000001"
@@ -138,7 +138,7 @@ def test_a_camera_that_fails_is_reported_and_the_rest_goes_on(
     broker: Mosquitto, client: Client, tmp_path: Path, pictures: list[Path]
 ) -> None:
     cameras = {"cam0": CameraConfig("mqtt"), "broken": CameraConfig("folder", "nowhere")}
-    with Daemon(station(broker.port, tmp_path, cameras=cameras)):
+    with Daemon(station(broker, tmp_path, cameras=cameras)):
         event = client.on(TOPICS.event("broken"))[0].json()
         assert event["event_type"] == "camera_failed"
         client.publish(TOPICS.frame("cam0"), pictures[0].read_bytes())
@@ -148,8 +148,8 @@ def test_a_camera_that_fails_is_reported_and_the_rest_goes_on(
 def test_a_snapshot_too_large_for_the_broker_stops_nothing(tmp_path: Path, pictures: list[Path]) -> None:
     """Mosquitto here takes 8 kB packets: the evidence picture stays away, results come."""
     broker = Mosquitto(tmp_path, max_packet=8_000)
-    client = Client(broker.port)
-    with Daemon(station(broker.port, tmp_path)) as daemon:
+    client = Client(broker)
+    with Daemon(station(broker, tmp_path)) as daemon:
         assert daemon.wait_online(LIMIT_S)
         for number in range(3):
             take(daemon, pictures[number], str(number))
@@ -161,8 +161,8 @@ def test_a_snapshot_too_large_for_the_broker_stops_nothing(tmp_path: Path, pictu
 
 
 def test_a_frame_larger_than_announced_is_refused(broker: Mosquitto, client: Client, tmp_path: Path) -> None:
-    store = dataclasses.replace(station(broker.port, tmp_path).store, max_payload_bytes=2048)
-    with Daemon(station(broker.port, tmp_path, store=store)) as daemon:
+    store = dataclasses.replace(station(broker, tmp_path).store, max_payload_bytes=2048)
+    with Daemon(station(broker, tmp_path, store=store)) as daemon:
         assert daemon.wait_online(LIMIT_S)
         client.publish(TOPICS.frame("cam0"), b"x" * 3000)
         assert client.on(TOPICS.event("cam0"))[0].json()["error"]["code"] == "too_large"
@@ -184,7 +184,7 @@ def test_a_file_name_that_is_no_utf8(broker: Mosquitto, client: Client, tmp_path
     folder.mkdir()
     (folder / os.fsdecode(b"b\xff.jpg")).write_bytes(pictures[0].read_bytes())
     cameras = {"cam0": CameraConfig("folder", "in")}
-    with Daemon(station(broker.port, tmp_path, cameras=cameras)):
+    with Daemon(station(broker, tmp_path, cameras=cameras)):
         assert client.on(TOPICS.result("cam0"))[0].json()["name"] == "b\ufffd.jpg"
 
 
@@ -206,7 +206,7 @@ def test_a_frame_whose_time_is_over_is_rejected_and_the_next_is_looked_at(
     """The engine is kept busy by a more urgent request until the frame's deadline has passed. It was taken so long ago
     that this is soon; the next one has all the time in the world.
     """
-    config = station(broker.port, tmp_path)
+    config = station(broker, tmp_path)
     config = dataclasses.replace(config, inspect=dataclasses.replace(config.inspect, deadline_s=1000.0))
     with Daemon(config) as daemon:
         assert daemon.wait_online(LIMIT_S)

@@ -18,6 +18,8 @@ from tests.support.proxy import CLOSE, Proxy
 from tests.support.station import TOOLS, TOPICS, station
 from tests.support.wait import until
 
+pytestmark = pytest.mark.plain_broker
+
 LIMIT_S = 60.0
 CONNECT = 0x10
 

@@ -87,9 +87,9 @@ def test_every_waiting_frame_has_a_result(port: int, tmp_path: Path, monkeypatch
 
 def test_a_camera_with_a_queue_does_not_starve_a_stream(broker: Mosquitto, tmp_path: Path) -> None:
     cameras = {"queue": CameraConfig("mqtt"), "stream": CameraConfig("mqtt")}
-    results = Client(broker.port, f"{TOPICS.base}/result/+")
-    sender = Client(broker.port, "nothing")
-    with Daemon(station(broker.port, tmp_path, cameras=cameras)) as daemon:
+    results = Client(broker, f"{TOPICS.base}/result/+")
+    sender = Client(broker, "nothing")
+    with Daemon(station(broker, tmp_path, cameras=cameras)) as daemon:
         assert daemon.wait_online(LIMIT_S)
         ended = threading.Event()
 

@@ -31,7 +31,7 @@ def test_a_call_goes_to_its_server_under_the_station_s_policy(
     on = [True]
     model = Scripted(lambda _: [("set_lamp", {"on": on[0]})])
     monkeypatch.setattr("lineside.runtime.commands.decide.ask", model)
-    with Daemon(station(broker.port, tmp_path, tools={}, cameras={}, mcp={"plant": config})) as daemon:
+    with Daemon(station(broker, tmp_path, tools={}, cameras={}, mcp={"plant": config})) as daemon:
         assert daemon.wait_online(LIMIT_S)
         info = client.on(TOPICS.info)[0].json()
         assert info["tools"]["set_lamp"]["description"] == "Set the lamp."

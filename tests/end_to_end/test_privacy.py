@@ -21,6 +21,8 @@ from tests.support.client import Client
 from tests.support.station import LINESIDE
 from tests.support.watched import Watch, Watched
 
+pytestmark = pytest.mark.plain_broker
+
 TELEMETRY_S = 16.0
 """ONNX Runtime's telemetry looks up its host about 10 s after the start."""
 

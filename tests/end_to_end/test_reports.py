@@ -30,7 +30,7 @@ def test_results_carry_a_report_that_satisfies_the_cameras_schema(
 ) -> None:
     (tmp_path / "cam1.json").write_text(json.dumps(SCHEMA))
     cameras = {"cam0": CameraConfig("mqtt"), "cam1": CameraConfig("mqtt", schema="cam1.json", instruction="Look well.")}
-    with Daemon(station(broker.port, tmp_path, cameras=cameras)) as daemon:
+    with Daemon(station(broker, tmp_path, cameras=cameras)) as daemon:
         assert daemon.wait_online(LIMIT_S)
         for path in pictures[:3]:
             client.publish(TOPICS.frame("cam0"), path.read_bytes())
@@ -63,7 +63,7 @@ def test_a_schema_is_refused_at_start(tmp_path: Path, content: str | None, messa
 
 def test_a_report_may_be_null(broker: Mosquitto, client: Client, tmp_path: Path, pictures: list[Path]) -> None:
     (tmp_path / "own.json").write_text('{"type": "null"}')
-    with Daemon(station(broker.port, tmp_path, cameras={"cam0": CameraConfig("mqtt", schema="own.json")})) as daemon:
+    with Daemon(station(broker, tmp_path, cameras={"cam0": CameraConfig("mqtt", schema="own.json")})) as daemon:
         assert daemon.wait_online(LIMIT_S)
         client.publish(TOPICS.frame("cam0"), pictures[0].read_bytes())
         result = client.on(TOPICS.result("cam0"))[0].json()
@@ -74,4 +74,4 @@ def test_a_report_may_be_null(broker: Mosquitto, client: Client, tmp_path: Path,
 def test_a_schema_that_leaves_no_room_is_refused_at_start(broker: Mosquitto, tmp_path: Path) -> None:
     (tmp_path / "own.json").write_text(json.dumps({"enum": [f"part {number}" for number in range(10_000)]}))
     with pytest.raises(ConfigError, match=r"cam0 is inspected for takes \d+ tokens"):
-        Daemon(station(broker.port, tmp_path, cameras={"cam0": CameraConfig("mqtt", schema="own.json")}))
+        Daemon(station(broker, tmp_path, cameras={"cam0": CameraConfig("mqtt", schema="own.json")}))

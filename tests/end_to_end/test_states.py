@@ -19,6 +19,8 @@ from tests.support.scripted import Say, Scripted
 from tests.support.station import SPEED, TOPICS, station
 from tests.support.wait import LIMIT_S, until
 
+pytestmark = pytest.mark.plain_broker
+
 TOOLS = {
     "set_lamp": ToolConfig(
         "Set the brightness of the lamp in percent.",

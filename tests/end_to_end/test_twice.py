@@ -38,16 +38,24 @@ def _obedient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lineside.runtime.commands.decide.ask", answer)
 
 
+class Link(Proxy):
+    """To `broker`."""
+
+    def __init__(self, broker: Mosquitto) -> None:
+        super().__init__(broker.port)
+        self.broker = broker
+
+
 @pytest.fixture
-def link(broker: Mosquitto) -> Iterator[Proxy]:
-    proxy = Proxy(broker.port)
+def link(broker: Mosquitto) -> Iterator[Link]:
+    proxy = Link(broker)
     yield proxy
     proxy.close()
 
 
-def start(link: Proxy, folder: Path) -> Daemon:
+def start(link: Link, folder: Path) -> Daemon:
     """A station behind the link, whose commands live a second."""
-    return Daemon(station(link.port, folder, tools=STOP, commands=CommandConfig(expiry_s=1)))
+    return Daemon(station(link.broker, folder, port=link.port, tools=STOP, commands=CommandConfig(expiry_s=1)))
 
 
 def counted(daemon: Daemon, name: str) -> int:
@@ -64,7 +72,7 @@ def on(client: Client, topic: str) -> list[Received]:
 
 @pytest.mark.parametrize("correlation", [b"c", b""], ids=["correlation data", "nothing"])
 def test_a_command_on_a_half_open_link_acts_once(
-    link: Proxy, client: Client, tmp_path: Path, correlation: bytes
+    link: Link, client: Client, tmp_path: Path, correlation: bytes
 ) -> None:
     """It came, its acknowledgement vanished, and the link comes back when the command has long expired."""
     with start(link, tmp_path) as daemon:
@@ -87,7 +95,7 @@ def test_a_command_on_a_half_open_link_acts_once(
 
 @pytest.mark.parametrize("correlation", [b"c", b""], ids=["correlation data", "nothing"])
 def test_a_command_is_known_again_after_a_restart(
-    link: Proxy, client: Client, tmp_path: Path, correlation: bytes
+    link: Link, client: Client, tmp_path: Path, correlation: bytes
 ) -> None:
     """The broker keeps the session, and the store the mark of the session."""
     with start(link, tmp_path) as first:
@@ -101,7 +109,7 @@ def test_a_command_is_known_again_after_a_restart(
         assert counted(second, "calls") == 0
 
 
-def test_two_equal_commands_are_two(link: Proxy, client: Client, tmp_path: Path) -> None:
+def test_two_equal_commands_are_two(link: Link, client: Client, tmp_path: Path) -> None:
     with start(link, tmp_path) as daemon:
         assert daemon.wait_online(LIMIT_S)
         for _ in range(2):
@@ -114,7 +122,7 @@ def test_two_equal_commands_are_two(link: Proxy, client: Client, tmp_path: Path)
 
 
 def test_equal_commands_after_a_broker_that_forgot_the_session_are_new(
-    broker: Mosquitto, link: Proxy, client: Client, tmp_path: Path
+    broker: Mosquitto, link: Link, client: Client, tmp_path: Path
 ) -> None:
     """The new session begins to count its packet ids anew: the first command had the same one."""
     with start(link, tmp_path) as daemon:
@@ -125,7 +133,7 @@ def test_equal_commands_after_a_broker_that_forgot_the_session_are_new(
         broker.start()
         until(daemon.connection.connected.is_set)
         link.lose_up = True  # lost on the way, so that it comes with DUP
-        again = Client(broker.port)
+        again = Client(broker)
         again.publish(TOPICS.command("ask"), "stop the line")
         until(lambda: counted(daemon, "calls") == 2)
         again.close()
@@ -133,7 +141,7 @@ def test_equal_commands_after_a_broker_that_forgot_the_session_are_new(
 
 @pytest.mark.parametrize("user", [{"part_id": "A-1"}, {}], ids=["part", "nothing"])
 def test_a_frame_on_a_half_open_link_has_one_result(
-    link: Proxy, client: Client, tmp_path: Path, user: dict[str, str]
+    link: Link, client: Client, tmp_path: Path, user: dict[str, str]
 ) -> None:
     with start(link, tmp_path) as daemon:
         assert daemon.wait_online(LIMIT_S)
@@ -149,7 +157,7 @@ def test_a_frame_on_a_half_open_link_has_one_result(
     assert not on(client, TOPICS.event("cam0"))
 
 
-def test_a_frame_is_known_again_after_a_restart(link: Proxy, client: Client, tmp_path: Path) -> None:
+def test_a_frame_is_known_again_after_a_restart(link: Link, client: Client, tmp_path: Path) -> None:
     with start(link, tmp_path) as first:
         assert first.wait_online(LIMIT_S)
         link.lose_up = True
@@ -163,7 +171,7 @@ def test_a_frame_is_known_again_after_a_restart(link: Proxy, client: Client, tmp
     assert len(ids(results)) == 1
 
 
-def test_a_rejected_frame_has_no_result_when_it_comes_again(link: Proxy, client: Client, tmp_path: Path) -> None:
+def test_a_rejected_frame_has_no_result_when_it_comes_again(link: Link, client: Client, tmp_path: Path) -> None:
     with start(link, tmp_path) as daemon:
         assert daemon.wait_online(LIMIT_S)
         link.lose_up = True
@@ -175,7 +183,7 @@ def test_a_rejected_frame_has_no_result_when_it_comes_again(link: Proxy, client:
         assert (event["part_id"], counted(daemon, "frames_rejected")) == ("A-1", 1)
 
 
-def test_the_same_picture_sent_twice_is_two_frames(link: Proxy, client: Client, tmp_path: Path) -> None:
+def test_the_same_picture_sent_twice_is_two_frames(link: Link, client: Client, tmp_path: Path) -> None:
     """A folder that loops; where part and time say that it is the same frame, it is one, and has its result again."""
     with start(link, tmp_path) as daemon:
         assert daemon.wait_online(LIMIT_S)
@@ -190,7 +198,7 @@ def test_the_same_picture_sent_twice_is_two_frames(link: Proxy, client: Client, 
         assert counted(daemon, "results") == 3
 
 
-def test_a_frame_that_waits_is_not_taken_a_second_time(link: Proxy, client: Client, tmp_path: Path) -> None:
+def test_a_frame_that_waits_is_not_taken_a_second_time(link: Link, client: Client, tmp_path: Path) -> None:
     """The link is cut while two frames wait for the engine: each has one result, and the broker nothing left."""
     with start(link, tmp_path) as daemon:
         assert daemon.wait_online(LIMIT_S)
@@ -217,7 +225,7 @@ def test_a_frame_that_waits_is_not_taken_a_second_time(link: Proxy, client: Clie
 def test_two_stations_with_one_client_id_say_so(broker: Mosquitto, client: Client, tmp_path: Path) -> None:
     """One `info` names the cause, and neither goes on closing the other's connection."""
     del client
-    config = station(broker.port, tmp_path, tools=STOP)
+    config = station(broker, tmp_path, tools=STOP)
     other = dataclasses.replace(config, store=dataclasses.replace(config.store, path="other.db"))
     with Daemon(config) as first, Daemon(other) as second:
         until(

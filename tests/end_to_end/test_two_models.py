@@ -22,7 +22,7 @@ def test_each_answer_names_the_model_that_gave_it(
     broker: Mosquitto, client: Client, tmp_path: Path, pictures: list[Path], random_bundle: Path
 ) -> None:
     commands = CommandConfig(bundle=str(random_bundle), call_above=0.0)
-    with Daemon(station(broker.port, tmp_path, tools=TOOLS, commands=commands)) as daemon:
+    with Daemon(station(broker, tmp_path, tools=TOOLS, commands=commands)) as daemon:
         assert daemon.wait_online(LIMIT_S)
         info = client.on(TOPICS.info)[0].json()
         assert info["model"]["name"] == "default"
@@ -40,7 +40,7 @@ def test_a_damaged_model_for_commands_costs_commands_alone(
     broker: Mosquitto, client: Client, tmp_path: Path, pictures: list[Path], random_bundle: Path
 ) -> None:
     bad = damaged(random_bundle, tmp_path / "bad")
-    with Daemon(station(broker.port, tmp_path, tools=TOOLS, commands=CommandConfig(bundle=str(bad)))) as daemon:
+    with Daemon(station(broker, tmp_path, tools=TOOLS, commands=CommandConfig(bundle=str(bad)))) as daemon:
         assert daemon.wait_online(LIMIT_S)
         info = client.on(TOPICS.info)[0].json()
         assert any("commands have no model" in sentence for sentence in info["degraded"])
@@ -57,7 +57,7 @@ def test_a_damaged_model_for_frames_costs_frames_alone(
     broker: Mosquitto, client: Client, tmp_path: Path, pictures: list[Path], random_bundle: Path
 ) -> None:
     bad = damaged(random_bundle, tmp_path / "bad")
-    config = station(broker.port, tmp_path, tools=TOOLS)
+    config = station(broker, tmp_path, tools=TOOLS)
     config = replace(
         config, model=replace(config.model, bundle=str(bad)), commands=CommandConfig(bundle=str(DEFAULT_BUNDLE))
     )

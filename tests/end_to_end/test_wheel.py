@@ -24,7 +24,7 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 BUILD_S, COMMAND_S = 900, 300
 NOT_SOURCE = shutil.ignore_patterns(".git", ".venv*", "build", "dist", "*.egg-info", "__pycache__", ".*_cache")
 
-pytestmark = pytest.mark.timeout(BUILD_S + COMMAND_S)
+pytestmark = [pytest.mark.plain_broker, pytest.mark.timeout(BUILD_S + COMMAND_S)]
 
 
 @pytest.fixture(scope="module")

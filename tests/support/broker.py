@@ -49,19 +49,30 @@ class Mosquitto:
         self.port = free_port()
         self._config = folder / "mosquitto.conf"
         self._rules = folder / "rules"
-        self._rules.write_text("topic readwrite #\npattern readwrite #\n")
-        self._config.write_text(
-            CONFIG.format(
-                host=HOST,
-                port=self.port,
-                max_packet=max_packet,
-                rules=self._rules,
-                persistence="true" if persistence else "false",
-                folder=folder,
-            )
-        )
+        self._persistence = persistence
+        self._config.write_text(self.configuration(folder, max_packet))
         self._process: subprocess.Popen[bytes] | None = None
         self.start()
+
+    def configuration(self, folder: Path, max_packet: int) -> str:
+        self._rules.write_text("topic readwrite #\npattern readwrite #\n")
+        return CONFIG.format(
+            host=HOST,
+            port=self.port,
+            max_packet=max_packet,
+            rules=self._rules,
+            persistence="true" if self._persistence else "false",
+            folder=folder,
+        )
+
+    @property
+    def station_access(self) -> dict[str, object]:
+        """What a station's `[mqtt]` needs besides host and port."""
+        return {}
+
+    @property
+    def client_access(self) -> dict[str, str]:
+        return {}
 
     def start(self) -> None:
         self._process = process = subprocess.Popen([self._program, "-c", str(self._config)], stderr=subprocess.DEVNULL)

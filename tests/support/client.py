@@ -15,6 +15,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from lineside.edge.demo.broker import HOST
+from tests.support.broker import Mosquitto
 from tests.support.wait import LIMIT_S
 
 
@@ -32,13 +33,21 @@ class Received:
 
 
 class Client:
-    def __init__(self, port: int, topic: str = "#", *, username: str = "", password: str = "") -> None:
+    def __init__(
+        self, broker: Mosquitto | int, topic: str = "#", *, username: str = "", password: str = "", ca_file: str = ""
+    ) -> None:
+        port = broker if isinstance(broker, int) else broker.port
+        if not isinstance(broker, int) and not username:
+            access = broker.client_access
+            username, password, ca_file = (access.get(name, "") for name in ("username", "password", "ca_file"))
         self.received: list[Received] = []
         self._condition = threading.Condition()
         self._subscribed = threading.Event()
         client = paho.Client(CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5)
         if username:
             client.username_pw_set(username, password)
+        if ca_file:
+            client.tls_set(ca_file)
         client.on_connect = lambda c, *_: c.subscribe(topic, qos=1)
         client.on_subscribe = lambda *_: self._subscribed.set()
         client.on_message = self._handle

@@ -10,7 +10,8 @@ from lineside.edge.config import MqttConfig
 from lineside.edge.counters import Counters
 from lineside.edge.degraded import Degraded
 from lineside.edge.wire.acknowledgements import Window
-from lineside.edge.wire.mqtt import Connection, Message
+from lineside.edge.wire.mqtt import Connection
+from lineside.edge.wire.traffic import Message
 
 LIMIT_S = 30.0
 
@@ -19,8 +20,16 @@ class Line:
     """Collects what comes on `in/+`; acknowledges at once where `acknowledges` says so."""
 
     def __init__(
-        self, port: int, *, acknowledges: bool = True, window: Window | None = None, config: MqttConfig | None = None
+        self,
+        port: int,
+        *,
+        acknowledges: bool = True,
+        window: Window | None = None,
+        config: MqttConfig | None = None,
+        client_id: str = "line",
+        leader: Connection | None = None,
     ) -> None:
+        self.degraded = Degraded()
         self.counters = Counters()
         self.received: list[Message] = []
         self.causes: list[str] = []
@@ -29,16 +38,17 @@ class Line:
         self._condition = threading.Condition()
         self.connection = Connection(
             config or MqttConfig(host="127.0.0.1", port=port),
-            "line",
+            client_id,
             "",
             [("in/+", 1)],
             self._take,
             self._count,
             self.counters,
             session_mark=lambda _name, _present: "",
-            degraded=Degraded(),
+            degraded=self.degraded,
             window=window,
             on_trouble=self._note,
+            leader=leader,
         )
 
     def __enter__(self) -> Line:

@@ -15,8 +15,10 @@ from lineside.edge.config import (
     StationConfig,
     StoreConfig,
 )
+from lineside.edge.demo.broker import HOST
 from lineside.edge.tool_config import Check, ToolConfig
 from lineside.edge.wire.topics import Topics
+from tests.support.broker import Mosquitto
 
 LINESIDE = (sys.executable, "-m", "lineside")
 """The command line, as a user starts it."""
@@ -38,11 +40,13 @@ TOOLS = {
 }
 
 
-def station(port: int, folder: Path, *, client_id: str = "", **changes: object) -> Config:
+def station(broker: Mosquitto | int, folder: Path, *, client_id: str = "", port: int = 0, **changes: object) -> Config:
     """A station with one MQTT camera `cam0` and two tools. However slow the machine, no frame gets too old for it."""
+    access = {} if isinstance(broker, int) else broker.station_access
+    port = port or (broker if isinstance(broker, int) else broker.port)
     config = Config(
         station=StationConfig("test", BASE),
-        mqtt=MqttConfig(host="127.0.0.1", port=port, client_id=client_id or "lineside-test"),
+        mqtt=MqttConfig(host=HOST, port=port, client_id=client_id or "lineside-test", **access),  # type: ignore[arg-type]
         model=ModelConfig(threads=THREADS),
         inspect=InspectConfig(evidence_folder="evidence", max_age_s=3600.0),
         store=StoreConfig("lineside.db"),

@@ -19,7 +19,8 @@ from lineside.edge.tool_config import ToolConfig
 from lineside.edge.tool_templates import payload_template
 from lineside.edge.topic_choice import topic_for
 from lineside.edge.wire.messages import JSON_TYPE
-from lineside.edge.wire.mqtt import Connection, Ending
+from lineside.edge.wire.mqtt import Connection
+from lineside.edge.wire.traffic import Ending
 from lineside.runtime.chat import ToolCall
 from lineside.runtime.text.strict_json import load_json
 

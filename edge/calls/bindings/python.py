@@ -34,7 +34,7 @@ class PythonBinding:
     """
 
     def __init__(self, tools: Mapping[str, ToolConfig]) -> None:
-        self._functions = {name: _load(name, tool.python) for name, tool in tools.items() if tool.python}
+        self._functions = {name: load_function(name, tool.python) for name, tool in tools.items() if tool.python}
         self._busy: set[str] = set()
         self._lock = threading.Lock()
         self._closed = threading.Event()
@@ -94,7 +94,8 @@ def _said(error: BaseException) -> str:
         return "(it cannot say why)"
 
 
-def _load(name: str, spec: str) -> Callable[..., Any]:
+def load_function(name: str, spec: str) -> Callable[..., Any]:
+    """Raises ConfigError, which says what was not found."""
     key = f"tools.{name}.python"
     if not re.fullmatch(r"[\w.-]+(:[\w.]+)?", spec):
         raise ConfigError(f"`{key}`: {spec!r} is neither like package.module:function nor the name of an entry point")

@@ -17,7 +17,8 @@ from lineside.edge.calls.bindings.publish import PublishBinding
 from lineside.edge.calls.bindings.python import PythonBinding
 from lineside.edge.errors import BrokerError, ConfigError, QueueFull
 from lineside.edge.tool_config import PublishConfig, ToolConfig
-from lineside.edge.wire.mqtt import Connection, Ending
+from lineside.edge.wire.mqtt import Connection
+from lineside.edge.wire.traffic import Ending
 from lineside.runtime.chat import ToolCall
 from tests.support.wait import LIMIT_S, until
 

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lineside.edge.calls.policy import Policy
-from lineside.edge.calls.quiet_hours import parse_quiet_hours
 from lineside.edge.errors import ConfigError, RequestError
+from lineside.edge.quiet_hours import parse_quiet_hours
 from lineside.edge.tool_config import RateLimit, ToolConfig
 from lineside.runtime.chat import ToolCall
 from tests.support.station import SPEED

@@ -16,9 +16,10 @@ from lineside.edge.degraded import Degraded
 from lineside.edge.errors import StoreError
 from lineside.edge.wire.identity import Delivery
 from lineside.edge.wire.messages import Reply
-from lineside.edge.wire.mqtt import Connection, Message
+from lineside.edge.wire.mqtt import Connection
 from lineside.edge.wire.outbox import Outbox
 from lineside.edge.wire.store import Outgoing, Store, StoredCommand
+from lineside.edge.wire.traffic import Message
 from lineside.runtime.engine.engine import Engine
 from lineside.runtime.errors import RequestCancelled
 from tests.support.station import TOPICS, station

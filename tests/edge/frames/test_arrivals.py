@@ -16,9 +16,10 @@ from lineside.edge.frames.answers import Answers
 from lineside.edge.frames.arrivals import Arrivals
 from lineside.edge.frames.intake import FrameIntake
 from lineside.edge.frames.pipeline import Pipeline
-from lineside.edge.wire.mqtt import Connection, Message
+from lineside.edge.wire.mqtt import Connection
 from lineside.edge.wire.outbox import Outbox
 from lineside.edge.wire.store import Store
+from lineside.edge.wire.traffic import Message
 from tests.support.station import TOPICS
 
 FRAMES = 200

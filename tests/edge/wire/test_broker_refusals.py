@@ -11,9 +11,9 @@ import pytest
 
 from lineside.edge.degraded import Degraded
 from lineside.edge.wire.messages import InspectionResult, Reply
-from lineside.edge.wire.mqtt import Ending
 from lineside.edge.wire.outbox import Outbox
 from lineside.edge.wire.store import Outgoing, Store
+from lineside.edge.wire.traffic import Ending
 from tests.edge.wire.test_outbox import reply
 from tests.support.broker import Mosquitto
 from tests.support.client import Client, Received

@@ -16,7 +16,7 @@ from lineside.edge.config import MqttConfig
 from lineside.edge.errors import NotConnected, TooLarge
 from lineside.edge.wire.acknowledgements import Window
 from lineside.edge.wire.causes import Reports, explain
-from lineside.edge.wire.mqtt import Ending
+from lineside.edge.wire.traffic import Ending
 from tests.support.broker import Mosquitto
 from tests.support.client import Client
 from tests.support.line import Line
@@ -215,16 +215,16 @@ def test_the_packet_limit_is_met_exactly(tmp_path: Path, size: int, correlation:
 
 
 def test_causes_are_named() -> None:
-    def verification(message: str) -> ssl.SSLCertVerificationError:
+    def verification(code: int, message: str) -> ssl.SSLCertVerificationError:
         error = ssl.SSLCertVerificationError(1, "certificate verify failed")
-        error.verify_message = message
+        error.verify_code, error.verify_message = code, message
         return error
 
     for error, words in (
         (socket.gaierror(-2, "Name or service not known"), ("'plant'", "not found")),
         (UnicodeError("label empty or too long"), ("'plant'", "not found")),
-        (verification("certificate has expired"), ("TLS", "certificate has expired")),
-        (verification("Hostname mismatch"), ("TLS", "Hostname mismatch")),
+        (verification(10, "certificate has expired"), ("TLS", "certificate has expired", "renew")),
+        (verification(62, "Hostname mismatch"), ("TLS", "Hostname mismatch", "another name")),
         (ssl.SSLError(1, "wrong version number"), ("TLS", "TLS port")),
         (TimeoutError("timed out"), ("timed out",)),
         (ConnectionRefusedError(111, "Connection refused"), ("refused", "nothing listens")),

@@ -17,9 +17,10 @@ from lineside.edge.degraded import Degraded
 from lineside.edge.errors import NotConnected, QueueFull, StoreError, TooLarge
 from lineside.edge.steady import unix_time
 from lineside.edge.wire.messages import CallReport, Reply
-from lineside.edge.wire.mqtt import Connection, Ending
+from lineside.edge.wire.mqtt import Connection
 from lineside.edge.wire.outbox import INFLIGHT, STRIKES, Outbox
 from lineside.edge.wire.store import FrameAnswer, Outgoing, Store
+from lineside.edge.wire.traffic import Ending
 from tests.support.wait import LIMIT_S
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from lineside.edge.wire.mqtt import Ending
+from lineside.edge.wire.traffic import Ending
 from tests.support.broker import Mosquitto
 from tests.support.client import Client
 from tests.support.line import Line
