@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from lineside.export.evaluation.publish import BEGIN, END
 from tests.benchmarks import own, run
 from tests.benchmarks.models import PEERS, Engines
 from tests.benchmarks.results import Results, Stamp, code_digest
@@ -118,6 +119,16 @@ def test_the_table_of_endings_has_a_column_for_each_reason_that_there_is(bench: 
     text = bench()[2].read_text()
     assert "| model | prompts | stop | unreadable | longest answer | budget |" in text
     assert "| default model | 3 | 2 | 1 | 9 | 16 |" in text
+
+
+def test_what_make_evaluate_wrote_stays(bench: Bench) -> None:
+    section = f"{BEGIN}\n## Commands\n{END}\n"
+    (bench.folder / "whole.md").write_text(f"old\n{section}")
+    _, _, path = bench()
+    text = path.read_text()
+    assert text.startswith("# Benchmarks")
+    assert text.endswith(f"\n\n{section}")
+    assert "old" not in text
 
 
 def test_names_and_groups() -> None:
