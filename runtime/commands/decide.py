@@ -9,11 +9,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from lineside.runtime.assistant import Answer, ask
-from lineside.runtime.chat import Message, Tool
+from lineside.runtime.chat import Message, Tool, ToolCall
 from lineside.runtime.commands.declared import Declared
 from lineside.runtime.commands.doubt import Doubt, Judge
 from lineside.runtime.commands.heard import Heard
 from lineside.runtime.commands.retrieval import Ranking, ToolIndex
+from lineside.runtime.commands.texts import without_fillers
 from lineside.runtime.commands.trust import Trust
 from lineside.runtime.defaults import CALL_ABOVE
 from lineside.runtime.engine.engine import Engine
@@ -181,9 +182,17 @@ class Decider:
             sampling=how.sampling,
             request=how.request,
         )
+        answer = replace(answer, calls=tuple(self._cut(heard, call) for call in answer.calls))
         doubt = None
         if answer.calls:
             doubt = self._judge.doubt(heard, answer.calls, ranking, answer.confidences, chosen=named)
         pairs = zip(answer.calls, answer.confidences, strict=False)
         sure = [self._judge.sure(heard, call, ranking, one, call.name == named) for call, one in pairs]
         return Decision(answer, doubt, ranking, tuple(tool.name for tool in offered), min(sure, default=None))
+
+    def _cut(self, heard: Heard, call: ToolCall) -> ToolCall:
+        """The call without fillers in its free texts."""
+        declared = self._tools.get(call.name)
+        if declared is None or "values" in declared.unchecked:
+            return call
+        return replace(call, arguments=without_fillers(heard, declared, call.arguments))

@@ -12,6 +12,7 @@ from lineside.runtime.commands.heard import Heard
 from lineside.runtime.commands.negation import denies, is_opposite
 from lineside.runtime.commands.polarity import contradiction
 from lineside.runtime.commands.retrieval import Ranking
+from lineside.runtime.commands.texts import misfit
 from lineside.runtime.commands.trust import Trust, evidence
 from lineside.runtime.commands.values import Findings, check_values, left_out
 from lineside.runtime.text.confidence import Confidence
@@ -100,6 +101,9 @@ class Judge:
         if "values" not in skipped and findings.problems:
             problem = findings.problems[0]
             return _doubt(heard, problem.code, **problem.values)
+        cut = misfit(heard, declared, call.arguments, ranking) if "values" not in skipped else None
+        if cut is not None:
+            return _doubt(heard, cut.code, value=cut.value, parameter=cut.parameter, tool=call.name)
         return None
 
     def _contradicts(self, heard: Heard, declared: Declared, ranking: Ranking) -> bool:

@@ -48,6 +48,10 @@ class Language:
         fractions: words for a share of a whole, such as `half`.
         refers: whole sentences that refer to the last call, such as `stop that` for `undo`.
         units: unit -> its words and signs, the longest first.
+        before_texts: what may stand in front of a free text and is no part of it: `some`.
+        kinds: what says of which kind a free text is: `the song`.
+        beside_texts: content words that go on with no name: `now`, `tunes`.
+        never_first: prepositions with which no free text begins.
         concepts: English word -> words of this language for the same thing; see `runtime.commands.concepts`.
     """
 
@@ -70,6 +74,10 @@ class Language:
     ones: frozenset[str]
     units: Mapping[str, Sequence[str]]
     concepts: Mapping[str, Sequence[str]]
+    before_texts: re.Pattern[str]
+    kinds: re.Pattern[str]
+    beside_texts: frozenset[str]
+    never_first: frozenset[str]
     compounds: bool = False
 
     def refusal(self, code: str, **values: Any) -> str:
@@ -139,6 +147,10 @@ def language(code: str) -> Language:
         ones=frozenset(content["ones"]["words"]),
         units={unit: sorted(map(plain, words), key=len, reverse=True) for unit, words in content["units"].items()},
         concepts=content["concepts"],
+        before_texts=_words_first(content["texts"]["fillers"]),
+        kinds=_words_first(content["texts"]["kinds"]),
+        beside_texts=frozenset(plain(content["texts"]["beside"]).split()),
+        never_first=frozenset(plain(content["texts"]["never_first"]).split()),
     )
 
 
@@ -216,3 +228,8 @@ def _vocabulary(code: str) -> frozenset[str]:
 
 def _either(patterns: Iterable[str]) -> re.Pattern[str]:
     return re.compile("|".join(f"(?:{pattern.replace('ß', 'ss')})" for pattern in patterns))
+
+
+def _words_first(patterns: Iterable[str]) -> re.Pattern[str]:
+    """Whole words at the beginning of a text, with more behind them."""
+    return re.compile(f"(?:{_either(patterns).pattern})(?:(?<=')|\\s+)(?=\\w)")

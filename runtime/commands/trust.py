@@ -42,7 +42,7 @@ def unexplained(heard: Heard, declared: Declared, arguments: Mapping[str, Any], 
     for word in words_of(spoken.bare(heard.text)):
         if word in spoken.prepositions:
             behind = True
-        elif word in quoted or not _tells(word, spoken) or _known(word, heard, known):
+        elif word in quoted or not tells(word, spoken) or is_known(word, heard, known):
             behind = behind and word in spoken.articles
         else:
             left.append(word)
@@ -50,14 +50,15 @@ def unexplained(heard: Heard, declared: Declared, arguments: Mapping[str, Any], 
     return Unexplained(tuple(left), tuple(placed))
 
 
-def _tells(word: str, spoken: Language) -> bool:
+def tells(word: str, spoken: Language) -> bool:
     """Whether a word may say something that a tool has to take up; numbers and units are looked at elsewhere."""
     if word in spoken.function_words or word in common().generic or not word[:1].isalpha():
         return False
     return not (word in _unit_words(spoken.code) or spoken.fillers.fullmatch(word) or _is_number(word, spoken))
 
 
-def _known(word: str, heard: Heard, known: frozenset[str]) -> bool:
+def is_known(word: str, heard: Heard, known: frozenset[str]) -> bool:
+    """Whether a word is among the features of a tool, in itself or by its meaning."""
     found = {f"#{concept}" for concept in concepts(word, heard.language)}
     return bool(known & (found | {f"{one.code}:{stem}" for one in heard.languages for stem in stems([word], one.code)}))
 

@@ -17,6 +17,8 @@ from lineside.edge.commands.phrases.spoken import MAX_CHARACTERS, Said, hear, un
 from lineside.edge.config import Config
 from lineside.edge.phrase_files import NO_TOOL
 from lineside.runtime.chat import ToolCall
+from lineside.runtime.commands.fillers import is_of_another_kind, trimmed
+from lineside.runtime.commands.language import likely
 
 MAX_WIDE_WORDS = 3
 """Of what may stand in the place of a value that is not declared."""
@@ -159,7 +161,7 @@ class PhraseBook:
         return found
 
     def _reading(self, group: Group, result: RecognizeResult, said: Said) -> _Reading | None:
-        """None where a text takes in what is no text: another command, or a negation."""
+        """None where a text takes in what is no text: another command, or what says of which kind it is."""
         values: dict[str, Any] = {}
         has_text = False
         for entity in result.entities_list:
@@ -174,7 +176,11 @@ class PhraseBook:
                 first, last = _place(entity, said)
                 if self._is_more_than_a_text(said, first, last):
                     return None
-                values[entity.name] = said.original(first, last)
+                value = said.original(first, last)
+                spoken = likely(said.text)
+                if is_of_another_kind(value, spoken):
+                    return None
+                values[entity.name] = trimmed(value, spoken, entity.name)
         template = result.intent_sentence.text if result.intent_sentence is not None else None
         return _Reading(group, values, has_text, result.text_chunks_matched, self._written.get(template or "", ""))
 
