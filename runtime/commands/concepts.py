@@ -16,6 +16,8 @@ from lineside.runtime.commands.language import CODES, Language, common, language
 
 CLAUSE = re.compile(r"[,.;:!?]+(?=\s|$)|\s-\s")
 CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+JOINS = frozenset({"and", "or", "und", "oder", "et", "ou", "y", "e", "o"})
+"""What a clause may end before."""
 PART = 4
 """Letters that a part of a compound has at the least."""
 
@@ -97,12 +99,25 @@ def _found(text: str, code: str) -> tuple[str, ...]:
         for at, stem in enumerate(stemmed):
             for entry in entries.get(stem, ()):
                 end = at + len(entry.stems)
-                placed = (not entry.last or end == len(stemmed)) and (not entry.first or at == 0)
+                closes = end >= len(stemmed) or words[end] in JOINS
+                placed = (not entry.last or closes) and (not entry.first or at == 0)
                 if placed and tuple(stemmed[at:end]) == entry.stems:
                     found.append(entry.concept)
             if spoken.compounds and stem not in entries and len(words[at]) >= 2 * PART:
                 found += [c for form, c in _parts(code) if _begins_or_ends(words[at], form)]
     return tuple(dict.fromkeys(found))
+
+
+def parts(word: str, spoken: Language) -> tuple[frozenset[str], frozenset[str]]:
+    """The concepts of a compound's first part, and those of its last, which says what it is; none of other words."""
+    entries = _entries(spoken.code)
+    if not spoken.compounds or len(word) < 2 * PART or stems([word], spoken.code)[0] in entries:
+        return frozenset(), frozenset()
+    known = _parts(spoken.code)
+    return (
+        frozenset(concept for form, concept in known if word.startswith(form)),
+        frozenset(concept for form, concept in known if word.endswith(form)),
+    )
 
 
 def _begins_or_ends(word: str, form: str) -> bool:

@@ -7,15 +7,22 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lineside.runtime.chat import ToolCall
+from lineside.runtime.commands.concepts import telling
 from lineside.runtime.commands.declared import Declared
 from lineside.runtime.commands.heard import Heard
 from lineside.runtime.commands.negation import denies, is_opposite
+from lineside.runtime.commands.places import other_place
 from lineside.runtime.commands.polarity import contradiction
 from lineside.runtime.commands.retrieval import Ranking
 from lineside.runtime.commands.texts import misfit
-from lineside.runtime.commands.trust import Trust, evidence
+from lineside.runtime.commands.trust import Trust, evidence, unexplained
 from lineside.runtime.commands.values import Findings, check_values, left_out
 from lineside.runtime.text.confidence import Confidence
+
+LEAST_BESIDE_A_NUMBER = 0.5
+"""Of the best tool's score by words, where a call has no argument but bare numbers."""
+MOST_BESIDE_A_NUMBER = 1
+"""Words that nothing accounts for, in such a call."""
 
 
 @dataclass(frozen=True)
@@ -96,8 +103,11 @@ class Judge:
         denied = denies(heard, findings.quoted)
         if "negation" not in skipped and denied and not is_opposite(heard, declared, call.arguments, ranking):
             return _doubt(heard, "negated", tool=call.name)
-        if "words" not in skipped and not denied and not chosen and self._contradicts(heard, declared, ranking):
+        if "words" not in skipped and not denied and not chosen and self._contradicts(heard, call, ranking):
             return _doubt(heard, "contradiction", tool=call.name)
+        said, known = other_place(heard, ranking.words.get(call.name, frozenset()), findings.quoted)
+        if "values" not in skipped and said:
+            return Doubt("unknown_value", heard.language.refusal("no_such_value", value=said, values=known))
         if "values" not in skipped and findings.problems:
             problem = findings.problems[0]
             return _doubt(heard, problem.code, **problem.values)
@@ -106,10 +116,28 @@ class Judge:
             return _doubt(heard, cut.code, value=cut.value, parameter=cut.parameter, tool=call.name)
         return None
 
-    def _contradicts(self, heard: Heard, declared: Declared, ranking: Ranking) -> bool:
-        """Whether a word says the opposite of the tool, or all words point to other tools."""
-        elsewhere = bool(ranking.best) and ranking.share(declared.name) < self.trust.least_share
-        return elsewhere or bool(contradiction(heard, declared))
+    def _contradicts(self, heard: Heard, call: ToolCall, ranking: Ranking) -> bool:
+        """Whether a word says the opposite of the tool, or all words point to other tools, or to another thing."""
+        declared, known = self.tools[call.name], ranking.words.get(call.name, frozenset())
+        share = ranking.share(declared.name)
+        if any(pair.is_another(known) for pair in heard.modified) or (ranking.best and share < self.trust.least_share):
+            return True
+        if _says_but_numbers(heard, call):
+            left = unexplained(heard, declared, call.arguments, ranking).words
+            if share < LEAST_BESIDE_A_NUMBER or len(left) > MOST_BESIDE_A_NUMBER or not telling(heard.features & known):
+                return True
+        return bool(contradiction(heard, declared))
+
+
+def _says_but_numbers(heard: Heard, call: ToolCall) -> bool:
+    """Whether a call has arguments, all of them numbers that were said without a unit: `for six people`."""
+    numbers = [
+        value for value in call.arguments.values() if isinstance(value, int | float) and not isinstance(value, bool)
+    ]
+    said = {one.value for one in heard.numbers if not one.share}
+    if any(one.unit for one in heard.numbers) or not numbers or len(numbers) < len(call.arguments):
+        return False
+    return all(float(number) in said for number in numbers)
 
 
 def _merged(findings: Any) -> Findings:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from lineside.runtime.commands.concepts import concepts, features, stems
 from lineside.runtime.commands.language import Language, likely, plain, words_of
 from lineside.runtime.commands.numbers import Quantity, quantities
+from lineside.runtime.commands.subjects import Modified, modified
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,7 @@ class Heard:
         numbers: those of the text and of the results before it.
         question: it asks for information.
         negation: where the plain text begins to deny; None where it does not.
+        modified: things that the text says more closely: a `garage light`.
         ends: it denies that something goes on (`not any more`, `don't leave it on`).
     """
 
@@ -36,6 +38,7 @@ class Heard:
     question: bool
     negation: tuple[int, int] | None
     ends: bool
+    modified: tuple[Modified, ...] = ()
 
     @property
     def language(self) -> Language:
@@ -69,6 +72,7 @@ def hear(text: str, results: Sequence[str] = ()) -> Heard:
         question=spoken[0].is_question(text),
         negation=min(denials, default=None),
         ends=any(one.ends_something(text) for one in spoken),
+        modified=tuple(found for one in spoken for found in modified(text, one)),
     )
 
 

@@ -51,6 +51,7 @@ class Language:
         before_texts: what may stand in front of a free text and is no part of it: `some`.
         kinds: what says of which kind a free text is: `the song`.
         beside_texts: content words that go on with no name: `now`, `tunes`.
+        idioms: where a word of place says nothing of a place (`right now`).
         never_first: prepositions with which no free text begins.
         concepts: English word -> words of this language for the same thing; see `runtime.commands.concepts`.
     """
@@ -78,6 +79,7 @@ class Language:
     kinds: re.Pattern[str]
     beside_texts: frozenset[str]
     never_first: frozenset[str]
+    idioms: re.Pattern[str]
     compounds: bool = False
 
     def refusal(self, code: str, **values: Any) -> str:
@@ -151,6 +153,7 @@ def language(code: str) -> Language:
         kinds=_words_first(content["texts"]["kinds"]),
         beside_texts=frozenset(plain(content["texts"]["beside"]).split()),
         never_first=frozenset(plain(content["texts"]["never_first"]).split()),
+        idioms=_either(content["places"]["idioms"]),
     )
 
 
@@ -163,6 +166,8 @@ class Common:
         yes, no: concepts that say so of a boolean.
         no_values: values of an enum that say no.
         reading: first words of the names of tools that tell something and change nothing.
+        contrasts: pairs of places of which one is not meant where the other is said.
+        things, places: concepts that a sentence may be about, and where these may be.
         generic: words that no tool can be told by.
     """
 
@@ -172,6 +177,9 @@ class Common:
     no_values: frozenset[str]
     reading: frozenset[str]
     generic: frozenset[str]
+    contrasts: tuple[tuple[str, str], ...]
+    things: frozenset[str]
+    places: frozenset[str]
 
     def opposite(self, concept: str) -> str:
         """The concept that excludes this one; empty where none does."""
@@ -182,8 +190,9 @@ class Common:
 def common() -> Common:
     content = tomllib.loads((FOLDER / "common.toml").read_text(encoding="utf-8"))
     pairs = tuple((first, second) for first, second in content["opposites"])
-    words = {key: frozenset(content[key]) for key in ("yes", "no", "no_values", "reading", "generic")}
-    return Common(pairs, **words)
+    keys = ("yes", "no", "no_values", "reading", "generic", "things", "places")
+    contrasts = tuple((first, second) for first, second in content["contrasts"])
+    return Common(pairs, contrasts=contrasts, **{key: frozenset(content[key]) for key in keys})
 
 
 def languages() -> tuple[Language, ...]:

@@ -73,7 +73,7 @@ def contradiction(heard: Heard, declared: Declared) -> str:
         for mine, other in ((first, second), (second, first)):
             if mine in first_said and other not in about and other in said and mine not in said:
                 return other
-    for ours, theirs in ((POWER_ON, POWER_OFF), (POWER_OFF, POWER_ON)):
+    for ours, theirs in ((POWER_ON, POWER_OFF | {"lock"}), (POWER_OFF, POWER_ON | {"unlock"})):
         if first_said & ours and not about & theirs and said & theirs and not said & ours:
             return min(said & theirs)
     return ""

@@ -72,8 +72,19 @@ class ToolIndex:
         scores = np.zeros(len(self._names))
         if words and self._bm25 is not None:
             scores = self._bm25.get_scores(words)
+            scores = self._of_another_thing(heard, words, scores)
         order = np.argsort(-scores, kind="stable")
         return Ranking({self._names[int(at)]: float(scores[at]) for at in order}, self.words)
+
+    def _of_another_thing(self, heard: Heard, words: list[str], scores: Any) -> Any:
+        """The scores, without the garage of `garage light` for tools that know a garage, and no light."""
+        found = np.array(scores, dtype=np.float64)
+        for pair in heard.modified:
+            others = [at for at, name in enumerate(self._names) if pair.is_another(self.words[name])]
+            left = [word for word in words if word not in pair.features and word.lstrip("#") not in pair.by]
+            if others:
+                found[others] = self._bm25.get_scores(left)[others] if left else 0.0
+        return found
 
 
 def document(tool: Declared) -> list[str]:
