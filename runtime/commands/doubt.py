@@ -22,7 +22,7 @@ from lineside.runtime.text.confidence import Confidence
 LEAST_BESIDE_A_NUMBER = 0.5
 """Of the best tool's score by words, where a call has no argument but bare numbers."""
 MOST_BESIDE_A_NUMBER = 1
-"""Words that nothing accounts for, in such a call."""
+"""Words that nothing accounts for, in such a call of a tool that is not the best by words."""
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,8 @@ class Judge:
             return True
         if _says_but_numbers(heard, call):
             left = unexplained(heard, declared, call.arguments, ranking).words
-            if share < LEAST_BESIDE_A_NUMBER or len(left) > MOST_BESIDE_A_NUMBER or not telling(heard.features & known):
+            another = share < 1 and len(left) > MOST_BESIDE_A_NUMBER
+            if share < LEAST_BESIDE_A_NUMBER or another or not telling(heard.features & known):
                 return True
         return bool(contradiction(heard, declared))
 
