@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 
 from lineside.edge.commands.phrases import polite
+from lineside.edge.commands.phrases.verb_forms import ME, plain_verbs
 
 MAX_CHARACTERS = 300
 """A longer sentence is no phrase."""
@@ -53,7 +55,7 @@ class Sentence:
     """A sentence without what makes it polite."""
 
     variants: tuple[Said, ...]
-    """As it is, then without fillers inside it, then with umlauts for "ae", "oe" and "ue"."""
+    """As it is, then without fillers inside it, then with umlauts for "ae", "oe" and "ue", then with a plain verb."""
     is_question: bool
     """It ends with a question mark, and is no polite request."""
 
@@ -106,10 +108,11 @@ def understand(text: str) -> Sentence:
     said = hear(text)
     ends_with_mark = bool(said.words) and said.words[-1] == "?"
     said = said.without({index for index, word in enumerate(said.words) if word == "?"})
-    polite = False
+    polite, minds = False, False
     while True:
         count, asks = _leading(said.words)
         if count:
+            minds = minds or said.words[count - 1] == "mind"
             said, polite = said.part(count, len(said.words)), polite or asks
             continue
         count, asks = _trailing(said.words)
@@ -118,7 +121,16 @@ def understand(text: str) -> Sentence:
         said, polite = said.part(0, len(said.words) - count), polite or asks
     variants = [said, _plainer(said)]
     variants += [Said(v.text, tuple(UMLAUT.sub(r"\1", word) for word in v.words), v.spans) for v in variants]
-    return Sentence(tuple(dict.fromkeys(variants)), ends_with_mark and not polite)
+    asked = [found for said in variants for found in _with_plain_verb(said, minds)]
+    polite = polite or any(said.words[0] in ME for said in variants if asked)
+    return Sentence(tuple(dict.fromkeys([*variants, *asked])), ends_with_mark and not polite)
+
+
+def _with_plain_verb(said: Said, minds: bool) -> Iterator[Said]:
+    """`Schalten Sie`, `me abres`, `ouvre-moi` as `schalte`, `abre`, `ouvre`."""
+    for words in plain_verbs(said.words, after_mind=minds):
+        fewer = len(said.words) - len(words)
+        yield Said(said.text, words, (said.spans[0], *said.spans[1 + fewer :]))
 
 
 def _leading(words: tuple[str, ...]) -> tuple[int, bool]:

@@ -43,6 +43,8 @@ def doubted(text: str, name: str, **arguments: Any) -> str:
         ("play the band", "the band", "artist", "the band"),
         ("spiel etwas Nirvana", "etwas Nirvana", "artist", "Nirvana"),
         ("spiel mir bitte ein bisschen Mozart", "ein bisschen Mozart", "artist", "Mozart"),
+        ("play me some nirvana", "me some nirvana", "artist", "nirvana"),
+        ("play me and my monkey", "me and my monkey", "artist", "me and my monkey"),
         ("joue un peu de Mozart pour moi", "un peu de Mozart", "artist", "Mozart"),
         ("mets du Mozart pour moi", "du Mozart", "artist", "Mozart"),
         ("pon algo de Mozart para mí", "algo de Mozart", "artist", "Mozart"),
