@@ -28,10 +28,11 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-_QUIET = {"ORT_DISABLE_TELEMETRY": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
+_QUIET = {"ORT_DISABLE_TELEMETRY": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "DISABLE_TQDM": "1"}
 """ONNX Runtime (1.29 and later, on Linux) would look up a host of its maker's and keep a device id below the home
-folder; the Hub's client, where mistral-common finds one, would report to its own. Both read this as they are imported,
-and every import of Lineside passes here before."""
+folder; the Hub's client, where mistral-common finds one, would report to its own; the progress bar of bm25s makes a
+semaphore below /dev/shm, shown or not. All read this as they are imported, and every import of Lineside passes here
+before."""
 os.environ.update(_QUIET)
 
 _PUBLIC = {

@@ -12,6 +12,8 @@ Reference = Literal["undo", "again", "more", "less"]
 REFERENCES: tuple[Reference, ...] = ("undo", "again", "more", "less")
 MAX_CHARACTERS = 80
 """Of a sentence that says nothing else."""
+GREETINGS = re.compile(r"\W*(hello|hi|hallo|servus|salut|bonjour|hola|buenas|buenos)\b", re.IGNORECASE)
+"""Who says "hello again" asks for nothing."""
 
 
 def refers(text: str) -> Reference | None:
@@ -19,7 +21,7 @@ def refers(text: str) -> Reference | None:
 
     A question is none, but one that politely asks for something is.
     """
-    if len(text) > MAX_CHARACTERS:
+    if len(text) > MAX_CHARACTERS or GREETINGS.match(text):
         return None
     for spoken in languages():
         for said in _readings(text, spoken):

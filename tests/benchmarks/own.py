@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 from rich.progress import track
 
-from lineside.runtime.assistant import ask
 from lineside.runtime.chat import Message, Prompt
 from lineside.runtime.defaults import DEFAULT_BUNDLE
 from lineside.runtime.engine.engine import Engine
@@ -173,8 +172,10 @@ def default_endings() -> dict[str, Any]:
     engine = Engine.open(DEFAULT_BUNDLE)
 
     def answer(text: str) -> tuple[FinishReason, int]:
-        found = ask(engine, [Message("user", (text,))], max_tokens=BUDGET, sampling=GREEDY)
-        return found.finish_reason, found.counts.generated
+        prompt = engine.tokenizer.encode_chat([Message("user", (text,))])
+        with engine.sequence(prompt, reserve=BUDGET) as sequence:
+            generation = engine.generate(sequence, max_tokens=BUDGET, sampling=GREEDY)
+        return generation.finish_reason, len(generation.ids)
 
     return _endings(answer)
 

@@ -142,7 +142,8 @@ def test_demo_on_a_named_broker(broker: Mosquitto, tmp_path: Path) -> None:
 def test_run_says_goodbye_on_sigterm(broker: Mosquitto, client: Client, tmp_path: Path) -> None:
     path = tmp_path / "station.toml"
     path.write_text(
-        f'[station]\nname = "polite"\n[mqtt]\nhost = "127.0.0.1"\nport = {broker.port}\npassword = "hunter2"\n'
+        f'[station]\nname = "polite"\n[mqtt]\nhost = "127.0.0.1"\nport = {broker.port}\n'
+        'username = "polite"\npassword = "hunter2"\n'
     )
     process = subprocess.Popen([*LINESIDE, "run", "-c", str(path)], stderr=subprocess.PIPE, text=True)
     assert client.on("lineside/polite/status")[0].payload == b"online"

@@ -15,8 +15,9 @@ from lineside.edge.integrations.mcp.servers import McpServers
 from lineside.edge.mcp_config import McpConfig, McpToolConfig
 from lineside.runtime.chat import ToolCall
 from lineside.runtime.engine.engine import Engine
-from tests.support import mcp_server
 from tests.support.wait import LIMIT_S
+
+SERVER = str(Path(__file__).with_name("mcp_server.py"))
 
 LAMP = {
     "name": "set_lamp",
@@ -43,7 +44,7 @@ class Server:
 
     def config(self, *tools: str, **changes: Any) -> McpConfig:
         named = {name: McpToolConfig(wait_s=LIMIT_S) for name in tools or ("set_lamp", "stop")}
-        command = (sys.executable, "-S", mcp_server.__file__, str(self.folder))
+        command = (sys.executable, "-S", SERVER, str(self.folder))
         return dataclasses.replace(McpConfig(command=command, start_s=LIMIT_S, tools=named), **changes)
 
     def calls(self) -> list[dict[str, Any]]:

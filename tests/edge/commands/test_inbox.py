@@ -14,14 +14,14 @@ from lineside.edge.commands.inbox import Commands
 from lineside.edge.counters import Counters
 from lineside.edge.degraded import Degraded
 from lineside.edge.errors import StoreError
+from lineside.edge.models import NoModel
 from lineside.edge.wire.identity import Delivery
 from lineside.edge.wire.messages import Reply
 from lineside.edge.wire.mqtt import Connection
 from lineside.edge.wire.outbox import Outbox
 from lineside.edge.wire.store import Outgoing, Store, StoredCommand
 from lineside.edge.wire.traffic import Message
-from lineside.runtime.engine.engine import Engine
-from lineside.runtime.errors import RequestCancelled
+from lineside.runtime.errors import BundleError, RequestCancelled
 from tests.support.station import TOPICS, station
 from tests.support.wait import LIMIT_S
 
@@ -50,7 +50,8 @@ class Inbox:
         line = cast(Connection, None)
         outbox = Outbox(self.store, line, self.counters, Degraded())
         self.calls = Calls(config, TOPICS, self.store, outbox, line, self.counters)
-        self.commands = Commands(config, TOPICS, cast(Engine, None), self.store, outbox, self.calls, self.counters)
+        model = NoModel("commands", folder, BundleError("none is there"))
+        self.commands = Commands(config, TOPICS, model, self.store, outbox, self.calls, self.counters)
         self.acknowledged: list[tuple[int, int]] = []
 
     def accept(

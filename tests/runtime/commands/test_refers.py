@@ -75,6 +75,8 @@ def test_more_and_less(text: str, wanted: str) -> None:
         "is it on again",
         "stop that " * 20,
         "nicht noch einmal",
+        "hello again",
+        "Hallo, noch einmal!",
     ],
 )
 def test_what_says_more_is_another_sentence(text: str) -> None:

@@ -42,8 +42,9 @@ def test_no_control_token_without_tools(weights: str, sampling: Sampling, reques
     engine: Engine = request.getfixturevalue(weights)
     raw = 0
     for text in COMMANDS:
-        answer = ask(engine, messages(text), max_tokens=BUDGET, sampling=sampling)
-        assert controls(engine, answer.ids) == []
+        if weights != "default_engine":  # which was not taught to converse
+            answer = ask(engine, messages(text), max_tokens=BUDGET, sampling=sampling)
+            assert controls(engine, answer.ids) == []
         none = ask(engine, messages(text), [STOP], tool_choice="none", max_tokens=BUDGET, sampling=sampling)
         assert controls(engine, none.ids) == []
         with engine.sequence(engine.tokenizer.encode_chat(messages(text)), reserve=BUDGET) as sequence:

@@ -29,8 +29,7 @@ from lineside.edge.tool_config import ToolConfig
 from lineside.runtime.chat import ToolCall
 from lineside.runtime.engine.engine import Engine
 from lineside.runtime.errors import EngineError
-from tests.support import mcp_server
-from tests.support.mcp_station import LAMP, ON, STOP, Server, Station
+from tests.support.mcp_station import LAMP, ON, SERVER, STOP, Server, Station
 from tests.support.wait import LIMIT_S, until
 
 ODD = {
@@ -261,7 +260,7 @@ time.sleep(600)
 def test_a_server_ends_with_a_station_that_was_killed(tmp_path: Path) -> None:
     """Also one that does not care for its standard input, with all that it started."""
     server = Server(tmp_path, at_end="stay")
-    station = subprocess.Popen([sys.executable, "-c", STARTS_ONE, guard.__file__, mcp_server.__file__, str(tmp_path)])
+    station = subprocess.Popen([sys.executable, "-c", STARTS_ONE, guard.__file__, SERVER, str(tmp_path)])
     until(lambda: len(server.processes()) == 2)
     station.kill()
     station.wait()
