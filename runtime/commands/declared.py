@@ -8,7 +8,7 @@ from typing import Any
 
 from lineside.runtime.chat import Tool
 from lineside.runtime.commands.concepts import split_name
-from lineside.runtime.commands.language import common
+from lineside.runtime.commands.language import common, plain, words_of
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,11 @@ class Declared:
         if self.read_only is not None:
             return self.read_only
         return split_name(self.name).split(" ")[0] in common().reading
+
+    @property
+    def takes_steps(self) -> bool:
+        """Whether a number may say by how much."""
+        return not common().stepping.isdisjoint(words_of(plain(f"{split_name(self.name)} {self.tool.description}")))
 
     @property
     def properties(self) -> Mapping[str, Mapping[str, Any]]:

@@ -14,6 +14,7 @@ from lineside.runtime.commands.negation import denies, is_opposite
 from lineside.runtime.commands.places import other_place
 from lineside.runtime.commands.polarity import contradiction
 from lineside.runtime.commands.retrieval import Ranking
+from lineside.runtime.commands.subjects import about_another
 from lineside.runtime.commands.texts import misfit
 from lineside.runtime.commands.trust import Trust, evidence, unexplained
 from lineside.runtime.commands.values import Findings, check_values, left_out
@@ -103,7 +104,7 @@ class Judge:
         denied = denies(heard, findings.quoted)
         if "negation" not in skipped and denied and not is_opposite(heard, declared, call.arguments, ranking):
             return _doubt(heard, "negated", tool=call.name)
-        if "words" not in skipped and not denied and not chosen and self._contradicts(heard, call, ranking):
+        if "words" not in skipped and not denied and not chosen and self._contradicts(heard, call, ranking, findings):
             return _doubt(heard, "contradiction", tool=call.name)
         said, known = other_place(heard, ranking.words.get(call.name, frozenset()), findings.quoted)
         if "values" not in skipped and said:
@@ -111,15 +112,21 @@ class Judge:
         if "values" not in skipped and findings.problems:
             problem = findings.problems[0]
             return _doubt(heard, problem.code, **problem.values)
+        step = next((one for one in heard.numbers if one.step and one in findings.used), None)
+        if "values" not in skipped and step is not None and not declared.takes_steps:
+            return _doubt(heard, "by_how_much", value=step.text, tool=call.name)
         cut = misfit(heard, declared, call.arguments, ranking) if "values" not in skipped else None
         if cut is not None:
             return _doubt(heard, cut.code, value=cut.value, parameter=cut.parameter, tool=call.name)
         return None
 
-    def _contradicts(self, heard: Heard, call: ToolCall, ranking: Ranking) -> bool:
+    def _contradicts(self, heard: Heard, call: ToolCall, ranking: Ranking, findings: Findings) -> bool:
         """Whether a word says the opposite of the tool, or all words point to other tools, or to another thing."""
         declared, known = self.tools[call.name], ranking.words.get(call.name, frozenset())
         share = ranking.share(declared.name)
+        free = any(isinstance(value, str) and value in findings.quoted for value in call.arguments.values())
+        if not free and about_another(heard.concepts, known):
+            return True
         if any(pair.is_another(known) for pair in heard.modified) or (ranking.best and share < self.trust.least_share):
             return True
         if _says_but_numbers(heard, call):

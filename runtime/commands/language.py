@@ -51,6 +51,7 @@ class Language:
         before_texts: what may stand in front of a free text and is no part of it: `some`.
         kinds: what says of which kind a free text is: `the song`.
         beside_texts: content words that go on with no name: `now`, `tunes`.
+        steps: what says, `before` a number or `behind` it, by how much; `value`, before it, that it is the value.
         idioms: where a word of place says nothing of a place (`right now`).
         never_first: prepositions with which no free text begins.
         concepts: English word -> words of this language for the same thing; see `runtime.commands.concepts`.
@@ -80,6 +81,7 @@ class Language:
     beside_texts: frozenset[str]
     never_first: frozenset[str]
     idioms: re.Pattern[str]
+    steps: Mapping[str, re.Pattern[str]]
     compounds: bool = False
 
     def refusal(self, code: str, **values: Any) -> str:
@@ -154,6 +156,11 @@ def language(code: str) -> Language:
         beside_texts=frozenset(plain(content["texts"]["beside"]).split()),
         never_first=frozenset(plain(content["texts"]["never_first"]).split()),
         idioms=_either(content["places"]["idioms"]),
+        steps={
+            "before": _either([f"(?:{one})\\s*$" for one in content["steps"]["before"]]),
+            "behind": _either([f"\\s*(?:{one})" for one in content["steps"]["behind"]]),
+            "value": _either([f"(?:{one})\\s*$" for one in content["steps"]["value"]]),
+        },
     )
 
 
@@ -168,7 +175,9 @@ class Common:
         reading: first words of the names of tools that tell something and change nothing.
         contrasts: pairs of places of which one is not meant where the other is said.
         things, places: concepts that a sentence may be about, and where these may be.
+        near: sets of things of which one may be meant where another is said.
         generic: words that no tool can be told by.
+        stepping: words of tools that take a number which says by how much.
     """
 
     opposites: tuple[tuple[str, str], ...]
@@ -177,7 +186,9 @@ class Common:
     no_values: frozenset[str]
     reading: frozenset[str]
     generic: frozenset[str]
+    stepping: frozenset[str]
     contrasts: tuple[tuple[str, str], ...]
+    near: tuple[frozenset[str], ...]
     things: frozenset[str]
     places: frozenset[str]
 
@@ -190,9 +201,10 @@ class Common:
 def common() -> Common:
     content = tomllib.loads((FOLDER / "common.toml").read_text(encoding="utf-8"))
     pairs = tuple((first, second) for first, second in content["opposites"])
-    keys = ("yes", "no", "no_values", "reading", "generic", "things", "places")
+    keys = ("yes", "no", "no_values", "reading", "generic", "stepping", "things", "places")
     contrasts = tuple((first, second) for first, second in content["contrasts"])
-    return Common(pairs, contrasts=contrasts, **{key: frozenset(content[key]) for key in keys})
+    near = tuple(map(frozenset, content["near"]))
+    return Common(pairs, contrasts=contrasts, near=near, **{key: frozenset(content[key]) for key in keys})
 
 
 def languages() -> tuple[Language, ...]:

@@ -10,6 +10,7 @@ from functools import lru_cache
 from lineside.runtime.commands.language import Language, language, likely, plain
 
 NUMBER_AND_LETTERS = re.compile(r"(?P<minus>(?<![\w.,])-)?(?P<digits>\d+(?:[.,]\d+)*)(?P<ordinal>)")
+CLOCK = re.compile(r"\s*(?:am|pm|a\.m|p\.m|o'clock|uhr|heures?|h\b|:\d)")
 ALONE_ABOVE = 1.0
 """A number word that stands alone counts from two on: one is mostly an article or a pronoun."""
 TIME_S = {"second": 1.0, "minute": 60.0, "hour": 3600.0, "day": 86400.0}
@@ -24,6 +25,7 @@ class Quantity:
         text: as it stands in the sentence, for messages.
         unit: a unit of `Language.units`; empty where none was said.
         share: whether it is a part of a whole: `half`, `full`.
+        step: whether it says by how much: `by 10`, `10 more`.
         optional: whether it may be no number at all: an article, an ordinal, digits within a name, `full`.
     """
 
@@ -34,6 +36,7 @@ class Quantity:
     optional: bool = False
     start: int = 0
     end: int = 0
+    step: bool = False
 
 
 def quantities(text: str) -> tuple[Quantity, ...]:
@@ -52,7 +55,16 @@ def _quantities(said: str, code: str) -> tuple[Quantity, ...]:
     digits = _completed(_in_digits(said, spoken), spoken)
     found = [*_numbers(digits, spoken), *_shares(digits, spoken), *_ones(digits, spoken)]
     found.sort(key=lambda one: (one.start, -one.end))
-    return tuple(_summed(_outermost(found), digits))
+    return tuple(
+        replace(one, step=True) if _is_step(one, digits, spoken) else one for one in _summed(_outermost(found), digits)
+    )
+
+
+def _is_step(one: Quantity, said: str, spoken: Language) -> bool:
+    before, behind = said[: one.start], said[one.end :]
+    if spoken.steps["value"].search(before) or one.unit in TIME_S or CLOCK.match(behind):
+        return False
+    return bool(spoken.steps["before"].search(before) or spoken.steps["behind"].match(behind))
 
 
 def _in_digits(said: str, spoken: Language) -> str:

@@ -33,6 +33,14 @@ class Modified:
         return any(f"#{one}" in known for one in self.by) and not any(f"#{one}" in known for one in self.head)
 
 
+def about_another(said: frozenset[str], known: frozenset[str]) -> bool:
+    """Whether a sentence with these concepts names a thing, and the tool with these features is about another."""
+    things = _things(said)
+    own = _things(frozenset(one.removeprefix("#") for one in known if one.startswith("#")))
+    meant = things.union(*(near for near in common().near if near & things))
+    return bool(things and own) and not meant & own
+
+
 def modified(text: str, spoken: Language) -> tuple[Modified, ...]:
     """`Garagenlicht`, `garage light`, `Licht in der Garage`, `la lumière du garage`; none that is said alone, too."""
     found: list[Modified] = []

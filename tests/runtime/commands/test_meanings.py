@@ -12,6 +12,7 @@ from lineside.runtime.commands.declared import Declared
 from lineside.runtime.commands.doubt import Judge
 from lineside.runtime.commands.heard import hear
 from lineside.runtime.commands.retrieval import ToolIndex
+from lineside.runtime.commands.subjects import about_another
 from tests.runtime.commands.stations import PERCENT, TOOLS, tool
 
 FEW = {"type": "integer", "minimum": 1, "maximum": 6}
@@ -154,3 +155,22 @@ def test_the_ranking_writes_no_log(caplog: pytest.LogCaptureFixture) -> None:
     logging.getLogger(bm25s.__name__).setLevel(logging.DEBUG)
     ToolIndex(TOOLS).rank(hear("stop the line"))
     assert [record for record in caplog.records if record.name.startswith("bm25s")] == []
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("open the sunroof", "open_garage"),
+        ("mach das Dachfenster auf", "open_garage"),
+        ("ouvre le coffre", "open_garage"),
+        ("abre la ventana", "open_trunk"),
+    ],
+)
+def test_a_thing_that_the_tool_is_not_about_refuses(text: str, name: str) -> None:
+    assert doubted(text, name) == "contradiction"
+
+
+def test_a_thing_by_another_name_is_the_same() -> None:
+    """Its heating may be called climate, its line belt."""
+    assert not about_another(hear("start the belt").concepts, frozenset({"#line"}))
+    assert about_another(hear("start the belt").concepts, frozenset({"#garage"}))
