@@ -15,7 +15,7 @@ from lineside.runtime.engine.sampling import GREEDY
 from lineside.runtime.engine.scheduler import Priority, Request
 from lineside.runtime.engine.sequence import Sequence
 from lineside.runtime.errors import AnswerError, DeadlineExceeded, NotFinite, RequestCancelled
-from lineside.runtime.inspection.augmentation import mean, merged
+from lineside.runtime.inspection.augmentation import furthest, mean, merged
 from lineside.runtime.inspection.calibration import Calibration
 from lineside.runtime.inspection.close_ups import CloseUp, close_ups, worst
 from lineside.runtime.inspection.observation import Inspection, Observation, confidence
@@ -108,13 +108,16 @@ class Inspector:
         return self._engine.bundle.manifest.any_way_up and self.task.any_way_up and self.task.report is None
 
     def _inspect_view(self, view: View, request: Request) -> Inspection:
-        """One observation, or with test-time augmentation two, of which the mean counts. Where the rotated view alone
-        raised suspicion, the upright one is observed again, for the defects.
+        """One observation, or with test-time augmentation two, of which the mean counts. A pass that no second view
+        could change is not observed again. Where the rotated view alone raised suspicion, the upright one is observed
+        again, for the defects.
         """
         if not self._augments:
             only = self._observe(view, request, self._verdict)
             return self._inspection([only], only.probabilities, only.defects)
         first = self._observe(view, request, self._verdict)
+        if self._verdict(first.probabilities) == self._verdict(furthest(first.probabilities)) == "pass":
+            return self._inspection([first], first.probabilities, ())
         second = self._observe(view, request, lambda own: self._verdict(mean([first.probabilities, own])), rotated=True)
         probabilities = mean([first.probabilities, second.probabilities])
         verdict = self._verdict(probabilities)
