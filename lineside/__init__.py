@@ -16,8 +16,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from lineside.runtime.assistant import Assistant as Assistant
     from lineside.runtime.assistant import ask as ask
     from lineside.runtime.assistant import stream as stream
+    from lineside.runtime.bundle import open_bundle as open_bundle
     from lineside.runtime.chat import Message as Message
     from lineside.runtime.chat import Tool as Tool
     from lineside.runtime.defaults import DEFAULT_BUNDLE as DEFAULT_BUNDLE
@@ -36,6 +38,7 @@ before."""
 os.environ.update(_QUIET)
 
 _PUBLIC = {
+    "Assistant": "runtime.assistant",
     "DEFAULT_BUNDLE": "runtime.defaults",
     "Engine": "runtime.engine.engine",
     "InspectionTask": "runtime.inspection.task",
@@ -44,6 +47,7 @@ _PUBLIC = {
     "Tool": "runtime.chat",
     "ask": "runtime.assistant",
     "decode_picture": "runtime.picture",
+    "open_bundle": "runtime.bundle",
     "stream": "runtime.assistant",
 }
 

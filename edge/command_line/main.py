@@ -23,6 +23,25 @@ SAYS_WHAT_IT_DOES = ("ask", "say", "mcp", "inspect", "check", "learn", "calibrat
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point of `lineside`."""
+    try:
+        return _main(arguments)
+    except BrokenPipeError:  # `lineside completion bash | head`
+        return _unread()
+    except SystemExit:  # of argparse, which has printed its help or a mistake
+        try:
+            sys.stdout.flush()
+        except BrokenPipeError:
+            return _unread()
+        raise
+
+
+def _unread() -> int:
+    """Nobody reads the output any more. What is left of it goes nowhere, or Python would complain as it ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 1
+
+
+def _main(arguments: Sequence[str] | None) -> int:
     options = make_parser().parse_args(arguments)
     os.environ["PYDANTIC_DISABLE_PLUGINS"] = "__all__"  # one that is installed would see, and may send, every message
     from lineside.edge import logs
@@ -40,9 +59,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return fail(str(error), 1)
     except KeyboardInterrupt:
         return fail("interrupted", 130)
-    except BrokenPipeError:  # `lineside completion bash | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
 
 
 def completion(options: argparse.Namespace) -> int:
