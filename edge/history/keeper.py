@@ -24,7 +24,7 @@ from lineside.edge.errors import ConfigError, StoreError
 from lineside.edge.history import pictures
 from lineside.edge.history.records import Query, Record, Setup
 from lineside.edge.history.retention import Retention
-from lineside.edge.history.setups import AnyInspector, Setups
+from lineside.edge.history.setups import AnyInspector, Setups, views_of
 from lineside.edge.history.tables import FILE, HISTORY, find, insert, search, setup_of
 from lineside.edge.inspection.evidence import draw, encode_jpeg
 from lineside.edge.steady import unix_time
@@ -251,15 +251,6 @@ class History:
 
 def _record(seen: Seen) -> Record:
     result = seen.result
-    views = [
-        {
-            "prompt_sha256": observation.prompt_sha256,
-            "tokens": list(observation.tokens),
-            "probabilities": {str(name): value for name, value in observation.probabilities.items()},
-            "finish_reason": observation.finish_reason,
-        }
-        for observation in seen.inspection.observations
-    ]
     return Record(
         id=result.id,
         camera=result.camera,
@@ -271,7 +262,7 @@ def _record(seen: Seen) -> Record:
         decided_by=result.decided_by,
         confidence=result.confidence,
         result=result.encode().decode(),
-        views=json.dumps(views),
+        views=json.dumps(views_of(seen.inspection)),
         setup=seen.setup.digest,
     )
 

@@ -18,6 +18,7 @@ from lineside.edge.history.records import Setup
 from lineside.runtime.engine.sampling import GREEDY
 from lineside.runtime.inspection.gated import GatedInspector
 from lineside.runtime.inspection.inspector import Inspector
+from lineside.runtime.inspection.observation import Inspection
 
 AnyInspector = Inspector | GatedInspector
 
@@ -68,7 +69,7 @@ def describe(inspector: AnyInspector, machine: dict[str, Any]) -> Setup:
             "defect_types": list(task.defect_types),
             "instruction": task.instruction,
             "report": task.report,
-            "reference_sha256": "" if task.reference is None else _digest(task.reference),
+            "reference_sha256": "" if task.reference is None else digest(task.reference),
             "any_way_up": task.any_way_up,
         },
         "prompt": task.system_text(),
@@ -83,17 +84,31 @@ def describe(inspector: AnyInspector, machine: dict[str, Any]) -> Setup:
     return Setup(hashlib.sha256(text.encode()).hexdigest(), text)
 
 
+def views_of(inspection: Inspection) -> list[dict[str, Any]]:
+    """What the model was asked and answered, each time."""
+    return [
+        {
+            "prompt_sha256": observation.prompt_sha256,
+            "tokens": list(observation.tokens),
+            "probabilities": {str(name): value for name, value in observation.probabilities.items()},
+            "finish_reason": observation.finish_reason,
+        }
+        for observation in inspection.observations
+    ]
+
+
 def _gate(inspector: GatedInspector) -> str:
     memory = inspector.gate.memory
-    return _digest(memory.patches, memory.good_scores, np.asarray(memory.longest))
+    return digest(memory.patches, memory.good_scores, np.asarray(memory.longest))
 
 
-def _digest(*arrays: npt.NDArray[Any]) -> str:
-    digest = hashlib.sha256()
+def digest(*arrays: npt.NDArray[Any]) -> str:
+    """SHA-256 of arrays with their shapes and dtypes."""
+    made = hashlib.sha256()
     for array in arrays:
-        digest.update(f"{array.dtype.str}{array.shape}".encode())
-        digest.update(np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()
+        made.update(f"{array.dtype.str}{array.shape}".encode())
+        made.update(np.ascontiguousarray(array).tobytes())
+    return made.hexdigest()
 
 
 def _gpu() -> str:
