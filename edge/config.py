@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from pydantic import Field, SecretStr
 from pydantic.dataclasses import dataclass
 
+from lineside.edge.history_config import HistoryConfig
 from lineside.edge.mcp_config import McpConfig
 from lineside.edge.tool_config import DAY_S, STRICT, ToolConfig
 from lineside.runtime.defaults import CALL_ABOVE, DEFAULT_BUNDLE, DEFAULT_MAX_PIXELS, WRONG_CALL_COSTS
@@ -205,6 +206,7 @@ class Config:
     inspect: InspectConfig = field(default_factory=InspectConfig)
     commands: CommandConfig = field(default_factory=CommandConfig)
     store: StoreConfig = field(default_factory=StoreConfig)
+    history: HistoryConfig = field(default_factory=HistoryConfig)
     cameras: dict[str, CameraConfig] = field(default_factory=dict)
     tools: dict[str, ToolConfig] = field(default_factory=dict)
     mcp: dict[str, McpConfig] = field(default_factory=dict)

@@ -27,7 +27,8 @@ from lineside.edge.frames.cameras import CameraThread
 from lineside.edge.frames.intake import FrameIntake
 from lineside.edge.frames.last_state import LastState
 from lineside.edge.frames.pipeline import Pipeline
-from lineside.edge.models import DEVICE_FAILURES, open_models, there
+from lineside.edge.history.keeper import History
+from lineside.edge.models import DEVICE_FAILURES, device_of, open_models, there
 from lineside.edge.wire.acknowledgements import Window
 from lineside.edge.wire.identity import without_mark
 from lineside.edge.wire.mqtt import Connection
@@ -59,6 +60,7 @@ class Daemon:
     """
 
     _mcp: McpServers | None = None
+    _history: History | None = None
 
     def __init__(self, config: Config) -> None:
         self.config = config
@@ -74,6 +76,8 @@ class Daemon:
         except BaseException:
             if self._mcp is not None:
                 self._mcp.close()
+            if self._history is not None:
+                self._history.close()
             self.store.close()
             raise
 
@@ -114,9 +118,12 @@ class Daemon:
             leader=self.connection,
         )
         self.outbox = Outbox(self.store, self.connection, self.counters, self.degraded)
-        self._last = LastState(config, self.topics, self.connection, self.counters)
+        self._last = LastState(self.topics, self.connection, self.counters)
+        device = device_of(self.models.frames)
+        self.history = self._history = History(config, device, self.counters, self.degraded)
         self.answers = Answers(self.topics, self.store, self.outbox, self.counters)
-        self.pipeline = Pipeline(config, self.models.frames_engine, self.answers, self._last, self.counters)
+        frames_engine = self.models.frames_engine
+        self.pipeline = Pipeline(config, frames_engine, self.answers, self._last, self.history, self.counters)
         others: dict[str, Binding] = {"mcp": self._mcp} if self._mcp is not None else {}
         self.calls = Calls(config, self.topics, self.store, self.outbox, self.connection, self.counters, others)
         mark = self.store.session_mark

@@ -17,7 +17,7 @@ from lineside.edge.command_line.parser import make_parser
 from lineside.edge.errors import ConfigError, EdgeError
 from lineside.runtime.errors import EngineError
 
-SAYS_WHAT_IT_DOES = ("ask", "say", "mcp", "inspect", "check", "learn", "calibrate", "demo")
+SAYS_WHAT_IT_DOES = ("ask", "say", "mcp", "inspect", "check", "learn", "calibrate", "demo", "history", "replay")
 """On standard output; their log holds warnings only."""
 
 

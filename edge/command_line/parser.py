@@ -19,6 +19,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"lineside {__version__}")
     commands = parser.add_subparsers(dest="command", required=True)
     _station_commands(commands)
+    _proving_commands(commands)
     _tuning_commands(commands)
     _bundle_commands(commands)
     _export_commands(commands)
@@ -77,6 +78,31 @@ def _station_commands(commands: Commands[argparse.ArgumentParser]) -> None:
     say.add_argument("--no-phrases", action="store_true", help="the model only: what it would do without the phrases")
     say.add_argument("--no-model", action="store_true", help="phrases only: the model is not loaded")
     say.set_defaults(handler="say.say")
+
+
+def _proving_commands(commands: Commands[argparse.ArgumentParser]) -> None:
+    history = commands.add_parser("history", help="search the verdicts that a station has kept, newest first")
+    history.add_argument("--part", default="", metavar="ID", help="of this part; * stands for anything")
+    history.add_argument("--camera", default="", help="of this camera")
+    history.add_argument(
+        "--verdict", nargs="+", default=(), choices=("pass", "fail", "unsure"), help="these verdicts only"
+    )
+    history.add_argument(
+        "--since", default="", metavar="TIME", help="captured at this time or later; UTC without a zone"
+    )
+    history.add_argument("--until", default="", metavar="TIME", help="captured at this time or earlier")
+    history.add_argument("--limit", type=int, default=0, metavar="N", help="at most so many; 0 for all")
+    history.add_argument("--csv", type=Path, metavar="FILE", help="write CSV there; - for standard output")
+    history.set_defaults(handler="prove.history")
+
+    replay = commands.add_parser("replay", help="make a result again, and say whether the same tokens come out")
+    replay.add_argument("id", metavar="ID", help="the result's id, from its message, `history` or its evidence picture")
+    replay.add_argument("--bundle", type=Path, help="the folder of the model of then, where the station has another")
+    replay.set_defaults(handler="prove.replay")
+    for command in (history, replay):
+        command.add_argument(
+            "-c", "--config", type=Path, default=Path("station.toml"), metavar="station.toml", help="the station file"
+        )
 
 
 def _tuning_commands(commands: Commands[argparse.ArgumentParser]) -> None:

@@ -15,6 +15,7 @@ from lineside.edge.frames.answers import Answers
 from lineside.edge.frames.last_state import LastState
 from lineside.edge.frames.mailbox import Mailbox, Work
 from lineside.edge.frames.results import Clock, to_result
+from lineside.edge.history.keeper import History
 from lineside.edge.inspection.inspectors import open_inspectors
 from lineside.edge.models import NoModel, there, wire_model
 from lineside.runtime.chat import Picture
@@ -34,10 +35,16 @@ class Pipeline:
     """
 
     def __init__(
-        self, config: Config, engine: Engine | NoModel, answers: Answers, last: LastState, counters: Counters
+        self,
+        config: Config,
+        engine: Engine | NoModel,
+        answers: Answers,
+        last: LastState,
+        history: History,
+        counters: Counters,
     ) -> None:
         self._settings, self._counters = config.inspect, counters
-        self._answers, self._last = answers, last
+        self._answers, self._last, self._history = answers, last, history
         self._engine = engine
         self._inspectors, self.degraded = ({}, []) if isinstance(engine, NoModel) else open_inspectors(config, engine)
         self.mailbox = Mailbox()
@@ -46,6 +53,7 @@ class Pipeline:
 
     def start(self) -> None:
         self._last.start()
+        self._history.start()
         self._thread.start()
 
     def close(self) -> None:
@@ -53,6 +61,7 @@ class Pipeline:
         self.mailbox.close()
         self._thread.join(timeout=5)
         self._last.close()
+        self._history.close()
 
     def offer(
         self, frame: Frame, *, triggered: bool, done: Callable[[], None] = lambda: None, ages: bool = True
@@ -137,3 +146,4 @@ class Pipeline:
         if inspection.decided_by == "gate":
             self._counters.add("results_by_gate")
         self._last.show(frame, picture, inspection, result)
+        self._history.keep(frame, picture, inspection, result, inspector)
