@@ -196,6 +196,17 @@ class StoreConfig:
 
 
 @dataclass(frozen=True, config=STRICT)
+class MetricsConfig:
+    """The figures of `health` as a page for Prometheus."""
+
+    port: Annotated[int, Field(ge=0, le=65535)] = 0
+    """`/metrics` on this port; 0 for no page."""
+    address: Annotated[str, Field(min_length=1)] = "127.0.0.1"
+    """Where it listens. Whoever reaches it reads the figures, without a password: another address than this machine's
+    own is for a network that nobody else is in, such as that of a container."""
+
+
+@dataclass(frozen=True, config=STRICT)
 class Config:
     """The whole station file."""
 
@@ -205,6 +216,7 @@ class Config:
     inspect: InspectConfig = field(default_factory=InspectConfig)
     commands: CommandConfig = field(default_factory=CommandConfig)
     store: StoreConfig = field(default_factory=StoreConfig)
+    metrics: MetricsConfig = field(default_factory=MetricsConfig)
     cameras: dict[str, CameraConfig] = field(default_factory=dict)
     tools: dict[str, ToolConfig] = field(default_factory=dict)
     mcp: dict[str, McpConfig] = field(default_factory=dict)

@@ -38,6 +38,7 @@ TABLES = (
     ("mcp.NAME.tools.TOOL", mcp_module.McpToolConfig),
     ("commands", config_module.CommandConfig),
     ("store", config_module.StoreConfig),
+    ("metrics", config_module.MetricsConfig),
 )
 
 

@@ -187,7 +187,7 @@ class Inspector:
                     try:
                         defects, report = task.parse(text, *view.size)
                     except AnswerError as error:  # the verdict stands: it was not read from the text
-                        log.warning("%s", error)
+                        log.info("%s", error)
                         reason = "unreadable"
         return Observation(probabilities, defects, reason, sequence.timings, sequence.counts, report)
 
