@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from pydantic import Field, SecretStr
 from pydantic.dataclasses import dataclass
 
+from lineside.edge.data_folder import database_path
 from lineside.edge.mcp_config import McpConfig
 from lineside.edge.tool_config import DAY_S, STRICT, ToolConfig
 from lineside.runtime.defaults import CALL_ABOVE, DEFAULT_BUNDLE, DEFAULT_MAX_PIXELS, WRONG_CALL_COSTS
@@ -187,8 +188,9 @@ class CommandConfig:
 class StoreConfig:
     """The daemon's database: what waits for the broker, and what was taken over from it."""
 
-    path: str = "lineside.db"
-    """The database's file, from the station file's folder."""
+    path: str = ""
+    """The database's file, from the station file's folder. Where it is empty `lineside.db` there; of a station in a git
+    checkout it is below `$XDG_STATE_HOME/lineside` (`~/.local/state/lineside`)."""
     max_messages: Annotated[int, Field(ge=10)] = 100_000
     """How many messages may wait for the broker; the oldest go first when it is full."""
     max_payload_bytes: Annotated[int, Field(ge=1024)] = 8 * MIB
@@ -226,6 +228,12 @@ class Config:
     @property
     def base_topic(self) -> str:
         return self.station.base_topic or f"lineside/{self.station.name}"
+
+    @property
+    def store_path(self) -> Path:
+        if self.store.path:
+            return self.resolve(self.store.path)
+        return database_path(self.station.name, self.folder)
 
     @property
     def bundle_path(self) -> Path:

@@ -73,9 +73,7 @@ class Daemon:
         self.pulse = Pulse()
         self._watchdog = Watchdog(self.pulse.stuck)
         self._stop = threading.Event()
-        self.store = Store(
-            config.resolve(config.store.path), config.store.max_messages, config.mqtt.session_expiry_s, self.degraded
-        )
+        self.store = Store(config.store_path, config.store.max_messages, config.mqtt.session_expiry_s, self.degraded)
         try:
             self._open(config)
         except BaseException:

@@ -112,3 +112,25 @@ def test_a_port_that_is_taken_is_said(config: Config) -> None:
         other.listen()
         with pytest.raises(EdgeError, match=r"`metrics\.port`: 127\.0\.0\.1:\d+ cannot be used"):
             Daemon(config)
+
+
+def test_the_service_manager_is_told(
+    broker: Mosquitto, client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ready when the models are loaded, alive, stopping."""
+    del client
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.settimeout(LIMIT_S)
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        monkeypatch.setenv("WATCHDOG_USEC", "200000")
+        with Daemon(station(broker, tmp_path)) as daemon:
+            heard = {manager.recv(100), manager.recv(100)}
+            assert heard == {b"READY=1", b"WATCHDOG=1"}
+            daemon.pulse.begin("pipeline")
+            monkeypatch.setattr(daemon.pulse, "_stuck_s", -1.0)
+            while (said := manager.recv(100)) == b"WATCHDOG=1":
+                pass
+            assert said == b"STATUS=stuck: pipeline"
+        while (said := manager.recv(100)) != b"STOPPING=1":
+            assert said.startswith(b"STATUS=stuck: ")
