@@ -19,7 +19,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"lineside {__version__}")
     parser.add_argument("--log", choices=("auto", "json", "text"), default="auto", help="the form of the log")
     parser.add_argument(
-        "--log-level", choices=("", "debug", "info", "warning", "error"), default="", help="the least that is logged"
+        "--log-level", choices=("debug", "info", "warning", "error"), default="", help="the least that is logged"
     )
     commands = parser.add_subparsers(dest="command", required=True)
     _station_commands(commands)
