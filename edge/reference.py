@@ -40,6 +40,7 @@ TABLES = (
     ("commands", config_module.CommandConfig),
     ("store", config_module.StoreConfig),
     ("history", history_module.HistoryConfig),
+    ("metrics", config_module.MetricsConfig),
 )
 
 

@@ -9,11 +9,16 @@ Nothing leaves the machine: see `_QUIET`.
     print(inspector.inspect(lineside.decode_picture(Path("part.jpg").read_bytes())))
 """
 
-from __future__ import annotations
-
 import os
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+if sys.version_info < (3, 11):  # noqa: UP036 (this file and __main__ are read by every Python 3)
+    _TOO_OLD = "lineside: needs Python 3.11 or later, and this is %d.%d" % sys.version_info[:2]  # noqa: UP031
+    if sys.argv[:1] == ["-m"]:  # `python -m lineside`
+        sys.exit(_TOO_OLD)
+    raise ImportError(_TOO_OLD)
 
 if TYPE_CHECKING:
     from lineside.runtime.assistant import Assistant as Assistant

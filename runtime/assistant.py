@@ -281,7 +281,7 @@ def _answer(
             _, parsed = parse_tool_calls(engine.tokenizer, ids)
             calls = tuple(dataclasses.replace(call, id=call_ids[index]) for index, call in enumerate(parsed))
         except AnswerError as error:
-            log.warning("no function is called: %s", error)
+            log.info("no function is called: %s", error)
             reason = "unreadable"
     return Answer(text.strip(), calls, reason, sequence.timings, sequence.counts, ids)
 

@@ -17,7 +17,9 @@ from lineside.edge.command_line.parser import make_parser
 from lineside.edge.errors import ConfigError, EdgeError
 from lineside.runtime.errors import EngineError
 
-SAYS_WHAT_IT_DOES = ("ask", "say", "mcp", "inspect", "check", "learn", "calibrate", "demo", "history", "replay")
+SAYS_WHAT_IT_DOES = (
+    "ask", "say", "mcp", "inspect", "check", "learn", "calibrate", "demo", "history", "replay", "top",
+)  # fmt: skip
 """On standard output; their log holds warnings only."""
 
 
@@ -46,7 +48,8 @@ def _main(arguments: Sequence[str] | None) -> int:
     os.environ["PYDANTIC_DISABLE_PLUGINS"] = "__all__"  # one that is installed would see, and may send, every message
     from lineside.edge import logs
 
-    logs.set_up("WARNING" if options.command in SAYS_WHAT_IT_DOES else "INFO")
+    usual = "WARNING" if options.command in SAYS_WHAT_IT_DOES else "INFO"
+    logs.set_up(options.log_level.upper() or usual, options.log)
     module, function = options.handler.split(".")
     handler = getattr(import_module(f"lineside.edge.command_line.{module}"), function)
     try:

@@ -17,6 +17,10 @@ def make_parser() -> argparse.ArgumentParser:
     """`handler` of what it parses names the module of this package and the function that carries the command out."""
     parser = argparse.ArgumentParser(prog="lineside", description="Vision-language inspection beside the camera.")
     parser.add_argument("--version", action="version", version=f"lineside {__version__}")
+    parser.add_argument("--log", choices=("auto", "json", "text"), default="auto", help="the form of the log")
+    parser.add_argument(
+        "--log-level", choices=("debug", "info", "warning", "error"), default="", help="the least that is logged"
+    )
     commands = parser.add_subparsers(dest="command", required=True)
     _station_commands(commands)
     _proving_commands(commands)
@@ -48,6 +52,14 @@ def _station_commands(commands: Commands[argparse.ArgumentParser]) -> None:
         "--http", type=int, default=0, metavar="PORT", help="on 127.0.0.1, instead of standard input and output"
     )
     mcp.set_defaults(handler="station.mcp")
+
+    top = commands.add_parser("top", help="show a station live, from what it says over MQTT")
+    top.add_argument("station", type=Path, nargs="?", metavar="STATION", help="the station file, or its folder")
+    top.add_argument(
+        "--broker", default="", metavar="mqtt://HOST/TOPIC", help="instead of a station file: mqtts:// for TLS"
+    )
+    top.add_argument("--once", action="store_true", help="print the first screen that is complete, and end")
+    top.set_defaults(handler="top.top")
 
     demo = commands.add_parser("demo", help="play a station and show what comes over the broker")
     demo.add_argument(

@@ -196,7 +196,7 @@ class Inspector:
                     try:
                         defects, report = task.parse(text, *view.size)
                     except AnswerError as error:  # the verdict stands: it was not read from the text
-                        log.warning("%s", error)
+                        log.info("%s", error)
                         reason = "unreadable"
         prompt_sha256 = hashlib.sha256(prompt.ids.tobytes()).hexdigest()
         return Observation(
