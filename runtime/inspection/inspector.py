@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -15,7 +16,7 @@ from lineside.runtime.engine.sampling import GREEDY
 from lineside.runtime.engine.scheduler import Priority, Request
 from lineside.runtime.engine.sequence import Sequence
 from lineside.runtime.errors import AnswerError, DeadlineExceeded, NotFinite, RequestCancelled
-from lineside.runtime.inspection.augmentation import mean, merged
+from lineside.runtime.inspection.augmentation import furthest, mean, merged
 from lineside.runtime.inspection.calibration import Calibration
 from lineside.runtime.inspection.close_ups import CloseUp, close_ups, worst
 from lineside.runtime.inspection.observation import Inspection, Observation, confidence
@@ -42,9 +43,8 @@ class Inspector:
         thresholds: Thresholds | None = None,
         calibration: Calibration | None = None,
     ) -> None:
-        self.task, self.calibration = task, calibration
+        self.task, self.calibration, self.thresholds = task, calibration, thresholds or Thresholds()
         self._engine = engine
-        self._thresholds = thresholds or Thresholds()
         self._prefix = engine.tokenizer.encode_text(ANSWER_PREFIX)
         self._begin: dict[Verdict, str] = {"fail": "fail", "unsure": "fail", "pass": 'pass","defects":[],"report'}
         self._max_tokens = MAX_ANSWER_TOKENS + (MAX_REPORT_TOKENS if task.report is not None else 0)
@@ -94,6 +94,10 @@ class Inspector:
         views = [self._view(close_up) for close_up in found] or [View(picture, self.task)]
         return max((self._view_probabilities(view) for view in views), key=fail_probability)
 
+    @property
+    def engine(self) -> Engine:
+        return self._engine
+
     def _view(self, close_up: CloseUp) -> View:
         return View(close_up.picture, replace(self.task, reference=close_up.reference, tinted=True))
 
@@ -108,13 +112,16 @@ class Inspector:
         return self._engine.bundle.manifest.any_way_up and self.task.any_way_up and self.task.report is None
 
     def _inspect_view(self, view: View, request: Request) -> Inspection:
-        """One observation, or with test-time augmentation two, of which the mean counts. Where the rotated view alone
-        raised suspicion, the upright one is observed again, for the defects.
+        """One observation, or with test-time augmentation two, of which the mean counts. A pass that no second view
+        could change is not observed again. Where the rotated view alone raised suspicion, the upright one is observed
+        again, for the defects.
         """
         if not self._augments:
             only = self._observe(view, request, self._verdict)
             return self._inspection([only], only.probabilities, only.defects)
         first = self._observe(view, request, self._verdict)
+        if self._verdict(first.probabilities) == self._verdict(furthest(first.probabilities)) == "pass":
+            return self._inspection([first], first.probabilities, ())
         second = self._observe(view, request, lambda own: self._verdict(mean([first.probabilities, own])), rotated=True)
         probabilities = mean([first.probabilities, second.probabilities])
         verdict = self._verdict(probabilities)
@@ -135,7 +142,7 @@ class Inspector:
             return replace(first, finish_reason=reason, timings=Timings(), counts=Counts())
 
     def _verdict(self, probabilities: Mapping[Verdict, float]) -> Verdict:
-        return judge(probabilities, self._thresholds, self.calibration)[0]
+        return judge(probabilities, self.thresholds, self.calibration)[0]
 
     def _inspection(
         self,
@@ -143,7 +150,7 @@ class Inspector:
         probabilities: Mapping[Verdict, float],
         defects: tuple[Defect, ...],
     ) -> Inspection:
-        verdict, defect = judge(probabilities, self._thresholds, self.calibration)
+        verdict, defect = judge(probabilities, self.thresholds, self.calibration)
         return Inspection(
             verdict,
             confidence(verdict, defect),
@@ -153,6 +160,7 @@ class Inspector:
             total([each.timings for each in observations]),
             total([each.counts for each in observations]),
             observations[0].report,
+            observations=tuple(observations),
         )
 
     def _observe(
@@ -181,15 +189,19 @@ class Inspector:
             defects: tuple[Defect, ...] = ()
             report = None
             reason: FinishReason = "stop"
+            tokens: tuple[int, ...] = ()
             if verdict is not None and (verdict != "pass" or task.report is not None):
-                text, reason = self._describe(sequence, self._begin[verdict])
+                text, tokens, reason = self._describe(sequence, self._begin[verdict])
                 if reason == "stop":
                     try:
                         defects, report = task.parse(text, *view.size)
                     except AnswerError as error:  # the verdict stands: it was not read from the text
-                        log.warning("%s", error)
+                        log.info("%s", error)
                         reason = "unreadable"
-        return Observation(probabilities, defects, reason, sequence.timings, sequence.counts, report)
+        prompt_sha256 = hashlib.sha256(prompt.ids.tobytes()).hexdigest()
+        return Observation(
+            probabilities, defects, reason, sequence.timings, sequence.counts, report, prompt_sha256, tokens
+        )
 
     def _prompt(self, view: View) -> Prompt:
         chat = self._engine.tokenizer.encode_chat(view.task.messages(view.picture, view.region))
@@ -204,8 +216,10 @@ class Inspector:
         whole = sum(mass.values())
         return {name: value / whole for name, value in mass.items()}
 
-    def _describe(self, sequence: Sequence, begin: str) -> tuple[str, FinishReason]:
-        """Let the model go on from the beginning of an answer, under the grammar; returns the whole answer's text."""
+    def _describe(self, sequence: Sequence, begin: str) -> tuple[str, tuple[int, ...], FinishReason]:
+        """Let the model go on from the beginning of an answer, under the grammar; returns the whole answer's text, and
+        the tokens that were generated.
+        """
         engine = self._engine
         constraint = self._constraint.fresh()
         tokens = engine.tokenizer.encode_text(begin)
@@ -213,13 +227,13 @@ class Inspector:
         try:
             sequence.extend(tokens[:-1])
         except DeadlineExceeded:
-            return "", "deadline"
+            return "", (), "deadline"
         except RequestCancelled:
-            return "", "cancelled"
+            return "", (), "cancelled"
         sequence.hold(int(tokens[-1]))  # the first pass takes it along with what the grammar forces behind it
         generation = engine.generate(sequence, max_tokens=self._max_tokens, sampling=GREEDY, constraint=constraint)
         text = ANSWER_PREFIX + begin + engine.tokenizer.decode(generation.ids)
-        return text, generation.finish_reason
+        return text, generation.ids, generation.finish_reason
 
 
 def _candidates(token_bytes: list[bytes]) -> dict[Verdict, npt.NDArray[np.int64]]:

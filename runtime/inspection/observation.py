@@ -22,6 +22,8 @@ class Observation:
         defects: in pixels of the view.
         finish_reason: other than `stop` where the answer was cut off, or cannot be read.
         report: JSON that satisfies the task's schema for it; None where it has none.
+        prompt_sha256: of the prompt's token ids, int64.
+        tokens: ids that were generated behind the prompt; none where the verdict alone was wanted.
     """
 
     probabilities: Mapping[Verdict, float]
@@ -30,6 +32,8 @@ class Observation:
     timings: Timings
     counts: Counts
     report: Any
+    prompt_sha256: str = ""
+    tokens: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,7 @@ class Inspection:
         report: JSON that satisfies the task's schema for it; None where it has none, or the answer is not complete.
         gate: what the gate saw, where there is one; `decided_by` says whether that was enough.
         finish_reason: other than `stop` where an answer was cut off before its end, or cannot be read.
+        observations: what it was made of, in the order in which the model was asked.
     """
 
     verdict: Verdict
@@ -72,6 +77,7 @@ class Inspection:
     report: Any = None
     gate: GateObservation | None = None
     decided_by: Literal["gate", "model"] = "model"
+    observations: tuple[Observation, ...] = ()
 
     @property
     def complete(self) -> bool:

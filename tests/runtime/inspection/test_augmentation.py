@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,11 @@ from lineside.runtime.bundle import read_manifest
 from lineside.runtime.chat import Picture
 from lineside.runtime.engine.engine import Engine
 from lineside.runtime.errors import DeadlineExceeded, EngineError, RequestCancelled
-from lineside.runtime.inspection.augmentation import merged
+from lineside.runtime.inspection.augmentation import MOST_APART, furthest, mean, merged
 from lineside.runtime.inspection.inspector import Inspector
 from lineside.runtime.inspection.observation import Observation
 from lineside.runtime.inspection.task import InspectionTask
-from lineside.runtime.inspection.verdict import Defect, Region, Thresholds, Verdict
+from lineside.runtime.inspection.verdict import Defect, Region, Thresholds, Verdict, fail_probability, judge
 from lineside.runtime.inspection.view import View, rotated_box
 from lineside.runtime.manifest import MANIFEST
 from lineside.runtime.picture import decode_picture
@@ -61,11 +62,30 @@ def test_what_both_looks_tell_lies_between() -> None:
     assert found == (Defect("pitting", (105.0, 52.0, 125.0, 64.0)),)
 
 
-@pytest.mark.parametrize(("upright", "turned", "expected"), [(0.9, 0.2, PIT), (0.2, 0.9, ELSEWHERE)])
-def test_where_the_looks_agree_on_nothing_the_more_suspicious_one_counts(
-    upright: float, turned: float, expected: Defect
+@pytest.mark.parametrize(("upright", "turned", "first"), [(0.9, 0.2, PIT), (0.2, 0.9, ELSEWHERE)])
+def test_where_no_boxes_overlap_all_stand_the_more_suspicious_look_first(
+    upright: float, turned: float, first: Defect
 ) -> None:
-    assert merged(observed(upright, PIT), observed(turned, *as_rotated(ELSEWHERE)), SIZE) == (expected,)
+    """A box between two that lie apart would show nothing."""
+    found = merged(observed(upright, PIT), observed(turned, *as_rotated(ELSEWHERE)), SIZE)
+    assert found[0] == first
+    assert set(found) == {PIT, ELSEWHERE}
+
+
+@given(BOX, BOX)
+def test_no_box_lies_where_no_look_has_one(one: Region, other: Region) -> None:
+    looks = (observed(0.9, Defect("pitting", one)), observed(0.2, *as_rotated(Defect("pitting", other))))
+    for found in merged(*looks, SIZE):
+        x, y = (found.box[0] + found.box[2]) / 2, (found.box[1] + found.box[3]) / 2
+        assert any(b[0] <= x <= b[2] and b[1] <= y <= b[3] for b in (one, other))
+
+
+@given(st.floats(0, 1), st.floats(-MOST_APART, MOST_APART), st.floats(0, 1))
+def test_a_look_that_is_left_out_could_not_have_changed_a_pass(one: float, apart: float, line: float) -> None:
+    other, thresholds = min(max(one + apart, 0.0), 1.0), Thresholds(line, 1.0)
+    first, second = (observed(p).probabilities for p in (one, other))
+    if judge(furthest(first), thresholds, None)[0] == "pass":
+        assert fail_probability(mean([first, second])) <= line + 1e-9
 
 
 def test_a_look_that_tells_nothing_leaves_it_to_the_other() -> None:
@@ -75,12 +95,12 @@ def test_a_look_that_tells_nothing_leaves_it_to_the_other() -> None:
 
 def test_boxes_that_rounding_has_made_empty_are_compared() -> None:
     point = Defect("pitting", (3.0, 3.0, 3.0, 3.0))
-    assert merged(observed(0.9, point), observed(0.2, *as_rotated(point)), SIZE) == (point,)
+    assert merged(observed(0.9, point), observed(0.2, *as_rotated(point)), SIZE) == (point, point)
 
 
 def test_defects_of_two_types_are_not_one() -> None:
     crack = Defect("crack", PIT.box)
-    assert merged(observed(0.9, PIT), observed(0.2, *as_rotated(crack)), SIZE) == (PIT,)
+    assert merged(observed(0.9, PIT), observed(0.2, *as_rotated(crack)), SIZE) == (PIT, crack)
 
 
 @pytest.fixture(scope="module", params=sorted(path.name for path in PICTURES.glob("*.jpg")))
@@ -90,18 +110,30 @@ def picture(request: pytest.FixtureRequest) -> Picture:
 
 def test_it_does_not_matter_which_way_up_a_part_lies(default_engine: Engine, picture: Picture) -> None:
     inspector = Inspector(default_engine, InspectionTask(("pitting",)), Thresholds(0.5, 0.5))
-    upright, turned = (inspector.inspect(each) for each in (picture, np.ascontiguousarray(picture[::-1, ::-1])))
-    assert upright.fail_probability == pytest.approx(turned.fail_probability, abs=0.02)
+    both = (picture, np.ascontiguousarray(picture[::-1, ::-1]))
+    fail, turned_fail = (fail_probability(inspector.probabilities(each)) for each in both)
+    assert fail == pytest.approx(turned_fail, abs=0.02)
+    upright, turned = (inspector.inspect(each) for each in both)
     assert upright.verdict == turned.verdict
     assert bool(upright.defects) == bool(turned.defects) == (upright.verdict == "fail")
 
 
 def test_a_part_with_an_up_and_a_down_is_looked_at_once(default_engine: Engine, picture: Picture) -> None:
-    thresholds = Thresholds(1.0, 1.0)
+    thresholds = Thresholds(0.0, 1.0)
     once = Inspector(default_engine, InspectionTask(("pitting",), any_way_up=False), thresholds).inspect(picture)
     twice = Inspector(default_engine, InspectionTask(("pitting",)), thresholds).inspect(picture)
     assert twice.counts.prompt == 2 * once.counts.prompt
     assert twice.fail_probability != once.fail_probability
+
+
+def test_a_part_that_is_surely_good_is_looked_at_once(default_engine: Engine, picture: Picture) -> None:
+    task = InspectionTask(("pitting",))
+    once = Inspector(default_engine, replace(task, any_way_up=False)).inspect(picture)
+    inspection = Inspector(default_engine, task).inspect(picture)
+    sure = once.fail_probability < Thresholds().pass_below - MOST_APART / 2
+    assert inspection.counts.prompt >= (1 if sure else 2) * once.counts.prompt
+    assert (inspection.counts.prompt == once.counts.prompt) == sure
+    assert not sure or inspection.verdict == "pass"
 
 
 def test_a_bundle_that_does_not_say_so_is_looked_at_once(default_engine: Engine, tmp_path: Path) -> None:
@@ -122,7 +154,7 @@ class OneSided(Inspector):
         self.asked += 1
         if self.asked > 2 and self.late is not None:
             raise self.late
-        fail = 0.9 if self.asked == 2 else 0.2
+        fail = 0.9 if self.asked == 2 else 0.3
         return {"pass": 1 - fail, "fail": fail, "unsure": 0.0}
 
 
@@ -130,7 +162,7 @@ def test_a_look_that_told_nothing_is_asked_again(default_engine: Engine, picture
     inspector = OneSided(default_engine, InspectionTask(("pitting",)), Thresholds(0.5, 0.5))
     inspection = inspector.inspect(picture)
     assert (inspector.asked, inspection.verdict, inspection.complete) == (3, "fail", True)
-    assert inspection.fail_probability == pytest.approx(0.55)
+    assert inspection.fail_probability == pytest.approx(0.6)
     assert inspection.defects
 
 
