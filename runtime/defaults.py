@@ -10,3 +10,5 @@ DEFAULT_MAX_PIXELS = 25_000_000
 """Of a picture that is decoded."""
 DEFAULT_BUNDLE = Path(__file__).parent / "models" / "default"
 """The small model that ships in the package."""
+GATE_GRAPHS = Path(__file__).parent / "models" / "gate"
+"""The network whose features a gate compares."""

@@ -120,8 +120,17 @@ def _proving_commands(commands: Commands[argparse.ArgumentParser]) -> None:
 def _tuning_commands(commands: Commands[argparse.ArgumentParser]) -> None:
     learn = commands.add_parser("learn", help="learn from a few good pictures what a part looks like")
     learn.add_argument("station", type=Path, metavar="station.toml", help="the station file")
-    learn.add_argument("folder", type=Path, help="a folder with pictures of good parts, 10 or more")
+    learn.add_argument(
+        "folder", type=Path, help="a folder with pictures of good parts, 10 or more; bad ones, if any, in FOLDER/bad"
+    )
     learn.add_argument("--camera", default="", help="the camera's name; all cameras where left out")
+    learn.add_argument(
+        "--false-alarms",
+        type=float,
+        default=0.02,
+        metavar="SHARE",
+        help="the share of good parts that may fail, 0.001 to 0.3 (default 0.02); with more, fewer are unsure",
+    )
     learn.set_defaults(handler="station.learn")
 
     calibrate = commands.add_parser("calibrate", help="put a station's probabilities right, by what you labelled")

@@ -89,7 +89,8 @@ def learn(options: argparse.Namespace) -> int:
     from lineside.edge.station_file import load_config
     from lineside.edge.tuning.learn import learn_station
 
-    print("\n".join(learn_station(load_config(options.station), options.folder, options.camera).lines()))
+    learnt = learn_station(load_config(options.station), options.folder, options.camera, options.false_alarms)
+    print("\n".join(learnt.lines()))
     return 0
 
 

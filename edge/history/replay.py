@@ -16,14 +16,13 @@ from lineside.edge.history.pictures import captured
 from lineside.edge.history.records import Record
 from lineside.edge.history.setups import AnyInspector, describe, digest, runs_on, views_of
 from lineside.edge.history.tables import find, reading, setup_of
-from lineside.edge.inspection.gate_file import read_gate
+from lineside.edge.inspection.gates import Gates
 from lineside.edge.inspection.tasks import inspection_task
 from lineside.runtime.bundle import open_bundle
 from lineside.runtime.chat import Picture
 from lineside.runtime.defaults import DEFAULT_BUNDLE
 from lineside.runtime.engine.engine import Engine, Limits
 from lineside.runtime.inspection.calibration import Calibration
-from lineside.runtime.inspection.gate import Gate
 from lineside.runtime.inspection.gated import GatedInspector
 from lineside.runtime.inspection.inspector import Inspector
 from lineside.runtime.inspection.task import InspectionTask
@@ -137,8 +136,8 @@ def _inspector(config: Config, camera: str, made: dict[str, Any], engine: Engine
     inspector = Inspector(engine, then, Thresholds(*made["thresholds"]), calibration)
     if not made["gate"]:
         return inspector
-    memory = read_gate(config.gate_path(camera), engine.bundle)
-    gated = GatedInspector(inspector, Gate(engine, memory)) if memory is not None else None
+    gate = Gates(config.model.threads).open(config.gate_path(camera))
+    gated = GatedInspector(inspector, gate) if gate is not None else None
     if gated is None or json.loads(describe(gated, {}).body)["gate"] != made["gate"]:
         raise EdgeError(
             f"the gate of {camera} is another than then: {config.gate_path(camera)} was learnt anew or is gone"

@@ -99,7 +99,7 @@ def views_of(inspection: Inspection) -> list[dict[str, Any]]:
 
 def _gate(inspector: GatedInspector) -> str:
     memory = inspector.gate.memory
-    return digest(memory.patches, memory.good_scores, np.asarray(memory.longest))
+    return digest(memory.patches, memory.good_scores, np.asarray([memory.pass_below, memory.fail_above]))
 
 
 def digest(*arrays: npt.NDArray[Any]) -> str:

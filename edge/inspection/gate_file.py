@@ -9,13 +9,12 @@ from pathlib import Path
 import numpy as np
 
 from lineside.edge.errors import ConfigError
-from lineside.runtime.bundle import Bundle
-from lineside.runtime.inspection.gate import GateMemory
+from lineside.runtime.inspection.gate_memory import GateMemory
 
-FORMAT = "lineside.gate/2"
+FORMAT = "lineside.gate/3"
 
 
-def write_gate(path: Path, memory: GateMemory, bundle_sha256: str) -> None:
+def write_gate(path: Path, memory: GateMemory) -> None:
     """Replace the file at once, so that a daemon never reads half of it. Raises ConfigError."""
     partial = path.with_name(path.name + ".partial")
     try:
@@ -23,10 +22,11 @@ def write_gate(path: Path, memory: GateMemory, bundle_sha256: str) -> None:
             np.savez(
                 file,
                 format=np.asarray(FORMAT),
-                bundle_sha256=np.asarray(bundle_sha256),
+                features_sha256=np.asarray(memory.features_sha256),
                 patches=memory.patches.astype(np.float16),
                 good_scores=memory.good_scores,
-                longest=np.asarray(memory.longest),
+                bad_scores=memory.bad_scores,
+                thresholds=np.asarray([memory.pass_below, memory.fail_above, memory.false_alarms], np.float64),
             )
         os.replace(partial, path)
     except OSError as error:
@@ -34,26 +34,26 @@ def write_gate(path: Path, memory: GateMemory, bundle_sha256: str) -> None:
         raise ConfigError(f"{path} cannot be written ({error.strerror})") from error
 
 
-def read_gate(path: Path, bundle: Bundle) -> GateMemory | None:
-    """What was learnt with the bundle, or with one that it was upgraded from; None where there is no file.
+def read_gate(path: Path, features_sha256: str) -> GateMemory | None:
+    """What was learnt with the network of that hash; None where there is no file.
 
     Raises:
-        ConfigError: the file cannot be read, is not what `lineside learn` writes, or was learnt with another model.
+        ConfigError: the file cannot be read, is not what `lineside learn` writes, or is of another version of it.
     """
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as content:
-            if str(content["format"]) != FORMAT:
-                raise ConfigError(f"{path} is of another version: run `lineside learn` again")
-            if not bundle.answers_to(str(content["bundle_sha256"])):
-                raise ConfigError(f"{path} was learnt with another model: run `lineside learn` again")
+            if str(content["format"]) != FORMAT or str(content["features_sha256"]) != features_sha256:
+                raise ConfigError(f"{path} is of another version of Lineside: run `lineside learn` again")
             patches = np.asarray(content["patches"], np.float32)
-            scores, longest = np.asarray(content["good_scores"], np.float32), int(content["longest"])
+            good, bad = (np.asarray(content[name], np.float32) for name in ("good_scores", "bad_scores"))
+            pass_below, fail_above, false_alarms = (float(value) for value in content["thresholds"])
     except FileNotFoundError:
         return None
     except OSError as error:
         raise ConfigError(f"{path} cannot be read ({error.strerror or error})") from error
     except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise ConfigError(f"{path} is damaged ({error}): run `lineside learn` again") from error
-    if patches.ndim != 2 or len(scores) < 2 or not np.isfinite(patches).all() or not np.isfinite(scores).all():
+    sound = patches.ndim == 2 and len(patches) and len(good) >= 2 and 0 <= pass_below < fail_above
+    if not sound or not np.isfinite(patches).all() or not np.isfinite(good).all():
         raise ConfigError(f"{path} is damaged: run `lineside learn` again")
-    return GateMemory(patches, scores, longest)
+    return GateMemory(patches, good, bad, pass_below, fail_above, false_alarms, features_sha256)

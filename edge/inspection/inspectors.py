@@ -7,11 +7,10 @@ import logging
 from lineside.edge.config import Config
 from lineside.edge.errors import ConfigError
 from lineside.edge.inspection.calibration_file import CameraCalibration, read_calibrations
-from lineside.edge.inspection.gate_file import read_gate
+from lineside.edge.inspection.gates import Gates
 from lineside.edge.inspection.tasks import inspection_task
 from lineside.runtime.engine.engine import Engine
 from lineside.runtime.errors import GrammarError
-from lineside.runtime.inspection.gate import Gate
 from lineside.runtime.inspection.gated import GatedInspector
 from lineside.runtime.inspection.inspector import LEAST_ANSWER_TOKENS, Inspector
 from lineside.runtime.inspection.verdict import Thresholds
@@ -32,18 +31,19 @@ def open_inspectors(config: Config, engine: Engine) -> tuple[dict[str, Inspector
         calibrations = {}
         degraded.append(f"not calibrated: {error}")
     inspectors: dict[str, Inspector | GatedInspector] = {}
+    gates = Gates(config.model.threads)
     for camera in config.cameras:
         inspector, problem = _open(config, engine, camera, calibrations.get(camera))
         if problem:
             degraded.append(problem)
         inspectors[camera] = inspector
         try:
-            memory = read_gate(config.gate_path(camera), engine.bundle)
+            gate = gates.open(config.gate_path(camera))
         except ConfigError as error:
             degraded.append(f"{camera} has no gate: {error}")
             continue
-        if memory is not None:
-            inspectors[camera] = GatedInspector(inspector, Gate(engine, memory))
+        if gate is not None:
+            inspectors[camera] = GatedInspector(inspector, gate)
     for problem in degraded:
         log.warning("%s", problem)
     return inspectors, degraded

@@ -8,107 +8,104 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from lineside.edge.config import Config
-from lineside.edge.device_choice import open_engine
 from lineside.edge.errors import ConfigError
 from lineside.edge.inspection.evidence import encode_jpeg
 from lineside.edge.inspection.gate_file import write_gate
+from lineside.edge.inspection.gates import Gates
 from lineside.edge.progress import progress
-from lineside.edge.tuning.heat import contact_sheet
+from lineside.edge.tuning.heat import Tile, contact_sheet
 from lineside.edge.tuning.labelled import SUFFIXES
+from lineside.edge.tuning.learn_report import LearnReport
 from lineside.runtime.chat import Picture
 from lineside.runtime.errors import PictureError
-from lineside.runtime.inspection.gate import Gate, GateMemory, learn
-from lineside.runtime.inspection.observation import GateObservation
+from lineside.runtime.inspection.gate import Gate
+from lineside.runtime.inspection.gate_memory import Learnt, learn
+from lineside.runtime.inspection.gate_thresholds import FALSE_ALARMS
 from lineside.runtime.picture import decode_picture
 
 log = logging.getLogger("lineside.learn")
 MOST_PICTURES = 200
+BAD = "bad"
+"""The folder beside the good pictures with those of broken parts."""
+LEAST_FALSE_ALARMS, MOST_FALSE_ALARMS = 0.001, 0.3
 
 
 @dataclass(frozen=True)
-class Learnt:
-    """What came out, for one or more cameras with the same view."""
-
-    cameras: list[str]
-    pictures: int
+class _Pictures:
+    names: list[str]
+    pictures: list[Picture]
     skipped: int
-    memory: GateMemory
-    oddest: str
-    paths: list[Path]
-    sheet: Path
-    seconds: float
-
-    def lines(self) -> list[str]:
-        """For people."""
-        memory = self.memory
-        scores = memory.good_scores
-        lines = [
-            f"learnt      {self.pictures} good pictures for {', '.join(self.cameras)} in {self.seconds:.1f} s",
-            f"scores      {scores.min():.3f} to {scores.max():.3f}, each picture held against the others",
-            f"pass alone  up to {memory.pass_below:.3f}",
-            f"fail alone  from {memory.fail_above:.3f}; in between the full model looks",
-            f"oddest      {self.oddest}: leave it out and learn again if it is not good",
-            f"picture     {self.sheet}",
-        ]
-        if self.skipped:
-            lines.append(f"skipped     {self.skipped} pictures that cannot be read")
-        if self.pictures < 10:
-            lines.append("few         10 pictures or more tell better how much good parts differ")
-        return lines + [f"written     {path}; restart the station to use it" for path in self.paths]
 
 
-def learn_station(config: Config, folder: Path, camera: str) -> Learnt:
+def learn_station(config: Config, folder: Path, camera: str, false_alarms: float = FALSE_ALARMS) -> LearnReport:
     """Learn the good pictures in `folder`, and write a gate beside the station file for `camera`, or for all.
 
     Raises:
-        ConfigError: no such folder or camera, no pictures, or a file cannot be written.
-        EngineError: too few pictures that can be read, or the model has no tower for it.
+        ConfigError: no such folder or camera, no pictures, a share that makes no sense, or a file cannot be written.
+        EngineError: too few pictures that can be read.
     """
     started = time.monotonic()
+    if not LEAST_FALSE_ALARMS <= false_alarms <= MOST_FALSE_ALARMS:
+        raise ConfigError(f"--false-alarms is from {LEAST_FALSE_ALARMS} to {MOST_FALSE_ALARMS}, not {false_alarms:g}")
     if camera and camera not in config.cameras:
         raise ConfigError(f"there is no camera {camera!r}; the station has {', '.join(config.cameras) or 'none'}")
     cameras = [camera] if camera else list(config.cameras)
     if not cameras:
         raise ConfigError("the station has no camera: add one to the station file")
-    names, pictures, skipped = _read(folder, config.inspect.max_pixels)
-    engine = open_engine(config.bundle_path, device=config.model.device, threads=config.model.threads).engine
-    memory = learn(engine, pictures)
+    good = _read(folder, config.inspect.max_pixels)
+    if not good.names and not good.skipped:
+        raise ConfigError(f"{folder} has no pictures (.jpg, .jpeg, .png) itself: put some of good parts into it")
+    bad = _Pictures([], [], 0)
+    if (folder / BAD).is_dir():
+        bad = _read(folder / BAD, config.inspect.max_pixels)
+    features = Gates(config.model.threads).features
+    learnt = learn(features, good.pictures, bad.pictures, false_alarms)
     paths = [config.gate_path(name) for name in cameras]
     for path in paths:
-        write_gate(path, memory, engine.bundle.sha256)
-    gate = Gate(engine, memory)
-    seen = [gate.observe(picture) for picture in progress(pictures, "looking again")]
+        write_gate(path, learnt.memory)
     sheet = paths[0].with_suffix(".jpg")
-    _write_sheet(sheet, pictures, seen, memory)
-    oddest = names[int(np.argmax(memory.good_scores))]
-    return Learnt(cameras, len(pictures), skipped, memory, oddest, paths, sheet, time.monotonic() - started)
+    _write_sheet(sheet, _tiles(Gate(features, learnt.memory), learnt, good, bad), learnt)
+    return LearnReport(
+        cameras, good.names, bad.names, good.skipped + bad.skipped, learnt, paths, sheet, time.monotonic() - started
+    )
 
 
-def _read(folder: Path, max_pixels: int) -> tuple[list[str], list[Picture], int]:
+def _read(folder: Path, max_pixels: int) -> _Pictures:
     try:
         paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
     except OSError as error:
         raise ConfigError(f"{folder} cannot be read ({error.strerror})") from error
-    if not paths:
-        raise ConfigError(f"{folder} has no pictures (.jpg, .jpeg, .png) itself: put some of good parts into it")
     if len(paths) > MOST_PICTURES:
         raise ConfigError(f"{folder} has {len(paths)} pictures; at most {MOST_PICTURES}: 10 to 50 are enough")
-    names, pictures, skipped = [], [], 0
+    found = _Pictures([], [], 0)
+    skipped = 0
     for path in progress(paths, "reading"):
         try:
-            pictures.append(decode_picture(path.read_bytes(), max_pixels))
-            names.append(path.name)
+            found.pictures.append(decode_picture(path.read_bytes(), max_pixels))
+            found.names.append(path.name)
         except (OSError, PictureError) as error:
             skipped += 1
             log.warning("%s is left out: %s", path, error)
-    return names, pictures, skipped
+    return _Pictures(found.names, found.pictures, skipped)
 
 
-def _write_sheet(path: Path, pictures: Sequence[Picture], seen: Sequence[GateObservation], memory: GateMemory) -> None:
+def _tiles(gate: Gate, learnt: Learnt, good: _Pictures, bad: _Pictures) -> list[Tile]:
+    """Of all pictures; a good one has the score that it got held against the others."""
+    tiles = []
+    for at in progress(range(len(good.pictures)), "looking again"):
+        left_out = at in learnt.left_out
+        caption = f"{good.names[at]}  LEFT OUT" if left_out else good.names[at]
+        score = float(learnt.scores[at])
+        tiles.append(Tile(good.pictures[at], gate.observe(good.pictures[at]).heat, score, caption, shown_bad=False))
+    for name, picture in zip(bad.names, bad.pictures, strict=True):
+        seen = gate.observe(picture)
+        tiles.append(Tile(picture, seen.heat, seen.score, f"{BAD}/{name}", shown_bad=True))
+    return tiles
+
+
+def _write_sheet(path: Path, tiles: Sequence[Tile], learnt: Learnt) -> None:
     try:
-        path.write_bytes(encode_jpeg(contact_sheet(pictures, seen, memory)))
+        path.write_bytes(encode_jpeg(contact_sheet(tiles, learnt.memory)))
     except OSError as error:
         raise ConfigError(f"{path} cannot be written ({error.strerror})") from error

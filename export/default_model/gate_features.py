@@ -1,4 +1,5 @@
-"""The network whose features the gate compares: EfficientNet-Lite0 up to its eleventh block, as one ONNX graph.
+"""The network whose features the gate compares: EfficientNet-Lite0 up to its eleventh block, as an ONNX graph; and a
+second graph that finds the nearest of many features.
 
     python -m lineside.export.default_model.gate_features runtime/models/gate
 
@@ -21,7 +22,9 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 Weights = Mapping[str, npt.NDArray[np.float32]]
-NAME = "features.onnx"
+FEATURES, NEAREST = "features.onnx", "nearest.onnx"
+CHANNELS = 152
+"""Of a patch: 40 of the finer block and 112 of the coarser one."""
 MEAN, SCALE = 127.0, 128.0
 """Of pixels from 0 to 255, as the network was trained."""
 EPSILON = 1e-3
@@ -52,8 +55,8 @@ BLOCKS = (
     Block(5, 1, True, True),
     Block(5, 1, True, True),
 )
-OUTPUTS = {4: "fine", 10: "coarse"}
-"""Blocks whose outputs are given: 40 channels at a stride of 8 pixels, and 112 at 16."""
+FINE = 4
+"""The block whose 40 channels at a stride of 8 pixels are taken beside the last one's 112 at 16."""
 
 
 @dataclass
@@ -94,9 +97,9 @@ def folded(weights: Weights, conv: str, norm: str) -> tuple[npt.NDArray[np.float
     return weights[f"{conv}.weight"] * scale[:, None, None, None], bias
 
 
-def build(weights: Weights) -> onnx.ModelProto:
-    """The graph: `pixels` (1, H, W, 3) uint8, with H and W multiples of 16, to `fine` (1, 40, H/8, W/8) and `coarse`
-    (1, 112, H/16, W/16), float32."""
+def build_features(weights: Weights) -> onnx.ModelProto:
+    """`pixels` (1, H, W, 3) uint8, with H and W multiples of 16, to `patches` (H/16, W/16, 152) float32: the means of
+    the finer block's four features of a patch, then the coarser block's."""
     graph = _Graph(weights)
     graph.constant("zero", np.asarray(0, np.float32))
     graph.constant("six", np.asarray(6, np.float32))
@@ -105,6 +108,7 @@ def build(weights: Weights) -> onnx.ModelProto:
     x = graph.add("Sub", [x, graph.constant("mean", np.asarray(MEAN, np.float32))])
     x = graph.add("Div", [x, graph.constant("scale", np.asarray(SCALE, np.float32))])
     x = graph.conv(x, "_conv_stem", "_bn0", kernel=3, stride=2)
+    fine = x
     for index, block in enumerate(BLOCKS):
         entry, at = x, f"_blocks.{index}"
         if block.expand:
@@ -113,12 +117,31 @@ def build(weights: Weights) -> onnx.ModelProto:
         x = graph.conv(x, f"{at}._project_conv", f"{at}._bn2", relu=False)
         if block.skip:
             x = graph.add("Add", [x, entry])
-        if index in OUTPUTS:
-            graph.nodes.append(helper.make_node("Identity", [x], [OUTPUTS[index]]))
+        if index == FINE:
+            fine = graph.add("AveragePool", [x], kernel_shape=[2, 2], strides=[2, 2])
+    x = graph.add("Transpose", [graph.add("Concat", [fine, x], axis=1)], perm=[0, 2, 3, 1])
+    axes = graph.constant("batch", np.asarray([0], np.int64))
+    graph.nodes.append(helper.make_node("Squeeze", [x, axes], ["patches"]))
     pixels = helper.make_tensor_value_info("pixels", TensorProto.UINT8, [1, "height", "width", 3])
-    shapes = {"fine": [1, 40, "height/8", "width/8"], "coarse": [1, 112, "height/16", "width/16"]}
-    outputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in shapes.items()]
-    drawn = helper.make_graph(graph.nodes, "efficientnet_lite0", [pixels], outputs, graph.initializers)
+    patches = helper.make_tensor_value_info("patches", TensorProto.FLOAT, ["rows", "columns", CHANNELS])
+    return _model("efficientnet_lite0", graph.nodes, [pixels], [patches], graph.initializers)
+
+
+def build_nearest() -> onnx.ModelProto:
+    """`patches` (N, 152), `memory` (M, 152) and `squares` (M), float32, the squared lengths of `memory`, to `nearest`
+    (N): the squared distance of each patch to the nearest in memory, less its own squared length."""
+    shapes = {"patches": ["n", CHANNELS], "memory": ["m", CHANNELS], "squares": ["m"]}
+    inputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in shapes.items()]
+    output = helper.make_tensor_value_info("nearest", TensorProto.FLOAT, ["n"])
+    nodes = [
+        helper.make_node("Gemm", list(shapes), ["distances"], alpha=-2.0, transB=1),
+        helper.make_node("ReduceMin", ["distances"], ["nearest"], axes=[1], keepdims=0),
+    ]
+    return _model("nearest", nodes, inputs, [output], [])
+
+
+def _model(name: str, nodes: list[Any], inputs: list[Any], outputs: list[Any], initializers: list[Any]) -> Any:
+    drawn = helper.make_graph(nodes, name, inputs, outputs, initializers)
     model = helper.make_model(drawn, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=10)
     onnx.checker.check_model(model)
     return model
@@ -138,7 +161,8 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     folder: Path = parser.parse_args().folder
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / NAME).write_bytes(build(imagenet_weights()).SerializeToString(deterministic=True))
+    for name, model in ((FEATURES, build_features(imagenet_weights())), (NEAREST, build_nearest())):
+        (folder / name).write_bytes(model.SerializeToString(deterministic=True))
 
 
 if __name__ == "__main__":
