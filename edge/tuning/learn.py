@@ -91,13 +91,11 @@ def _read(folder: Path, max_pixels: int) -> _Pictures:
 
 
 def _tiles(gate: Gate, learnt: Learnt, good: _Pictures, bad: _Pictures) -> list[Tile]:
-    """Of all pictures; a good one has the score that it got held against the others."""
+    """Of all pictures; a good one with what it got held against the others."""
     tiles = []
-    for at in progress(range(len(good.pictures)), "looking again"):
-        left_out = at in learnt.left_out
-        caption = f"{good.names[at]}  LEFT OUT" if left_out else good.names[at]
-        score = float(learnt.scores[at])
-        tiles.append(Tile(good.pictures[at], gate.observe(good.pictures[at]).heat, score, caption, shown_bad=False))
+    for at, name in enumerate(good.names):
+        caption = f"{name}  LEFT OUT" if at in learnt.left_out else name
+        tiles.append(Tile(good.pictures[at], learnt.heats[at], float(learnt.scores[at]), caption, shown_bad=False))
     for name, picture in zip(bad.names, bad.pictures, strict=True):
         seen = gate.observe(picture)
         tiles.append(Tile(picture, seen.heat, seen.score, f"{BAD}/{name}", shown_bad=True))

@@ -13,6 +13,8 @@ FEW = 10
 NAMED = 5
 """Pictures at most that are called by name."""
 
+ODDEST = 3
+
 
 @dataclass(frozen=True)
 class LearnReport:
@@ -59,11 +61,11 @@ class LearnReport:
             named = ", ".join(f"{self.good[at]} ({scores[at]:.3f})" for at in left_out[:NAMED])
             more = f" and {len(left_out) - NAMED} more" if len(left_out) > NAMED else ""
             return [
-                f"left out    {named}{more}: too unlike the others; take what is bad out of the folder, and where it is "
-                "good add more pictures like it, then learn again"
+                f"left out    {named}{more}: too unlike the others; take what is bad out of the folder, and where "
+                "it is good add more pictures like it, then learn again"
             ]
-        oddest = int(scores.argmax())
-        return [f"oddest      {self.good[oddest]} ({scores[oddest]:.3f}): take it out and learn again if it is not good"]
+        named = ", ".join(f"{self.good[at]} ({scores[at]:.3f})" for at in (-scores).argsort(kind="stable")[:ODDEST])
+        return [f"oddest      {named}: take out what is not good, and learn again"]
 
     def _bad_ones(self) -> list[str]:
         if not self.bad:

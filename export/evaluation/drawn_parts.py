@@ -46,7 +46,7 @@ def connector(rng: Rng, flawed: bool) -> Picture:
     """A housing with two rows of pins; one is missing, bent or too short."""
     canvas = np.full((SIZE, SIZE), 205, np.float32)
     dx, dy = rng.uniform(-5, 5, 2)
-    box = np.asarray([[60, 140], [420, 140], [420, 340], [60, 340]], np.float32) + (dx, dy)
+    box = np.asarray([[60, 140], [420, 140], [420, 340], [60, 340]]) + np.asarray([dx, dy])
     cv2.fillPoly(canvas, [np.round(box).astype(np.int32)], (58.0,), cv2.LINE_AA)
     wrong, kind = (int(rng.integers(16)), int(rng.integers(3))) if flawed else (-1, 0)
     for pin in range(16):
@@ -85,7 +85,7 @@ def label(rng: Rng, flawed: bool) -> Picture:
         corner = np.asarray([[480, 480], [480, 400 - rng.integers(60)], [400 - rng.integers(60), 480]], np.int32)
         cv2.fillPoly(canvas, [corner], (120.0,), cv2.LINE_AA)
     turn = cv2.getRotationMatrix2D((SIZE / 2, SIZE / 2), rng.uniform(-1.5, 1.5), 1.0)
-    turn[:, 2] += rng.uniform(-4, 4, 2)
+    turn = turn + np.pad(rng.uniform(-4, 4, (2, 1)), ((0, 0), (2, 0)))
     moved = cv2.warpAffine(canvas, turn, (SIZE, SIZE), borderValue=(236.0,)).astype(np.float32)
     return _photograph(moved + _noise(rng, canvas.shape, 1, 3.0), rng, (1.0, 1.0, 0.93))
 

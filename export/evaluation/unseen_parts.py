@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -24,14 +25,14 @@ Part = tuple[list[Picture], list[Picture]]
 
 def parts(data: Path) -> dict[str, Callable[[], Part]]:
     """By name, each read when it is asked for."""
-    found: dict[str, Callable[[], Part]] = {"figures": lambda: _figures(data / "figures")}
+    found: dict[str, Callable[[], Part]] = {"figures": partial(_figures, data / "figures")}
     for folder, positions in SCREWS.items():
         for position in positions:
-            found[f"screws {position}"] = lambda f=folder, p=position: _screws(data / "ballscrew" / f, p)
+            found[f"screws {position}"] = partial(_screws, data / "ballscrew" / folder, position)
     for name in BOARDS:
-        found[f"board {name}"] = lambda n=name: _board(data / "pcb" / "train", n)
+        found[f"board {name}"] = partial(_board, data / "pcb" / "train", name)
     for kind in KINDS:
-        found[f"drawn {kind}"] = lambda k=kind: (draw(k, 50, False), draw(k, 40, True))
+        found[f"drawn {kind}"] = partial(_drawn, kind)
     return found
 
 
@@ -45,6 +46,10 @@ def _read(path: Path) -> Picture:
 def _figures(folder: Path) -> Part:
     good, bad = ([_read(path) for path in sorted((folder / sort).iterdir())][:MOST] for sort in ("good", "bad"))
     return good, bad
+
+
+def _drawn(kind: str) -> Part:
+    return draw(kind, 50, False), draw(kind, 40, True)
 
 
 def _labels(folder: Path) -> list[dict[str, object]]:
@@ -79,7 +84,7 @@ def _seen(board: Picture, rng: np.random.Generator) -> Picture:
     """Moved and turned a little, soft, in other light, with noise."""
     height, width = board.shape[:2]
     turn = cv2.getRotationMatrix2D((width / 2, height / 2), rng.uniform(-0.4, 0.4), 1.0)
-    turn[:, 2] += rng.uniform(-3, 3, 2)
+    turn = turn + np.pad(rng.uniform(-3, 3, (2, 1)), ((0, 0), (2, 0)))
     moved = cv2.warpAffine(board, turn, (width, height), borderMode=cv2.BORDER_REPLICATE)
     soft = cv2.GaussianBlur(moved.astype(np.float32), (0, 0), 1.0) * 0.75 + 30
     lit = soft * rng.uniform(0.95, 1.05) + rng.normal(0, 3, soft.shape)

@@ -58,6 +58,7 @@ class Learnt:
 
     Attributes:
         scores: of all good pictures, also of those that were left out.
+        heats: the same of every patch, `(rows, columns)`, each picture held against the others.
         left_out: indices of good pictures that stand out so far that they were not learnt, the oddest first.
         auroc: of the bad pictures against the good ones; NaN without.
         apart: False where the bad pictures that were shown cannot be told from the good ones.
@@ -65,6 +66,7 @@ class Learnt:
 
     memory: GateMemory
     scores: Floats
+    heats: list[Floats]
     left_out: list[int]
     auroc: float
     apart: bool
@@ -89,35 +91,32 @@ def learn(
         raise TooFewPictures(
             f"{different} different good pictures; at least {MIN_PICTURES} are needed, 10 are better, of several parts"
         )
-    described = [flat(features.describe(picture)) for picture in good]
+    described = [features.describe(picture) for picture in good]
     patches, owners = remembered(described)
-    scores = held_against_others(features, described, patches, owners)
-    left_out = suspicious(scores)
+    heats = held_against_others(features, described, patches, owners)
+    left_out = suspicious(scores_of(heats))
     kept = [at for at in range(len(good)) if at not in left_out]
-    own = scores
     if left_out:
-        described = [described[at] for at in kept]
-        patches, owners = remembered(described)
-        own = held_against_others(features, described, patches, owners)
-        scores[kept] = own
-        squares = np.square(patches).sum(1)
-        for at in left_out:
-            scores[at] = picture_score(features.distances(flat(features.describe(good[at])), patches, squares))
+        patches, owners = remembered([described[at] for at in kept])
+        again = held_against_others(features, [described[at] for at in kept], patches, owners)
+        for at, heat in zip(kept, again, strict=True):
+            heats[at] = heat
     squares = np.square(patches).sum(1)
-    found = [picture_score(features.distances(features.describe(picture), patches, squares)) for picture in bad]
-    bad_scores = np.asarray(found, np.float32)
+    for at in left_out:
+        heats[at] = features.distances(described[at], patches, squares)
+    bad_scores = scores_of([features.distances(features.describe(picture), patches, squares) for picture in bad])
+    scores = scores_of(heats)
+    own = scores[kept]
     ends = thresholds(own, bad_scores, false_alarms)
-    memory = GateMemory(
-        patches, own, bad_scores, ends.pass_below, ends.fail_above, false_alarms, features.sha256
-    )
-    return Learnt(memory, scores, left_out, ends.auroc, ends.apart)
+    memory = GateMemory(patches, own, bad_scores, ends.pass_below, ends.fail_above, false_alarms, features.sha256)
+    return Learnt(memory, scores, heats, left_out, ends.auroc, ends.apart)
 
 
 def remembered(described: Sequence[Floats]) -> tuple[Floats, npt.NDArray[np.int64]]:
     """Patches `(M, 152)` that cover all others best, and the picture of each: PatchCore's coreset (Roth et al., 2022),
     chosen by the greedy search for what is farthest from all chosen."""
-    patches = np.concatenate(described)
-    owners = np.repeat(np.arange(len(described)), [len(one) for one in described])
+    patches = np.concatenate([flat(one) for one in described])
+    owners = np.repeat(np.arange(len(described)), [one.shape[0] * one.shape[1] for one in described])
     rng = np.random.default_rng(0)
     if len(patches) > MAX_CANDIDATES:
         some = np.sort(rng.permutation(len(patches))[:MAX_CANDIDATES])
@@ -140,16 +139,17 @@ def remembered(described: Sequence[Floats]) -> tuple[Floats, npt.NDArray[np.int6
 
 def held_against_others(
     features: PatchFeatures, described: Sequence[Floats], patches: Floats, owners: npt.NDArray[np.int64]
-) -> Floats:
-    """The score of each picture, without what is remembered of itself."""
+) -> list[Floats]:
+    """The heat of each picture, without what is remembered of itself."""
     squares = np.square(patches).sum(1)
-    return np.asarray(
-        [
-            picture_score(features.distances(one, patches, np.where(owners == at, np.float32(NEVER), squares)))
-            for at, one in enumerate(described)
-        ],
-        np.float32,
-    )
+    return [
+        features.distances(one, patches, np.where(owners == at, np.float32(NEVER), squares))
+        for at, one in enumerate(described)
+    ]
+
+
+def scores_of(heats: Sequence[Floats]) -> Floats:
+    return np.asarray([picture_score(heat) for heat in heats], np.float32)
 
 
 def picture_score(heat: Floats) -> float:

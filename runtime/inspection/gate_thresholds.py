@@ -86,7 +86,7 @@ def student_quantile(share: float, freedom: int) -> float:
         (5 * z**5 + 16 * z**3 + 3 * z) / 96,
         (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
     )
-    return z + sum(term / freedom ** (index + 1) for index, term in enumerate(terms))
+    return z + math.fsum(term / float(freedom) ** (index + 1) for index, term in enumerate(terms))
 
 
 def suspicious(good: Floats) -> list[int]:

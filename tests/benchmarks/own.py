@@ -18,11 +18,13 @@ from lineside.runtime.chat import Message, Prompt
 from lineside.runtime.defaults import DEFAULT_BUNDLE
 from lineside.runtime.engine.engine import Engine
 from lineside.runtime.engine.sampling import GREEDY
-from lineside.runtime.inspection.gate import Gate, learn
+from lineside.runtime.inspection.gate import Gate
+from lineside.runtime.inspection.gate_memory import learn
 from lineside.runtime.inspection.inspector import Inspector
 from lineside.runtime.inspection.observation import Inspection
 from lineside.runtime.inspection.task import InspectionTask
 from lineside.runtime.picture import decode_picture
+from lineside.runtime.sessions.patch_features import PatchFeatures
 from lineside.runtime.timings import FinishReason
 from tests.benchmarks import texts
 from tests.benchmarks.models import console
@@ -55,7 +57,8 @@ def verdict() -> dict[str, tuple[float, float]]:
     labels = json.loads((PICTURES[0].parent.parent / "labels.json").read_text())
     good = [decode_picture(path.read_bytes()) for path in PICTURES if labels[path.name]["verdict"] == "pass"]
     once = Inspector(engine, InspectionTask(("pitting",), any_way_up=False))
-    gate = Gate(engine, learn(engine, good))
+    features = PatchFeatures()
+    gate = Gate(features, learn(features, good).memory)
     inspector.inspect(good[0])
     board = (BOARDS / "board.png").read_bytes()
     reference = decode_picture((BOARDS / "reference.png").read_bytes())

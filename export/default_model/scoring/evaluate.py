@@ -155,7 +155,7 @@ def evaluate(data: Path, bundle: Path, pictures: Path | None = None) -> dict[str
     scores["boards"] = asdict(score_inspections(boards, found, BOARD_IOU))
     if pictures is not None:
         draw_mistakes(boards, found, pictures / "boards.jpg")
-    gate: dict[str, GateScore] = score_gate(engine, screws, data)
+    gate: dict[str, GateScore] = score_gate(screws, data)
     scores["gate"] = {name: asdict(score) for name, score in gate.items()}
     scores["commands"] = asdict(score_commands(engine, sorted(held_out_texts("clinc"))))
     return scores

@@ -17,8 +17,9 @@ import numpy as np
 from lineside.export.default_model.data.ballscrew import Example
 from lineside.export.default_model.scoring.scores import auroc
 from lineside.runtime.chat import Picture
-from lineside.runtime.engine.engine import Engine
-from lineside.runtime.inspection.gate import Gate, learn
+from lineside.runtime.inspection.gate import Gate
+from lineside.runtime.inspection.gate_memory import learn
+from lineside.runtime.sessions.patch_features import PatchFeatures
 
 GOOD_PICTURES = 10
 VIDEO = "bottle-detection.mp4"
@@ -50,8 +51,9 @@ class GateScore:
     median_ms: float
 
 
-def score_gate(engine: Engine, screws: Sequence[Example], data: Path) -> dict[str, GateScore]:
+def score_gate(screws: Sequence[Example], data: Path) -> dict[str, GateScore]:
     """By camera position, and `bottles`."""
+    features = PatchFeatures()
     scores = {}
     for position in sorted({example.position for example in screws}):
         examples = [example for example in screws if example.position == position]
@@ -60,17 +62,19 @@ def score_gate(engine: Engine, screws: Sequence[Example], data: Path) -> dict[st
         names = {example.name for example in learnt}
         rest = [example for example in examples if example.name not in names]
         pictures, bad = [example.picture for example in rest], [bool(example.defects) for example in rest]
-        scores[position] = _score(engine, [example.picture for example in learnt], pictures, bad)
+        scores[position] = _score(features, [example.picture for example in learnt], pictures, bad)
     learnt_bottles, bottles = _bottles(data / "video" / VIDEO)
     rng = np.random.default_rng(SEED)
     flawed = [_flaw(bottle, rng, kind) for kind, bottle in enumerate(bottles)]
     bad = [False] * len(bottles) + [True] * len(flawed)
-    scores["bottles"] = _score(engine, learnt_bottles, [*bottles, *flawed], bad)
+    scores["bottles"] = _score(features, learnt_bottles, [*bottles, *flawed], bad)
     return scores
 
 
-def _score(engine: Engine, learnt: Sequence[Picture], pictures: Sequence[Picture], bad: Sequence[bool]) -> GateScore:
-    gate = Gate(engine, learn(engine, learnt))
+def _score(
+    features: PatchFeatures, learnt: Sequence[Picture], pictures: Sequence[Picture], bad: Sequence[bool]
+) -> GateScore:
+    gate = Gate(features, learn(features, learnt).memory)
     seen, milliseconds = [], []
     for picture in pictures:
         started = time.perf_counter()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from lineside.edge.config import CameraConfig, Config
@@ -14,9 +13,9 @@ from lineside.edge.inspection.inspectors import open_inspectors
 from lineside.edge.inspection.tasks import inspection_task
 from lineside.edge.wire.messages import now
 from lineside.runtime.engine.engine import Engine
-from lineside.runtime.inspection.gate import GateMemory
 from lineside.runtime.inspection.gated import GatedInspector
 from lineside.runtime.inspection.inspector import Inspector
+from tests.support.gates import small_memory
 
 DEFAULT_IN_FORMAT_2 = "5810ce100b0c33d1c46b833998c3cff5fd2724ebb1fed9cde8bf0e3a9b8531f6"
 """SHA-256 of the manifest with which the default model was shipped before."""
@@ -56,9 +55,8 @@ def test_a_calibration_made_before_the_upgrade_is_used(config: Config, default_e
     assert (inspector.calibration.scale, inspector.calibration.offset) == (2.0, 0.5)
 
 
-def test_a_gate_learnt_before_the_upgrade_is_used(config: Config, default_engine: Engine) -> None:
-    memory = GateMemory(np.zeros((4, 5), np.float32), np.asarray([1.0, 1.1], np.float32), 384)
-    write_gate(config.gate_path("cam0"), memory, DEFAULT_IN_FORMAT_2)
+def test_a_gate_is_used_whatever_the_model_is(config: Config, default_engine: Engine) -> None:
+    write_gate(config.gate_path("cam0"), small_memory())
     inspectors, degraded = open_inspectors(config, default_engine)
     assert degraded == []
     assert isinstance(inspectors["cam0"], GatedInspector)
@@ -66,8 +64,7 @@ def test_a_gate_learnt_before_the_upgrade_is_used(config: Config, default_engine
 
 def test_those_of_another_model_are_not(config: Config, default_engine: Engine) -> None:
     calibrated(config, "0" * 64)
-    memory = GateMemory(np.zeros((4, 5), np.float32), np.asarray([1.0, 1.1], np.float32), 384)
-    write_gate(config.gate_path("cam0"), memory, "0" * 64)
+    write_gate(config.gate_path("cam0"), small_memory(features_sha256="0" * 64))
     inspectors, degraded = open_inspectors(config, default_engine)
     assert len(degraded) == 2
     assert isinstance(inspectors["cam0"], Inspector)

@@ -13,12 +13,13 @@ from lineside.edge.daemon import Daemon
 from lineside.edge.inspection.gate_file import read_gate, write_gate
 from lineside.edge.inspection.inspectors import open_inspectors
 from lineside.edge.station_file import load_config
+from lineside.runtime.chat import Picture
 from lineside.runtime.engine.engine import Engine
-from lineside.runtime.inspection.gate import GateMemory
 from lineside.runtime.inspection.gated import GatedInspector
 from lineside.runtime.picture import decode_picture
 from tests.support.broker import Mosquitto
 from tests.support.client import Client
+from tests.support.gates import features, small, small_memory
 from tests.support.station import TOPICS, station
 
 STATION = '[cameras.cam0]\nkind = "mqtt"\n[cameras.cam1]\nkind = "mqtt"\n'
@@ -91,6 +92,7 @@ def test_one_camera(station_file: Path, good: Path, default_engine: Engine) -> N
         ("empty", [], "has no pictures"),
         ("gone", [], "cannot be read"),
         ("same", [], "1 different good pictures"),
+        ("", ["--false-alarms", "0.7"], "--false-alarms is from 0.001 to 0.3, not 0.7"),
         ("three", [], "3 different good pictures; at least 5 are needed"),
     ],
 )
@@ -112,27 +114,89 @@ def test_what_cannot_be_learnt(
 
 def test_a_gate_that_cannot_be_used_is_told_and_left(station_file: Path, default_engine: Engine) -> None:
     config = load_config(station_file, {})
-    memory = GateMemory(np.zeros((4, 5), np.float32), np.asarray([1.0, 1.1], np.float32), 384)
-    write_gate(config.gate_path("cam0"), memory, "another model")
+    with config.gate_path("cam0").open("wb") as file:
+        np.savez(file, format=np.asarray("lineside.gate/2"), bundle_sha256=np.asarray("of before"))
     config.gate_path("cam1").write_bytes(b"PK\x03\x04 cut off")
     inspectors, degraded = open_inspectors(config, default_engine)
     assert not any(isinstance(inspector, GatedInspector) for inspector in inspectors.values())
     assert len(degraded) == 2
-    assert "learnt with another model: run `lineside learn` again" in degraded[0]
+    assert "of another version of Lineside: run `lineside learn` again" in degraded[0]
     assert "is damaged" in degraded[1]
 
 
-def test_the_file_keeps_what_was_learnt(tmp_path: Path, default_engine: Engine) -> None:
-    bundle = default_engine.bundle
-    rng = np.random.default_rng(0)
-    patches = rng.normal(size=(30, 6)).astype(np.float32)
-    memory = GateMemory(patches, np.asarray([0.2, 0.3, 0.25], np.float32), 384)
-    write_gate(tmp_path / "x.gate.npz", memory, bundle.sha256)
-    again = read_gate(tmp_path / "x.gate.npz", bundle)
+def test_the_file_keeps_what_was_learnt(tmp_path: Path) -> None:
+    patches = np.random.default_rng(0).normal(size=(30, 152)).astype(np.float32)
+    memory = small_memory(patches=patches, bad_scores=np.asarray([3.0], np.float32))
+    write_gate(tmp_path / "x.gate.npz", memory)
+    again = read_gate(tmp_path / "x.gate.npz", memory.features_sha256)
     assert again is not None
     np.testing.assert_allclose(again.patches, patches, atol=2e-3)
-    assert (again.pass_below, again.fail_above, again.longest) == (memory.pass_below, memory.fail_above, 384)
-    assert read_gate(tmp_path / "none.npz", bundle) is None
+    assert (again.pass_below, again.fail_above, again.false_alarms) == (1.2, 1.5, 0.02)
+    assert again.bad_scores.tolist() == [3.0]
+    assert read_gate(tmp_path / "none.npz", memory.features_sha256) is None
+
+
+@pytest.fixture
+def connectors(tmp_path: Path) -> Path:
+    folder = tmp_path / "connectors"
+    (folder / "bad").mkdir(parents=True)
+    for index, part in enumerate(small("connector", 10, False)):
+        cv2.imwrite(str(folder / f"{index}.png"), part[..., ::-1])
+    return folder
+
+
+def show_bad(folder: Path, parts: list[Picture]) -> None:
+    for index, part in enumerate(parts):
+        cv2.imwrite(str(folder / "bad" / f"{index}.png"), part[..., ::-1])
+
+
+def test_bad_pictures_set_the_other_end(
+    station_file: Path, connectors: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["learn", str(station_file), str(connectors)]) == 0
+    assert "bad         none shown" in capsys.readouterr().out
+    before = read_gate(station_file.with_name("press4.cam0.gate.npz"), features().sha256)
+    show_bad(connectors, small("connector", 3, True))
+    assert cli.main(["learn", str(station_file), str(connectors)]) == 0
+    said = capsys.readouterr().out
+    assert "3 of them fail" in said
+    assert "AUROC 1.00" in said
+    after = read_gate(station_file.with_name("press4.cam0.gate.npz"), features().sha256)
+    assert before is not None
+    assert after is not None
+    assert before.pass_below < after.pass_below < after.fail_above == before.fail_above
+
+
+def test_good_and_bad_that_cannot_be_told_apart_are_said_to_be(
+    station_file: Path, connectors: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    show_bad(connectors, small("connector", 14, False)[10:])
+    assert cli.main(["learn", str(station_file), str(connectors)]) == 0
+    said = capsys.readouterr().out
+    assert "good and bad pictures cannot be told apart" in said
+    assert "passes      up to 0.000" in said
+
+
+def test_a_bad_picture_among_the_good_ones_is_named(
+    station_file: Path, connectors: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for index, part in enumerate(small("connector", 14, False)[10:], 10):
+        cv2.imwrite(str(connectors / f"{index}.png"), part[..., ::-1])
+    cv2.imwrite(str(connectors / "odd.png"), small("connector", 1, True)[0][..., ::-1])
+    assert cli.main(["learn", str(station_file), str(connectors)]) == 0
+    said = capsys.readouterr().out
+    assert "learnt      14 good pictures" in said
+    assert "left out    odd.png (" in said
+
+
+def test_more_false_alarms_leave_less_unsure(station_file: Path, connectors: Path) -> None:
+    path, ends = station_file.with_name("press4.cam0.gate.npz"), []
+    for share in ("0.01", "0.1"):
+        assert cli.main(["learn", str(station_file), str(connectors), "--false-alarms", share]) == 0
+        gate = read_gate(path, features().sha256)
+        assert gate is not None
+        ends.append(gate.fail_above)
+    assert ends[1] < ends[0]
 
 
 def test_results_say_what_the_gate_saw(tmp_path: Path, good: Path, broker: Mosquitto, client: Client) -> None:
