@@ -18,10 +18,8 @@ Floats = npt.NDArray[np.float32]
 FALSE_ALARMS = 0.02
 """Share of good pictures that may fail, where the user does not say."""
 PASS_SHARE = 0.65
-"""Share of good pictures that the gate passes alone, where it saw no bad one: little that is broken looks more usual
-than most good ones."""
-PASS_SHARE_APART = 0.9
-"""The same where the bad pictures all lie above where the gate fails."""
+"""Share of good pictures that the gate passes alone: little that is broken looks more usual than most good ones. To pass
+0.9 of them where all bad pictures that were shown are far away let more broken parts pass (see export/evaluation)."""
 LEAST_SPREAD = 0.03
 """Of the logarithms: a handful of pictures is more alike than those of a year are."""
 SUSPICIOUS_SPREADS = 4.0
@@ -63,8 +61,6 @@ def thresholds(good: Floats, bad: Floats, false_alarms: float) -> GateThresholds
         least = float(bad.min())
         if separation < APART:
             pass_below = 0.0
-        elif least > fail_above:
-            pass_below = foretold(logs, min(PASS_SHARE_APART, 1 - false_alarms))
         else:
             pass_below = min(pass_below, least * (1 - LEAST_SPREAD))
     return GateThresholds(pass_below, max(fail_above, pass_below * (1 + LEAST_SPREAD)), separation)
