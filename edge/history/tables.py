@@ -31,7 +31,7 @@ CREATE TABLE reviews (
 );
 CREATE INDEX reviews_id ON reviews (id);
 """
-HISTORY = Tables(1, lambda _: SCHEMA, "what was kept of earlier verdicts")
+HISTORY = Tables(1, lambda _: SCHEMA, "what was kept of earlier verdicts", "[history] folder")
 SELECT = f"SELECT {', '.join(COLUMNS)} FROM verdicts"
 
 

@@ -62,11 +62,13 @@ class Tables:
         version: in SQLite's `user_version`.
         upgrade: the statements that bring a file of an earlier version, or a new one, up to this one.
         lost: what is lost with a damaged file.
+        key: of the station file, that says where it lies.
     """
 
     version: int
     upgrade: Callable[[sqlite3.Connection], str]
     lost: str
+    key: str
 
 
 class Database:
@@ -90,7 +92,7 @@ class Database:
         self._path, self._lock, self._on_damage = path, threading.Lock(), on_damage
         self._tables = tables or STORE
         self.replaced = False
-        self._locked = _lock(path)
+        self._locked = _lock(path, self._tables.key)
         try:
             self._db, self._lasts = self._open(), True
         except BaseException:
@@ -172,7 +174,7 @@ class Database:
             os.close(self._locked)
 
 
-def _lock(path: Path) -> int:
+def _lock(path: Path, key: str) -> int:
     """A file descriptor that holds the lock, on a file beside the database that says whose it is.
 
     The lock ends with the process, however that ends.
@@ -184,7 +186,7 @@ def _lock(path: Path) -> int:
     except OSError as error:
         raise StoreError(
             f"{path.parent} cannot be written ({error.strerror}): the database belongs there; change the folder's "
-            "rights, or `[store] path`"
+            f"rights, or `{key}`"
         ) from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -195,7 +197,7 @@ def _lock(path: Path) -> int:
         os.close(descriptor)
         raise StoreError(
             f"{path} belongs to another daemon that runs (process {owner or 'unknown'}): stop that one, or give this "
-            "one a `[store] path` of its own"
+            f"one a `{key}` of its own"
         ) from None
     except OSError as error:
         os.close(descriptor)
@@ -230,7 +232,7 @@ def _upgrade(db: sqlite3.Connection) -> str:
     return FROM_1.format(schema=SCHEMA, now=time.time()) if before else SCHEMA
 
 
-STORE = Tables(2, _upgrade, "what waited to be sent, and which requests were answered")
+STORE = Tables(2, _upgrade, "what waited to be sent, and which requests were answered", "[store] path")
 """Versions 0 and 1 had the same tables; 0 did not say so."""
 
 

@@ -66,7 +66,7 @@ def test_inspect_writes_json_and_keeps_pictures(tmp_path: Path, pictures: list[P
     height, width = decode_picture((tmp_path / "part.jpg").read_bytes()).shape[:2]
     for one in found:
         assert one["verdict"] in ("pass", "fail", "unsure")
-        assert one["timing_ms"]["vision"] > 0
+        assert one["timing_ms"]["prefill"] > 0
         assert decode_picture(Path(one["saved"]).read_bytes()).shape == (height + BANNER_PX, width, 3)
 
 

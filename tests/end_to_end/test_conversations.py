@@ -132,7 +132,9 @@ def test_states_that_leave_no_room_are_found_at_start(config: Config, tmp_path: 
     tools = {f"tool{index}": ToolConfig("T.", state=StateConfig("x", expect="on")) for index in range(4)}
     small = ModelConfig(threads=THREADS, capacity=700)
     config = dataclasses.replace(config, tools=tools, model=small)
-    Daemon(config).store.close()  # the default model is not shown them
+    fits = Daemon(config)  # the default model is not shown them
+    fits.store.close()
+    fits.history.close()
     config = dataclasses.replace(config, model=dataclasses.replace(small, bundle=str(bundle)))
     with pytest.raises(ConfigError, match="tokens of each prompt"):
         Daemon(config)

@@ -199,7 +199,9 @@ def test_frames_reuse_the_instruction(daemon: Daemon, client: Client, pictures: 
     )
     instruction = int((prompt.ids == daemon.engine.bundle.manifest.image_token_id).argmax())
     assert instruction > 16
-    assert daemon.engine.pool.statistics().reused_tokens == 5 * instruction  # two looks a frame
+    looks = daemon.counters.snapshot()["engine_requests"]  # one or two a frame
+    assert looks >= 3
+    assert daemon.engine.pool.statistics().reused_tokens == (looks - 1) * instruction
 
 
 def test_a_frame_whose_time_is_over_is_rejected_and_the_next_is_looked_at(

@@ -12,6 +12,7 @@ import pytest
 
 from lineside.edge.config import CommandConfig
 from lineside.edge.daemon import Daemon
+from lineside.edge.history_config import HistoryConfig
 from lineside.edge.inspection.evidence import encode_jpeg
 from lineside.runtime.assistant import Answer
 from lineside.runtime.chat import ToolCall
@@ -236,7 +237,8 @@ def test_two_stations_with_one_client_id_say_so(broker: Mosquitto, client: Clien
     """One `info` names the cause, and neither goes on closing the other's connection."""
     del client
     config = station(broker, tmp_path, tools=STOP)
-    other = dataclasses.replace(config, store=dataclasses.replace(config.store, path="other.db"))
+    store, history = dataclasses.replace(config.store, path="other.db"), HistoryConfig("other")
+    other = dataclasses.replace(config, store=store, history=history)
     with Daemon(config) as first, Daemon(other) as second:
         until(
             lambda: (

@@ -216,6 +216,7 @@ def test_a_call_that_cannot_be_read_is_a_reason_and_no_error(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """The real decode loop under a grammar that lets such a call through, with a call before it that could be read."""
+    caplog.set_level("INFO")
     engine = engine_of(version)
     good = '<[9]> "stop" <[32]> "{}"' if engine.tokenizer.named_calls else ""
     text = '"On it."' if engine.tokenizer.text_before_calls else ""

@@ -35,7 +35,9 @@ ALWAYS_FAIL = Thresholds(0.0, 0.0)
 
 @pytest.fixture
 def kept(tmp_path: Path, default_engine: Engine, pictures: list[Path]) -> tuple[Config, list[str]]:
-    """Two results, of a picture as it came and of the pixels of another, made with caches that were in use."""
+    """Two results, of a picture as it came and of the pixels of another, made with empty caches: what a cache holds is
+    not computed anew, and may be rounded otherwise.
+    """
     config = station(1, tmp_path, inspect=InspectConfig(max_age_s=3600.0))
     history = History(config, "cpu", Counters(), Degraded())
     history.start()
@@ -46,6 +48,7 @@ def kept(tmp_path: Path, default_engine: Engine, pictures: list[Path]) -> tuple[
     ]
     for frame in frames:
         picture = frame.pixels if frame.pixels is not None else decode_picture(frame.data or b"")
+        default_engine.pool.clear()
         found = inspector.inspect(picture)
         result = to_result(frame, found, inspector, WireModel(name="m", sha256="0"), Clock(0.0, 0.0), 10.0)
         history.keep(frame, picture, found, result, inspector)
