@@ -18,8 +18,8 @@ Floats = npt.NDArray[np.float32]
 FALSE_ALARMS = 0.02
 """Share of good pictures that may fail, where the user does not say."""
 PASS_SHARE = 0.65
-"""Share of good pictures that the gate passes alone: little that is broken looks more usual than most good ones. To pass
-0.9 of them where all bad pictures that were shown are far away let more broken parts pass (see export/evaluation)."""
+"""Share of good pictures that the gate passes alone: little that is broken looks more usual than most good ones. To
+pass 0.9 of them where all bad pictures that were shown are far away let more broken parts pass (see export/evaluation)."""
 LEAST_SPREAD = 0.03
 """Of the logarithms: a handful of pictures is more alike than those of a year are."""
 SUSPICIOUS_SPREADS = 4.0
@@ -59,10 +59,7 @@ def thresholds(good: Floats, bad: Floats, false_alarms: float) -> GateThresholds
     if len(bad):
         separation = float((bad[:, None] > good[None]).mean() + (bad[:, None] == good[None]).mean() / 2)
         least = float(bad.min())
-        if separation < APART:
-            pass_below = 0.0
-        else:
-            pass_below = min(pass_below, least * (1 - LEAST_SPREAD))
+        pass_below = 0.0 if separation < APART else min(pass_below, least * (1 - LEAST_SPREAD))
     return GateThresholds(pass_below, max(fail_above, pass_below * (1 + LEAST_SPREAD)), separation)
 
 
