@@ -18,8 +18,8 @@ Floats = npt.NDArray[np.float32]
 FALSE_ALARMS = 0.02
 """Share of good pictures that may fail, where the user does not say."""
 PASS_SHARE = 0.65
-"""Share of good pictures that the gate passes alone: little that is broken looks more usual than most good ones. To
-pass 0.9 of them where all bad pictures that were shown are far away let more broken parts pass (see export/evaluation)."""
+"""Share of good pictures that the gate passes alone: little that is broken looks more usual than most good ones. With
+0.9, where all bad pictures that were shown are far away, more broken parts passed (see export/evaluation)."""
 LEAST_SPREAD = 0.03
 """Of the logarithms: a handful of pictures is more alike than those of a year are."""
 SUSPICIOUS_SPREADS = 4.0
