@@ -13,12 +13,6 @@ from lineside.runtime.inspection.observation import Observation
 from lineside.runtime.inspection.verdict import VERDICTS, Defect, Region, Verdict, fail_probability
 from lineside.runtime.inspection.view import rotated_box
 
-REACH = 3.0
-"""Two boxes are of one defect where their centres are closer than so many times their mean width, and height."""
-
-LEAST_SIDE = 0.1
-"""Pixels: boxes are rounded to a tenth, in which the box of a tiny picture may be lost."""
-
 
 def mean(probabilities: Sequence[Mapping[Verdict, float]]) -> dict[Verdict, float]:
     """Of the probability of each verdict."""
@@ -26,8 +20,9 @@ def mean(probabilities: Sequence[Mapping[Verdict, float]]) -> dict[Verdict, floa
 
 
 def merged(upright: Observation, rotated: Observation, size: tuple[int, int]) -> tuple[Defect, ...]:
-    """The defects that both observations of a view of `size` have, each box the mean of two; where there are none,
-    those of the more suspicious observation, and of the other where it has none.
+    """The defects that both observations of a view of `size` have, each box the mean of two that overlap. Where no two
+    do, those of the more suspicious observation, and of the other where it has none: between two boxes that lie apart
+    there is nothing to see.
     """
     back = [replace(found, box=rotated_box(found.box, size)) for found in rotated.defects]
     both = _pairs(upright.defects, back)
@@ -39,15 +34,15 @@ def merged(upright: Observation, rotated: Observation, size: tuple[int, int]) ->
 
 
 def _pairs(one: Sequence[Defect], other: Sequence[Defect]) -> list[tuple[Defect, Defect]]:
-    """Defects of one type that lie beside each other, one to one, the closest first."""
-    distances = sorted(
-        (distance, i, j)
+    """Defects of one type that overlap, one to one, those first that overlap most."""
+    overlaps = sorted(
+        (-shared, i, j)
         for i, a in enumerate(one)
         for j, b in enumerate(other)
-        if a.type == b.type and (distance := _distance(a.box, b.box)) < REACH
+        if a.type == b.type and (shared := overlap(a.box, b.box)) > 0
     )
     left, right, pairs = set[int](), set[int](), []
-    for _, i, j in distances:
+    for _, i, j in overlaps:
         if i not in left and j not in right:
             left.add(i)
             right.add(j)
@@ -55,11 +50,12 @@ def _pairs(one: Sequence[Defect], other: Sequence[Defect]) -> list[tuple[Defect,
     return pairs
 
 
-def _distance(a: Region, b: Region) -> float:
-    """Between the centres, in mean widths or in mean heights, whichever is more."""
-    across = abs(a[0] + a[2] - b[0] - b[2]) / max(a[2] - a[0] + b[2] - b[0], LEAST_SIDE)
-    down = abs(a[1] + a[3] - b[1] - b[3]) / max(a[3] - a[1] + b[3] - b[1], LEAST_SIDE)
-    return max(across, down)
+def overlap(a: Region, b: Region) -> float:
+    """Intersection over union, 0 to 1."""
+    across, down = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
+    shared = max(across, 0.0) * max(down, 0.0)
+    whole = (a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - shared
+    return shared / whole if whole else 0.0
 
 
 def _between(a: Region, b: Region) -> Region:

@@ -21,7 +21,6 @@ class Observation:
         probabilities: of each verdict, before any calibration.
         defects: in pixels of the view.
         finish_reason: other than `stop` where the answer was cut off, or cannot be read.
-        report: JSON that satisfies the task's schema for it; None where it has none.
     """
 
     probabilities: Mapping[Verdict, float]
@@ -29,7 +28,6 @@ class Observation:
     finish_reason: FinishReason
     timings: Timings
     counts: Counts
-    report: Any
 
 
 @dataclass(frozen=True)

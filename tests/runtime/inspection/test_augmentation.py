@@ -45,7 +45,7 @@ def test_a_rotated_box_is_where_the_turned_picture_shows_it(box: Region) -> None
 
 def observed(fail: float, *defects: Defect) -> Observation:
     probabilities: dict[Verdict, float] = {"pass": 1 - fail, "fail": fail, "unsure": 0.0}
-    return Observation(probabilities, defects, "stop", Timings(), Counts(), None)
+    return Observation(probabilities, defects, "stop", Timings(), Counts())
 
 
 def as_rotated(*defects: Defect) -> list[Defect]:
@@ -71,6 +71,12 @@ def test_where_the_looks_agree_on_nothing_the_more_suspicious_one_counts(
 def test_a_look_that_tells_nothing_leaves_it_to_the_other() -> None:
     assert merged(observed(0.9), observed(0.2, *as_rotated(PIT)), SIZE) == (PIT,)
     assert merged(observed(0.2, PIT), observed(0.9), SIZE) == (PIT,)
+
+
+def test_boxes_beside_each_other_are_not_averaged_into_one_that_shows_nothing() -> None:
+    beside = Defect("pitting", (121.0, 50.0, 141.0, 60.0))
+    assert merged(observed(0.9, PIT), observed(0.8, *as_rotated(beside)), SIZE) == (PIT,)
+    assert merged(observed(0.8, PIT), observed(0.9, *as_rotated(beside)), SIZE) == (beside,)
 
 
 def test_boxes_that_rounding_has_made_empty_are_compared() -> None:
