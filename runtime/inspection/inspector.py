@@ -15,7 +15,7 @@ from lineside.runtime.engine.sampling import GREEDY
 from lineside.runtime.engine.scheduler import Priority, Request
 from lineside.runtime.engine.sequence import Sequence
 from lineside.runtime.errors import AnswerError, DeadlineExceeded, NotFinite, RequestCancelled
-from lineside.runtime.inspection.augmentation import mean, merged
+from lineside.runtime.inspection.augmentation import mean, merged, swayed
 from lineside.runtime.inspection.calibration import Calibration
 from lineside.runtime.inspection.close_ups import CloseUp, close_ups, worst
 from lineside.runtime.inspection.observation import Inspection, Observation, confidence
@@ -59,7 +59,8 @@ class Inspector:
         the same scene, no verdict is better than `unsure`. A report is written behind the verdict, which is the same
         without one.
 
-        Where bundle and task say `any_way_up`, each view is shown once more, rotated: test-time augmentation.
+        Where bundle and task say `any_way_up`, each view that leaves doubt is shown once more, rotated: test-time
+        augmentation.
 
         Raises:
             EngineError: see `runtime.errors`; DeadlineExceeded where the verdict was not known in time.
@@ -90,7 +91,8 @@ class Inspector:
 
     def probabilities(self, picture: Picture) -> dict[Verdict, float]:
         """The model's own probability of each verdict, before any calibration; nothing is generated. Of several
-        close-ups those of the most suspicious one; with test-time augmentation the mean of both views.
+        close-ups those of the most suspicious one; in doubt, with test-time augmentation, the mean of both
+        views.
 
         Raises:
             EngineError: see `runtime.errors`.
@@ -105,21 +107,26 @@ class Inspector:
 
     def _view_probabilities(self, view: View) -> dict[Verdict, float]:
         request = Request(Priority.FRAME)
-        ways = (False, True) if self._augments else (False,)
-        return mean([self._observe(view, request, lambda _: None, rotated=way).probabilities for way in ways])
+        first = self._observe(view, request, lambda _: None).probabilities
+        if not self._worth_another(first):
+            return dict(first)
+        return mean([first, self._observe(view, request, lambda _: None, rotated=True).probabilities])
+
+    def _worth_another(self, first: Mapping[Verdict, float]) -> bool:
+        """Whether the rotated view could change the verdict."""
+        return self._augments and any(self._verdict(each) != self._verdict(first) for each in swayed(first))
 
     @property
     def _augments(self) -> bool:
         return self._engine.bundle.manifest.any_way_up and self.task.any_way_up
 
     def _inspect_view(self, view: View, request: Request) -> Inspection:
-        """One observation, or with test-time augmentation two, of which the mean counts. Where the rotated view alone
-        raised suspicion, the upright one is observed again, for the defects.
+        """One observation, or in doubt, with test-time augmentation, two, of which the mean counts. Where the rotated
+        view alone raised suspicion, the upright one is observed again, for the defects.
         """
-        if not self._augments:
-            only = self._observe(view, request, self._verdict)
-            return self._inspection([only], only.probabilities, only.defects)
         first = self._observe(view, request, self._verdict)
+        if not self._worth_another(first.probabilities):
+            return self._inspection([first], first.probabilities, first.defects)
         second = self._observe(view, request, lambda own: self._verdict(mean([first.probabilities, own])), rotated=True)
         probabilities = mean([first.probabilities, second.probabilities])
         verdict = self._verdict(probabilities)
