@@ -12,13 +12,11 @@ from typing import Any
 
 from lineside import __version__
 from lineside.edge.config import Config
-from lineside.edge.counters import Counters
 from lineside.edge.degraded import Degraded
 from lineside.edge.errors import BrokerError, StoreError, TooLarge
 from lineside.edge.models import Models, wire_model, wire_session
-from lineside.edge.wire.messages import JSON_TYPE, Health, Info, WireCamera
+from lineside.edge.wire.messages import JSON_TYPE, Health, Info
 from lineside.edge.wire.mqtt import Connection
-from lineside.edge.wire.store import Store
 from lineside.edge.wire.topics import Topics
 from lineside.edge.wire.traffic import ClosedOver, Ending
 
@@ -40,22 +38,18 @@ class Announcements:
         config: Config,
         topics: Topics,
         connection: Connection,
-        store: Store,
-        counters: Counters,
+        health: Callable[[], Health],
         *,
         models: Models,
         commands: list[str],
         degraded: Degraded,
-        cameras: Callable[[], dict[str, WireCamera]],
     ) -> None:
         self._config, self._topics, self._connection = config, topics, connection
-        self._store, self._counters = store, counters
-        self._models = models
-        self._commands, self._degraded, self._cameras = commands, degraded, cameras
+        self._health, self._models = health, models
+        self._commands, self._degraded = commands, degraded
         self._said: list[str] = []
         self._closed_over, self._short = ClosedOver(), False
         self.online = threading.Event()
-        self._started = time.monotonic()
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._run, name="health", daemon=True)
 
@@ -109,14 +103,6 @@ class Announcements:
             degraded=self._degraded.sentences(),
         )
 
-    def health(self) -> Health:
-        return Health(
-            uptime_s=round(time.monotonic() - self._started, 1),
-            counters=self._counters.snapshot(),
-            outbox_messages=self._store.outbox_size(),
-            cameras=self._cameras(),
-        )
-
     def _run(self) -> None:
         """Wakes when `degraded` changes and when `health` is due. What could not be published is tried again then."""
         due = time.monotonic() + HEALTH_EVERY_S
@@ -163,7 +149,7 @@ class Announcements:
 
     def _publish_health(self) -> None:
         try:
-            body = self.health().encode()
+            body = self._health().encode()
         except StoreError as error:
             log.error("no health message: %s", error)
             return

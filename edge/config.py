@@ -9,6 +9,8 @@ from typing import Annotated, Literal
 from pydantic import Field, SecretStr
 from pydantic.dataclasses import dataclass
 
+from lineside.edge.data_folder import database_path
+from lineside.edge.history_config import HistoryConfig
 from lineside.edge.mcp_config import McpConfig
 from lineside.edge.tool_config import DAY_S, STRICT, ToolConfig
 from lineside.runtime.defaults import CALL_ABOVE, DEFAULT_BUNDLE, DEFAULT_MAX_PIXELS, WRONG_CALL_COSTS
@@ -187,12 +189,24 @@ class CommandConfig:
 class StoreConfig:
     """The daemon's database: what waits for the broker, and what was taken over from it."""
 
-    path: str = "lineside.db"
-    """The database's file, from the station file's folder."""
+    path: str = ""
+    """The database's file, from the station file's folder. Where it is empty `lineside.db` there; of a station in a git
+    checkout it is below `$XDG_STATE_HOME/lineside` (`~/.local/state/lineside`)."""
     max_messages: Annotated[int, Field(ge=10)] = 100_000
     """How many messages may wait for the broker; the oldest go first when it is full."""
     max_payload_bytes: Annotated[int, Field(ge=1024)] = 8 * MIB
     """The largest incoming message; a larger one is rejected."""
+
+
+@dataclass(frozen=True, config=STRICT)
+class MetricsConfig:
+    """The figures of `health` as a page for Prometheus."""
+
+    port: Annotated[int, Field(ge=0, le=65535)] = 0
+    """`/metrics` on this port; 0 for no page."""
+    address: Annotated[str, Field(min_length=1)] = "127.0.0.1"
+    """Where it listens. Whoever reaches it reads the figures, without a password: another address than this machine's
+    own is for a network that nobody else is in, such as that of a container."""
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -205,6 +219,8 @@ class Config:
     inspect: InspectConfig = field(default_factory=InspectConfig)
     commands: CommandConfig = field(default_factory=CommandConfig)
     store: StoreConfig = field(default_factory=StoreConfig)
+    history: HistoryConfig = field(default_factory=HistoryConfig)
+    metrics: MetricsConfig = field(default_factory=MetricsConfig)
     cameras: dict[str, CameraConfig] = field(default_factory=dict)
     tools: dict[str, ToolConfig] = field(default_factory=dict)
     mcp: dict[str, McpConfig] = field(default_factory=dict)
@@ -214,6 +230,12 @@ class Config:
     @property
     def base_topic(self) -> str:
         return self.station.base_topic or f"lineside/{self.station.name}"
+
+    @property
+    def store_path(self) -> Path:
+        if self.store.path:
+            return self.resolve(self.store.path)
+        return database_path(self.station.name, self.folder)
 
     @property
     def bundle_path(self) -> Path:

@@ -21,13 +21,17 @@ from lineside.edge.commands.phrases.phrasing import phrases_of
 from lineside.edge.config import Config
 from lineside.edge.counters import Counters
 from lineside.edge.degraded import Degraded
+from lineside.edge.figures import Figures, Queue
 from lineside.edge.frames.answers import Answers
 from lineside.edge.frames.camera_watch import CameraWatch, PushedCamera, Watched
 from lineside.edge.frames.cameras import CameraThread
 from lineside.edge.frames.intake import FrameIntake
 from lineside.edge.frames.last_state import LastState
 from lineside.edge.frames.pipeline import Pipeline
-from lineside.edge.models import DEVICE_FAILURES, open_models, there
+from lineside.edge.history.keeper import History
+from lineside.edge.models import DEVICE_FAILURES, device_of, open_models, there
+from lineside.edge.notify import Watchdog, notify
+from lineside.edge.pulse import Pulse
 from lineside.edge.wire.acknowledgements import Window
 from lineside.edge.wire.identity import without_mark
 from lineside.edge.wire.mqtt import Connection
@@ -39,6 +43,7 @@ from lineside.runtime.engine.engine import Engine
 
 if TYPE_CHECKING:
     from lineside.edge.integrations.mcp.servers import McpServers
+    from lineside.edge.metrics import MetricsServer
 
 log = logging.getLogger("lineside.daemon")
 FRAMES_WAITING, FRAME_BYTES_WAITING = 250, 64 * 1024 * 1024
@@ -59,21 +64,27 @@ class Daemon:
     """
 
     _mcp: McpServers | None = None
+    _history: History | None = None
+    _metrics: MetricsServer | None = None
 
     def __init__(self, config: Config) -> None:
         self.config = config
         self.topics = Topics(config.base_topic)
         self.counters, self.degraded = Counters(), Degraded()
         self.failed = False
+        self.pulse = Pulse()
+        self._watchdog = Watchdog(self.pulse.stuck)
         self._stop = threading.Event()
-        self.store = Store(
-            config.resolve(config.store.path), config.store.max_messages, config.mqtt.session_expiry_s, self.degraded
-        )
+        self.store = Store(config.store_path, config.store.max_messages, config.mqtt.session_expiry_s, self.degraded)
         try:
             self._open(config)
         except BaseException:
             if self._mcp is not None:
                 self._mcp.close()
+            if self._history is not None:
+                self._history.close()
+            if self._metrics is not None:
+                self._metrics.close()
             self.store.close()
             raise
 
@@ -113,10 +124,15 @@ class Daemon:
             on_trouble=self._no_frames,
             leader=self.connection,
         )
-        self.outbox = Outbox(self.store, self.connection, self.counters, self.degraded)
-        self._last = LastState(config, self.topics, self.connection, self.counters)
+        self.outbox = Outbox(self.store, self.connection, self.counters, self.degraded, self.pulse)
+        self._last = LastState(self.topics, self.connection, self.counters)
+        device = device_of(self.models.frames)
+        self.history = self._history = History(config, device, self.counters, self.degraded)
         self.answers = Answers(self.topics, self.store, self.outbox, self.counters)
-        self.pipeline = Pipeline(config, self.models.frames_engine, self.answers, self._last, self.counters)
+        frames_engine = self.models.frames_engine
+        self.pipeline = Pipeline(
+            config, frames_engine, self.answers, self._last, self.history, self.counters, self.pulse
+        )
         others: dict[str, Binding] = {"mcp": self._mcp} if self._mcp is not None else {}
         self.calls = Calls(config, self.topics, self.store, self.outbox, self.connection, self.counters, others)
         mark = self.store.session_mark
@@ -145,6 +161,9 @@ class Daemon:
             self.degraded.set(sentence, sentence)
         cameras = self._open_cameras()
         self.watch = self._make_watch(cameras)
+        queues: dict[str, Queue] = {"frames": self.pipeline.mailbox, "commands": self.commands}
+        self.figures = Figures(self.counters, self.store, self.outbox, self.models, self.watch.health, queues)
+        self._metrics = self._serve_metrics()
         self.announcements = self._make_announcements()
         self._cameras = [
             CameraThread(name, camera, self.pipeline, self.watch, self.announcements.online)
@@ -157,17 +176,23 @@ class Daemon:
 
         return McpServers(config, self.degraded)
 
+    def _serve_metrics(self) -> MetricsServer | None:
+        """Its library is loaded where it is asked for."""
+        if not self.config.metrics.port:
+            return None
+        from lineside.edge.metrics import MetricsServer
+
+        return MetricsServer(self.config.metrics, self.figures.health)
+
     def _make_announcements(self) -> Announcements:
         return Announcements(
             self.config,
             self.topics,
             self.connection,
-            self.store,
-            self.counters,
+            self.figures.health,
             models=self.models,
             commands=sorted(self.commands.handlers),
             degraded=self.degraded,
-            cameras=self.watch.health,
         )
 
     def _open_cameras(self) -> dict[str, Camera]:
@@ -202,12 +227,18 @@ class Daemon:
         self.frame_connection.start()
         self.connection.start()
         self.announcements.start()
+        self._watchdog.start()
+        notify("READY=1")
         return self
 
     def __exit__(
         self, _type: type[BaseException] | None, _error: BaseException | None, _tb: TracebackType | None
     ) -> None:
         self._stop.set()
+        notify("STOPPING=1")
+        self._watchdog.close()
+        if self._metrics is not None:
+            self._metrics.close()
         self.announcements.close()
         for part in reversed(self._parts()):
             part.close()

@@ -133,6 +133,11 @@ def wire_model(model: Bundle | Opened | NoModel) -> WireModel:
     return WireModel(name=model.manifest.name, sha256=model.sha256)
 
 
+def device_of(model: Opened | NoModel) -> Device:
+    """What it runs on; `auto` where it could not be opened."""
+    return model.choice.device if isinstance(model, Opened) else "auto"
+
+
 def wire_session(model: Opened | NoModel) -> WireSession:
     if isinstance(model, NoModel):
         return WireSession(device="none", reason=str(model.error))

@@ -26,4 +26,4 @@ def progress(items: Sequence[Item], what: str) -> Iterator[Item]:
         yield item
         if time.monotonic() - said > LINE_EVERY_S:
             said = time.monotonic()
-            log.warning("%s: %d of %d", what, number + 1, len(items))
+            log.info("%s: %d of %d", what, number + 1, len(items))

@@ -17,6 +17,7 @@ from typing import Any
 from pydantic import SecretStr, TypeAdapter
 
 from lineside.edge import config as config_module
+from lineside.edge import history_config as history_module
 from lineside.edge import mcp_config as mcp_module
 from lineside.edge import tool_config as tool_module
 from lineside.edge.command_line.parser import make_parser
@@ -38,6 +39,8 @@ TABLES = (
     ("mcp.NAME.tools.TOOL", mcp_module.McpToolConfig),
     ("commands", config_module.CommandConfig),
     ("store", config_module.StoreConfig),
+    ("history", history_module.HistoryConfig),
+    ("metrics", config_module.MetricsConfig),
 )
 
 

@@ -56,7 +56,7 @@ def _station(config: Config) -> Iterator[Problem]:
         except (ZoneInfoNotFoundError, ValueError, OSError):
             yield ("station", "timezone"), f"`station.timezone` {zone!r} is not known: Europe/Berlin would be right"
     folder = config.resolve(config.store.path).parent
-    if not folder.is_dir():
+    if config.store.path and not folder.is_dir():
         yield ("store", "path"), f"`store.path`: {folder} is not a folder"
 
 

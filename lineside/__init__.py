@@ -9,15 +9,22 @@ Nothing leaves the machine: see `_QUIET`.
     print(inspector.inspect(lineside.decode_picture(Path("part.jpg").read_bytes())))
 """
 
-from __future__ import annotations
-
 import os
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+if sys.version_info < (3, 11):  # noqa: UP036 (this file and __main__ are read by every Python 3)
+    _TOO_OLD = "lineside: needs Python 3.11 or later, and this is %d.%d" % sys.version_info[:2]  # noqa: UP031
+    if sys.argv[:1] == ["-m"]:  # `python -m lineside`
+        sys.exit(_TOO_OLD)
+    raise ImportError(_TOO_OLD)
+
 if TYPE_CHECKING:
+    from lineside.runtime.assistant import Assistant as Assistant
     from lineside.runtime.assistant import ask as ask
     from lineside.runtime.assistant import stream as stream
+    from lineside.runtime.bundle import open_bundle as open_bundle
     from lineside.runtime.chat import Message as Message
     from lineside.runtime.chat import Tool as Tool
     from lineside.runtime.defaults import DEFAULT_BUNDLE as DEFAULT_BUNDLE
@@ -36,6 +43,7 @@ before."""
 os.environ.update(_QUIET)
 
 _PUBLIC = {
+    "Assistant": "runtime.assistant",
     "DEFAULT_BUNDLE": "runtime.defaults",
     "Engine": "runtime.engine.engine",
     "InspectionTask": "runtime.inspection.task",
@@ -44,6 +52,7 @@ _PUBLIC = {
     "Tool": "runtime.chat",
     "ask": "runtime.assistant",
     "decode_picture": "runtime.picture",
+    "open_bundle": "runtime.bundle",
     "stream": "runtime.assistant",
 }
 

@@ -11,7 +11,7 @@ from typing import Self
 import numpy as np
 
 from lineside.runtime.bounds import check_question
-from lineside.runtime.chat import Message, Tool, ToolCall
+from lineside.runtime.chat import Message, Picture, Tool, ToolCall
 from lineside.runtime.defaults import CALL_ABOVE
 from lineside.runtime.engine.engine import Engine
 from lineside.runtime.engine.sampling import Sampling
@@ -151,6 +151,40 @@ def stream(
     return AnswerStream(_pieces(engine, messages, tools, tool_choice, max_tokens, sampling, request, call_above))
 
 
+class Assistant:
+    """A conversation with tools: remembers what was said. Nothing is carried out.
+
+    Args:
+        tools: what the model may call.
+        system: what the model is told first.
+    """
+
+    def __init__(self, engine: Engine, tools: Sequence[Tool] = (), system: str = "") -> None:
+        self._engine, self._tools = engine, tuple(tools)
+        self.messages: list[Message] = [Message("system", (system,))] if system else []
+
+    def ask(self, text: str, *pictures: Picture) -> Answer:
+        """Say something, with pictures where the model takes them. What fails is not remembered.
+
+        Raises:
+            EngineError: see `ask` of this module.
+        """
+        return self._go_on([*self.messages, Message("user", (*pictures, text))])
+
+    def tell(self, *results: tuple[ToolCall, str]) -> Answer:
+        """Tell what came of the calls of the last answer, as pairs of call and text; the model goes on from there.
+
+        Raises:
+            EngineError: see `ask` of this module.
+        """
+        return self._go_on([*self.messages, *(tool_result(call, text) for call, text in results)])
+
+    def _go_on(self, messages: list[Message]) -> Answer:
+        answer = ask(self._engine, messages, self._tools)
+        self.messages = [*messages, answer.message()]
+        return answer
+
+
 def _pieces(
     engine: Engine,
     messages: Sequence[Message],
@@ -247,7 +281,7 @@ def _answer(
             _, parsed = parse_tool_calls(engine.tokenizer, ids)
             calls = tuple(dataclasses.replace(call, id=call_ids[index]) for index, call in enumerate(parsed))
         except AnswerError as error:
-            log.warning("no function is called: %s", error)
+            log.info("no function is called: %s", error)
             reason = "unreadable"
     return Answer(text.strip(), calls, reason, sequence.timings, sequence.counts, ids)
 

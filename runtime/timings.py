@@ -39,6 +39,15 @@ class Counts:
     passes: int = 0
 
 
+@dataclass(frozen=True)
+class Spent:
+    """What a request of the engine came to. `first_token_ms` is None where it ended before its prompt was read."""
+
+    timings: Timings
+    counts: Counts
+    first_token_ms: float | None
+
+
 def total(several: Sequence[Fields]) -> Fields:
     """Dataclasses of numbers, such as `Timings`, added field by field; raises IndexError where there is none."""
     kind = type(several[0])

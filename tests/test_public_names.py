@@ -10,6 +10,7 @@ import pytest
 import lineside
 
 NAMES = {
+    "Assistant",
     "DEFAULT_BUNDLE",
     "Engine",
     "InspectionTask",
@@ -18,6 +19,7 @@ NAMES = {
     "Tool",
     "ask",
     "decode_picture",
+    "open_bundle",
     "stream",
 }
 

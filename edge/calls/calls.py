@@ -104,7 +104,7 @@ class Calls:
                 return report.model_copy(update={"outcome": "dry_run"})
             self.policy.admit(call)
         except RequestError as error:
-            self._counters.add("calls_refused")
+            self._counters.add("calls_refused", reason=error.code)
             return report.model_copy(update={"code": error.code, "detail": str(error)})
         try:
             begin()

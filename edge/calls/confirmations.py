@@ -79,12 +79,12 @@ class Confirmations:
             answer = Confirmation.model_validate_json(payload)
         except ValidationError:
             self._counters.add("confirmations_malformed")
-            log.warning('confirm/%s: not a confirmation; {"id": "...", "confirmed": true} would be one', tool)
+            log.info('confirm/%s: not a confirmation; {"id": "...", "confirmed": true} would be one', tool)
             return
         with self._condition:
             if self._pending.get((tool, answer.id), answer) is not None:  # not asked, or answered already
                 self._counters.add("confirmations_unknown")
-                log.warning("confirm/%s: no call %s waits for an answer", tool, answer.id)
+                log.info("confirm/%s: no call %s waits for an answer", tool, answer.id)
                 return
             self._pending[tool, answer.id] = answer
             self._condition.notify_all()

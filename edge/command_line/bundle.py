@@ -6,9 +6,13 @@ What is heavy is loaded when its command runs.
 from __future__ import annotations
 
 import argparse
+import itertools
+import json
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -19,6 +23,7 @@ from lineside.runtime.errors import EngineError
 if TYPE_CHECKING:
     from lineside.edge.config import Device
     from lineside.runtime.chat import Picture
+    from lineside.runtime.inspection.observation import Inspection
 
 
 def check(options: argparse.Namespace) -> int:
@@ -83,11 +88,49 @@ def inspect(options: argparse.Namespace) -> int:
     engine = open_engine(bundle_path(options.bundle), device=options.device).engine
     inspector = Inspector(engine, InspectionTask(kinds, reference=reference))
     for path in options.pictures:
-        inspection = inspector.inspect(_read_picture(path))
-        print(f"{path.name}: {inspection.verdict} ({inspection.confidence:.1%})")
-        for defect in inspection.defects:
-            print(f"  {defect.type} at {', '.join(f'{value:g}' for value in defect.box)}")
+        picture = _read_picture(path)
+        inspection = inspector.inspect(picture)
+        saved = _save(options.save, path, picture, inspection) if options.save is not None else None
+        print("\n".join([_as_json(path, inspection, saved)] if options.json else _lines(path, inspection)), flush=True)
     return 0
+
+
+def _lines(path: Path, inspection: Inspection) -> list[str]:
+    """For people."""
+    boxes = [f"  {defect.type} at {', '.join(f'{value:g}' for value in defect.box)}" for defect in inspection.defects]
+    return [f"{path.name}: {inspection.verdict} ({inspection.confidence:.1%})", *boxes]
+
+
+def _as_json(path: Path, inspection: Inspection, saved: Path | None) -> str:
+    """One line, with the names of a result on MQTT."""
+    timings = {name.removesuffix("_ms"): round(value, 2) for name, value in asdict(inspection.timings).items()}
+    found = {
+        "picture": str(path),
+        "verdict": inspection.verdict,
+        "confidence": round(inspection.confidence, 4),
+        "fail_probability": round(inspection.fail_probability, 4),
+        "defects": [{"type": defect.type, "box": list(defect.box)} for defect in inspection.defects],
+        "complete": inspection.complete,
+        "timing_ms": timings,
+    }
+    return json.dumps(found | ({"saved": str(saved)} if saved is not None else {}), ensure_ascii=False)
+
+
+def _save(folder: Path, path: Path, picture: Picture, inspection: Inspection) -> Path:
+    """Draw boxes and verdict; a name that is there already gets a number. Raises EdgeError."""
+    from lineside.edge.inspection.evidence import draw, encode_jpeg
+
+    data = encode_jpeg(draw(picture, inspection))
+    names = itertools.chain([path.stem], (f"{path.stem}-{number}" for number in itertools.count(2)))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in names:
+            with suppress(FileExistsError), (folder / f"{name}.jpg").open("xb") as file:
+                file.write(data)
+                break
+    except OSError as error:
+        raise EdgeError(f"--save: {error.filename or folder} cannot be written ({error.strerror})") from error
+    return folder / f"{name}.jpg"
 
 
 def upgrade(options: argparse.Namespace) -> int:

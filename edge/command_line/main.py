@@ -17,17 +17,39 @@ from lineside.edge.command_line.parser import make_parser
 from lineside.edge.errors import ConfigError, EdgeError
 from lineside.runtime.errors import EngineError
 
-SAYS_WHAT_IT_DOES = ("ask", "say", "mcp", "inspect", "check", "learn", "calibrate", "demo")
+SAYS_WHAT_IT_DOES = (
+    "ask", "say", "mcp", "inspect", "check", "learn", "calibrate", "demo", "history", "replay", "top",
+)  # fmt: skip
 """On standard output; their log holds warnings only."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point of `lineside`."""
+    try:
+        return _main(arguments)
+    except BrokenPipeError:  # `lineside completion bash | head`
+        return _unread()
+    except SystemExit:  # of argparse, which has printed its help or a mistake
+        try:
+            sys.stdout.flush()
+        except BrokenPipeError:
+            return _unread()
+        raise
+
+
+def _unread() -> int:
+    """Nobody reads the output any more. What is left of it goes nowhere, or Python would complain as it ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 1
+
+
+def _main(arguments: Sequence[str] | None) -> int:
     options = make_parser().parse_args(arguments)
     os.environ["PYDANTIC_DISABLE_PLUGINS"] = "__all__"  # one that is installed would see, and may send, every message
     from lineside.edge import logs
 
-    logs.set_up("WARNING" if options.command in SAYS_WHAT_IT_DOES else "INFO")
+    usual = "WARNING" if options.command in SAYS_WHAT_IT_DOES else "INFO"
+    logs.set_up(options.log_level.upper() or usual, options.log)
     module, function = options.handler.split(".")
     handler = getattr(import_module(f"lineside.edge.command_line.{module}"), function)
     try:
@@ -40,9 +62,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return fail(str(error), 1)
     except KeyboardInterrupt:
         return fail("interrupted", 130)
-    except BrokenPipeError:  # `lineside completion bash | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
 
 
 def completion(options: argparse.Namespace) -> int:

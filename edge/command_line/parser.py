@@ -17,8 +17,13 @@ def make_parser() -> argparse.ArgumentParser:
     """`handler` of what it parses names the module of this package and the function that carries the command out."""
     parser = argparse.ArgumentParser(prog="lineside", description="Vision-language inspection beside the camera.")
     parser.add_argument("--version", action="version", version=f"lineside {__version__}")
+    parser.add_argument("--log", choices=("auto", "json", "text"), default="auto", help="the form of the log")
+    parser.add_argument(
+        "--log-level", choices=("debug", "info", "warning", "error"), default="", help="the least that is logged"
+    )
     commands = parser.add_subparsers(dest="command", required=True)
     _station_commands(commands)
+    _proving_commands(commands)
     _tuning_commands(commands)
     _bundle_commands(commands)
     _export_commands(commands)
@@ -47,6 +52,14 @@ def _station_commands(commands: Commands[argparse.ArgumentParser]) -> None:
         "--http", type=int, default=0, metavar="PORT", help="on 127.0.0.1, instead of standard input and output"
     )
     mcp.set_defaults(handler="station.mcp")
+
+    top = commands.add_parser("top", help="show a station live, from what it says over MQTT")
+    top.add_argument("station", type=Path, nargs="?", metavar="STATION", help="the station file, or its folder")
+    top.add_argument(
+        "--broker", default="", metavar="mqtt://HOST/TOPIC", help="instead of a station file: mqtts:// for TLS"
+    )
+    top.add_argument("--once", action="store_true", help="print the first screen that is complete, and end")
+    top.set_defaults(handler="top.top")
 
     demo = commands.add_parser("demo", help="play a station and show what comes over the broker")
     demo.add_argument(
@@ -77,6 +90,31 @@ def _station_commands(commands: Commands[argparse.ArgumentParser]) -> None:
     say.add_argument("--no-phrases", action="store_true", help="the model only: what it would do without the phrases")
     say.add_argument("--no-model", action="store_true", help="phrases only: the model is not loaded")
     say.set_defaults(handler="say.say")
+
+
+def _proving_commands(commands: Commands[argparse.ArgumentParser]) -> None:
+    history = commands.add_parser("history", help="search the verdicts that a station has kept, newest first")
+    history.add_argument("--part", default="", metavar="ID", help="of this part; * stands for anything")
+    history.add_argument("--camera", default="", help="of this camera")
+    history.add_argument(
+        "--verdict", nargs="+", default=(), choices=("pass", "fail", "unsure"), help="these verdicts only"
+    )
+    history.add_argument(
+        "--since", default="", metavar="TIME", help="captured at this time or later; UTC without a zone"
+    )
+    history.add_argument("--until", default="", metavar="TIME", help="captured at this time or earlier")
+    history.add_argument("--limit", type=int, default=0, metavar="N", help="at most so many; 0 for all")
+    history.add_argument("--csv", type=Path, metavar="FILE", help="write CSV there; - for standard output")
+    history.set_defaults(handler="prove.history")
+
+    replay = commands.add_parser("replay", help="make a result again, and say whether the same tokens come out")
+    replay.add_argument("id", metavar="ID", help="the result's id, from its message, `history` or its evidence picture")
+    replay.add_argument("--bundle", type=Path, help="the folder of the model of then, where the station has another")
+    replay.set_defaults(handler="prove.replay")
+    for command in (history, replay):
+        command.add_argument(
+            "-c", "--config", type=Path, default=Path("station.toml"), metavar="station.toml", help="the station file"
+        )
 
 
 def _tuning_commands(commands: Commands[argparse.ArgumentParser]) -> None:
@@ -146,6 +184,10 @@ def _bundle_commands(commands: Commands[argparse.ArgumentParser]) -> None:
     inspect.add_argument("pictures", type=Path, nargs="+", metavar="picture", help="JPEG or PNG files")
     inspect.add_argument("--defects", default="pitting", help="defect types, separated by commas")
     inspect.add_argument("--reference", type=Path, help="a picture of a part without defects, from the same side")
+    inspect.add_argument("--json", action="store_true", help="a JSON object a picture, one a line")
+    inspect.add_argument(
+        "--save", type=Path, metavar="FOLDER", help="keep each picture there, with its boxes and verdict drawn"
+    )
     _add_device(inspect)
     inspect.set_defaults(handler="bundle.inspect")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 import uuid
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -63,6 +64,7 @@ class Commands:
         self._unstored: dict[str, Outgoing] = {}
         self._order = InOrder()
         self._under_way: dict[str, Future[None]] = {}
+        self._since: dict[str, float] = {}
         self._pool = ThreadPoolExecutor(MAX_AT_ONCE, "command")
         self._wake = threading.Event()
         self._thread = threading.Thread(target=self._run, name="commands", daemon=True)
@@ -79,6 +81,11 @@ class Commands:
             self._thread.join(timeout=5)
         self._pool.shutdown(wait=False, cancel_futures=True)
         wait(list(self._under_way.values()), timeout=5)
+
+    def waiting(self) -> tuple[int, float | None]:
+        """How many have no reply yet, and for how many seconds the oldest has not."""
+        since = list(self._since.values())
+        return len(since), time.monotonic() - min(since) if since else None
 
     def accept(self, name: str, message: Message) -> None:
         """On the network thread: refuse what is stale, take over the rest, then acknowledge."""
@@ -109,7 +116,7 @@ class Commands:
                 self._outbox.wake()
         except RequestError as error:
             self._refuse(command, unmarked, error.code, str(error))
-            self._counters.add("commands_failed")
+            self._counters.add("commands_failed", reason=error.code)
         except StoreError as error:
             log.error("%s", error)
             self._counters.add("store_errors")
@@ -142,6 +149,7 @@ class Commands:
             new = [command for command in waiting if command.digest not in busy]
             for command in new:
                 ticket = self._order.ticket()
+                self._since[command.digest] = time.monotonic()
                 future = self._pool.submit(self._work, command, ticket)
                 self._under_way[command.digest] = future
                 future.add_done_callback(partial(self._forget, command.digest))
@@ -159,6 +167,7 @@ class Commands:
 
     def _forget(self, digest: str, _done: Future[None]) -> None:
         self._under_way.pop(digest, None)
+        self._since.pop(digest, None)
         self._wake.set()
 
     def _answer(self, command: StoredCommand, waiting: Callable[[], None]) -> None:
@@ -183,8 +192,18 @@ class Commands:
             reply = _failed(command.name, transaction(command.payload), "internal", f"unexpected: {error!r}")
         if self._closed.is_set() and reply.error is not None and reply.error.code == "cancelled":
             return  # nothing was done yet: the next start answers it
-        self._counters.add("commands_answered" if reply.ok else "commands_failed")
+        self._count(reply)
         self._finish(command, self._encode(command, reply), send=True)
+
+    def _count(self, reply: Reply) -> None:
+        if reply.error is None:
+            self._counters.add("commands_answered")
+        else:
+            self._counters.add("commands_failed", reason=reply.error.code)
+        for stage, value_ms in reply.timing_ms.items():
+            self._counters.observe("command", value_ms, stage=stage)
+        for call in reply.calls:
+            self._counters.add("calls_reported", outcome=call.outcome, decided_by=call.decided_by)
 
     def _finish(self, command: StoredCommand, reply: Outgoing, *, send: bool) -> None:
         """Store the reply. Where the disk refuses, it is sent from memory and the command not carried out again."""

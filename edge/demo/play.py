@@ -66,14 +66,15 @@ def _configure(config: Config, host: str, port: int, user: str, password: str, o
     )
     inspect = dataclasses.replace(config.inspect, evidence_folder=str(output.absolute()))
     store = dataclasses.replace(config.store, path=str(state / "lineside.db"))
-    return dataclasses.replace(config, mqtt=mqtt, inspect=inspect, store=store)
+    history = dataclasses.replace(config.history, folder=str(state / "history"))
+    return dataclasses.replace(config, mqtt=mqtt, inspect=inspect, store=store, history=history)
 
 
 def _remove_old_evidence(output: Path, config: Config) -> None:
     """Only pictures that an earlier demo drew."""
     for camera in config.cameras:
         for verdict in COLORS:
-            for path in output.glob(f"{camera}_*_{verdict}.jpg"):
+            for path in output.glob(f"*Z_{camera}_*{verdict}_*.jpg"):
                 path.unlink()
 
 

@@ -115,7 +115,8 @@ class Answers:
 
     def reject(self, frame: Frame, code: str, message: str) -> None:
         """Count the frame and say on the camera's event topic why it has no result."""
-        self._counters.add("frames_rejected")
+        camera = "" if code == "unknown_camera" else frame.camera  # whoever sends it could name any
+        self._counters.add("frames_rejected", camera=camera, reason=code)
         event = Event(
             id=request_id(frame.id, code)[:32],
             event_type="frame_rejected",

@@ -90,7 +90,7 @@ class FrameIntake:
         arrived = _Arrived(frame, reference, triggered=message.qos > 0, ages=stamped or not message.qos)
         if self._arrivals.put(camera, arrived, streamed=not message.qos) is not None:
             self._counters.add("frames_received")
-            self._counters.add("frames_dropped")
+            self._counters.add("frames_dropped", camera=camera)
 
     def _read(self, camera: str, message: Message) -> tuple[Frame, FrameReference | None, RequestError | None]:
         """The frame, what it refers to, and why it is refused, as far as the message itself tells."""

@@ -1,4 +1,4 @@
-"""What each camera saw last: state and snapshot on the broker, retained, and evidence pictures on disk."""
+"""What each camera saw last: state and snapshot on the broker, retained."""
 
 from __future__ import annotations
 
@@ -6,14 +6,12 @@ import logging
 import threading
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 import cv2
 
 from lineside.devices.cameras.frame import Frame
-from lineside.edge.config import Config
 from lineside.edge.counters import Counters
-from lineside.edge.errors import BrokerError, ConfigError, NotConnected, QueueFull
+from lineside.edge.errors import BrokerError, NotConnected, QueueFull
 from lineside.edge.inspection.evidence import draw, encode_jpeg
 from lineside.edge.wire.messages import InspectionResult, State, new_id, now
 from lineside.edge.wire.mqtt import Connection
@@ -39,15 +37,11 @@ class _Seen:
 class LastState:
     """Conveniences for people and dashboards: a failure is counted, and does not touch the result.
 
-    Drawn on a thread of its own, of each camera the newest; only evidence on disk is kept of every frame.
-
-    Raises:
-        ConfigError: the evidence folder cannot be made.
+    Drawn on a thread of its own, of each camera the newest.
     """
 
-    def __init__(self, config: Config, topics: Topics, connection: Connection, counters: Counters) -> None:
+    def __init__(self, topics: Topics, connection: Connection, counters: Counters) -> None:
         self._topics, self._connection, self._counters = topics, connection, counters
-        self._evidence = _evidence_folder(config)
         self._states: dict[str, State] = {}
         self._pictures: dict[str, bytes] = {}
         self._stale: set[str] = set()
@@ -70,11 +64,8 @@ class LastState:
             self._thread.join(timeout=5)
 
     def show(self, frame: Frame, picture: Picture, inspection: Inspection, result: InspectionResult) -> None:
-        """Publish what came out of a frame, with its boxes drawn, and keep the picture where the user wants it."""
+        """Publish what came out of a frame, with its boxes drawn."""
         seen = _Seen(frame, picture, inspection, result)
-        if self._evidence is not None:
-            self._draw(seen)
-            return
         with self._lock:
             self._seen[frame.camera] = seen
         self._new.set()
@@ -104,11 +95,9 @@ class LastState:
                 )
                 self._pictures[frame.camera] = drawn
             self._publish(frame.camera)
-            if self._evidence is not None:
-                (self._evidence / _evidence_name(frame, result)).write_bytes(drawn)
-        except (OSError, ValueError, BrokerError, cv2.error) as error:
-            self._counters.add("evidence_errors")
-            log.error("no evidence picture of %s: %s", frame.name, error)
+        except (ValueError, BrokerError, cv2.error) as error:
+            self._counters.add("snapshots_failed")
+            log.error("no snapshot of %s: %s", frame.name, error)
 
     def set_stale(self, camera: str, *, stale: bool) -> bool:
         """Say of the last verdict that the camera gives no pictures any more, or that it does again. False where that
@@ -189,19 +178,3 @@ class LastState:
             self._largest = min(self._largest, size - 1)
             self._counters.add("snapshots_failed")
             log.error("the broker closes the connection over snapshots of %d bytes: no more of that size", size)
-
-
-def _evidence_folder(config: Config) -> Path | None:
-    if not config.inspect.evidence_folder:
-        return None
-    folder = config.resolve(config.inspect.evidence_folder)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(f"`inspect.evidence_folder`: {folder} cannot be made ({error.strerror})") from error
-    return folder
-
-
-def _evidence_name(frame: Frame, result: InspectionResult) -> Path:
-    stem = Path(frame.name).stem or result.id
-    return Path(f"{frame.camera}_{stem}_{result.verdict}.jpg")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -65,6 +66,12 @@ class Mailbox:
             if queue:
                 self._waiting[turn] = queue  # behind the others
             return work
+
+    def waiting(self) -> tuple[int, float | None]:
+        """How many wait, and for how many seconds the oldest has, from its capture on."""
+        with self._condition:
+            received = [work.frame.received for queue in self._waiting.values() for work in queue]
+        return len(received), time.monotonic() - min(received) if received else None
 
     def close(self) -> None:
         with self._condition:

@@ -15,8 +15,11 @@ from lineside.edge.frames.answers import Answers
 from lineside.edge.frames.last_state import LastState
 from lineside.edge.frames.mailbox import Mailbox, Work
 from lineside.edge.frames.results import Clock, to_result
+from lineside.edge.history.keeper import History
 from lineside.edge.inspection.inspectors import open_inspectors
 from lineside.edge.models import NoModel, there, wire_model
+from lineside.edge.pulse import Pulse
+from lineside.edge.wire.messages import InspectionResult
 from lineside.runtime.chat import Picture
 from lineside.runtime.engine.engine import Engine
 from lineside.runtime.engine.scheduler import Priority, Request
@@ -34,10 +37,18 @@ class Pipeline:
     """
 
     def __init__(
-        self, config: Config, engine: Engine | NoModel, answers: Answers, last: LastState, counters: Counters
+        self,
+        config: Config,
+        engine: Engine | NoModel,
+        answers: Answers,
+        last: LastState,
+        history: History,
+        counters: Counters,
+        pulse: Pulse | None = None,
     ) -> None:
         self._settings, self._counters = config.inspect, counters
-        self._answers, self._last = answers, last
+        self._answers, self._last, self._history = answers, last, history
+        self._pulse = pulse or Pulse()
         self._engine = engine
         self._inspectors, self.degraded = ({}, []) if isinstance(engine, NoModel) else open_inspectors(config, engine)
         self.mailbox = Mailbox()
@@ -46,6 +57,7 @@ class Pipeline:
 
     def start(self) -> None:
         self._last.start()
+        self._history.start()
         self._thread.start()
 
     def close(self) -> None:
@@ -53,6 +65,7 @@ class Pipeline:
         self.mailbox.close()
         self._thread.join(timeout=5)
         self._last.close()
+        self._history.close()
 
     def offer(
         self, frame: Frame, *, triggered: bool, done: Callable[[], None] = lambda: None, ages: bool = True
@@ -78,12 +91,14 @@ class Pipeline:
 
     def _give_up(self, work: Work | None) -> None:
         if work is not None:
-            self._counters.add("frames_dropped")
+            self._counters.add("frames_dropped", camera=work.frame.camera)
             work.done()
 
     def _run(self) -> None:
         while (work := self.mailbox.get()) is not None:
+            self._pulse.begin("pipeline")
             self._process(work)
+            self._pulse.end("pipeline")
 
     def _process(self, work: Work) -> None:
         """The daemon's boundary for a frame: whatever happens in it, the next frame is looked at."""
@@ -132,8 +147,16 @@ class Pipeline:
         clock = Clock((started - frame.received) * 1e3, (time.monotonic() - frame.received) * 1e3)
         result = to_result(frame, inspection, inspector, wire_model(bundle), clock, self._settings.max_age_s)
         self._answers.give(frame, result)
-        self._counters.add("results")
-        self._counters.add(f"results_{inspection.verdict}")
+        self._count(result)
         if inspection.decided_by == "gate":
             self._counters.add("results_by_gate")
         self._last.show(frame, picture, inspection, result)
+        self._history.keep(frame, picture, inspection, result, inspector)
+
+    def _count(self, result: InspectionResult) -> None:
+        self._counters.add("results", camera=result.camera, verdict=result.verdict, decided_by=result.decided_by)
+        self._counters.add(f"results_{result.verdict}")
+        if result.finish_reason is not None:
+            self._counters.add("results_incomplete", reason=result.finish_reason)
+        for stage, value_ms in result.timing_ms:
+            self._counters.observe("frame", value_ms, stage=stage)

@@ -56,7 +56,7 @@ class Rejections:
             if not first and self._hold(key, event, answers):
                 return
             self._condition.notify_all()
-        log.warning("%s %s rejected: %s", event.camera, event.name, event.error.message if event.error else code)
+        log.info("%s %s rejected: %s", event.camera, event.name, event.error.message if event.error else code)
         self._outbox.put(Outgoing(self._topics.event(event.camera), event.encode(), JSON_TYPE), answers)
 
     def _hold(self, key: tuple[str, str], event: Event, answers: FrameAnswer | None) -> bool:
@@ -98,7 +98,7 @@ class Rejections:
             log.error("%s", error)
             return True
         self._held.discard(key)
-        log.warning("%s: more frames were rejected (%s)", *key)
+        log.info("%s: more frames were rejected (%s)", *key)
         self._outbox.wake()
         return True
 

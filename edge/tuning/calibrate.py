@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +40,7 @@ from lineside.runtime.inspection.calibration import (
 )
 from lineside.runtime.inspection.inspector import Inspector
 from lineside.runtime.inspection.task import InspectionTask
+from lineside.runtime.inspection.threshold_choice import LOOK_AT_EACH, Zones, choose, forecast, held_out
 from lineside.runtime.inspection.verdict import abstains, fail_probability
 from lineside.runtime.picture import decode_picture
 
@@ -61,7 +62,12 @@ class Side:
 
 @dataclass(frozen=True)
 class Report:
-    """What came out. `after` is cross-validated: each picture is judged by a fit that has not seen it."""
+    """What came out. `after` is cross-validated: each picture is judged by a fit that has not seen it.
+
+    Attributes:
+        zones: on the model's own probability. None at all where looking at each picture costs less.
+        more: how many further pictures bring the expected cost down to what; None where ten times as many do not.
+    """
 
     cameras: list[str]
     defective: Labels
@@ -70,12 +76,9 @@ class Report:
     costs: Costs
     before: Side
     after: Side
+    zones: Zones
+    more: tuple[int, float] | None
     path: Path
-
-    @property
-    def dearer(self) -> bool:
-        """Whether the new thresholds would have cost more than the station's own."""
-        return self.after.decisions.cost > self.before.decisions.cost
 
     @property
     def few(self) -> bool:
@@ -104,7 +107,12 @@ def calibrate(config: Config, folder: Path, camera: str, costs: Costs) -> Report
     calibration = fit(probabilities, defective)
     own = (config.inspect.pass_below, config.inspect.fail_above)
     before = _side(probabilities, defective, own, costs, abstained)
-    after = _side(cross_validated(probabilities, defective), defective, costs.thresholds(), costs, abstained)
+    zones, decisions = _zones(probabilities, defective, abstained, costs)
+    after = replace(
+        _side(cross_validated(probabilities, defective), defective, _calibrated(zones, calibration), costs, abstained),
+        decisions=decisions,
+    )
+    more = forecast(probabilities, defective, abstained, costs)[1]
     entry = CameraCalibration(
         scale=calibration.scale,
         offset=calibration.offset,
@@ -123,7 +131,24 @@ def calibrate(config: Config, folder: Path, camera: str, costs: Costs) -> Report
     path = config.calibration_path
     write_calibrations(path, _present(path) | dict.fromkeys(cameras, entry))
     skipped = len(pictures) - len(defective)
-    return Report(cameras, defective, skipped, calibration, costs, before, after, path)
+    return Report(cameras, defective, skipped, calibration, costs, before, after, zones, more, path)
+
+
+def _zones(probabilities: Floats, defective: Labels, abstained: Labels, costs: Costs) -> tuple[Zones, Decisions]:
+    """Those that were chosen, and what such a choice decides on pictures that it has not seen; none at all where that
+    costs more than looking at each picture.
+    """
+    decisions = held_out(probabilities, defective, abstained, costs)
+    if decisions.cost < costs.look:
+        return choose(probabilities, defective, abstained, costs), decisions
+    nothing = Decisions.of(0, 0, 0, 0, len(defective), costs)
+    return Zones(*LOOK_AT_EACH, costs.look), nothing
+
+
+def _calibrated(zones: Zones, calibration: Calibration) -> tuple[float, float]:
+    """The thresholds on the calibrated probability."""
+    low = calibration(zones.pass_below) if zones.passes else 0.0
+    return low, calibration(zones.fail_above) if zones.fails else 1.0
 
 
 def _check_counts(folder: Path, defective: Labels) -> tuple[int, int]:

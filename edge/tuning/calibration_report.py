@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from lineside.edge.tuning.calibrate import Report, Side
+from lineside.runtime.inspection.threshold_choice import fewest
 
 
 def lines(report: Report) -> list[str]:
@@ -19,23 +20,44 @@ def lines(report: Report) -> list[str]:
     ]
     for name, before, after in zip(_NAMES, _figures(report.before), _figures(report.after), strict=True):
         out.append(f"{name:<34}{before:>16}{after:>16}")
+    share = bad / (good + bad)
     out += [
         "",
-        f"A missed defect costs {report.costs.missed_defect:g} false alarms, a look {report.costs.look:g}. Before: the "
-        "station's thresholds on the model's own",
-        "probability. After: cross-validated, each picture judged by a fit that has not seen it.",
+        f"looking at every picture costs    {report.costs.look:.3f} a picture",
+        f"without this calibration          {report.before.decisions.cost:.3f}: the station's thresholds",
+        f"with it                           {report.after.decisions.cost:.3f}: cross-validated, each picture judged by "
+        "a choice that has not seen it",
+        "",
+        f"A missed defect costs {report.costs.missed_defect:g} false alarms, a look {report.costs.look:g}.",
+        *_zones(report),
+        _more(report),
+        f"The probabilities hold for a line on which {share:.0%} of the parts are defective, as they are here.",
     ]
-    share = bad / (good + bad)
-    out.append(f"The probabilities hold for a line on which {share:.0%} of the parts are defective, as they are here.")
-    if report.dearer:
-        out += [
-            f"After costs more than before here ({report.after.decisions.cost:.3f} a picture, not "
-            f"{report.before.decisions.cost:.3f}): add pictures, state other costs,",
-            f"or delete {report.path.name} to keep the station's own thresholds.",
-        ]
     if report.few:
         out.append("Fewer than 30 pictures of a kind: take these figures as a hint, and calibrate again with more.")
     return [*out, "", f"written     {report.path}"]
+
+
+def _zones(report: Report) -> list[str]:
+    """Which verdicts there are, and what is missing for those that there are not."""
+    for_pass, for_fail = fewest(report.costs)
+    zones = report.zones
+    if zones.passes and zones.fails:
+        return []
+    absent = " or ".join(name for name, there in (("pass", zones.passes), ("fail", zones.fails)) if not there)
+    needed = []
+    if not zones.passes:
+        needed.append(f"`pass` needs {for_pass} good pictures that look better to the model than every bad one")
+    if not zones.fails:
+        needed.append(f"`fail` needs {for_fail} bad ones that look worse than every good one")
+    return [f"No picture will be `{absent}`: it would cost more than a look.", "; ".join(needed) + "."]
+
+
+def _more(report: Report) -> str:
+    if report.more is None:
+        return "More pictures like these would not change the cost: the model takes good and bad ones for each other."
+    count, cost = report.more
+    return f"About {count} more pictures like these would bring the expected cost down to {cost:.3f} a picture."
 
 
 _NAMES = (

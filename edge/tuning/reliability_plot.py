@@ -28,6 +28,11 @@ def draw_reliability(report: Report, path: Path) -> None:
         _histogram(axes[1, column], side, report)
     axes[0, 0].set_ylabel("share of defective pictures")
     axes[1, 0].set_ylabel("pictures")
+    figure.suptitle(
+        f"a picture costs {report.costs.look:.3f} looked at, {report.before.decisions.cost:.3f} without the "
+        f"calibration, {report.after.decisions.cost:.3f} with it",
+        fontsize=10,
+    )
     figure.savefig(path, dpi=90)
 
 
@@ -37,10 +42,14 @@ def _diagram(axes: Any, title: str, side: Side, report: Report) -> None:
     axes.plot([b.probability for b in bins], [b.defective for b in bins], color="#2c3e50", marker="o")
     for b in bins:
         axes.annotate(
-            str(b.count), (b.probability, b.defective), xytext=(5, -9), textcoords="offset points", fontsize=8
+            str(b.count),
+            (b.probability, b.defective),
+            xytext=(5, 5 if b.defective < 0.5 else -9),
+            textcoords="offset points",
+            fontsize=8,
         )
     axes.set_title(f"{title}: expected calibration error {side.expected_calibration_error:.3f}", fontsize=10)
-    axes.set_ylim(-0.03, 1.03)
+    axes.set_ylim(-0.05, 1.08)
 
 
 def _histogram(axes: Any, side: Side, report: Report) -> None:

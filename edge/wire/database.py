@@ -1,4 +1,4 @@
-"""The file beneath the store (SQLite, write-ahead log): locked, brought up to this version, set aside when damaged."""
+"""A database's file (SQLite, write-ahead log): locked, brought up to this version, set aside when damaged."""
 
 from __future__ import annotations
 
@@ -10,13 +10,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from lineside.edge.errors import StoreError
 
 log = logging.getLogger("lineside.store")
-VERSION = 2
-"""Of the tables, in SQLite's `user_version`. 0 and 1 had the same tables; 0 did not say so."""
 DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS outbox (
@@ -55,6 +54,21 @@ DROP TABLE answered_1;
 """
 
 
+@dataclass(frozen=True)
+class Tables:
+    """What a database holds.
+
+    Attributes:
+        version: in SQLite's `user_version`.
+        upgrade: the statements that bring a file of an earlier version, or a new one, up to this one.
+        lost: what is lost with a damaged file.
+    """
+
+    version: int
+    upgrade: Callable[[sqlite3.Connection], str]
+    lost: str
+
+
 class Database:
     """One connection shared by all threads behind a lock; each transaction that is to last is on disk when it ends.
 
@@ -63,6 +77,7 @@ class Database:
 
     Args:
         on_damage: called with a sentence when a file was set aside.
+        tables: the store's where left out.
 
     Attributes:
         replaced: whether a damaged file was set aside.
@@ -71,8 +86,9 @@ class Database:
         StoreError: another process has the file, it is of a later version, or it cannot be made or written.
     """
 
-    def __init__(self, path: Path, on_damage: Callable[[str], object]) -> None:
+    def __init__(self, path: Path, on_damage: Callable[[str], object], tables: Tables | None = None) -> None:
         self._path, self._lock, self._on_damage = path, threading.Lock(), on_damage
+        self._tables = tables or STORE
         self.replaced = False
         self._locked = _lock(path)
         try:
@@ -84,12 +100,12 @@ class Database:
     def _open(self) -> sqlite3.Connection:
         try:
             try:
-                return _open(self._path)
+                return _open(self._path, self._tables)
             except sqlite3.DatabaseError as error:
                 if not _is_damage(error):
                     raise
                 self._set_aside(error)
-                return _open(self._path)
+                return _open(self._path, self._tables)
         except (OSError, sqlite3.Error) as error:
             raise StoreError(f"{self._path}: the database cannot be opened ({error})") from error
 
@@ -107,8 +123,7 @@ class Database:
         self.replaced = True
         log.error("%s is damaged (%s): set aside as %s, a new one is begun", self._path, error, aside.name)
         self._on_damage(
-            f"the database was damaged and lies aside as {aside.name}: what waited to be sent, and which requests were "
-            "answered, is lost with it"
+            f"the database was damaged and lies aside as {aside.name}: {self._tables.lost}, is lost with it"
         )
 
     @contextmanager
@@ -188,12 +203,12 @@ def _lock(path: Path) -> int:
     return descriptor
 
 
-def _open(path: Path) -> sqlite3.Connection:
+def _open(path: Path, tables: Tables) -> sqlite3.Connection:
     db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
     try:
         (version,) = db.execute("PRAGMA user_version").fetchone()
-        if version > VERSION:
-            reads = f"this Lineside reads up to {VERSION}: update Lineside"
+        if version > tables.version:
+            reads = f"this Lineside reads up to {tables.version}: update Lineside"
             raise StoreError(f"{path} is a database of version {version}, {reads}")
         db.execute("PRAGMA journal_mode=WAL")
         db.execute("PRAGMA synchronous=FULL")
@@ -202,8 +217,8 @@ def _open(path: Path) -> sqlite3.Connection:
             damage = sqlite3.DatabaseError(problem)
             damage.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
             raise damage
-        if version < VERSION:
-            db.executescript(f"BEGIN IMMEDIATE; {_upgrade(db)} PRAGMA user_version = {VERSION}; COMMIT;")
+        if version < tables.version:
+            db.executescript(f"BEGIN IMMEDIATE; {tables.upgrade(db)} PRAGMA user_version = {tables.version}; COMMIT;")
     except BaseException:
         db.close()
         raise
@@ -213,6 +228,10 @@ def _open(path: Path) -> sqlite3.Connection:
 def _upgrade(db: sqlite3.Connection) -> str:
     before = db.execute("SELECT 1 FROM sqlite_master WHERE name = 'answered'").fetchone()
     return FROM_1.format(schema=SCHEMA, now=time.time()) if before else SCHEMA
+
+
+STORE = Tables(2, _upgrade, "what waited to be sent, and which requests were answered")
+"""Versions 0 and 1 had the same tables; 0 did not say so."""
 
 
 def _is_damage(error: sqlite3.Error) -> bool:

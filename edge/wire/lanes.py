@@ -19,11 +19,15 @@ FIRST_WAIT_S, LONGEST_WAIT_S = 1.0, 60.0
 
 @dataclass
 class Waiting:
-    """A message in its lane: the id of one on disk, or `message` where it is in memory. Neither: it had to go."""
+    """A message in its lane: the id of one on disk, or `message` where it is in memory. Neither: it had to go.
+
+    `since`, on `time.monotonic()`, is when it came, or was found on disk.
+    """
 
     number: int
     id: int = 0
     message: Outgoing | None = None
+    since: float = field(default_factory=time.monotonic)
 
 
 @dataclass
@@ -139,6 +143,12 @@ class Lanes:
         """Messages that are not on disk."""
         with self._lock:
             return sum(waiting.message is not None for waiting in self._memory)
+
+    def oldest_s(self) -> float | None:
+        """For how long the oldest message waits; None where none does."""
+        with self._lock:
+            since = min((lane.first.since for lane in self._lanes.values()), default=None)
+        return None if since is None else time.monotonic() - since
 
     def _bound_memory(self, most: int) -> int:
         lost = 0

@@ -15,6 +15,7 @@ from functools import partial
 from lineside.edge.counters import Counters
 from lineside.edge.degraded import Degraded
 from lineside.edge.errors import BrokerError, NotConnected, QueueFull, StoreError, TooLarge
+from lineside.edge.pulse import Pulse
 from lineside.edge.steady import unix_time
 from lineside.edge.wire.lanes import Lane, Lanes
 from lineside.edge.wire.mqtt import Connection
@@ -45,9 +46,11 @@ class Outbox:
 
     MEMORY_LIMIT = 1000
 
-    def __init__(self, store: Store, connection: Connection, counters: Counters, degraded: Degraded) -> None:
+    def __init__(
+        self, store: Store, connection: Connection, counters: Counters, degraded: Degraded, pulse: Pulse | None = None
+    ) -> None:
         self._store, self._connection, self._counters = store, connection, counters
-        self._trouble = Trouble(degraded)
+        self._trouble, self._pulse = Trouble(degraded), pulse or Pulse()
         self.on_given_up: list[Callable[[Outgoing, str], None]] = []
         self._wake = threading.Event()
         self._closed = threading.Event()
@@ -95,6 +98,10 @@ class Outbox:
             time.sleep(0.05)
         return False
 
+    def oldest_s(self) -> float | None:
+        """For how long the oldest message waits for the broker, since the start at most; None where none does."""
+        return self._lanes.oldest_s()
+
     def close(self) -> None:
         self._closed.set()
         self._wake.set()
@@ -107,6 +114,7 @@ class Outbox:
             pause_s = self._lanes.next_s()
             self._wake.wait(IDLE_S if pause_s is None else min(pause_s, IDLE_S))
             self._wake.clear()
+            self._pulse.begin("outbox")
             try:
                 self._read_store()
                 self._send_all()
@@ -114,6 +122,7 @@ class Outbox:
                 self._counters.add("store_errors")
                 log.error("%s", error)
                 self._closed.wait(IDLE_S)
+            self._pulse.end("outbox")
 
     def _read_store(self) -> None:
         """Which messages there are; they themselves are read when it is their turn."""
@@ -130,6 +139,7 @@ class Outbox:
             self._lanes.all_at_once()
         self._was_connected = connected
         while self._connection.connected.is_set() and not self._closed.is_set():
+            self._pulse.begin("outbox")
             lane = self._lanes.take(INFLIGHT, suspects=self._connection.proved)
             if lane is None or not self._send_first(lane):
                 return

@@ -7,7 +7,8 @@ its prompt already; passes of different sequences take turns (`runtime.engine.sc
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -32,7 +33,7 @@ from lineside.runtime.sessions.interface import Decoder, OpenSessions, Vision
 from lineside.runtime.sessions.ort import open_cpu
 from lineside.runtime.text.canonical import Canonical
 from lineside.runtime.text.tokenizer import Tokenizer
-from lineside.runtime.timings import FinishReason, Timings, stopwatch
+from lineside.runtime.timings import FinishReason, Spent, Timings, stopwatch
 
 log = logging.getLogger("lineside.engine")
 DEFAULT_CAPACITY = 4096
@@ -71,6 +72,7 @@ class Engine:
 
     Attributes:
         device_failures: requests since the last that worked which failed with the device, its memory not being full.
+        on_ended: called in the request's own thread when it has ended, however it ended. It must not raise.
     """
 
     def __init__(
@@ -93,6 +95,7 @@ class Engine:
         self.scheduler: Scheduler = together.scheduler if together else Scheduler()
         self._decoder: Decoder = decoder
         self.device_failures = 0
+        self.on_ended: Callable[[Request, Spent], None] | None = None
         self._chunking = Chunking(decoder.prefill_tokens, scored_heads=decoder.scored_heads)
         self.vision_cache = VisionCache(vision, limits.vision_cache_bytes) if vision else None
 
@@ -137,10 +140,10 @@ class Engine:
                 f"the prompt has {len(prompt.ids)} tokens and the answer may take {reserve}; "
                 f"the context holds {self.capacity}: {self._longer_context()}"
             )
-        timings = Timings()
+        timings, began = Timings(), time.perf_counter()
         digests = [picture_digest(pixels) for pixels in prompt.pixels]
         keys = self._keys(prompt, digests)
-        begin, begun = partial(self._begin, prompt, digests, keys, limit, request, timings), None
+        begin, begun = partial(self._begin, prompt, digests, keys, limit, request, timings, began), None
         try:
             begun = begin()
         except DeviceOutOfMemory as error:  # fewer caches beside it leave more memory for its passes
@@ -156,9 +159,16 @@ class Engine:
         self.device_failures = 0
 
     def _begin(
-        self, prompt: Prompt, digests: list[bytes], keys: Keys, limit: int, request: Request, timings: Timings
+        self,
+        prompt: Prompt,
+        digests: list[bytes],
+        keys: Keys,
+        limit: int,
+        request: Request,
+        timings: Timings,
+        began: float,
     ) -> tuple[Sequence, Entry]:
-        """A prefilled sequence and its cache."""
+        """A prefilled sequence and its cache; the request was made at `began`, on `time.perf_counter()`."""
         with stopwatch(timings, "queue"), self.watched():
             entry, reused = self.pool.acquire(keys, limit, request)
         sequence = Sequence(self._decoder, self.scheduler, self._chunking, entry, keys, limit, request, timings)
@@ -168,6 +178,7 @@ class Engine:
         except BaseException as error:
             self._end(sequence, entry, error)
             raise
+        sequence.first_token_ms = (time.perf_counter() - began) * 1e3
         return sequence, entry
 
     def _end(self, sequence: Sequence, entry: Entry, error: BaseException | None = None) -> None:
@@ -177,6 +188,8 @@ class Engine:
         self.pool.release(entry, sequence.keys[:0] if lost else sequence.keys)
         if isinstance(error, DeviceOutOfMemory):
             self.pool.shrink(entry.capacity)  # or the next request would find no room either
+        if self.on_ended is not None:
+            self.on_ended(sequence.request, Spent(sequence.timings, sequence.counts, sequence.first_token_ms))
 
     @contextmanager
     def watched(self) -> Iterator[None]:

@@ -61,6 +61,7 @@ class Sequence:
 
     Attributes:
         picks: whether the likeliest tokens are found where the logits are (`pick_pass`).
+        first_token_ms: from the request to the logits of the first token of its answer; None before.
     """
 
     def __init__(
@@ -85,6 +86,7 @@ class Sequence:
         self._pending: list[int] = []
         self._first = 0
         self._closed = False
+        self.first_token_ms: float | None = None
 
     @property
     def logits(self) -> npt.NDArray[np.float32]:

@@ -28,7 +28,7 @@ class VisionCache:
         self._embeds: OrderedDict[bytes, Embeds] = OrderedDict()
         self._bytes = 0
         self._lock = threading.Lock()
-        self.hits = 0
+        self.hits = self.misses = 0
 
     def clear(self) -> None:
         with self._lock:
@@ -49,6 +49,7 @@ class VisionCache:
                 return known
         embeds = self._vision.embed(pixels)
         with self._lock:
+            self.misses += 1
             if digest not in self._embeds and embeds.nbytes <= self._capacity_bytes:
                 self._embeds[digest] = embeds
                 self._bytes += embeds.nbytes

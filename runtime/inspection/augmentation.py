@@ -1,8 +1,7 @@
-"""Test-time augmentation: a doubtful frame is shown once more, rotated by half a turn, and both observations count.
+"""Test-time augmentation: a frame is shown once more, rotated by half a turn, and both observations count.
 
 A part whose surface is inspected has no up and down, and a thread is the same thread upside down (its mirror image is
-not). A model that was taught so errs differently on the rotated view: the mean of both observations errs less. Where
-the first one leaves no doubt, the second is not made.
+not). A model that was taught so errs differently on the rotated view: the mean of both observations errs less.
 """
 
 from __future__ import annotations
@@ -15,8 +14,10 @@ from lineside.runtime.inspection.verdict import VERDICTS, Defect, Region, Verdic
 from lineside.runtime.inspection.view import rotated_box
 
 MOST_APART = 0.5
-"""By how much the probability of a defect may differ from one view to the other: see `swayed`. On 138 pictures of
-positions that the model was not trained on, no first view that this calls sure was overruled by the second."""
+"""Probability of a defect by which two views of one frame are taken to differ at most. Of 258 photographs of ball
+screws five pairs differed by more, all with a first view that was less sure than a verdict without a second one asks
+for; so did one of another 138, and no verdict changed.
+"""
 
 
 def mean(probabilities: Sequence[Mapping[Verdict, float]]) -> dict[Verdict, float]:
@@ -24,35 +25,30 @@ def mean(probabilities: Sequence[Mapping[Verdict, float]]) -> dict[Verdict, floa
     return {name: sum(each[name] for each in probabilities) / len(probabilities) for name in VERDICTS}
 
 
-def swayed(probabilities: Mapping[Verdict, float]) -> list[dict[Verdict, float]]:
-    """The means that a second view could lead to, at the most towards pass and towards fail. Where the verdict is the
-    same for both and without it, the second view is not worth its time.
-    """
-    decided = probabilities["pass"] + probabilities["fail"]
-    own = fail_probability(probabilities)
+def swayed(first: Mapping[Verdict, float]) -> list[dict[Verdict, float]]:
+    """The means with the least and with the most suspicious second view that there can be, after a `first` one."""
+    decided, own = first["pass"] + first["fail"], fail_probability(first)
     extremes = [min(max(own + apart, 0.0), 1.0) * decided for apart in (-MOST_APART, MOST_APART)]
-    others = [{**probabilities, "fail": fail, "pass": decided - fail} for fail in extremes]
-    return [mean([probabilities, other]) for other in others]
+    return [mean([first, {**first, "fail": fail, "pass": decided - fail}]) for fail in extremes]
 
 
 def merged(upright: Observation, rotated: Observation, size: tuple[int, int]) -> tuple[Defect, ...]:
-    """The defects that both observations of a view of `size` have, a box around both for each. Where they have none in
-    common, those of the more suspicious observation, and of the other where it has none: between two boxes that lie
-    apart there is nothing to see.
+    """The defects that both observations of a view of `size` have, a box around both for each. Where they have
+    none in common, those of both, the more suspicious observation first: each may show what the other does not.
     """
-    back = [replace(found, box=rotated_box(found.box, size)) for found in rotated.defects]
+    back = tuple(replace(found, box=rotated_box(found.box, size)) for found in rotated.defects)
     both = _pairs(upright.defects, back)
     if both:
         return tuple(Defect(a.type, _around(a.box, b.box)) for a, b in both)
     if fail_probability(rotated.probabilities) > fail_probability(upright.probabilities):
-        return tuple(back) or upright.defects
-    return upright.defects or tuple(back)
+        return back + upright.defects
+    return upright.defects + back
 
 
 def _pairs(one: Sequence[Defect], other: Sequence[Defect]) -> list[tuple[Defect, Defect]]:
-    """Defects of one type, one to one, those first that overlap most; the centre of each lies in the other's box."""
+    """Defects of one type, one to one, those that overlap most first; the centre of each lies in the other's box."""
     overlaps = sorted(
-        (-overlap(a.box, b.box), i, j)
+        (-_overlap(a.box, b.box), i, j)
         for i, a in enumerate(one)
         for j, b in enumerate(other)
         if a.type == b.type and _has_centre(a.box, b.box) and _has_centre(b.box, a.box)
@@ -66,12 +62,13 @@ def _pairs(one: Sequence[Defect], other: Sequence[Defect]) -> list[tuple[Defect,
     return pairs
 
 
-def overlap(a: Region, b: Region) -> float:
-    """Intersection over union, 0 to 1."""
+def _overlap(a: Region, b: Region) -> float:
+    """Intersection over union."""
     across, down = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
-    shared = max(across, 0.0) * max(down, 0.0)
-    whole = (a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - shared
-    return shared / whole if whole else 0.0
+    if across <= 0 or down <= 0:
+        return 0.0
+    shared = across * down
+    return shared / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - shared)
 
 
 def _has_centre(box: Region, other: Region) -> bool:

@@ -90,18 +90,24 @@ def fit(probabilities: Floats, defective: Labels) -> Calibration:
     return Calibration(float(weights[0]), float(weights[1]))
 
 
-def cross_validated(probabilities: Floats, defective: Labels, folds: int = FOLDS) -> Floats:
-    """Each picture's calibrated probability by a fit that has not seen it, `(N,)`.
-
-    Folds are runs of neighbours within a class, since frames that follow each other are nearly the same picture.
-
-    Raises:
-        NotSeparable: the probability does not rise with the labels of the pictures outside some fold.
+def folds_of(defective: Labels, folds: int = FOLDS) -> npt.NDArray[np.int64]:
+    """The fold of each picture, `(N,)`: runs of neighbours within a class, since frames that follow each other are
+    nearly the same picture.
     """
     fold = np.empty(len(defective), np.int64)
     for kind in (True, False):
         members = np.flatnonzero(defective == kind)
-        fold[members] = np.arange(len(members)) * min(folds, len(members)) // len(members)
+        fold[members] = np.arange(len(members)) * min(folds, len(members)) // max(len(members), 1)
+    return fold
+
+
+def cross_validated(probabilities: Floats, defective: Labels, folds: int = FOLDS) -> Floats:
+    """Each picture's calibrated probability by a fit that has not seen it, `(N,)`.
+
+    Raises:
+        NotSeparable: the probability does not rise with the labels of the pictures outside some fold.
+    """
+    fold = folds_of(defective, folds)
     out = np.empty(len(defective))
     for index in range(folds):
         held = fold == index
@@ -156,12 +162,25 @@ def log_loss(probabilities: Floats, defective: Labels) -> float:
 
 @dataclass(frozen=True)
 class Decisions:
-    """What two thresholds would have decided: counts, and the mean cost of a picture in false alarms."""
+    """What two thresholds would have decided: how many pictures passed, failed or were `unsure`, how many of them
+    wrongly, and the mean cost of a picture in false alarms.
+    """
 
+    passed: int
     missed: int
+    failed: int
     false_alarms: int
     unsure: int
     cost: float
+
+    @classmethod
+    def of(cls, passed: int, missed: int, failed: int, false_alarms: int, unsure: int, costs: Costs) -> Decisions:
+        cost = missed * costs.missed_defect + false_alarms + unsure * costs.look
+        return cls(passed, missed, failed, false_alarms, unsure, cost / max(passed + failed + unsure, 1))
+
+    @property
+    def pictures(self) -> int:
+        return self.passed + self.failed + self.unsure
 
 
 def decide(
@@ -181,8 +200,7 @@ def decide(
     passed = sure & ~failed & (probabilities <= thresholds[0])
     missed, alarms = int((passed & defective).sum()), int((failed & ~defective).sum())
     unsure = int((~failed & ~passed).sum())
-    cost = (missed * costs.missed_defect + alarms + unsure * costs.look) / len(defective)
-    return Decisions(missed, alarms, unsure, cost)
+    return Decisions.of(int(passed.sum()), missed, int(failed.sum()), alarms, unsure, costs)
 
 
 def _loss(weights: Floats, x: Floats, targets: Floats) -> float:

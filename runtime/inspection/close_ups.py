@@ -90,6 +90,7 @@ def worst(inspections: Sequence[Inspection], close_ups: Sequence[CloseUp], size:
         next((each.finish_reason for each in inspections if not each.complete), "stop"),
         total([each.timings for each in inspections]),
         total([each.counts for each in inspections]),
+        observations=tuple(observation for each in inspections for observation in each.observations),
     )
 
 

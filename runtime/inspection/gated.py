@@ -24,7 +24,8 @@ class GatedInspector:
 
     def __init__(self, inspector: Inspector, gate: Gate) -> None:
         self._inspector, self.gate = inspector, gate
-        self.task, self.calibration = inspector.task, inspector.calibration
+        self.task, self.calibration, self.thresholds = inspector.task, inspector.calibration, inspector.thresholds
+        self.engine = inspector.engine
 
     def inspect(self, picture: Picture, request: Request | None = None) -> Inspection:
         """Inspect one picture. See `Inspector.inspect`; the result says in `gate` what the gate saw.

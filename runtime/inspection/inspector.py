@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -42,9 +43,8 @@ class Inspector:
         thresholds: Thresholds | None = None,
         calibration: Calibration | None = None,
     ) -> None:
-        self.task, self.calibration = task, calibration
+        self.task, self.calibration, self.thresholds = task, calibration, thresholds or Thresholds()
         self._engine = engine
-        self._thresholds = thresholds or Thresholds()
         self._prefix = engine.tokenizer.encode_text(ANSWER_PREFIX)
         self._looking = replace(task, report=None)  # a report changes nothing of what is looked for
         self._candidates = _candidates(engine.tokenizer.token_bytes)
@@ -91,8 +91,7 @@ class Inspector:
 
     def probabilities(self, picture: Picture) -> dict[Verdict, float]:
         """The model's own probability of each verdict, before any calibration; nothing is generated. Of several
-        close-ups those of the most suspicious one; in doubt, with test-time augmentation, the mean of both
-        views.
+        close-ups those of the most suspicious one; with test-time augmentation the mean of both views.
 
         Raises:
             EngineError: see `runtime.errors`.
@@ -102,15 +101,17 @@ class Inspector:
         views = [self._view(close_up) for close_up in found] or [View(picture, self._looking)]
         return max((self._view_probabilities(view) for view in views), key=fail_probability)
 
+    @property
+    def engine(self) -> Engine:
+        return self._engine
+
     def _view(self, close_up: CloseUp) -> View:
         return View(close_up.picture, replace(self._looking, reference=close_up.reference, tinted=True))
 
     def _view_probabilities(self, view: View) -> dict[Verdict, float]:
         request = Request(Priority.FRAME)
-        first = self._observe(view, request, lambda _: None).probabilities
-        if not self._worth_another(first):
-            return dict(first)
-        return mean([first, self._observe(view, request, lambda _: None, rotated=True).probabilities])
+        ways = (False, True) if self._augments else (False,)
+        return mean([self._observe(view, request, lambda _: None, rotated=way).probabilities for way in ways])
 
     def _worth_another(self, first: Mapping[Verdict, float]) -> bool:
         """Whether the rotated view could change the verdict."""
@@ -147,7 +148,7 @@ class Inspector:
             return replace(first, finish_reason=reason, timings=Timings(), counts=Counts())
 
     def _verdict(self, probabilities: Mapping[Verdict, float]) -> Verdict:
-        return judge(probabilities, self._thresholds, self.calibration)[0]
+        return judge(probabilities, self.thresholds, self.calibration)[0]
 
     def _inspection(
         self,
@@ -155,7 +156,7 @@ class Inspector:
         probabilities: Mapping[Verdict, float],
         defects: tuple[Defect, ...],
     ) -> Inspection:
-        verdict, defect = judge(probabilities, self._thresholds, self.calibration)
+        verdict, defect = judge(probabilities, self.thresholds, self.calibration)
         return Inspection(
             verdict,
             confidence(verdict, defect),
@@ -164,6 +165,7 @@ class Inspector:
             next((each.finish_reason for each in observations if each.finish_reason != "stop"), "stop"),
             total([each.timings for each in observations]),
             total([each.counts for each in observations]),
+            observations=tuple(observations),
         )
 
     def _observe(
@@ -191,15 +193,17 @@ class Inspector:
             verdict = decide(probabilities)
             defects: tuple[Defect, ...] = ()
             reason: FinishReason = "stop"
+            tokens: tuple[int, ...] = ()
             if verdict is not None and verdict != "pass":
-                text, reason = self._describe(sequence, "fail")  # a suspicion is described as a defect
+                text, tokens, reason = self._describe(sequence, "fail")  # a suspicion is described as a defect
                 if reason == "stop":
                     try:
                         defects = self._looking.parse(text, *view.size)[0]
                     except AnswerError as error:  # the verdict stands: it was not read from the text
-                        log.warning("%s", error)
+                        log.info("%s", error)
                         reason = "unreadable"
-        return Observation(probabilities, defects, reason, sequence.timings, sequence.counts)
+        prompt_sha256 = hashlib.sha256(prompt.ids.tobytes()).hexdigest()
+        return Observation(probabilities, defects, reason, sequence.timings, sequence.counts, prompt_sha256, tokens)
 
     def _prompt(self, view: View) -> Prompt:
         chat = self._engine.tokenizer.encode_chat(view.task.messages(view.picture, view.region))
@@ -214,8 +218,10 @@ class Inspector:
         whole = sum(mass.values())
         return {name: value / whole for name, value in mass.items()}
 
-    def _describe(self, sequence: Sequence, begin: str) -> tuple[str, FinishReason]:
-        """Let the model go on from the beginning of an answer, under the grammar; returns the whole answer's text."""
+    def _describe(self, sequence: Sequence, begin: str) -> tuple[str, tuple[int, ...], FinishReason]:
+        """Let the model go on from the beginning of an answer, under the grammar; returns the whole answer's text, and
+        the tokens that were generated.
+        """
         engine = self._engine
         constraint = self._constraint.fresh()
         tokens = engine.tokenizer.encode_text(begin)
@@ -223,13 +229,13 @@ class Inspector:
         try:
             sequence.extend(tokens[:-1])
         except DeadlineExceeded:
-            return "", "deadline"
+            return "", (), "deadline"
         except RequestCancelled:
-            return "", "cancelled"
+            return "", (), "cancelled"
         sequence.hold(int(tokens[-1]))  # the first pass takes it along with what the grammar forces behind it
         generation = engine.generate(sequence, max_tokens=MAX_ANSWER_TOKENS, sampling=GREEDY, constraint=constraint)
         text = ANSWER_PREFIX + begin + engine.tokenizer.decode(generation.ids)
-        return text, generation.finish_reason
+        return text, generation.ids, generation.finish_reason
 
 
 def _candidates(token_bytes: list[bytes]) -> dict[Verdict, npt.NDArray[np.int64]]:

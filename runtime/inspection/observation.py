@@ -18,9 +18,11 @@ class Observation:
     """What the model says of one view.
 
     Attributes:
-        probabilities: of each verdict, before any calibration.
+        probabilities: of each verdict, before any calibration; empty where a report was asked for.
         defects: in pixels of the view.
         finish_reason: other than `stop` where the answer was cut off, or cannot be read.
+        prompt_sha256: of the prompt's token ids, int64.
+        tokens: ids that were generated behind the prompt; none where the verdict alone was wanted.
     """
 
     probabilities: Mapping[Verdict, float]
@@ -28,6 +30,8 @@ class Observation:
     finish_reason: FinishReason
     timings: Timings
     counts: Counts
+    prompt_sha256: str = ""
+    tokens: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,7 @@ class Inspection:
         report: JSON that satisfies the task's schema for it; None where it has none, or the answer is not complete.
         gate: what the gate saw, where there is one; `decided_by` says whether that was enough.
         finish_reason: other than `stop` where an answer was cut off before its end, or cannot be read.
+        observations: what it was made of, in the order in which the model was asked.
     """
 
     verdict: Verdict
@@ -70,6 +75,7 @@ class Inspection:
     report: Any = None
     gate: GateObservation | None = None
     decided_by: Literal["gate", "model"] = "model"
+    observations: tuple[Observation, ...] = ()
 
     @property
     def complete(self) -> bool:

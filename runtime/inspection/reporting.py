@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from dataclasses import replace
 from typing import Any
@@ -14,11 +15,11 @@ from lineside.runtime.engine.sampling import GREEDY
 from lineside.runtime.engine.scheduler import Request
 from lineside.runtime.errors import AnswerError, DeadlineExceeded, RequestCancelled
 from lineside.runtime.grammar.json_schema import Schema
-from lineside.runtime.inspection.observation import Inspection
+from lineside.runtime.inspection.observation import Inspection, Observation
 from lineside.runtime.inspection.task import InspectionTask, format_answer
 from lineside.runtime.inspection.verdict import Verdict
 from lineside.runtime.inspection.view import View
-from lineside.runtime.timings import Counts, FinishReason, Timings, stopwatch, total
+from lineside.runtime.timings import FinishReason, Timings, stopwatch, total
 
 log = logging.getLogger("lineside.inspection")
 MAX_REPORT_TOKENS, LEAST_REPORT_TOKENS = 600, 32
@@ -42,19 +43,21 @@ class Reporter:
         if not inspection.complete:
             return inspection
         try:
-            report, reason, timings, counts = self._write(view, inspection, request)
+            report, asked = self._write(view, inspection, request)
         except (DeadlineExceeded, RequestCancelled) as error:
             late: FinishReason = "deadline" if isinstance(error, DeadlineExceeded) else "cancelled"
             return replace(inspection, finish_reason=late)
         return replace(
             inspection,
             report=report,
-            finish_reason=reason,
-            timings=total([inspection.timings, timings]),
-            counts=total([inspection.counts, counts]),
+            finish_reason=asked.finish_reason,
+            timings=total([inspection.timings, asked.timings]),
+            counts=total([inspection.counts, asked.counts]),
+            observations=(*inspection.observations, asked),
         )
 
-    def _write(self, view: View, inspection: Inspection, request: Request) -> tuple[Any, FinishReason, Timings, Counts]:
+    def _write(self, view: View, inspection: Inspection, request: Request) -> tuple[Any, Observation]:
+        """The report, None where it is not complete, and what the model was asked; no verdict is read there."""
         engine, known = self._engine, set(self._task.defect_types)
         defects = tuple(defect for defect in inspection.defects if defect.type in known)
         said: Verdict = "pass" if inspection.verdict == "pass" else "fail"  # a suspicion is described as a defect
@@ -77,6 +80,8 @@ class Reporter:
             try:
                 report = self._task.parse(begin + engine.tokenizer.decode(generation.ids), *view.size)[1]
             except AnswerError as error:
-                log.warning("%s", error)
+                log.info("%s", error)
                 reason = "unreadable"
-        return report, reason, total([preprocess, sequence.timings]), sequence.counts
+        prompt_sha256 = hashlib.sha256(prompt.ids.tobytes()).hexdigest()
+        spent = total([preprocess, sequence.timings])
+        return report, Observation({}, (), reason, spent, sequence.counts, prompt_sha256, generation.ids)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
 import signal
 import subprocess
@@ -9,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from lineside.edge.inspection.evidence import BANNER_PX
 from lineside.runtime.defaults import DEFAULT_BUNDLE
+from lineside.runtime.picture import decode_picture
 from tests.conftest import ROOT
 from tests.support.broker import Mosquitto
 from tests.support.checkpoints import copy_checkpoint
@@ -50,6 +54,54 @@ def test_the_default_model_inspects_pictures(pictures: list[Path]) -> None:
     lines = [line for line in inspected.stdout.splitlines() if not line.startswith(" ")]
     assert [line.split(": ")[0] for line in lines] == [path.name for path in pictures[:2]]
     assert all(line.split()[1] in ("pass", "fail", "unsure") for line in lines)
+
+
+def test_inspect_writes_json_and_keeps_pictures(tmp_path: Path, pictures: list[Path]) -> None:
+    shutil.copy(pictures[0], tmp_path / "part.jpg")
+    options = ("--json", "--save", tmp_path / "drawn")
+    inspected = lineside("inspect", "default", tmp_path / "part.jpg", tmp_path / "part.jpg", *options)
+    assert inspected.returncode == 0, inspected.stderr
+    found = [json.loads(line) for line in inspected.stdout.splitlines()]
+    assert [Path(one["saved"]).name for one in found] == ["part.jpg", "part-2.jpg"], "none is overwritten"
+    height, width = decode_picture((tmp_path / "part.jpg").read_bytes()).shape[:2]
+    for one in found:
+        assert one["verdict"] in ("pass", "fail", "unsure")
+        assert one["timing_ms"]["vision"] > 0
+        assert decode_picture(Path(one["saved"]).read_bytes()).shape == (height + BANNER_PX, width, 3)
+
+
+def test_inspect_says_where_it_cannot_keep_a_picture(tmp_path: Path, pictures: list[Path]) -> None:
+    (tmp_path / "file").write_text("")
+    failed = lineside("inspect", "default", pictures[0], "--save", tmp_path / "file")
+    assert_one_sentence(failed, 1, "--save", str(tmp_path / "file"), "cannot be written")
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["--help", "run --help", "completion bash", "plan default", "devices", "inspect default PICTURE", "nonsense"],
+)
+def test_nobody_reads_the_output(command: str, pictures: list[Path]) -> None:
+    """As in `lineside ... | head`: no traceback, whichever command it is."""
+    words = [str(pictures[0]) if word == "PICTURE" else word for word in command.split()]
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        ran = subprocess.run(
+            [*LINESIDE, *words],
+            stdout=writing,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=LIMIT_S,
+            cwd=ROOT,
+            env=environment,
+            check=False,
+        )
+    finally:
+        os.close(writing)
+    assert "BrokenPipe" not in ran.stderr
+    assert "Traceback" not in ran.stderr
+    assert ran.returncode == (2 if command == "nonsense" else 1)
 
 
 def test_check_finds_a_flipped_byte(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import io
 import json
 import os
 import time
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
@@ -60,7 +60,9 @@ def test_a_frame_gives_result_state_and_evidence(
     snapshot = client.on(TOPICS.snapshot("cam0"))[0]
     assert Image.open(io.BytesIO(snapshot.payload)).size == (640, 261 + 24)
     daemon.pipeline.close()  # when it has done with the frame
-    assert [path.name for path in (tmp_path / "evidence").iterdir()] == [f"cam0_a_{body['verdict']}.jpg"]
+    (evidence,) = (tmp_path / "evidence").iterdir()
+    stamp = captured_at.astimezone(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
+    assert evidence.name == f"{stamp}_cam0_A-17_{body['verdict']}_{body['id']}.jpg"
 
 
 @pytest.mark.parametrize("qos", [0, 1])

@@ -104,4 +104,4 @@ class ActuatorBinding:
 
     def _drop(self, counter: str, tool: str, why: str) -> None:
         self._counters.add(counter)
-        log.warning("ret/%s: %s", tool, why)
+        log.info("ret/%s: %s", tool, why)

@@ -54,14 +54,14 @@ def test_a_camera_that_dies_and_comes_back(
     with Daemon(config) as daemon:
         client.on(TOPICS.result("cam0"))
         client.wait_for(state(stale=False, verdict=True))
-        assert daemon.announcements.health().cameras["cam0"].error is None
+        assert daemon.figures.health().cameras["cam0"].error is None
         camera.refuses = 401
         camera.hang_up()
         died = client.wait_for(event("camera_stale"))[0].json()
         assert died["error"]["code"] in ("camera_ended", "camera_login")
         client.wait_for(state(stale=True, verdict=True))
         client.wait_for(degraded("cam0: http://127.0.0.1"))
-        health = daemon.announcements.health().cameras["cam0"]
+        health = daemon.figures.health().cameras["cam0"]
         assert health.error is not None
         assert health.error.code == "camera_login"
         assert "401" in health.error.message
@@ -95,7 +95,7 @@ def test_a_folder_that_is_not_there(broker: Mosquitto, client: Client, tmp_path:
         client.wait_for(event("camera_failed"))
         client.wait_for(degraded("is not a folder"))
         client.wait_for(state(stale=True, verdict=False))
-        error = daemon.announcements.health().cameras["cam0"].error
+        error = daemon.figures.health().cameras["cam0"].error
         assert error is not None
         assert error.code == "camera_failed"
 
@@ -109,7 +109,7 @@ def test_an_mqtt_camera_is_stale_where_it_is_said_how_often_it_sends(
         client.wait_for(event("camera_stale"))
         client.publish(TOPICS.frame("cam0"), pictures[0].read_bytes())
         client.wait_for(event("camera_back"))
-        until(lambda: daemon.announcements.health().cameras["cam0"].age_s is not None)
+        until(lambda: daemon.figures.health().cameras["cam0"].age_s is not None)
 
 
 def test_an_mqtt_camera_sends_when_it_likes_where_nothing_is_said() -> None:

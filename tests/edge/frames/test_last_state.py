@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import threading
-from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
-import pytest
 
 from lineside.devices.cameras.frame import Frame
-from lineside.edge.config import InspectConfig
 from lineside.edge.counters import Counters
 from lineside.edge.frames.last_state import LastState
 from lineside.edge.frames.results import Clock, to_result
@@ -19,7 +16,7 @@ from lineside.edge.wire.mqtt import Connection
 from lineside.runtime.inspection.inspector import Inspector
 from lineside.runtime.inspection.observation import Inspection
 from lineside.runtime.timings import Counts, Timings
-from tests.support.station import TOPICS, station
+from tests.support.station import TOPICS
 from tests.support.wait import LIMIT_S
 
 PICTURE = np.zeros((8, 8, 3), np.uint8)
@@ -49,19 +46,15 @@ def result(frame: Frame) -> InspectionResult:
     return to_result(frame, PASSED, cast(Inspector, inspector), model, Clock(0.0, 0.0), 10.0)
 
 
-@pytest.mark.parametrize("evidence", ["", "evidence"])
-def test_the_newest_is_shown_and_all_evidence_kept(tmp_path: Path, evidence: str) -> None:
-    wire, config = Wire(), station(1, tmp_path, inspect=InspectConfig(evidence_folder=evidence))
-    last = LastState(config, TOPICS, cast(Connection, wire), Counters())
+def test_the_newest_is_shown() -> None:
+    wire = Wire()
+    last = LastState(TOPICS, cast(Connection, wire), Counters())
     last.start()
     frames = [Frame("cam0", data=b"x", name=f"{number}.jpg") for number in range(4)]
-    if evidence:
-        wire.go.set()
     for frame in frames:
         last.show(frame, PICTURE, PASSED, result(frame))
         assert wire.busy.wait(LIMIT_S)
     wire.go.set()
     last.close()
     assert frames[-1].id.encode() in wire.states[-1]
-    assert len(wire.states) == (4 if evidence else 2)
-    assert len(list(tmp_path.glob("evidence/*"))) == (4 if evidence else 0)
+    assert len(wire.states) == 2

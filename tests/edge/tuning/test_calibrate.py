@@ -19,12 +19,13 @@ from lineside.edge.errors import ConfigError
 from lineside.edge.inspection.calibration_file import read_calibrations
 from lineside.edge.inspection.inspectors import open_inspectors
 from lineside.edge.station_file import load_config
-from lineside.edge.tuning.calibrate import Side, calibrate
+from lineside.edge.tuning.calibrate import calibrate
 from lineside.edge.tuning.calibration_report import lines
 from lineside.runtime.defaults import DEFAULT_BUNDLE
 from lineside.runtime.engine.engine import Engine
 from lineside.runtime.inspection.calibration import Costs
 from lineside.runtime.inspection.inspector import Inspector
+from lineside.runtime.inspection.threshold_choice import LOOK_AT_EACH, Zones
 from lineside.runtime.inspection.verdict import fail_probability
 from lineside.runtime.picture import decode_picture
 from tests.support.broker import Mosquitto
@@ -84,7 +85,9 @@ def test_pictures_in_probabilities_and_a_plot_out(
     fitted = read_calibrations(station_file.with_name("press4.calibration.json"))
     assert set(fitted) == {"cam0", "cam1"}
     entry = fitted["cam0"]
-    assert (entry.pass_below, entry.fail_above) == (0.5 / 20, 0.5)
+    assert entry.pass_below == 0  # six good pictures cannot vouch for a `pass`
+    assert "`pass` needs 61 good pictures" in said
+    assert "looking at every picture costs    0.500 a picture" in said
     assert entry.good_pictures + entry.defective_pictures == 12
     inspectors, degraded = open_inspectors(load_config(station_file, {}), default_engine)
     assert degraded == []
@@ -107,17 +110,17 @@ def test_one_camera_keeps_what_the_other_has(station_file: Path, labelled: Path)
         assert station_file.with_name(f"press4.calibration.{name}.png").is_file()
 
 
-def at(side: Side, cost: float) -> Side:
-    return dataclasses.replace(side, decisions=dataclasses.replace(side.decisions, cost=cost))
-
-
-def test_the_report_says_when_the_thresholds_cost_more(station_file: Path, labelled: Path) -> None:
+def test_the_report_never_costs_more_than_looks(station_file: Path, labelled: Path) -> None:
     report = calibrate(load_config(station_file, {}), labelled, "", Costs())
-    for before, after, said in ((0.2, 0.3, True), (0.3, 0.2, False), (0.2, 0.2, False)):
-        changed = dataclasses.replace(report, before=at(report.before, before), after=at(report.after, after))
-        text = "\n".join(lines(changed))
-        assert ("After costs more than before" in text) == said
-        assert "on which 50% of the parts are defective" in text
+    assert report.after.decisions.cost <= report.costs.look
+    text = "\n".join(lines(report))
+    assert "on which 50% of the parts are defective" in text
+    assert f"with it                           {report.after.decisions.cost:.3f}" in text
+    told = lines(dataclasses.replace(report, zones=Zones(*LOOK_AT_EACH), more=None))
+    assert any("No picture will be `pass or fail`" in line for line in told)
+    assert any("More pictures like these would not change the cost" in line for line in told)
+    (more,) = (line for line in lines(dataclasses.replace(report, more=(60, 0.1))) if "more pictures like" in line)
+    assert "About 60 more" in more
 
 
 def test_without_matplotlib_the_file_is_written_all_the_same(

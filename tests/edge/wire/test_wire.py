@@ -87,7 +87,7 @@ def test_published_messages_satisfy_the_schemas(
         client.publish(TOPICS.frame("cam0"), pictures[0].read_bytes())
         client.publish(TOPICS.frame("cam0"), b"no picture")
         client.publish(TOPICS.command("ask"), b"\xff")
-        health = json.loads(daemon.announcements.health().encode())
+        health = json.loads(daemon.figures.health().encode())
         bodies = {
             "InspectionResult": client.on(TOPICS.result("cam0"))[0].json(),
             "State": client.on(TOPICS.state("cam0"))[0].json(),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from typing import Any
 
 import numpy as np
@@ -63,6 +64,7 @@ def test_a_report_that_cannot_be_read_leaves_the_verdict(
 ) -> None:
     """The verdict was not read from the text. (No grammar of ours lets such a number through.)"""
     lark = r'start: "{\"verdict\":\"" ("fail" | "pass") "\",\"defects\":[],\"report\":1e999}"'
+    caplog.set_level(logging.INFO, "lineside.inspection")
     loose = random_engine.grammars._constraint(json.dumps({"grammars": [{"lark_grammar": lark}]}))
     monkeypatch.setattr(random_engine.grammars, "object", lambda _: loose)
     inspector = Inspector(random_engine, InspectionTask(("pitting",), report=True), thresholds)

@@ -1,0 +1,30 @@
+"""Where a station keeps its data: beside its file, and never in a checkout of somebody's sources."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+NAME = "lineside.db"
+
+
+def database_path(station: str, folder: Path, environment: Mapping[str, str] = os.environ) -> Path:
+    """Of a station that names no `store.path`.
+
+    Beside the station file; where that is in a git checkout or in the installed package, in a folder of the station's
+    own below `XDG_STATE_HOME` (`~/.local/state`). A database that is beside the file already is used there.
+    """
+    beside = folder / NAME
+    if beside.exists() or not _is_sources(folder.resolve()):
+        return beside
+    home = environment.get("XDG_STATE_HOME", "")
+    state = Path(home) if home.startswith("/") else Path.home() / ".local" / "state"
+    mark = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:8]
+    return state / "lineside" / f"{station}-{mark}" / NAME
+
+
+def _is_sources(folder: Path) -> bool:
+    package = Path(__file__).parents[1]
+    return folder.is_relative_to(package) or any((above / ".git").exists() for above in (folder, *folder.parents))

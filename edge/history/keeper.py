@@ -1,0 +1,276 @@
+"""The history of a station: every verdict with its frame and what it was made with, kept beside the frame's way.
+
+The pipeline hands in and goes on; a thread writes. Where the disk is too slow, what would have to wait for it is not
+kept, and that is counted and said: no frame ever waits for the history.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+from collections import deque
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import cv2
+
+from lineside.devices.cameras.frame import Frame
+from lineside.edge.config import Config, Device
+from lineside.edge.counters import Counters
+from lineside.edge.degraded import Degraded
+from lineside.edge.errors import ConfigError, StoreError
+from lineside.edge.history import pictures
+from lineside.edge.history.records import Query, Record, Setup
+from lineside.edge.history.retention import Retention
+from lineside.edge.history.setups import AnyInspector, Setups, views_of
+from lineside.edge.history.tables import FILE, HISTORY, find, insert, search, setup_of
+from lineside.edge.inspection.evidence import draw, encode_jpeg
+from lineside.edge.steady import unix_time
+from lineside.edge.wire.database import Database
+from lineside.edge.wire.messages import InspectionResult, Verdict
+from lineside.runtime.chat import Picture
+from lineside.runtime.cores import usable_cores
+from lineside.runtime.inspection.observation import Inspection
+
+log = logging.getLogger("lineside.history")
+WAITING, WAITING_BYTES = 256, 128 * 1024 * 1024
+"""Verdicts that wait to be written, with their pictures."""
+CLOSING_S = 10.0
+ENFORCE_EVERY_S = 60.0
+"""Ages are looked at so often where nothing is written."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A frame with its result, on the way to the disk."""
+
+    frame: Frame
+    picture: Picture
+    inspection: Inspection
+    result: InspectionResult
+    setup: Setup
+
+    @property
+    def size(self) -> int:
+        return self.picture.nbytes + len(self.frame.data or b"")
+
+
+class History:
+    """Keeps and finds verdicts.
+
+    Args:
+        device: what the model that looks at frames runs on.
+
+    Attributes:
+        folder: where they are.
+
+    Raises:
+        ConfigError: a folder cannot be made. StoreError: its database cannot be used.
+    """
+
+    def __init__(self, config: Config, device: Device, counters: Counters, degraded: Degraded) -> None:
+        self._settings, self._counters, self._degraded = config.history, counters, degraded
+        self.folder = _made(config.resolve(config.history.folder), "history.folder")
+        evidence = config.inspect.evidence_folder
+        self._evidence = _made(config.resolve(evidence), "inspect.evidence_folder").absolute() if evidence else None
+        self._setups = Setups(device, config.model.threads or usable_cores())
+        self._retention = Retention(config.history, self.folder)
+        self._database = Database(self.folder / FILE, lambda sentence: degraded.set("history", sentence), HISTORY)
+        self._condition = threading.Condition()
+        self._waiting: deque[Seen] = deque()
+        self._bytes, self._closed, self._writing = 0, False, False
+        self._thread = threading.Thread(target=self._run, name="history", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def close(self) -> None:
+        """What waits is still written."""
+        with self._condition:
+            if self._closed:
+                return
+            self._closed = True
+            self._condition.notify_all()
+        if self._thread.is_alive():
+            self._thread.join(timeout=CLOSING_S)
+        self._database.close()
+
+    def keep(
+        self,
+        frame: Frame,
+        picture: Picture,
+        inspection: Inspection,
+        result: InspectionResult,
+        inspector: AnyInspector,
+    ) -> None:
+        """On the pipeline's thread; at once. `picture` is what `frame` shows, decoded."""
+        seen = Seen(frame, picture, inspection, result, self._setups.of(frame.camera, inspector))
+        with self._condition:
+            full = len(self._waiting) >= WAITING or self._bytes + seen.size > WAITING_BYTES
+            if not full or not self._waiting:
+                self._waiting.append(seen)
+                self._bytes += seen.size
+                self._condition.notify_all()
+                return
+        self._lose("the disk is too slow")
+
+    def flush(self, timeout_s: float) -> bool:
+        """Wait until what was handed in is on the disk."""
+        with self._condition:
+            return self._condition.wait_for(lambda: not (self._waiting or self._writing), timeout_s)
+
+    # What others ask, from any thread
+
+    def find(self, result_id: str) -> Record | None:
+        with self._database.transaction(lambda: None, lasting=False) as db:
+            return find(db, result_id)
+
+    def setup(self, record: Record) -> Setup | None:
+        with self._database.transaction(lambda: None, lasting=False) as db:
+            return setup_of(db, record.setup)
+
+    def search(self, query: Query) -> list[Record]:
+        with self._database.transaction(lambda: None, lasting=False) as db:
+            return list(search(db, query))
+
+    def review(self, result_id: str, verdict: Verdict, by: str) -> None:
+        """File a person's verdict beside the station's own; the latest counts."""
+        with self._database.transaction(lambda: None) as db:
+            db.execute(
+                "INSERT INTO reviews (id, verdict, by, at) VALUES (?, ?, ?, ?)", (result_id, verdict, by, unix_time())
+            )
+
+    def reviewed(self, result_id: str) -> Verdict | None:
+        """What a person said of a result, where one did."""
+        with self._database.transaction(lambda: None, lasting=False) as db:
+            row = db.execute("SELECT verdict FROM reviews WHERE id = ? ORDER BY seq DESC", (result_id,)).fetchone()
+        return row[0] if row else None
+
+    # On the history's thread
+
+    def _run(self) -> None:
+        self._enforce()
+        while True:
+            with self._condition:
+                self._condition.wait_for(lambda: self._waiting or self._closed, ENFORCE_EVERY_S)
+                some, self._waiting, self._bytes = list(self._waiting), deque(), 0
+                self._writing = bool(some)
+                if not some and self._closed:
+                    return
+            for seen in some:
+                self._write_guarded(seen)
+            self._enforce()
+            with self._condition:
+                self._writing = False
+                self._condition.notify_all()
+
+    def _write_guarded(self, seen: Seen) -> None:
+        try:
+            self._write(seen)
+        except (OSError, ValueError, StoreError, cv2.error) as error:
+            self._lose(str(error))
+        else:
+            self._degraded.clear("history lost")
+
+    def _lose(self, why: str) -> None:
+        self._counters.add("history_lost")
+        log.error("a verdict is not kept: %s", why)
+        self._degraded.set("history lost", f"verdicts are not kept in the history: {why}")
+
+    def _write(self, seen: Seen) -> None:
+        """Pictures first: a row that names a frame has it."""
+        if self.find(seen.result.id) is not None:
+            return  # the frame was delivered again: the first verdict stands
+        record = _record(seen)
+        try:
+            record = self._write_frame(seen, record)
+            record = self._write_evidence(seen, record)
+            with self._database.transaction(self._retention.forget) as db:
+                insert(db, record, seen.setup)
+            self._retention.added(record.frame_bytes + record.evidence_bytes + record.row_bytes)
+        except BaseException:
+            for path in (self.folder / record.frame, Path(record.evidence)):
+                with suppress(OSError):  # the one that is not there is a folder
+                    path.unlink()
+            raise
+        self._counters.add("history_kept")
+
+    def _write_frame(self, seen: Seen, record: Record) -> Record:
+        if seen.result.verdict not in self._settings.frames:
+            return record
+        data, suffix, kind = pictures.frame_bytes(seen.frame)
+        path = pictures.frame_file(seen.result, suffix)
+        self._write_picture(self.folder / path, data)
+        return replace(record, frame=path, frame_kind=kind, frame_bytes=len(data))
+
+    def _write_evidence(self, seen: Seen, record: Record) -> Record:
+        """A picture that cannot be drawn costs that picture."""
+        if self._evidence is None:
+            return record
+        try:
+            drawn = encode_jpeg(draw(seen.picture, seen.inspection))
+        except (ValueError, cv2.error) as error:
+            self._counters.add("evidence_errors")
+            log.error("no evidence picture of %s: %s", seen.frame.name, error)
+            return record
+        path = self._evidence / pictures.file_name(seen.result, ".jpg", verdict=True)
+        self._write_picture(path, drawn)
+        return replace(record, evidence=str(path), evidence_bytes=len(drawn))
+
+    def _write_picture(self, path: Path, data: bytes) -> None:
+        """Where the disk is full the oldest pictures go. A file that nobody wrote down is of a start that was cut
+        short.
+        """
+        for _ in range(2):
+            try:
+                pictures.write_new(path, data)
+                return
+            except FileExistsError:
+                path.unlink()
+            except OSError as error:
+                if not (pictures.is_full(error) and self._make_room(len(data))):
+                    raise
+        pictures.write_new(path, data)
+
+    def _make_room(self, size: int) -> bool:
+        with self._database.transaction(self._retention.forget) as db:
+            return self._retention.make_room(db, size)
+
+    def _enforce(self) -> None:
+        try:
+            with self._database.transaction(self._retention.forget, lasting=False) as db:
+                gone = self._retention.enforce(db)
+        except (OSError, StoreError) as error:
+            self._lose(str(error))
+            return
+        if gone:
+            self._counters.add("history_expired", gone)
+
+
+def _record(seen: Seen) -> Record:
+    result = seen.result
+    return Record(
+        id=result.id,
+        camera=result.camera,
+        name=result.name,
+        part_id=result.part_id,
+        captured_at=result.captured_at.timestamp(),
+        kept_at=unix_time(),
+        verdict=result.verdict,
+        decided_by=result.decided_by,
+        confidence=result.confidence,
+        result=result.encode().decode(),
+        views=json.dumps(views_of(seen.inspection)),
+        setup=seen.setup.digest,
+    )
+
+
+def _made(folder: Path, key: str) -> Path:
+    """Raises ConfigError."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"`{key}`: {folder} cannot be made ({error.strerror})") from error
+    return folder

@@ -1,0 +1,176 @@
+"""A result made again: the frame that was kept, with the model, device, threads, prompt and grammar of then."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lineside.edge.config import MIB, Config
+from lineside.edge.device_choice import open_engine
+from lineside.edge.errors import EdgeError
+from lineside.edge.history.pictures import captured
+from lineside.edge.history.records import Record
+from lineside.edge.history.setups import AnyInspector, describe, digest, runs_on, views_of
+from lineside.edge.history.tables import find, reading, setup_of
+from lineside.edge.inspection.gate_file import read_gate
+from lineside.edge.inspection.tasks import inspection_task
+from lineside.runtime.bundle import open_bundle
+from lineside.runtime.chat import Picture
+from lineside.runtime.defaults import DEFAULT_BUNDLE
+from lineside.runtime.engine.engine import Engine, Limits
+from lineside.runtime.inspection.calibration import Calibration
+from lineside.runtime.inspection.gate import Gate
+from lineside.runtime.inspection.gated import GatedInspector
+from lineside.runtime.inspection.inspector import Inspector
+from lineside.runtime.inspection.task import InspectionTask
+from lineside.runtime.inspection.verdict import Thresholds
+from lineside.runtime.picture import decode_picture
+
+
+@dataclass(frozen=True)
+class Replayed:
+    """What came out, beside what came out then; `changed` is what is not as it was, `differs` what is not the same."""
+
+    verdict: str
+    then: str
+    tokens: int
+    changed: Sequence[str]
+    differs: Sequence[str]
+
+    @property
+    def same(self) -> bool:
+        return not self.differs
+
+
+def replay(config: Config, result_id: str, bundle: Path | None = None) -> Replayed:
+    """Make a result again, with caches that hold nothing.
+
+    Args:
+        bundle: where the model of then is, if it is no longer the station's.
+
+    Raises:
+        EdgeError, EngineError: something that it was made with is gone or has changed; names it.
+    """
+    folder = config.resolve(config.history.folder)
+    with reading(folder) as db:
+        record = find(db, result_id)
+        setup = setup_of(db, record.setup) if record is not None else None
+    if record is None or setup is None:
+        kept = f"verdicts go after `history.verdicts_days` ({config.history.verdicts_days:g})"
+        raise EdgeError(f"there is no result {result_id} in {folder}: {kept}")
+    picture = _picture(config, folder, record)
+    made = json.loads(setup.body)
+    engine = _engine(config, made, bundle)
+    inspector = _inspector(config, record.camera, made, engine)
+    machine = runs_on(made["machine"]["device"], made["machine"]["threads"])
+    again = inspector.inspect(picture)
+    views = views_of(again)
+    return Replayed(
+        again.verdict,
+        record.verdict,
+        sum(len(view["tokens"]) for view in views),
+        _changed(made, json.loads(describe(inspector, machine).body)),
+        _differs(record, again.verdict, json.loads(record.views), views),
+    )
+
+
+def _picture(config: Config, folder: Path, record: Record) -> Picture:
+    if not record.frame:
+        raise EdgeError(f"the frame of {record.id} was not kept: `history.frames` leaves out {record.verdict!r}")
+    if record.expired_at is not None:
+        raise EdgeError(
+            f"the frame of {record.id} went on {captured(record.expired_at):%Y-%m-%d %H:%M} UTC, to make room or for "
+            "its age: see `history.max_bytes`, `min_free_bytes` and `pictures_days`"
+        )
+    try:
+        data = (folder / record.frame).read_bytes()
+    except OSError as error:
+        raise EdgeError(f"the frame {folder / record.frame} cannot be read ({error.strerror})") from error
+    came = record.frame_kind == "came"
+    if came and not _is_frame(record, data):
+        raise EdgeError(f"the frame {folder / record.frame} is not the one that was inspected: its SHA-256 has changed")
+    picture = decode_picture(data, config.inspect.max_pixels)
+    if not came and not _is_frame(record, picture.tobytes()):
+        raise EdgeError(f"the frame {folder / record.frame} is not the one that was inspected: its SHA-256 has changed")
+    return picture
+
+
+def _is_frame(record: Record, data: bytes) -> bool:
+    return bool(hashlib.sha256(data).hexdigest() == record.body["frame_sha256"])
+
+
+def _engine(config: Config, made: dict[str, Any], bundle: Path | None) -> Engine:
+    wanted = made["bundle"]["sha256"]
+    tried = [bundle] if bundle is not None else [config.bundle_path, DEFAULT_BUNDLE]
+    path = next((path for path in tried if open_bundle(path).sha256 == wanted), None)
+    if path is None:
+        here = ", ".join(f"{path} is {open_bundle(path).sha256[:12]}" for path in dict.fromkeys(tried))
+        raise EdgeError(
+            f"the result was made with the model {made['bundle']['name']}, bundle {wanted[:12]}, and {here}: name that "
+            "one's folder with --bundle"
+        )
+    machine, limits = made["machine"], Limits(made["capacity"], config.model.kv_cache_mb * MIB)
+    return open_engine(path, device=machine["device"], threads=machine["threads"], limits=limits).engine
+
+
+def _inspector(config: Config, camera: str, made: dict[str, Any], engine: Engine) -> AnyInspector:
+    task = made["task"]
+    reference = None
+    if task["reference_sha256"]:
+        reference = inspection_task(config, camera).reference if camera in config.cameras else None
+        if reference is None or digest(reference) != task["reference_sha256"]:
+            raise EdgeError(
+                f"the reference of {camera} is another than then: put the old one back, `{camera}.reference`"
+            )
+    then = InspectionTask(
+        tuple(task["defect_types"]),
+        task["instruction"],
+        task["report"],
+        reference=reference,
+        any_way_up=task["any_way_up"],
+    )
+    calibration = Calibration(*made["calibration"]) if made["calibration"] is not None else None
+    inspector = Inspector(engine, then, Thresholds(*made["thresholds"]), calibration)
+    if not made["gate"]:
+        return inspector
+    memory = read_gate(config.gate_path(camera), engine.bundle)
+    gated = GatedInspector(inspector, Gate(engine, memory)) if memory is not None else None
+    if gated is None or json.loads(describe(gated, {}).body)["gate"] != made["gate"]:
+        raise EdgeError(
+            f"the gate of {camera} is another than then: {config.gate_path(camera)} was learnt anew or is gone"
+        )
+    return gated
+
+
+def _changed(then: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """What is different about the machine and the program; the rest was made to be as it was."""
+    sentences = []
+    for key, value in then["machine"].items():
+        if now["machine"].get(key) != value:
+            sentences.append(f"{key} was {value}, and is {now['machine'].get(key)}")
+    for key in ("prompt", "grammar"):
+        if then[key] != now[key]:
+            sentences.append(f"this version of Lineside has another {key}")
+    if then["capacity"] != now["capacity"]:
+        sentences.append(f"capacity was {then['capacity']}, and is {now['capacity']}")
+    return sentences
+
+
+def _differs(record: Record, verdict: str, then: list[dict[str, Any]], now: list[dict[str, Any]]) -> list[str]:
+    found = []
+    if verdict != record.verdict:
+        found.append(f"the verdict was {record.verdict}, and is {verdict}")
+    if len(then) != len(now):
+        found.append(f"the model was asked {len(then)} times, and now {len(now)} times")
+    for number, (old, new) in enumerate(zip(then, now, strict=False), 1):
+        if old["finish_reason"] in ("deadline", "cancelled"):
+            found.append(f"view {number} was ended by its {old['finish_reason']}: nothing makes it end there again")
+        elif old["prompt_sha256"] != new["prompt_sha256"]:
+            found.append(f"the prompt of view {number} has other tokens")
+        elif old["tokens"] != new["tokens"]:
+            found.append(f"the answer to view {number} has other tokens")
+    return found

@@ -1,0 +1,109 @@
+"""A result is made again to the same tokens, or what has gone or changed is said."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from lineside.devices.cameras.frame import Frame
+from lineside.edge.command_line.main import main
+from lineside.edge.config import Config, InspectConfig
+from lineside.edge.counters import Counters
+from lineside.edge.degraded import Degraded
+from lineside.edge.errors import EdgeError
+from lineside.edge.frames.results import Clock, to_result
+from lineside.edge.history.keeper import History
+from lineside.edge.history.replay import replay
+from lineside.edge.history.tables import FILE
+from lineside.edge.wire.messages import WireModel
+from lineside.runtime.engine.engine import Engine
+from lineside.runtime.inspection.inspector import Inspector
+from lineside.runtime.inspection.task import InspectionTask
+from lineside.runtime.inspection.verdict import Thresholds
+from lineside.runtime.picture import decode_picture
+from tests.support.station import station
+from tests.support.wait import LIMIT_S
+
+ALWAYS_FAIL = Thresholds(0.0, 0.0)
+"""So that there are tokens of an answer to compare."""
+
+
+@pytest.fixture
+def kept(tmp_path: Path, default_engine: Engine, pictures: list[Path]) -> tuple[Config, list[str]]:
+    """Two results, of a picture as it came and of the pixels of another, made with caches that were in use."""
+    config = station(1, tmp_path, inspect=InspectConfig(max_age_s=3600.0))
+    history = History(config, "cpu", Counters(), Degraded())
+    history.start()
+    inspector = Inspector(default_engine, InspectionTask(("pitting",)), ALWAYS_FAIL)
+    frames = [
+        Frame("cam0", data=pictures[0].read_bytes(), part_id="A-1"),
+        Frame("cam0", pixels=decode_picture(pictures[1].read_bytes())),
+    ]
+    for frame in frames:
+        picture = frame.pixels if frame.pixels is not None else decode_picture(frame.data or b"")
+        found = inspector.inspect(picture)
+        result = to_result(frame, found, inspector, WireModel(name="m", sha256="0"), Clock(0.0, 0.0), 10.0)
+        history.keep(frame, picture, found, result, inspector)
+    assert history.flush(LIMIT_S)
+    history.close()
+    return config, [frame.id for frame in frames]
+
+
+def test_the_same_tokens_come_again(kept: tuple[Config, list[str]]) -> None:
+    config, ids = kept
+    for result_id in ids:
+        again = replay(config, result_id)
+        assert again.same, again.differs
+        assert (again.verdict, again.then) == ("fail", "fail")
+        assert again.tokens > 5
+
+
+def change(config: Config, statement: str) -> None:
+    with closing(sqlite3.connect(config.resolve(config.history.folder) / FILE)) as db, db:
+        db.execute(statement)
+
+
+def test_other_tokens_are_said(kept: tuple[Config, list[str]]) -> None:
+    config, ids = kept
+    change(config, """UPDATE verdicts SET views = replace(views, '"tokens": [', '"tokens": [7, ')""")
+    assert "has other tokens" in replay(config, ids[0]).differs[0]
+
+
+def test_another_machine_is_said(kept: tuple[Config, list[str]]) -> None:
+    config, ids = kept
+    change(config, """UPDATE setups SET body = replace(body, '"library": "onnx', '"library": "old onnx')""")
+    assert "library was old onnx" in replay(config, ids[0]).changed[0]
+
+
+@pytest.mark.parametrize(
+    ("statement", "said"),
+    [
+        ("UPDATE verdicts SET expired_at = 0", "to make room or for its age"),
+        ("UPDATE verdicts SET frame = ''", "was not kept"),
+        ("UPDATE verdicts SET frame = 'frames/none.jpg'", "cannot be read"),
+        ('UPDATE verdicts SET result = replace(result, \'"frame_sha256": "\', \'"frame_sha256": "0\')', "SHA-256"),
+        ('UPDATE setups SET body = replace(body, \'"sha256": "\', \'"sha256": "0\')', "--bundle"),
+        ("DELETE FROM verdicts", "there is no result"),
+    ],
+)
+def test_what_is_gone_is_said(kept: tuple[Config, list[str]], statement: str, said: str) -> None:
+    config, ids = kept
+    change(config, statement)
+    with pytest.raises(EdgeError, match=said):
+        replay(config, ids[0])
+
+
+def test_history_writes_csv(kept: tuple[Config, list[str]], tmp_path: Path) -> None:
+    _, ids = kept
+    file = tmp_path / "station.toml"
+    file.write_text("")
+    assert main(["history", "-c", str(file), "--part", "A-*", "--csv", str(tmp_path / "out.csv")]) == 0
+    (row,) = csv.DictReader((tmp_path / "out.csv").read_text().splitlines())
+    assert (row["id"], row["part_id"], row["verdict"]) == (ids[0], "A-1", "fail")
+    assert isinstance(json.loads(row["defects"]), list)
+    assert main(["history", "-c", str(file), "--since", "yesterday"]) == 2
