@@ -16,10 +16,11 @@ from lineside.runtime.engine.sampling import GREEDY
 from lineside.runtime.engine.scheduler import Priority, Request
 from lineside.runtime.engine.sequence import Sequence
 from lineside.runtime.errors import AnswerError, DeadlineExceeded, NotFinite, RequestCancelled
-from lineside.runtime.inspection.augmentation import furthest, mean, merged
+from lineside.runtime.inspection.augmentation import mean, merged, swayed
 from lineside.runtime.inspection.calibration import Calibration
 from lineside.runtime.inspection.close_ups import CloseUp, close_ups, worst
 from lineside.runtime.inspection.observation import Inspection, Observation, confidence
+from lineside.runtime.inspection.reporting import Reporter
 from lineside.runtime.inspection.task import ANSWER_PREFIX, InspectionTask
 from lineside.runtime.inspection.verdict import VERDICTS, Defect, Region, Thresholds, Verdict, fail_probability, judge
 from lineside.runtime.inspection.view import View
@@ -27,8 +28,7 @@ from lineside.runtime.timings import Counts, FinishReason, Timings, stopwatch, t
 
 log = logging.getLogger("lineside.inspection")
 MAX_ANSWER_TOKENS, LEAST_ANSWER_TOKENS = 640, 400
-"""What an answer without a report may take, and what there must be room for."""
-MAX_REPORT_TOKENS = 600
+"""What an answer may take, and what there must be room for."""
 BEGIN_TOKENS = 32
 """At most so many are put behind `ANSWER_PREFIX` to begin the rest of an answer."""
 
@@ -46,29 +46,36 @@ class Inspector:
         self.task, self.calibration, self.thresholds = task, calibration, thresholds or Thresholds()
         self._engine = engine
         self._prefix = engine.tokenizer.encode_text(ANSWER_PREFIX)
-        self._begin: dict[Verdict, str] = {"fail": "fail", "unsure": "fail", "pass": 'pass","defects":[],"report'}
-        self._max_tokens = MAX_ANSWER_TOKENS + (MAX_REPORT_TOKENS if task.report is not None else 0)
+        self._looking = replace(task, report=None)  # a report changes nothing of what is looked for
         self._candidates = _candidates(engine.tokenizer.token_bytes)
-        if task.report is not None:  # a schema that cannot be expressed is found at start
-            engine.grammars.json(task.report, task.report_name)
-        self._constraint = engine.grammars.object(task.properties())
+        self._reporter = Reporter(engine, task, task.report) if task.report is not None else None
+        self._constraint = engine.grammars.object(self._looking.properties())
 
     def inspect(self, picture: Picture, request: Request | None = None, region: Region | None = None) -> Inspection:
         """Inspect one picture; `request` has a frame's priority and no deadline where it is left out.
 
-        `region` is where something may be wrong, x0, y0, x1, y1 in pixels. A task with a reference, and without a
-        report, is inspected by close-ups of the places where the two differ: see `runtime.inspection.close_ups`. Where
-        the two seem not to show the same scene, no verdict is better than `unsure`.
+        `region` is where something may be wrong, x0, y0, x1, y1 in pixels. A task with a reference is inspected by
+        close-ups of the places where the two differ: see `runtime.inspection.close_ups`. Where the two seem not to show
+        the same scene, no verdict is better than `unsure`. A report is written behind the verdict, which is the same
+        without one.
 
-        Where bundle and task say `any_way_up`, each view is shown once more, rotated: test-time augmentation.
+        Where bundle and task say `any_way_up`, each view that leaves doubt is shown once more, rotated: test-time
+        augmentation.
 
         Raises:
             EngineError: see `runtime.errors`; DeadlineExceeded where the verdict was not known in time.
         """
         request = request or Request(Priority.FRAME)
-        reference = self.task.reference
-        if reference is None or self.task.report is not None:
-            return self._inspect_view(View(picture, self.task, region), request)
+        found = self._look(picture, request, region)
+        if self._reporter is None:
+            return found
+        return self._reporter.report(View(picture, self.task, region), found, request)
+
+    def _look(self, picture: Picture, request: Request, region: Region | None) -> Inspection:
+        """An inspection without a report."""
+        reference = self._looking.reference
+        if reference is None:
+            return self._inspect_view(View(picture, self._looking, region), request)
         searching = Timings()
         with stopwatch(searching, "preprocess"):
             differing = close_ups(picture, reference)
@@ -76,7 +83,7 @@ class Inspector:
             inspections = [self._inspect_view(self._view(close_up), request) for close_up in differing.found]
             inspection = worst(inspections, differing.found, (picture.shape[1], picture.shape[0]))
         else:
-            inspection = self._inspect_view(View(picture, self.task, region), request)
+            inspection = self._inspect_view(View(picture, self._looking, region), request)
             if not differing.same_scene and inspection.verdict == "pass":
                 inspection = replace(inspection, verdict="unsure")
         inspection.timings.preprocess_ms += searching.preprocess_ms
@@ -89,9 +96,9 @@ class Inspector:
         Raises:
             EngineError: see `runtime.errors`.
         """
-        reference = self.task.reference
-        found = close_ups(picture, reference).found if reference is not None and self.task.report is None else ()
-        views = [self._view(close_up) for close_up in found] or [View(picture, self.task)]
+        reference = self._looking.reference
+        found = close_ups(picture, reference).found if reference is not None else ()
+        views = [self._view(close_up) for close_up in found] or [View(picture, self._looking)]
         return max((self._view_probabilities(view) for view in views), key=fail_probability)
 
     @property
@@ -99,29 +106,28 @@ class Inspector:
         return self._engine
 
     def _view(self, close_up: CloseUp) -> View:
-        return View(close_up.picture, replace(self.task, reference=close_up.reference, tinted=True))
+        return View(close_up.picture, replace(self._looking, reference=close_up.reference, tinted=True))
 
     def _view_probabilities(self, view: View) -> dict[Verdict, float]:
         request = Request(Priority.FRAME)
         ways = (False, True) if self._augments else (False,)
         return mean([self._observe(view, request, lambda _: None, rotated=way).probabilities for way in ways])
 
+    def _worth_another(self, first: Mapping[Verdict, float]) -> bool:
+        """Whether the rotated view could change the verdict."""
+        return self._augments and any(self._verdict(each) != self._verdict(first) for each in swayed(first))
+
     @property
     def _augments(self) -> bool:
-        """A report is about the picture as it came."""
-        return self._engine.bundle.manifest.any_way_up and self.task.any_way_up and self.task.report is None
+        return self._engine.bundle.manifest.any_way_up and self.task.any_way_up
 
     def _inspect_view(self, view: View, request: Request) -> Inspection:
-        """One observation, or with test-time augmentation two, of which the mean counts. A pass that no second view
-        could change is not observed again. Where the rotated view alone raised suspicion, the upright one is observed
-        again, for the defects.
+        """One observation, or in doubt, with test-time augmentation, two, of which the mean counts. Where the rotated
+        view alone raised suspicion, the upright one is observed again, for the defects.
         """
-        if not self._augments:
-            only = self._observe(view, request, self._verdict)
-            return self._inspection([only], only.probabilities, only.defects)
         first = self._observe(view, request, self._verdict)
-        if self._verdict(first.probabilities) == self._verdict(furthest(first.probabilities)) == "pass":
-            return self._inspection([first], first.probabilities, ())
+        if not self._worth_another(first.probabilities):
+            return self._inspection([first], first.probabilities, first.defects)
         second = self._observe(view, request, lambda own: self._verdict(mean([first.probabilities, own])), rotated=True)
         probabilities = mean([first.probabilities, second.probabilities])
         verdict = self._verdict(probabilities)
@@ -159,7 +165,6 @@ class Inspector:
             next((each.finish_reason for each in observations if each.finish_reason != "stop"), "stop"),
             total([each.timings for each in observations]),
             total([each.counts for each in observations]),
-            observations[0].report,
             observations=tuple(observations),
         )
 
@@ -174,34 +179,31 @@ class Inspector:
         """What the model says of one view; `decide` makes a verdict of its probabilities, None where no answer is
         wanted.
         """
-        engine, task = self._engine, self.task
+        engine = self._engine
         preprocess = Timings()
         with stopwatch(preprocess, "preprocess"):
             if rotated:
                 view = view.rotated()
             prompt = self._prompt(view)
         left = engine.capacity - BEGIN_TOKENS - len(prompt.ids)
-        room = min(self._max_tokens, max(left, LEAST_ANSWER_TOKENS))
+        room = min(MAX_ANSWER_TOKENS, max(left, LEAST_ANSWER_TOKENS))
         with engine.sequence(prompt, reserve=BEGIN_TOKENS + room, request=request) as sequence:
             sequence.timings.preprocess_ms = preprocess.preprocess_ms
             probabilities = self._probabilities(sequence.logits)
             verdict = decide(probabilities)
             defects: tuple[Defect, ...] = ()
-            report = None
             reason: FinishReason = "stop"
             tokens: tuple[int, ...] = ()
-            if verdict is not None and (verdict != "pass" or task.report is not None):
-                text, tokens, reason = self._describe(sequence, self._begin[verdict])
+            if verdict is not None and verdict != "pass":
+                text, tokens, reason = self._describe(sequence, "fail")  # a suspicion is described as a defect
                 if reason == "stop":
                     try:
-                        defects, report = task.parse(text, *view.size)
+                        defects = self._looking.parse(text, *view.size)[0]
                     except AnswerError as error:  # the verdict stands: it was not read from the text
                         log.info("%s", error)
                         reason = "unreadable"
         prompt_sha256 = hashlib.sha256(prompt.ids.tobytes()).hexdigest()
-        return Observation(
-            probabilities, defects, reason, sequence.timings, sequence.counts, report, prompt_sha256, tokens
-        )
+        return Observation(probabilities, defects, reason, sequence.timings, sequence.counts, prompt_sha256, tokens)
 
     def _prompt(self, view: View) -> Prompt:
         chat = self._engine.tokenizer.encode_chat(view.task.messages(view.picture, view.region))
@@ -231,7 +233,7 @@ class Inspector:
         except RequestCancelled:
             return "", (), "cancelled"
         sequence.hold(int(tokens[-1]))  # the first pass takes it along with what the grammar forces behind it
-        generation = engine.generate(sequence, max_tokens=self._max_tokens, sampling=GREEDY, constraint=constraint)
+        generation = engine.generate(sequence, max_tokens=MAX_ANSWER_TOKENS, sampling=GREEDY, constraint=constraint)
         text = ANSWER_PREFIX + begin + engine.tokenizer.decode(generation.ids)
         return text, generation.ids, generation.finish_reason
 

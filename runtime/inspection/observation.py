@@ -18,10 +18,9 @@ class Observation:
     """What the model says of one view.
 
     Attributes:
-        probabilities: of each verdict, before any calibration.
+        probabilities: of each verdict, before any calibration; empty where a report was asked for.
         defects: in pixels of the view.
         finish_reason: other than `stop` where the answer was cut off, or cannot be read.
-        report: JSON that satisfies the task's schema for it; None where it has none.
         prompt_sha256: of the prompt's token ids, int64.
         tokens: ids that were generated behind the prompt; none where the verdict alone was wanted.
     """
@@ -31,7 +30,6 @@ class Observation:
     finish_reason: FinishReason
     timings: Timings
     counts: Counts
-    report: Any
     prompt_sha256: str = ""
     tokens: tuple[int, ...] = ()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from typing import Any
 
 import numpy as np
@@ -64,6 +65,7 @@ def test_a_report_that_cannot_be_read_leaves_the_verdict(
     """The verdict was not read from the text. (No grammar of ours lets such a number through.)"""
     caplog.set_level("INFO")
     lark = r'start: "{\"verdict\":\"" ("fail" | "pass") "\",\"defects\":[],\"report\":1e999}"'
+    caplog.set_level(logging.INFO, "lineside.inspection")
     loose = random_engine.grammars._constraint(json.dumps({"grammars": [{"lark_grammar": lark}]}))
     monkeypatch.setattr(random_engine.grammars, "object", lambda _: loose)
     inspector = Inspector(random_engine, InspectionTask(("pitting",), report=True), thresholds)
