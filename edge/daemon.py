@@ -16,6 +16,7 @@ from lineside.edge.broker_access import warnings_of
 from lineside.edge.calls.bindings import Binding
 from lineside.edge.calls.calls import Calls
 from lineside.edge.calls.state_link import StateLink
+from lineside.edge.commands.bounds import beyond
 from lineside.edge.commands.inbox import Commands
 from lineside.edge.commands.phrases.phrasing import phrases_of
 from lineside.edge.config import Config
@@ -116,7 +117,9 @@ class Daemon:
         self.outbox = Outbox(self.store, self.connection, self.counters, self.degraded)
         self._last = LastState(config, self.topics, self.connection, self.counters)
         self.answers = Answers(self.topics, self.store, self.outbox, self.counters)
-        self.pipeline = Pipeline(config, self.models.frames_engine, self.answers, self._last, self.counters)
+        self.pipeline = Pipeline(
+            config, self.models.frames_engine, self.answers, self._last, self.counters, self.degraded
+        )
         others: dict[str, Binding] = {"mcp": self._mcp} if self._mcp is not None else {}
         self.calls = Calls(config, self.topics, self.store, self.outbox, self.connection, self.counters, others)
         mark = self.store.session_mark
@@ -141,7 +144,9 @@ class Daemon:
             self.answers,
             self.counters,
         )
-        for sentence in (*self.models.degraded(), *self.pipeline.degraded):
+        commands = self.models.commands_engine
+        asked = beyond(config, commands.bundle.manifest.taught) if isinstance(commands, Engine) else []
+        for sentence in (*self.models.degraded(), *self.pipeline.degraded, *asked):
             self.degraded.set(sentence, sentence)
         cameras = self._open_cameras()
         self.watch = self._make_watch(cameras)

@@ -81,10 +81,12 @@ def inspect(options: argparse.Namespace) -> int:
         return fail("--defects names no defect type", 2)
     reference = _read_picture(options.reference) if options.reference else None
     engine = open_engine(bundle_path(options.bundle), device=options.device).engine
-    inspector = Inspector(engine, InspectionTask(kinds, reference=reference))
+    inspector = Inspector(engine, InspectionTask(kinds, reference=reference, part=options.part))
     for path in options.pictures:
         inspection = inspector.inspect(_read_picture(path))
         print(f"{path.name}: {inspection.verdict} ({inspection.confidence:.1%})")
+        if inspection.doubt:
+            print(f"  {inspection.doubt}")
         for defect in inspection.defects:
             print(f"  {defect.type} at {', '.join(f'{value:g}' for value in defect.box)}")
     return 0

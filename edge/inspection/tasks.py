@@ -28,6 +28,7 @@ def inspection_task(config: Config, camera: str) -> InspectionTask:
         f"`cameras.{camera}.schema`: {own.schema}",
         _read_reference(config.resolve(own.reference), f"cameras.{camera}.reference") if own.reference else None,
         config.inspect.any_way_up if own.any_way_up is None else own.any_way_up,
+        part=own.part or config.inspect.part,
     )
 
 

@@ -16,12 +16,14 @@ from lineside.runtime.engine.scheduler import Priority, Request
 from lineside.runtime.engine.sequence import Sequence
 from lineside.runtime.errors import AnswerError, DeadlineExceeded, NotFinite, RequestCancelled
 from lineside.runtime.inspection.augmentation import mean, merged
+from lineside.runtime.inspection.bounds import blank, not_taught, taught_colors, unusual_color
 from lineside.runtime.inspection.calibration import Calibration
 from lineside.runtime.inspection.close_ups import CloseUp, close_ups, worst
-from lineside.runtime.inspection.observation import Inspection, Observation, confidence
+from lineside.runtime.inspection.observation import Inspection, Observation, confidence, nothing_shown
 from lineside.runtime.inspection.task import ANSWER_PREFIX, InspectionTask
 from lineside.runtime.inspection.verdict import VERDICTS, Defect, Region, Thresholds, Verdict, fail_probability, judge
 from lineside.runtime.inspection.view import View
+from lineside.runtime.manifest import Color
 from lineside.runtime.timings import Counts, FinishReason, Timings, stopwatch, total
 
 log = logging.getLogger("lineside.inspection")
@@ -33,7 +35,15 @@ BEGIN_TOKENS = 32
 
 
 class Inspector:
-    """Inspects pictures for one task on one engine; `calibration` puts its probabilities right."""
+    """Inspects pictures for one task on one engine; `calibration` puts its probabilities right, and vouches for the
+    model where it was not taught the task.
+
+    Args:
+        colors: of the pictures that the calibration was fitted to; None where nobody knows.
+
+    Attributes:
+        not_taught: why the model's own verdicts are all `unsure`; empty where they count.
+    """
 
     def __init__(
         self,
@@ -41,8 +51,12 @@ class Inspector:
         task: InspectionTask,
         thresholds: Thresholds | None = None,
         calibration: Calibration | None = None,
+        *,
+        colors: tuple[Color, ...] | None = None,
     ) -> None:
         self.task, self.calibration = task, calibration
+        self._taught, self._colors = engine.bundle.manifest.taught, colors
+        self.not_taught = not_taught(self._taught, task) if calibration is None else ""
         self._engine = engine
         self._thresholds = thresholds or Thresholds()
         self._prefix = engine.tokenizer.encode_text(ANSWER_PREFIX)
@@ -62,10 +76,29 @@ class Inspector:
 
         Where bundle and task say `any_way_up`, each view is shown once more, rotated: test-time augmentation.
 
+        The verdict is `unsure`, with a `doubt`, where the model was not taught such a task or such a picture and
+        nothing vouches for it, and where the picture shows nothing: then the model is not asked.
+
         Raises:
             EngineError: see `runtime.errors`; DeadlineExceeded where the verdict was not known in time.
         """
-        request = request or Request(Priority.FRAME)
+        if empty := blank(picture):
+            return nothing_shown(empty)
+        found = self._inspect(picture, request or Request(Priority.FRAME), region)
+        if doubt := self._doubt(picture):
+            return replace(
+                found, verdict="unsure", confidence=confidence("unsure", found.fail_probability), doubt=doubt
+            )
+        return found
+
+    def _doubt(self, picture: Picture) -> str:
+        """Why the model's verdict on a picture does not count; empty where it does."""
+        if self.not_taught or self.calibration is None:
+            return self.not_taught or unusual_color(picture, taught_colors(self._taught, self.task))
+        return unusual_color(picture, self._colors)
+
+    def _inspect(self, picture: Picture, request: Request, region: Region | None) -> Inspection:
+        """By what the model says, whatever it was taught."""
         reference = self.task.reference
         if reference is None or self.task.report is not None:
             return self._inspect_view(View(picture, self.task, region), request)

@@ -36,6 +36,7 @@ class InspectionTask:
         any_way_up: the part has no up and down: test-time augmentation for a model that was taught so (see
             `runtime.inspection.augmentation`).
         tinted: the picture is coloured where it differs from the reference (see `runtime.inspection.differences`).
+        part: what the pictures show, as the bundle names what it was taught; the model is not told.
     """
 
     defect_types: tuple[str, ...]
@@ -45,6 +46,7 @@ class InspectionTask:
     reference: Picture | None = field(default=None, repr=False, compare=False)
     any_way_up: bool = True
     tinted: bool = False
+    part: str = ""
 
     def messages(self, picture: Picture, region: Region | None = None) -> list[Message]:
         """The conversation about one picture; all that does not depend on the picture comes first.

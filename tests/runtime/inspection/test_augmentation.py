@@ -35,7 +35,7 @@ def test_a_rotated_box_is_where_the_turned_picture_shows_it(box: Region) -> None
     picture = np.zeros((SIZE[1], SIZE[0], 3), np.uint8)
     x0, y0, x1, y1 = (int(v) for v in box)
     picture[y0:y1, x0:x1] = 255
-    view = View(picture, InspectionTask(("pitting",)), box).rotated()
+    view = View(picture, InspectionTask(("pitting",), part="ball screw"), box).rotated()
     assert view.region == rotated_box(box, SIZE)
     x0, y0, x1, y1 = (int(v) for v in view.region)
     assert view.picture[y0:y1, x0:x1].all()
@@ -89,7 +89,7 @@ def picture(request: pytest.FixtureRequest) -> Picture:
 
 
 def test_it_does_not_matter_which_way_up_a_part_lies(default_engine: Engine, picture: Picture) -> None:
-    inspector = Inspector(default_engine, InspectionTask(("pitting",)), Thresholds(0.5, 0.5))
+    inspector = Inspector(default_engine, InspectionTask(("pitting",), part="ball screw"), Thresholds(0.5, 0.5))
     upright, turned = (inspector.inspect(each) for each in (picture, np.ascontiguousarray(picture[::-1, ::-1])))
     assert upright.fail_probability == pytest.approx(turned.fail_probability, abs=0.02)
     assert upright.verdict == turned.verdict
@@ -98,8 +98,10 @@ def test_it_does_not_matter_which_way_up_a_part_lies(default_engine: Engine, pic
 
 def test_a_part_with_an_up_and_a_down_is_looked_at_once(default_engine: Engine, picture: Picture) -> None:
     thresholds = Thresholds(1.0, 1.0)
-    once = Inspector(default_engine, InspectionTask(("pitting",), any_way_up=False), thresholds).inspect(picture)
-    twice = Inspector(default_engine, InspectionTask(("pitting",)), thresholds).inspect(picture)
+    once = Inspector(
+        default_engine, InspectionTask(("pitting",), part="ball screw", any_way_up=False), thresholds
+    ).inspect(picture)
+    twice = Inspector(default_engine, InspectionTask(("pitting",), part="ball screw"), thresholds).inspect(picture)
     assert twice.counts.prompt == 2 * once.counts.prompt
     assert twice.fail_probability != once.fail_probability
 
@@ -127,7 +129,7 @@ class OneSided(Inspector):
 
 
 def test_a_look_that_told_nothing_is_asked_again(default_engine: Engine, picture: Picture) -> None:
-    inspector = OneSided(default_engine, InspectionTask(("pitting",)), Thresholds(0.5, 0.5))
+    inspector = OneSided(default_engine, InspectionTask(("pitting",), part="ball screw"), Thresholds(0.5, 0.5))
     inspection = inspector.inspect(picture)
     assert (inspector.asked, inspection.verdict, inspection.complete) == (3, "fail", True)
     assert inspection.fail_probability == pytest.approx(0.55)
@@ -140,7 +142,7 @@ def test_a_look_that_told_nothing_is_asked_again(default_engine: Engine, picture
 def test_a_verdict_outlives_the_time_for_its_boxes(
     default_engine: Engine, picture: Picture, late: EngineError, reason: str
 ) -> None:
-    inspector = OneSided(default_engine, InspectionTask(("pitting",)), Thresholds(0.5, 0.5))
+    inspector = OneSided(default_engine, InspectionTask(("pitting",), part="ball screw"), Thresholds(0.5, 0.5))
     inspector.late = late
     inspection = inspector.inspect(picture)
     assert (inspection.verdict, inspection.finish_reason) == ("fail", reason)
