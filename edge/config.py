@@ -139,6 +139,8 @@ class InspectConfig:
     """What the pictures show, by the name that the bundle gives to what its model was taught (the default model:
     `ball screw` or `circuit board`). Of any other part, and where it is not said, the model's own verdict is
     `unsure` until `lineside learn` or `lineside calibrate` has seen pictures of yours."""
+    template: str = ""
+    """A TOML file with sentences and the order of the answer, in place of the bundle's own: see `docs/own-model.md`."""
     pass_below: Annotated[float, Field(ge=0, le=1)] = 0.35
     """Up to this probability of a defect the verdict is `pass`."""
     fail_above: Annotated[float, Field(ge=0, le=1)] = 0.65

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from lineside.runtime.errors import BundleFormat
+from lineside.runtime.inspection_template import InspectionTemplate
 
 FORMAT_VERSION = 4
 OLDEST_VERSION, FLAT_VERSION = 2, 3
@@ -166,6 +167,7 @@ class Manifest:
         quantizer: for each part of `quantization`, how its matrices were rounded; several ways where they differ.
         supersedes: SHA-256 of every `bundle.json` that this one was upgraded from, the oldest first. The weights are
             the same, so what was learnt, calibrated or built for one of them holds for this one.
+        inspection: how the model is asked to inspect a picture, and in what order it answers.
     """
 
     format_version: int
@@ -193,6 +195,7 @@ class Manifest:
     prompt_template: str
     quantizer: Mapping[str, tuple[Quantizer, ...]]
     supersedes: tuple[Sha256, ...]
+    inspection: InspectionTemplate = field(default_factory=InspectionTemplate)
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), indent=2) + "\n"

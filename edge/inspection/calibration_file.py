@@ -76,6 +76,8 @@ def task_digest(task: InspectionTask) -> str:
     digest = hashlib.sha256(task.system_text().encode())
     if task.report is None and not task.any_way_up:
         digest.update(b"one way up")
+    if most := task.asked.reasoning_characters:
+        digest.update(f"reasoning {most}".encode())
     if task.part:
         digest.update(f"part {task.part}".encode())
     if task.reference is not None:

@@ -20,7 +20,8 @@ from lineside.runtime.inspection.bounds import blank, not_taught, taught_colors,
 from lineside.runtime.inspection.calibration import Calibration
 from lineside.runtime.inspection.close_ups import CloseUp, close_ups, worst
 from lineside.runtime.inspection.observation import Inspection, Observation, confidence, nothing_shown
-from lineside.runtime.inspection.task import ANSWER_PREFIX, InspectionTask
+from lineside.runtime.inspection.reasoning import UNDECIDED, Reasoner
+from lineside.runtime.inspection.task import InspectionTask
 from lineside.runtime.inspection.verdict import VERDICTS, Defect, Region, Thresholds, Verdict, fail_probability, judge
 from lineside.runtime.inspection.view import View
 from lineside.runtime.manifest import Color
@@ -54,12 +55,14 @@ class Inspector:
         *,
         colors: tuple[Color, ...] | None = None,
     ) -> None:
+        if task.template is None:
+            task = replace(task, template=engine.bundle.manifest.inspection)
         self.task, self.calibration = task, calibration
         self._taught, self._colors = engine.bundle.manifest.taught, colors
         self.not_taught = not_taught(self._taught, task) if calibration is None else ""
         self._engine = engine
         self._thresholds = thresholds or Thresholds()
-        self._prefix = engine.tokenizer.encode_text(ANSWER_PREFIX)
+        self._reasoner = Reasoner(engine, task)
         self._begin: dict[Verdict, str] = {"fail": "fail", "unsure": "fail", "pass": 'pass","defects":[],"report'}
         self._max_tokens = MAX_ANSWER_TOKENS + (MAX_REPORT_TOKENS if task.report is not None else 0)
         self._candidates = _candidates(engine.tokenizer.token_bytes)
@@ -205,17 +208,20 @@ class Inspector:
             if rotated:
                 view = view.rotated()
             prompt = self._prompt(view)
-        left = engine.capacity - BEGIN_TOKENS - len(prompt.ids)
-        room = min(self._max_tokens, max(left, LEAST_ANSWER_TOKENS))
+        thinking = self._reasoner.most_tokens
+        left = engine.capacity - BEGIN_TOKENS - thinking - len(prompt.ids)
+        room = thinking + min(self._max_tokens, max(left, LEAST_ANSWER_TOKENS))
         with engine.sequence(prompt, reserve=BEGIN_TOKENS + room, request=request) as sequence:
             sequence.timings.preprocess_ms = preprocess.preprocess_ms
+            begun, reason = self._reasoner.begin(sequence)
+            if reason != "stop":  # no verdict can be read
+                return Observation(UNDECIDED, (), reason, sequence.timings, sequence.counts, None)
             probabilities = self._probabilities(sequence.logits)
             verdict = decide(probabilities)
             defects: tuple[Defect, ...] = ()
             report = None
-            reason: FinishReason = "stop"
             if verdict is not None and (verdict != "pass" or task.report is not None):
-                text, reason = self._describe(sequence, self._begin[verdict])
+                text, reason = self._describe(sequence, begun, self._begin[verdict])
                 if reason == "stop":
                     try:
                         defects, report = task.parse(text, *view.size)
@@ -226,7 +232,7 @@ class Inspector:
 
     def _prompt(self, view: View) -> Prompt:
         chat = self._engine.tokenizer.encode_chat(view.task.messages(view.picture, view.region))
-        return Prompt(np.concatenate([chat.ids, self._prefix]), chat.pixels)
+        return Prompt(np.concatenate([chat.ids, self._reasoner.prefix]), chat.pixels)
 
     def _probabilities(self, logits: npt.NDArray[np.float32]) -> dict[Verdict, float]:
         """Softmax over the tokens with which a verdict can begin, summed for each verdict."""
@@ -237,12 +243,12 @@ class Inspector:
         whole = sum(mass.values())
         return {name: value / whole for name, value in mass.items()}
 
-    def _describe(self, sequence: Sequence, begin: str) -> tuple[str, FinishReason]:
+    def _describe(self, sequence: Sequence, begun: npt.NDArray[np.int64], begin: str) -> tuple[str, FinishReason]:
         """Let the model go on from the beginning of an answer, under the grammar; returns the whole answer's text."""
         engine = self._engine
         constraint = self._constraint.fresh()
         tokens = engine.tokenizer.encode_text(begin)
-        constraint.accept([*self._prefix, *tokens])
+        constraint.accept([*begun, *tokens])
         try:
             sequence.extend(tokens[:-1])
         except DeadlineExceeded:
@@ -251,7 +257,7 @@ class Inspector:
             return "", "cancelled"
         sequence.hold(int(tokens[-1]))  # the first pass takes it along with what the grammar forces behind it
         generation = engine.generate(sequence, max_tokens=self._max_tokens, sampling=GREEDY, constraint=constraint)
-        text = ANSWER_PREFIX + begin + engine.tokenizer.decode(generation.ids)
+        text = engine.tokenizer.decode(begun) + begin + engine.tokenizer.decode(generation.ids)
         return text, generation.finish_reason
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import cv2
@@ -112,6 +113,7 @@ def test_what_cannot_be_learnt(
 
 def test_a_gate_that_cannot_be_used_is_told_and_left(station_file: Path, default_engine: Engine) -> None:
     config = load_config(station_file, {})
+    config = dataclasses.replace(config, inspect=dataclasses.replace(config.inspect, part="ball screw"))
     memory = GateMemory(np.zeros((4, 5), np.float32), np.asarray([1.0, 1.1], np.float32), 384)
     write_gate(config.gate_path("cam0"), memory, "another model")
     config.gate_path("cam1").write_bytes(b"PK\x03\x04 cut off")
