@@ -115,6 +115,8 @@ class CameraConfig:
     black_after: Annotated[int, Field(ge=0)] = 0
     """After so many black frames in a row (their mean is below 5 of 255) a stream or device is stale and gives no
     results; 0 for never."""
+    part: str = ""
+    """What this camera's pictures show, in place of `inspect.part`."""
     defect_types: tuple[str, ...] = ()
     """What this camera looks for, in place of `inspect.defect_types`."""
     instruction: str = ""
@@ -135,6 +137,12 @@ class InspectConfig:
     """The kinds of defects that the model may name."""
     instruction: str = ""
     """A sentence of yours about the part, for the model."""
+    part: str = ""
+    """What the pictures show, by the name that the bundle gives to what its model was taught (the default model:
+    `ball screw` or `circuit board`). Of any other part, and where it is not said, the model's own verdict is
+    `unsure` until `lineside learn` or `lineside calibrate` has seen pictures of yours."""
+    template: str = ""
+    """A TOML file with sentences and the order of the answer, in place of the bundle's own: see `docs/own-model.md`."""
     pass_below: Annotated[float, Field(ge=0, le=1)] = 0.35
     """Up to this probability of a defect the verdict is `pass`."""
     fail_above: Annotated[float, Field(ge=0, le=1)] = 0.65

@@ -16,6 +16,7 @@ from lineside.edge.broker_access import warnings_of
 from lineside.edge.calls.bindings import Binding
 from lineside.edge.calls.calls import Calls
 from lineside.edge.calls.state_link import StateLink
+from lineside.edge.commands.bounds import beyond
 from lineside.edge.commands.inbox import Commands
 from lineside.edge.commands.phrases.phrasing import phrases_of
 from lineside.edge.config import Config
@@ -129,9 +130,9 @@ class Daemon:
         device = device_of(self.models.frames)
         self.history = self._history = History(config, device, self.counters, self.degraded)
         self.answers = Answers(self.topics, self.store, self.outbox, self.counters)
-        frames_engine = self.models.frames_engine
+        frames = self.models.frames_engine
         self.pipeline = Pipeline(
-            config, frames_engine, self.answers, self._last, self.history, self.counters, self.pulse
+            config, frames, self.answers, self._last, self.history, self.counters, self.degraded, self.pulse
         )
         others: dict[str, Binding] = {"mcp": self._mcp} if self._mcp is not None else {}
         self.calls = Calls(config, self.topics, self.store, self.outbox, self.connection, self.counters, others)
@@ -157,7 +158,9 @@ class Daemon:
             self.answers,
             self.counters,
         )
-        for sentence in (*self.models.degraded(), *self.pipeline.degraded):
+        commands = self.models.commands_engine
+        asked = beyond(config, commands.bundle.manifest.taught) if isinstance(commands, Engine) else []
+        for sentence in (*self.models.degraded(), *self.pipeline.degraded, *asked):
             self.degraded.set(sentence, sentence)
         cameras = self._open_cameras()
         self.watch = self._make_watch(cameras)

@@ -1,23 +1,26 @@
 """`bundle.json`: what a bundle says of itself.
 
 Format 3 says besides format 2 what the model was taught, how often it may answer, which prompts it knows, how its
-weights were rounded and which bundles it came from. Format 2 is still read, with what is known of it.
+weights were rounded and which bundles it came from. Format 4 says of each part how it was taught. Older ones are still
+read, with what is known of them.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from lineside.runtime.errors import BundleFormat
+from lineside.runtime.inspection_template import InspectionTemplate
 
-FORMAT_VERSION = 3
-OLDEST_VERSION = 2
+FORMAT_VERSION = 4
+OLDEST_VERSION, FLAT_VERSION = 2, 3
+"""Format 3 has one list of parts, and one for all of them of what was taught about each."""
 MANIFEST = "bundle.json"
 ROUNDS = 4
 """Answers to one command, of a model that reads what its calls gave back."""
@@ -82,15 +85,35 @@ class ImageSettings:
     intermediate_size: int
 
 
+Color = Literal["color", "grey"]
+Beside = Literal["with", "without"]
+"""A picture is inspected with that of a good part beside it, or without."""
+
+
+@dataclass(frozen=True)
+class TaughtPart:
+    """A kind of part that the model learnt to inspect. None where nothing bounds it.
+
+    Attributes:
+        name: of the part, as a station names it; None for any part.
+        defect_types: the defects that it learnt to find there, as a station names them.
+        colors: whether those pictures were in colour or grey, or both.
+        reference: whether it saw them with the picture of a good part, without one, or both.
+    """
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
+    name: str | None = None
+    defect_types: tuple[str, ...] | None = None
+    colors: tuple[Color, ...] | None = None
+    reference: tuple[Beside, ...] | None = None
+
+
 @dataclass(frozen=True)
 class Taught:
     """What the model was taught. None where nothing bounds it, as a large general model declares.
 
     Attributes:
-        parts: names of the parts whose pictures it learnt to inspect.
-        defect_types: the defects that it learnt to find, as a station names them.
-        colors: whether those pictures were in colour or grey, or both.
-        reference: whether it learnt to compare a picture with that of a good part.
+        parts: those that it learnt to inspect.
         report: whether it learnt to fill in a report by a station's own JSON Schema.
         languages: of the commands that it understands, by BCP 47.
         tools_at_once: the most tools that it learnt to choose from.
@@ -98,10 +121,7 @@ class Taught:
         describes_pictures: whether it learnt to say in words what a picture shows.
     """
 
-    parts: tuple[str, ...] | None = None
-    defect_types: tuple[str, ...] | None = None
-    colors: tuple[Literal["color", "grey"], ...] | None = None
-    reference: bool | None = None
+    parts: tuple[TaughtPart, ...] | None = None
     report: bool | None = None
     languages: tuple[Language, ...] | None = None
     tools_at_once: Positive | None = None
@@ -147,6 +167,7 @@ class Manifest:
         quantizer: for each part of `quantization`, how its matrices were rounded; several ways where they differ.
         supersedes: SHA-256 of every `bundle.json` that this one was upgraded from, the oldest first. The weights are
             the same, so what was learnt, calibrated or built for one of them holds for this one.
+        inspection: how the model is asked to inspect a picture, and in what order it answers.
     """
 
     format_version: int
@@ -174,6 +195,7 @@ class Manifest:
     prompt_template: str
     quantizer: Mapping[str, tuple[Quantizer, ...]]
     supersedes: tuple[Sha256, ...]
+    inspection: InspectionTemplate = field(default_factory=InspectionTemplate)
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), indent=2) + "\n"
@@ -199,6 +221,8 @@ def parse_manifest(raw: bytes, path: Path) -> Manifest:
     _check_version(version, path)
     if version == FORMAT_VERSION:
         manifest = _validated(data, path)
+    elif version == FLAT_VERSION:
+        manifest = _validated({**data, "taught": by_part(data.get("taught"))}, path)
     else:
         manifest = _validated({"verbatim_arguments": False, "any_way_up": False} | data | _UNSAID, path)
         manifest = replace(manifest, quantizer=_known_quantizer(manifest))
@@ -207,6 +231,24 @@ def parse_manifest(raw: bytes, path: Path) -> Manifest:
         if Path(name).is_absolute() or ".." in Path(name).parts:
             raise BundleFormat(f"{path}: file name {name!r} leads out of the bundle")
     return manifest
+
+
+def by_part(taught: Any) -> Any:
+    """`taught` of format 3 as format 4 has it; anything that it cannot be is left for the validation to name."""
+    if not isinstance(taught, dict):
+        return taught
+    rest = {key: value for key, value in taught.items() if key not in _FLAT}
+    names, types, colors, reference = (taught.get(key) for key in _FLAT)
+    if not isinstance(names, list | None) or not isinstance(reference, bool | None):
+        return taught
+    beside = {None: None, True: ["with", "without"], False: ["without"]}[reference]
+    if names is types is colors is beside is None:
+        return {**rest, "parts": None}
+    how = {"defect_types": types, "colors": colors, "reference": beside}
+    return {**rest, "parts": [{"name": name, **how} for name in names or [None]]}
+
+
+_FLAT = ("parts", "defect_types", "colors", "reference")
 
 
 def check_template(name: str, path: Path) -> None:
@@ -229,7 +271,7 @@ _UNSAID: Mapping[str, Any] = {
 
 
 def _check_version(version: int, path: Path) -> None:
-    reads = f"this Lineside reads {OLDEST_VERSION} and {FORMAT_VERSION}"
+    reads = f"this Lineside reads {OLDEST_VERSION} to {FORMAT_VERSION}"
     if version > FORMAT_VERSION:
         raise BundleFormat(f"{path} is format {version}, {reads}: update Lineside")
     if version < OLDEST_VERSION:

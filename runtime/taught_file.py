@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from lineside.runtime.errors import DeclarationError
+from lineside.runtime.inspection_template import InspectionTemplate
 from lineside.runtime.manifest import PROMPT_TEMPLATE, ROUNDS, Positive, Taught, check_template, explain
 
 
@@ -21,6 +22,7 @@ class Declaration:
     taught: Taught = field(default_factory=Taught)
     rounds: Positive = ROUNDS
     prompt_template: str = PROMPT_TEMPLATE
+    inspection: InspectionTemplate = field(default_factory=InspectionTemplate)
 
 
 _DECLARATION = TypeAdapter(Declaration)
@@ -29,7 +31,9 @@ _KEYS = _OWN | {field.name for field in fields(Taught)}
 
 
 def read_taught(path: Path) -> Declaration:
-    """Read a file with the keys of `Taught`, `rounds` and `prompt_template`; one that is left out bounds nothing.
+    """Read a file with the keys of `Taught`, `rounds`, `prompt_template` and `inspection`.
+
+    One that is left out bounds nothing.
 
     Raises:
         DeclarationError: the file cannot be read, is not TOML, or a key is unknown or of another type.

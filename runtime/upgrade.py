@@ -28,7 +28,7 @@ def upgrade_bundle(path: Path, declared: Path | None = None) -> Bundle:
     """
     bundle = open_bundle(path)
     before = bundle.manifest
-    said = Declaration(before.taught, before.rounds, before.prompt_template)
+    said = Declaration(before.taught, before.rounds, before.prompt_template, before.inspection)
     if declared is not None:
         said = read_taught(declared)
     wanted = replace(
@@ -37,6 +37,7 @@ def upgrade_bundle(path: Path, declared: Path | None = None) -> Bundle:
         taught=said.taught,
         rounds=said.rounds,
         prompt_template=said.prompt_template,
+        inspection=said.inspection,
     )
     if wanted == before:
         return bundle

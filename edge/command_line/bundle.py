@@ -86,7 +86,7 @@ def inspect(options: argparse.Namespace) -> int:
         return fail("--defects names no defect type", 2)
     reference = _read_picture(options.reference) if options.reference else None
     engine = open_engine(bundle_path(options.bundle), device=options.device).engine
-    inspector = Inspector(engine, InspectionTask(kinds, reference=reference))
+    inspector = Inspector(engine, InspectionTask(kinds, reference=reference, part=options.part))
     for path in options.pictures:
         picture = _read_picture(path)
         inspection = inspector.inspect(picture)
@@ -98,7 +98,8 @@ def inspect(options: argparse.Namespace) -> int:
 def _lines(path: Path, inspection: Inspection) -> list[str]:
     """For people."""
     boxes = [f"  {defect.type} at {', '.join(f'{value:g}' for value in defect.box)}" for defect in inspection.defects]
-    return [f"{path.name}: {inspection.verdict} ({inspection.confidence:.1%})", *boxes]
+    doubt = [f"  {inspection.doubt}"] if inspection.doubt else []
+    return [f"{path.name}: {inspection.verdict} ({inspection.confidence:.1%})", *doubt, *boxes]
 
 
 def _as_json(path: Path, inspection: Inspection, saved: Path | None) -> str:
@@ -110,6 +111,7 @@ def _as_json(path: Path, inspection: Inspection, saved: Path | None) -> str:
         "confidence": round(inspection.confidence, 4),
         "fail_probability": round(inspection.fail_probability, 4),
         "defects": [{"type": defect.type, "box": list(defect.box)} for defect in inspection.defects],
+        "doubt": inspection.doubt or None,
         "complete": inspection.complete,
         "timing_ms": timings,
     }

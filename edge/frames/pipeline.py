@@ -10,6 +10,7 @@ from collections.abc import Callable
 from lineside.devices.cameras.frame import Frame
 from lineside.edge.config import Config
 from lineside.edge.counters import Counters
+from lineside.edge.degraded import Degraded
 from lineside.edge.errors import RequestError
 from lineside.edge.frames.answers import Answers
 from lineside.edge.frames.last_state import LastState
@@ -34,6 +35,9 @@ class Pipeline:
     """One worker thread that inspects what the mailbox holds. A frame is decoded once, when its turn has come.
 
     Without a model each frame is rejected with the reason.
+
+    Args:
+        station: what is not as the user would expect; here of a camera's last picture.
     """
 
     def __init__(
@@ -44,8 +48,10 @@ class Pipeline:
         last: LastState,
         history: History,
         counters: Counters,
+        station: Degraded | None = None,
         pulse: Pulse | None = None,
     ) -> None:
+        self._station = station or Degraded()
         self._settings, self._counters = config.inspect, counters
         self._answers, self._last, self._history = answers, last, history
         self._pulse = pulse or Pulse()
@@ -88,6 +94,13 @@ class Pipeline:
             self.mailbox.put_triggered(work)
         else:
             self._give_up(self.mailbox.put_latest(work))
+
+    def _say(self, camera: str, doubt: str) -> None:
+        """Of a camera's last picture, why its verdict is `unsure`; no doubt takes it back."""
+        if doubt:
+            self._station.set(f"picture of {camera}", f"what {camera} saw last is `unsure`: {doubt}")
+        else:
+            self._station.clear(f"picture of {camera}")
 
     def _give_up(self, work: Work | None) -> None:
         if work is not None:
@@ -150,6 +163,7 @@ class Pipeline:
         self._count(result)
         if inspection.decided_by == "gate":
             self._counters.add("results_by_gate")
+        self._say(frame.camera, inspection.doubt if inspection.gate is None and not inspector.not_taught else "")
         self._last.show(frame, picture, inspection, result)
         self._history.keep(frame, picture, inspection, result, inspector)
 

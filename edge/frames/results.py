@@ -49,6 +49,7 @@ def to_result(
         frame_sha256=frame.sha256 or hashlib.sha256(_content(frame)).hexdigest(),
         **({"report": inspection.report} if reported else {}),
         decided_by=inspection.decided_by,
+        doubt=inspection.doubt or None,
         gate=_gate(inspection, inspector),
         late=True if clock.total_ms > max_age_s * 1e3 else None,
     )

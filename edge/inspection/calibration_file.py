@@ -15,6 +15,7 @@ from lineside.runtime.bundle import Bundle
 from lineside.runtime.inspection.calibration import Calibration
 from lineside.runtime.inspection.task import InspectionTask
 from lineside.runtime.inspection.verdict import Thresholds
+from lineside.runtime.manifest import Color
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -36,6 +37,8 @@ class CameraCalibration(BaseModel):
     bundle_sha256: str
     task_sha256: str
     fitted_at: datetime
+    colors: tuple[Color, ...] | None = None
+    """Of the pictures; None where an older Lineside fitted it."""
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:
@@ -56,7 +59,7 @@ class CameraCalibration(BaseModel):
         if not bundle.answers_to(self.bundle_sha256):
             return "it was fitted for another model"
         if self.task_sha256 != task_digest(task):
-            return "it was fitted for other defect types, another instruction or another `any_way_up`"
+            return "it was fitted for another part, other defect types, another instruction or another `any_way_up`"
         return ""
 
 
@@ -73,6 +76,10 @@ def task_digest(task: InspectionTask) -> str:
     digest = hashlib.sha256(task.system_text().encode())
     if task.report is None and not task.any_way_up:
         digest.update(b"one way up")
+    if most := task.asked.reasoning_characters:
+        digest.update(f"reasoning {most}".encode())
+    if task.part:
+        digest.update(f"part {task.part}".encode())
     if task.reference is not None:
         digest.update(task.reference.tobytes())
     return digest.hexdigest()

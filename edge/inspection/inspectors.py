@@ -32,6 +32,7 @@ def open_inspectors(config: Config, engine: Engine) -> tuple[dict[str, Inspector
         degraded.append(f"not calibrated: {error}")
     inspectors: dict[str, Inspector | GatedInspector] = {}
     gates = Gates(config.model.threads)
+    taught = engine.bundle.manifest.taught
     for camera in config.cameras:
         inspector, problem = _open(config, engine, camera, calibrations.get(camera))
         if problem:
@@ -40,10 +41,17 @@ def open_inspectors(config: Config, engine: Engine) -> tuple[dict[str, Inspector
         try:
             gate = gates.open(config.gate_path(camera))
         except ConfigError as error:
+            gate = None
             degraded.append(f"{camera} has no gate: {error}")
-            continue
         if gate is not None:
             inspectors[camera] = GatedInspector(inspector, gate)
+        elif inspector.not_taught:
+            degraded.append(
+                f"all that {camera} sees is `unsure`: {inspector.not_taught}; set `part` and what is looked for to "
+                "what it was taught, or run `lineside learn` or `lineside calibrate` with pictures of yours"
+            )
+        if inspector.task.report is not None and taught.report is False:
+            degraded.append(f"the reports of {camera} are made up: the model was not taught to report")
     for problem in degraded:
         log.warning("%s", problem)
     return inspectors, degraded
@@ -56,7 +64,9 @@ def _open(config: Config, engine: Engine, camera: str, fitted: CameraCalibration
     if fitted is not None and not problem:
         thresholds, calibration = fitted.thresholds, fitted.calibration
     try:
-        inspector = Inspector(engine, task, thresholds, calibration)
+        inspector = Inspector(
+            engine, task, thresholds, calibration, colors=fitted.colors if fitted is not None else None
+        )
     except GrammarError as error:
         raise ConfigError(str(error)) from error
     used = len(engine.tokenizer.encode_text(task.system_text())) + LEAST_ANSWER_TOKENS

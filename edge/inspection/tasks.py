@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import tomllib
 from pathlib import Path
 from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
 
 from lineside.edge.config import Config
 from lineside.edge.errors import ConfigError
 from lineside.runtime.chat import Picture
 from lineside.runtime.errors import PictureError
 from lineside.runtime.inspection.task import InspectionTask
+from lineside.runtime.inspection_template import InspectionTemplate
+from lineside.runtime.manifest import explain
 from lineside.runtime.picture import decode_picture
 
 
@@ -28,6 +33,8 @@ def inspection_task(config: Config, camera: str) -> InspectionTask:
         f"`cameras.{camera}.schema`: {own.schema}",
         _read_reference(config.resolve(own.reference), f"cameras.{camera}.reference") if own.reference else None,
         config.inspect.any_way_up if own.any_way_up is None else own.any_way_up,
+        part=own.part or config.inspect.part,
+        template=_read_template(config.resolve(config.inspect.template)) if config.inspect.template else None,
     )
 
 
@@ -38,6 +45,18 @@ def _read_reference(path: Path, key: str) -> Picture:
         raise ConfigError(f"`{key}`: {path} cannot be read ({error.strerror})") from error
     except PictureError as error:
         raise ConfigError(f"`{key}`: {path}: {error}") from error
+
+
+def _read_template(path: Path) -> InspectionTemplate:
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+        return TypeAdapter(InspectionTemplate).validate_python(raw, strict=True)
+    except OSError as error:
+        raise ConfigError(f"`inspect.template`: {path} cannot be read ({error.strerror})") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"`inspect.template`: {path} is not TOML: {error}") from error
+    except ValidationError as error:
+        raise ConfigError(f"`inspect.template`: {path}: {explain(error)}") from None
 
 
 def _read_schema(path: Path, key: str) -> Any:

@@ -24,6 +24,7 @@ from lineside.edge.tuning.labelled import Labelled, find_labelled
 from lineside.edge.wire.messages import now
 from lineside.runtime.engine.engine import Engine, Limits
 from lineside.runtime.errors import PictureError
+from lineside.runtime.inspection.bounds import color_of
 from lineside.runtime.inspection.calibration import (
     MIN_PER_CLASS,
     Calibration,
@@ -42,6 +43,7 @@ from lineside.runtime.inspection.inspector import Inspector
 from lineside.runtime.inspection.task import InspectionTask
 from lineside.runtime.inspection.threshold_choice import LOOK_AT_EACH, Zones, choose, forecast, held_out
 from lineside.runtime.inspection.verdict import abstains, fail_probability
+from lineside.runtime.manifest import Color
 from lineside.runtime.picture import decode_picture
 
 log = logging.getLogger("lineside.calibrate")
@@ -102,7 +104,7 @@ def calibrate(config: Config, folder: Path, camera: str, costs: Costs) -> Report
     limits = Limits(config.model.capacity, config.model.kv_cache_mb * 1024 * 1024)
     model = config.model
     engine = open_engine(config.bundle_path, device=model.device, threads=model.threads, limits=limits).engine
-    probabilities, abstained, defective = _score(engine, task, pictures, config.inspect.max_pixels)
+    probabilities, abstained, defective, colors = _score(engine, task, pictures, config.inspect.max_pixels)
     good, bad = _check_counts(folder, defective)
     calibration = fit(probabilities, defective)
     own = (config.inspect.pass_below, config.inspect.fail_above)
@@ -127,6 +129,7 @@ def calibrate(config: Config, folder: Path, camera: str, costs: Costs) -> Report
         bundle_sha256=engine.bundle.sha256,
         task_sha256=task_digest(task),
         fitted_at=now(),
+        colors=colors,
     )
     path = config.calibration_path
     write_calibrations(path, _present(path) | dict.fromkeys(cameras, entry))
@@ -185,8 +188,10 @@ def _task(config: Config, camera: str) -> tuple[list[str], InspectionTask]:
 
 def _score(
     engine: Engine, task: InspectionTask, pictures: Sequence[Labelled], max_pixels: int
-) -> tuple[Floats, Labels, Labels]:
-    """Of each picture that can be read: the model's own probability of a defect, whether it abstains, and the label."""
+) -> tuple[Floats, Labels, Labels, tuple[Color, ...]]:
+    """Of each picture that can be read: the model's own probability of a defect, whether it abstains, and the label.
+    Behind them, whether there were pictures in colour or grey ones."""
+    colors = set[Color]()
     inspector = Inspector(engine, task)
     probabilities, abstained, defective = [], [], []
     for picture in progress(pictures, "pictures"):
@@ -195,11 +200,12 @@ def _score(
         except (OSError, PictureError) as error:
             log.warning("%s is left out: %s", picture.path, error)
             continue
+        colors.add(color_of(pixels))
         verdicts = inspector.probabilities(pixels)
         probabilities.append(fail_probability(verdicts))
         abstained.append(abstains(verdicts))
         defective.append(picture.defective)
-    return np.asarray(probabilities), np.asarray(abstained, bool), np.asarray(defective, bool)
+    return np.asarray(probabilities), np.asarray(abstained, bool), np.asarray(defective, bool), tuple(sorted(colors))
 
 
 def _side(

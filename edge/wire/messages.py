@@ -95,7 +95,9 @@ class InspectionResult(Body):
 
     It is calibrated, as `fail_probability` is, where `calibrated` says so. `report` satisfies the camera's own JSON
     Schema, where it has one and the result is complete. With a gate (`lineside learn`), `decided_by` says whether its
-    score was enough, and the probabilities of what it decided come from the score.
+    score was enough, and the probabilities of what it decided come from the score. `doubt` says why the verdict is
+    `unsure` whatever the probability: the model was not taught such a part or picture, or the picture shows nothing
+    (`decided_by` is `picture` then).
     """
 
     SCHEMA: ClassVar[str] = "lineside.result/1"
@@ -115,7 +117,8 @@ class InspectionResult(Body):
     frame_sha256: str
     late: bool | None = None
     report: Any = None
-    decided_by: Literal["gate", "model"] = "model"
+    decided_by: Literal["gate", "model", "picture"] = "model"
+    doubt: str | None = None
     gate: WireGate | None = None
 
     def encode(self) -> bytes:

@@ -180,6 +180,7 @@ def _manifest(
         prompt_template=options.declaration.prompt_template,
         quantizer=planned.quantizer(),
         supersedes=(),
+        inspection=options.declaration.inspection,
     )
 
 

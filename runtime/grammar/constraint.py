@@ -103,11 +103,12 @@ class Grammars:
         Raises:
             GrammarError: as `json`.
         """
-        parts = [
-            f"{json.dumps(f'{json.dumps(name)}:')} %json {json.dumps({**lower(schema).schema, 'x-guidance': COMPACT})}"
-            for name, schema in properties.items()
-        ]
-        lark = 'start: "{" ' + ' "," '.join(parts) + ' "}"'
+        lark = 'start: "{" ' + ' "," '.join(_property(*each) for each in properties.items()) + ' "}"'
+        return self._constraint(json.dumps({"grammars": [{"lark_grammar": lark}]}))
+
+    def beginning(self, name: str, schema: Schema, then: str) -> Constraint:
+        """What such an object begins with: the property `name`, and the text `then` behind it. Raises GrammarError."""
+        lark = 'start: "{" ' + _property(name, schema) + f" {json.dumps(then)}"
         return self._constraint(json.dumps({"grammars": [{"lark_grammar": lark}]}))
 
     def tools(
@@ -180,6 +181,11 @@ class Grammars:
             if keep:
                 _keep(self._compiled, grammar, matcher)
         return Constraint(matcher.deep_copy(), self._tokenizer.vocab_size)
+
+
+def _property(name: str, schema: Schema) -> str:
+    """A property of a compact object, in Lark."""
+    return f"{json.dumps(f'{json.dumps(name)}:')} %json {json.dumps({**lower(schema).schema, 'x-guidance': COMPACT})}"
 
 
 def _keep(cache: OrderedDict[str, Kept], key: str, value: Kept) -> None:

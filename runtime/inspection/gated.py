@@ -6,11 +6,12 @@ import math
 from dataclasses import replace
 
 from lineside.runtime.chat import Picture
-from lineside.runtime.engine.scheduler import Request
+from lineside.runtime.engine.scheduler import Priority, Request
+from lineside.runtime.inspection.bounds import blank
 from lineside.runtime.inspection.gate import Gate
 from lineside.runtime.inspection.inspector import Inspector
-from lineside.runtime.inspection.observation import GateObservation, Inspection
-from lineside.runtime.inspection.verdict import Defect
+from lineside.runtime.inspection.observation import GateObservation, Inspection, confidence, nothing_shown
+from lineside.runtime.inspection.verdict import Defect, Verdict
 from lineside.runtime.timings import Counts, Timings, stopwatch
 
 ANOMALY = "anomaly"
@@ -26,30 +27,51 @@ class GatedInspector:
         self._inspector, self.gate = inspector, gate
         self.task, self.calibration, self.thresholds = inspector.task, inspector.calibration, inspector.thresholds
         self.engine = inspector.engine
+        self.not_taught = ""
+        """The gate vouches for the camera; what it doubts is `unsure` where the model was not taught the task."""
 
     def inspect(self, picture: Picture, request: Request | None = None) -> Inspection:
         """Inspect one picture. See `Inspector.inspect`; the result says in `gate` what the gate saw.
 
         A frame that the gate doubts goes to the model with the region that it doubts. Where the model then sees
-        nothing in a picture that is nearer to a clear fail than to a clear pass, the verdict is `unsure`. A report is
-        the model's work: a task with one goes to the model whatever the gate thinks.
+        nothing in a picture that is nearer to a clear fail than to a clear pass, the verdict is `unsure`. A model that
+        was not taught the task is not asked: what the gate doubts is `unsure`. A report is the model's work, and the
+        verdict behind which it is written stays the gate's where the gate is sure.
         """
+        if empty := blank(picture):
+            return nothing_shown(empty)
         timings = Timings()
         with stopwatch(timings, "gate"):
             seen = self.gate.observe(picture)
         probability = gate_probability(seen, self.gate)
-        if seen.verdict is not None and self.task.report is None:
-            defects = (Defect(ANOMALY, seen.region),) if seen.verdict == "fail" else ()
-            confidence = probability if seen.verdict == "fail" else 1 - probability
-            return Inspection(
-                seen.verdict, confidence, probability, defects, "stop", timings, Counts(), gate=seen, decided_by="gate"
-            )
+        by_gate = _by_gate(seen, probability, timings, self._inspector.not_taught)
+        if by_gate is not None:
+            return self._inspector.report(picture, by_gate, request or Request(Priority.FRAME), seen.region)
         found = self._inspector.inspect(picture, request, seen.region)
         found.timings.gate_ms = timings.gate_ms
         if found.verdict == "pass" and probability > 0.5:
             suspicion = (Defect(ANOMALY, seen.region),)
             return replace(found, verdict="unsure", defects=suspicion, gate=seen)
         return replace(found, gate=seen)
+
+
+def _by_gate(seen: GateObservation, probability: float, timings: Timings, not_taught: str) -> Inspection | None:
+    """What the gate decides alone; None where the model decides."""
+    verdict: Verdict = seen.verdict or "unsure"
+    if seen.verdict is None and not not_taught:
+        return None
+    return Inspection(
+        verdict,
+        confidence(verdict, probability),
+        probability,
+        () if verdict == "pass" else (Defect(ANOMALY, seen.region),),
+        "stop",
+        timings,
+        Counts(),
+        gate=seen,
+        decided_by="gate",
+        doubt=f"the gate is not sure, and {not_taught}" if verdict == "unsure" else "",
+    )
 
 
 def gate_probability(seen: GateObservation, gate: Gate) -> float:

@@ -17,24 +17,35 @@ from lineside.runtime.engine.scheduler import Priority, Request
 from lineside.runtime.engine.sequence import Sequence
 from lineside.runtime.errors import AnswerError, DeadlineExceeded, NotFinite, RequestCancelled
 from lineside.runtime.inspection.augmentation import mean, merged, swayed
+from lineside.runtime.inspection.bounds import blank, not_taught, taught_colors, unusual_color
 from lineside.runtime.inspection.calibration import Calibration
 from lineside.runtime.inspection.close_ups import CloseUp, close_ups, worst
-from lineside.runtime.inspection.observation import Inspection, Observation, confidence
+from lineside.runtime.inspection.observation import Inspection, Observation, confidence, nothing_shown
+from lineside.runtime.inspection.reasoning import UNDECIDED, Reasoner
 from lineside.runtime.inspection.reporting import Reporter
-from lineside.runtime.inspection.task import ANSWER_PREFIX, InspectionTask
+from lineside.runtime.inspection.task import InspectionTask
 from lineside.runtime.inspection.verdict import VERDICTS, Defect, Region, Thresholds, Verdict, fail_probability, judge
 from lineside.runtime.inspection.view import View
+from lineside.runtime.manifest import Color
 from lineside.runtime.timings import Counts, FinishReason, Timings, stopwatch, total
 
 log = logging.getLogger("lineside.inspection")
 MAX_ANSWER_TOKENS, LEAST_ANSWER_TOKENS = 640, 400
 """What an answer may take, and what there must be room for."""
 BEGIN_TOKENS = 32
-"""At most so many are put behind `ANSWER_PREFIX` to begin the rest of an answer."""
+"""At most so many are put behind the verdict's beginning to begin the rest of an answer."""
 
 
 class Inspector:
-    """Inspects pictures for one task on one engine; `calibration` puts its probabilities right."""
+    """Inspects pictures for one task on one engine; `calibration` puts its probabilities right, and vouches for the
+    model where it was not taught the task.
+
+    Args:
+        colors: of the pictures that the calibration was fitted to; None where nobody knows.
+
+    Attributes:
+        not_taught: why the model's own verdicts are all `unsure`; empty where they count.
+    """
 
     def __init__(
         self,
@@ -42,10 +53,16 @@ class Inspector:
         task: InspectionTask,
         thresholds: Thresholds | None = None,
         calibration: Calibration | None = None,
+        *,
+        colors: tuple[Color, ...] | None = None,
     ) -> None:
+        if task.template is None:
+            task = replace(task, template=engine.bundle.manifest.inspection)
         self.task, self.calibration, self.thresholds = task, calibration, thresholds or Thresholds()
+        self._taught, self._colors = engine.bundle.manifest.taught, colors
+        self.not_taught = not_taught(self._taught, task) if calibration is None else ""
         self._engine = engine
-        self._prefix = engine.tokenizer.encode_text(ANSWER_PREFIX)
+        self._reasoner = Reasoner(engine, task)
         self._looking = replace(task, report=None)  # a report changes nothing of what is looked for
         self._candidates = _candidates(engine.tokenizer.token_bytes)
         self._reporter = Reporter(engine, task, task.report) if task.report is not None else None
@@ -62,14 +79,35 @@ class Inspector:
         Where bundle and task say `any_way_up`, each view that leaves doubt is shown once more, rotated: test-time
         augmentation.
 
+        The verdict is `unsure`, with a `doubt`, where the model was not taught such a task or such a picture and
+        nothing vouches for it, and where the picture shows nothing: then the model is not asked.
+
         Raises:
             EngineError: see `runtime.errors`; DeadlineExceeded where the verdict was not known in time.
         """
+        if empty := blank(picture):
+            return nothing_shown(empty)
         request = request or Request(Priority.FRAME)
-        found = self._look(picture, request, region)
+        found = self.report(picture, self._look(picture, request, region), request, region)
+        if doubt := self._doubt(picture):
+            return replace(
+                found, verdict="unsure", confidence=confidence("unsure", found.fail_probability), doubt=doubt
+            )
+        return found
+
+    def report(
+        self, picture: Picture, inspection: Inspection, request: Request, region: Region | None = None
+    ) -> Inspection:
+        """`inspection` with the report that the task asks for; as it is where it asks for none."""
         if self._reporter is None:
-            return found
-        return self._reporter.report(View(picture, self.task, region), found, request)
+            return inspection
+        return self._reporter.report(View(picture, self.task, region), inspection, request)
+
+    def _doubt(self, picture: Picture) -> str:
+        """Why the model's verdict on a picture does not count; empty where it does."""
+        if self.not_taught or self.calibration is None:
+            return self.not_taught or unusual_color(picture, taught_colors(self._taught, self.task))
+        return unusual_color(picture, self._colors)
 
     def _look(self, picture: Picture, request: Request, region: Region | None) -> Inspection:
         """An inspection without a report."""
@@ -185,29 +223,33 @@ class Inspector:
             if rotated:
                 view = view.rotated()
             prompt = self._prompt(view)
-        left = engine.capacity - BEGIN_TOKENS - len(prompt.ids)
-        room = min(MAX_ANSWER_TOKENS, max(left, LEAST_ANSWER_TOKENS))
+        thinking = self._reasoner.most_tokens
+        left = engine.capacity - BEGIN_TOKENS - thinking - len(prompt.ids)
+        room = thinking + min(MAX_ANSWER_TOKENS, max(left, LEAST_ANSWER_TOKENS))
+        prompt_sha256 = hashlib.sha256(prompt.ids.tobytes()).hexdigest()
         with engine.sequence(prompt, reserve=BEGIN_TOKENS + room, request=request) as sequence:
             sequence.timings.preprocess_ms = preprocess.preprocess_ms
+            begun, reason = self._reasoner.begin(sequence)
+            if reason != "stop":  # no verdict can be read
+                return Observation(UNDECIDED, (), reason, sequence.timings, sequence.counts, prompt_sha256)
             probabilities = self._probabilities(sequence.logits)
             verdict = decide(probabilities)
             defects: tuple[Defect, ...] = ()
-            reason: FinishReason = "stop"
-            tokens: tuple[int, ...] = ()
+            tokens = tuple(begun[len(self._reasoner.prefix) :].tolist())
             if verdict is not None and verdict != "pass":
-                text, tokens, reason = self._describe(sequence, "fail")  # a suspicion is described as a defect
+                text, described, reason = self._describe(sequence, begun, "fail")  # a suspicion is described, too
+                tokens += described
                 if reason == "stop":
                     try:
                         defects = self._looking.parse(text, *view.size)[0]
                     except AnswerError as error:  # the verdict stands: it was not read from the text
                         log.info("%s", error)
                         reason = "unreadable"
-        prompt_sha256 = hashlib.sha256(prompt.ids.tobytes()).hexdigest()
         return Observation(probabilities, defects, reason, sequence.timings, sequence.counts, prompt_sha256, tokens)
 
     def _prompt(self, view: View) -> Prompt:
         chat = self._engine.tokenizer.encode_chat(view.task.messages(view.picture, view.region))
-        return Prompt(np.concatenate([chat.ids, self._prefix]), chat.pixels)
+        return Prompt(np.concatenate([chat.ids, self._reasoner.prefix]), chat.pixels)
 
     def _probabilities(self, logits: npt.NDArray[np.float32]) -> dict[Verdict, float]:
         """Softmax over the tokens with which a verdict can begin, summed for each verdict."""
@@ -218,14 +260,16 @@ class Inspector:
         whole = sum(mass.values())
         return {name: value / whole for name, value in mass.items()}
 
-    def _describe(self, sequence: Sequence, begin: str) -> tuple[str, tuple[int, ...], FinishReason]:
+    def _describe(
+        self, sequence: Sequence, begun: npt.NDArray[np.int64], begin: str
+    ) -> tuple[str, tuple[int, ...], FinishReason]:
         """Let the model go on from the beginning of an answer, under the grammar; returns the whole answer's text, and
         the tokens that were generated.
         """
         engine = self._engine
         constraint = self._constraint.fresh()
         tokens = engine.tokenizer.encode_text(begin)
-        constraint.accept([*self._prefix, *tokens])
+        constraint.accept([*begun, *tokens])
         try:
             sequence.extend(tokens[:-1])
         except DeadlineExceeded:
@@ -234,7 +278,7 @@ class Inspector:
             return "", (), "cancelled"
         sequence.hold(int(tokens[-1]))  # the first pass takes it along with what the grammar forces behind it
         generation = engine.generate(sequence, max_tokens=MAX_ANSWER_TOKENS, sampling=GREEDY, constraint=constraint)
-        text = ANSWER_PREFIX + begin + engine.tokenizer.decode(generation.ids)
+        text = engine.tokenizer.decode(begun) + begin + engine.tokenizer.decode(generation.ids)
         return text, generation.ids, generation.finish_reason
 
 

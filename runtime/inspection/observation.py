@@ -60,9 +60,11 @@ class Inspection:
         fail_probability: probability of fail against pass, calibrated where there is a calibration.
         defects: in pixels; under `unsure` they are suspicions.
         report: JSON that satisfies the task's schema for it; None where it has none, or the answer is not complete.
-        gate: what the gate saw, where there is one; `decided_by` says whether that was enough.
+        gate: what the gate saw, where there is one; `decided_by` says whether that was enough. `picture`: it shows
+            nothing, and neither was asked.
         finish_reason: other than `stop` where an answer was cut off before its end, or cannot be read.
         observations: what it was made of, in the order in which the model was asked.
+        doubt: why the verdict is `unsure`, whatever the probability says; empty where the probability decided.
     """
 
     verdict: Verdict
@@ -74,12 +76,18 @@ class Inspection:
     counts: Counts
     report: Any = None
     gate: GateObservation | None = None
-    decided_by: Literal["gate", "model"] = "model"
+    decided_by: Literal["gate", "model", "picture"] = "model"
+    doubt: str = ""
     observations: tuple[Observation, ...] = ()
 
     @property
     def complete(self) -> bool:
         return self.finish_reason == "stop"
+
+
+def nothing_shown(doubt: str) -> Inspection:
+    """Of a picture that shows nothing: as likely good as bad."""
+    return Inspection("unsure", 0.5, 0.5, (), "stop", Timings(), Counts(), decided_by="picture", doubt=doubt)
 
 
 def confidence(verdict: Verdict, defect: float) -> float:

@@ -16,12 +16,14 @@ from lineside.runtime.chat import Message, Picture
 from lineside.runtime.errors import AnswerError
 from lineside.runtime.grammar.json_schema import Schema
 from lineside.runtime.inspection.verdict import VERDICTS, Defect, Region, Verdict
+from lineside.runtime.inspection_template import InspectionTemplate
 from lineside.runtime.text.strict_json import load_json
 
 GRID = 1000
 """Boxes are integers from 0 to GRID - 1."""
 MAX_DEFECTS = 16
 ANSWER_PREFIX = '{"verdict":"'
+REASONING = "reasoning"
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,8 @@ class InspectionTask:
         any_way_up: the part has no up and down: test-time augmentation for a model that was taught so (see
             `runtime.inspection.augmentation`).
         tinted: the picture is coloured where it differs from the reference (see `runtime.inspection.differences`).
+        template: how the model is asked; None for the bundle's own way.
+        part: what the pictures show, as the bundle names what it was taught; the model is not told.
     """
 
     defect_types: tuple[str, ...]
@@ -45,6 +49,12 @@ class InspectionTask:
     reference: Picture | None = field(default=None, repr=False, compare=False)
     any_way_up: bool = True
     tinted: bool = False
+    part: str = ""
+    template: InspectionTemplate | None = None
+
+    @property
+    def asked(self) -> InspectionTemplate:
+        return self.template or InspectionTemplate()
 
     def messages(self, picture: Picture, region: Region | None = None) -> list[Message]:
         """The conversation about one picture; all that does not depend on the picture comes first.
@@ -53,21 +63,19 @@ class InspectionTask:
         """
         parts: tuple[Picture | str, ...] = (picture,) if self.reference is None else (self.reference, picture)
         if region is not None:
-            parts = (*parts, f"Look at {', '.join(map(str, grid_box(region, picture.shape[1], picture.shape[0])))}.")
+            box = ", ".join(map(str, grid_box(region, picture.shape[1], picture.shape[0])))
+            parts = (*parts, self.asked.region.replace("{box}", box))
         return [Message("system", (self.system_text(),)), Message("user", parts)]
 
     def system_text(self) -> str:
-        defects = ", ".join(self.defect_types)
-        text = (
-            f"Inspect the part for: {defects}. Answer in JSON: verdict pass, fail or unsure, "
-            f"defects with type and box x0, y0, x1, y1 from 0 to {GRID - 1}."
-        )
+        asked = self.asked
+        text = asked.task.replace("{defects}", ", ".join(self.defect_types)).replace("{most}", str(GRID - 1))
         if self.reference is not None:
-            text += " The first picture shows how the part should be; find what differs in the second."
+            text += f" {asked.reference}"
         if self.tinted:
-            text += " There red is brighter than it should be, and blue darker."
+            text += f" {asked.tinted}"
         if self.report is not None:
-            text += f" Then report, as this JSON Schema says: {json.dumps(self.report, ensure_ascii=False)}"
+            text += f" {asked.report.replace('{schema}', json.dumps(self.report, ensure_ascii=False))}"
         return f"{text} {self.instruction}" if self.instruction else text
 
     def properties(self) -> dict[str, Schema]:
@@ -80,7 +88,9 @@ class InspectionTask:
             "required": ["type", "box"],
             "additionalProperties": False,
         }
+        most = self.asked.reasoning_characters
         properties: dict[str, Schema] = {
+            **({REASONING: {"type": "string", "maxLength": most}} if most else {}),
             "verdict": {"enum": list(VERDICTS)},
             "defects": {"type": "array", "items": defect, "maxItems": MAX_DEFECTS},
         }

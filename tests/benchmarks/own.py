@@ -52,17 +52,17 @@ def verdict() -> dict[str, tuple[float, float]]:
     The demo's pictures, `ROUNDS` times each; the gate learnt the good ones of them. And a board with six faults.
     """
     engine = Engine.open(DEFAULT_BUNDLE)
-    inspector = Inspector(engine, InspectionTask(("pitting",)))
+    inspector = Inspector(engine, InspectionTask(("pitting",), part="ball screw"))
     pictures = [path.read_bytes() for path in PICTURES]
     labels = json.loads((PICTURES[0].parent.parent / "labels.json").read_text())
     good = [decode_picture(path.read_bytes()) for path in PICTURES if labels[path.name]["verdict"] == "pass"]
-    once = Inspector(engine, InspectionTask(("pitting",), any_way_up=False))
+    once = Inspector(engine, InspectionTask(("pitting",), part="ball screw", any_way_up=False))
     features = PatchFeatures()
     gate = Gate(features, learn(features, good).memory)
     inspector.inspect(good[0])
     board = (BOARDS / "board.png").read_bytes()
     reference = decode_picture((BOARDS / "reference.png").read_bytes())
-    comparing = Inspector(engine, InspectionTask(BOARD_FAULTS, reference=reference))
+    comparing = Inspector(engine, InspectionTask(BOARD_FAULTS, part="circuit board", reference=reference))
 
     def gate_alone(data: bytes) -> None:
         found = gate.observe(decode_picture(data))

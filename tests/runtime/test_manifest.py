@@ -13,7 +13,7 @@ import pytest
 from lineside.runtime.bundle import open_bundle, read_manifest
 from lineside.runtime.defaults import DEFAULT_BUNDLE
 from lineside.runtime.errors import BundleFormat
-from lineside.runtime.manifest import FORMAT_VERSION, MANIFEST, Quantizer, Taught, parse_manifest
+from lineside.runtime.manifest import FORMAT_VERSION, MANIFEST, Quantizer, Taught, TaughtPart, parse_manifest
 from tests.support.bundles import as_format_2, copy_bundle, edit_manifest
 
 Change = Callable[[dict[str, Any]], object]
@@ -27,9 +27,10 @@ def copy(random_bundle: Path, tmp_path: Path) -> Path:
 def test_the_default_model_says_what_it_was_taught() -> None:
     manifest = read_manifest(DEFAULT_BUNDLE)
     assert (manifest.format_version, manifest.rounds, manifest.prompt_template) == (FORMAT_VERSION, 1, "lineside/1")
-    assert manifest.taught.parts == ("ball screw", "circuit board")
-    assert manifest.taught.colors == ("color", "grey")
-    assert (manifest.taught.reference, manifest.taught.report, manifest.taught.conversation) == (True, False, False)
+    screw, board = manifest.taught.parts or ()
+    assert screw == TaughtPart("ball screw", ("pitting",), ("color",), ("without",))
+    assert (board.name, board.colors, board.reference) == ("circuit board", ("grey",), ("with",))
+    assert (manifest.taught.report, manifest.taught.conversation) == (False, False)
     assert manifest.quantizer["decoder"] == (Quantizer("minimum-squared-error", 4, 32, symmetric=True),)
 
 
@@ -46,6 +47,25 @@ def test_format_2_is_read_with_what_is_known_of_it(copy: Path) -> None:
     assert (manifest.format_version, manifest.rounds, manifest.prompt_template) == (2, 4, "lineside/1")
     assert (manifest.taught, manifest.supersedes) == (Taught(), ())
     assert manifest.quantizer == written.quantizer
+
+
+@pytest.mark.parametrize(
+    ("flat", "parts"),
+    [
+        ({}, None),
+        ({"parts": ["gear"]}, (TaughtPart("gear"),)),
+        (
+            {"parts": ["gear", "nut"], "defect_types": ["crack"], "colors": ["grey"], "reference": True},
+            tuple(TaughtPart(name, ("crack",), ("grey",), ("with", "without")) for name in ("gear", "nut")),
+        ),
+        ({"colors": ["grey"], "reference": False}, (TaughtPart(None, None, ("grey",), ("without",)),)),
+    ],
+)
+def test_format_3_has_one_list_for_all_parts(
+    copy: Path, flat: dict[str, Any], parts: tuple[TaughtPart, ...] | None
+) -> None:
+    edit_manifest(copy, lambda manifest: manifest.update(format_version=3, taught={**flat, "report": False}))
+    assert open_bundle(copy).manifest.taught == Taught(parts, report=False)
 
 
 def test_a_bundle_of_format_2_may_lack_what_came_late_to_it(copy: Path) -> None:
@@ -65,13 +85,13 @@ def test_format_2_does_not_say_how_a_gguf_file_was_rounded(copy: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("version", "advice"), [(4, "update Lineside"), (99, "update Lineside"), (1, "export the checkpoint again")]
+    ("version", "advice"), [(5, "update Lineside"), (99, "update Lineside"), (1, "export the checkpoint again")]
 )
 def test_another_format_is_refused_in_one_sentence(copy: Path, version: int, advice: str) -> None:
     edit_manifest(copy, lambda manifest: manifest.update(format_version=version))
     with pytest.raises(BundleFormat) as caught:
         open_bundle(copy)
-    assert str(caught.value) == f"{copy / MANIFEST} is format {version}, this Lineside reads 2 and 3: {advice}"
+    assert str(caught.value) == f"{copy / MANIFEST} is format {version}, this Lineside reads 2 to 4: {advice}"
 
 
 def test_prompts_that_are_not_known_are_refused(copy: Path) -> None:
@@ -91,8 +111,8 @@ def test_prompts_that_are_not_known_are_refused(copy: Path) -> None:
         (lambda m: m.update(supersedes=["5810ce"]), r"supersedes\.0"),
         (lambda m: m.update(taught=None), "taught"),
         (lambda m: m["taught"].update(parts="ball screw"), r"taught\.parts"),
-        (lambda m: m["taught"].update(colors=["red"]), r"taught\.colors\.0"),
-        (lambda m: m["taught"].update(reference=1), r"taught\.reference"),
+        (lambda m: m["taught"].update(parts=[{"colors": ["red"]}]), r"taught\.parts\.0\.colors\.0"),
+        (lambda m: m["taught"].update(parts=[{"reference": True}]), r"taught\.parts\.0\.reference"),
         (lambda m: m["taught"].update(languages=["English, German"]), r"taught\.languages\.0"),
         (lambda m: m["taught"].update(tools_at_once=0), r"taught\.tools_at_once"),
         (lambda m: m["quantizer"].update(decoder=[{"method": 4, "bits": 4}]), r"quantizer\.decoder\.0\.method"),

@@ -9,7 +9,7 @@ import pytest
 from lineside.runtime.bundle import read_manifest
 from lineside.runtime.defaults import DEFAULT_BUNDLE
 from lineside.runtime.errors import BundleFormat, DeclarationError
-from lineside.runtime.manifest import Taught
+from lineside.runtime.manifest import Taught, TaughtPart
 from lineside.runtime.taught_file import Declaration, read_taught
 from tests.conftest import ROOT
 
@@ -26,10 +26,6 @@ def test_an_empty_file_bounds_nothing(tmp_path: Path) -> None:
 
 def test_every_key_is_taken(tmp_path: Path) -> None:
     text = """
-        parts = ["gear"]
-        defect_types = ["crack"]
-        colors = ["color", "grey"]
-        reference = false
         report = true
         languages = ["en", "pt-BR"]
         tools_at_once = 30
@@ -37,18 +33,25 @@ def test_every_key_is_taken(tmp_path: Path) -> None:
         describes_pictures = false
         rounds = 6
         prompt_template = "lineside/1"
+        [[parts]]
+        name = "gear"
+        defect_types = ["crack"]
+        colors = ["color", "grey"]
+        reference = ["without"]
     """
-    taught = Taught(("gear",), ("crack",), ("color", "grey"), False, True, ("en", "pt-BR"), 30, True, False)
+    gear = TaughtPart("gear", ("crack",), ("color", "grey"), ("without",))
+    taught = Taught((gear,), True, ("en", "pt-BR"), 30, True, False)
     assert read_taught(write(tmp_path, text)) == Declaration(taught, 6, "lineside/1")
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("colours = ['grey']", "unknown key `colours`; known: colors, conversation"),
+        ("colours = ['grey']", "unknown key `colours`; known: conversation"),
         ("[taught]\nparts = []", "unknown key `taught`"),
         ("parts = 'gear'", "`parts`: "),
-        ("colors = ['red']", r"`colors\.0`: "),
+        ("[[parts]]\ncolors = ['red']", r"`parts\.0\.colors\.0`: "),
+        ("[[parts]]\ncolour = 'red'", r"`parts\.0\.colour`: "),
         ("report = 'yes'", "`report`: "),
         ("rounds = 0", "`rounds`: "),
         ("tools_at_once = 1.5", "`tools_at_once`: "),

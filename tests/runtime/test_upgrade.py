@@ -12,14 +12,15 @@ import pytest
 from lineside.runtime.bundle import file_sha256, open_bundle, verify_hashes
 from lineside.runtime.defaults import DEFAULT_BUNDLE
 from lineside.runtime.errors import BundleDamaged, BundleFormat, BundleNotWritten
-from lineside.runtime.manifest import MANIFEST, Taught
+from lineside.runtime.manifest import MANIFEST, Taught, TaughtPart
 from lineside.runtime.sessions.selftest import self_test
 from lineside.runtime.upgrade import upgrade_bundle
 from tests.support.bundles import as_format_2, copy_bundle, edit_manifest
 
-TAUGHT = 'parts = ["gear"]\ncolors = ["grey"]\nreport = true\ntools_at_once = 30\nrounds = 2\n'
+TAUGHT = 'report = true\ntools_at_once = 30\nrounds = 2\n[[parts]]\nname = "gear"\ncolors = ["grey"]\n'
 DEFAULT_IN_FORMAT_2 = "5810ce100b0c33d1c46b833998c3cff5fd2724ebb1fed9cde8bf0e3a9b8531f6"
-"""SHA-256 of the manifest with which the default model was shipped before."""
+DEFAULT_IN_FORMAT_3 = "605a9be7f861eef5b3d2a46fbb82955a1b10fd9385ac433d30a331073f24d431"
+"""SHA-256 of the manifests with which the default model was shipped before."""
 CARD_THEN = {"bytes": 9120, "sha256": "ef397704c381a3affd690b938b2e21a9ff65a2c2c5801774e3c34fedbaebe766"}
 
 
@@ -42,15 +43,15 @@ def test_the_default_model_is_the_one_that_was_shipped_in_format_2(tmp_path: Pat
     edit_manifest(copy, lambda manifest: manifest["files"].update({"model_card.md": CARD_THEN}))
     assert file_sha256(copy / MANIFEST) == DEFAULT_IN_FORMAT_2
     assert open_bundle(DEFAULT_BUNDLE).answers_to(DEFAULT_IN_FORMAT_2)
-    assert open_bundle(DEFAULT_BUNDLE).manifest.supersedes == (DEFAULT_IN_FORMAT_2,)
+    assert open_bundle(DEFAULT_BUNDLE).manifest.supersedes == (DEFAULT_IN_FORMAT_2, DEFAULT_IN_FORMAT_3)
 
 
-def test_format_2_becomes_format_3_and_stays_the_same_model(copy: Path) -> None:
+def test_format_2_becomes_format_4_and_stays_the_same_model(copy: Path) -> None:
     written = open_bundle(copy).manifest
     before = as_format_2(copy)
     weights = {path.name: path.stat().st_mtime_ns for path in copy.iterdir() if path.name != MANIFEST}
     after = upgrade_bundle(copy)
-    assert (after.manifest.format_version, after.manifest.rounds, after.manifest.taught) == (3, 4, Taught())
+    assert (after.manifest.format_version, after.manifest.rounds, after.manifest.taught) == (4, 4, Taught())
     assert (after.manifest.files, after.manifest.quantizer) == (written.files, written.quantizer)
     assert after.sha256 != before.sha256
     assert after.answers_to(before.sha256)
@@ -69,7 +70,7 @@ def test_a_second_upgrade_changes_nothing(copy: Path, declared: Path) -> None:
 def test_what_was_taught_may_be_declared_anew(copy: Path, declared: Path) -> None:
     first = open_bundle(copy)
     second = upgrade_bundle(copy, declared)
-    assert second.manifest.taught == Taught(parts=("gear",), colors=("grey",), report=True, tools_at_once=30)
+    assert second.manifest.taught == Taught((TaughtPart("gear", colors=("grey",)),), report=True, tools_at_once=30)
     assert second.manifest.rounds == 2
     declared.write_text("")
     third = upgrade_bundle(copy, declared)
@@ -81,7 +82,7 @@ def test_what_cannot_be_upgraded_is_left(copy: Path, declared: Path, tmp_path: P
     (copy / "decoder.data").unlink()
     with pytest.raises(BundleDamaged, match=r"decoder\.data is missing"):
         upgrade_bundle(copy, declared)
-    for version in (1, 4):
+    for version in (1, 5):
         edit_manifest(copy, partial(dict.update, format_version=version))
         before = (copy / MANIFEST).read_bytes()
         with pytest.raises(BundleFormat, match=f"is format {version}"):

@@ -11,7 +11,7 @@ from typing import Any
 from lineside.runtime.bundle import Bundle, open_bundle
 from lineside.runtime.manifest import MANIFEST
 
-FORMAT_3_KEYS = ("rounds", "taught", "prompt_template", "quantizer", "supersedes")
+FORMAT_3_KEYS = ("rounds", "taught", "prompt_template", "quantizer", "supersedes", "inspection")
 
 
 def copy_bundle(source: Path, target: Path) -> Path:

@@ -48,7 +48,7 @@ def station(broker: Mosquitto | int, folder: Path, *, client_id: str = "", port:
         station=StationConfig("test", BASE),
         mqtt=MqttConfig(host=HOST, port=port, client_id=client_id or "lineside-test", **access),  # type: ignore[arg-type]
         model=ModelConfig(threads=THREADS),
-        inspect=InspectConfig(evidence_folder="evidence", max_age_s=3600.0),
+        inspect=InspectConfig(part="ball screw", evidence_folder="evidence", max_age_s=3600.0),
         store=StoreConfig("lineside.db"),
         cameras={"cam0": CameraConfig("mqtt")},
         tools=TOOLS,

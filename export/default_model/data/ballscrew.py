@@ -14,7 +14,7 @@ from lineside.runtime.chat import Picture
 from lineside.runtime.inspection.task import InspectionTask
 from lineside.runtime.inspection.verdict import Defect, Region, Verdict
 
-TASK = InspectionTask(defect_types=("pitting",))
+TASK = InspectionTask(defect_types=("pitting",), part="ball screw")
 """What the default model is trained to look for."""
 
 

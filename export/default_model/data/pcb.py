@@ -17,7 +17,7 @@ from lineside.runtime.inspection.task import InspectionTask
 from lineside.runtime.inspection.verdict import Defect
 
 TYPES = ("open", "short", "mousebite", "spur", "spurious_copper", "pinhole")
-TASK = InspectionTask(defect_types=TYPES)
+TASK = InspectionTask(defect_types=TYPES, part="circuit board")
 HELD_OUT_BOARDS = ("50600", "44000")
 """Boards of the data that training never sees: scans of one board overlap."""
 LEAST = 0.3

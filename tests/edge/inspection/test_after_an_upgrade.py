@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from lineside.edge.config import CameraConfig, Config
+from lineside.edge.config import CameraConfig, Config, InspectConfig
 from lineside.edge.inspection.calibration_file import CameraCalibration, task_digest, write_calibrations
 from lineside.edge.inspection.gate_file import write_gate
 from lineside.edge.inspection.inspectors import open_inspectors
@@ -23,7 +24,7 @@ DEFAULT_IN_FORMAT_2 = "5810ce100b0c33d1c46b833998c3cff5fd2724ebb1fed9cde8bf0e3a9
 
 @pytest.fixture
 def config(tmp_path: Path) -> Config:
-    return Config(cameras={"cam0": CameraConfig("mqtt")}, folder=tmp_path)
+    return Config(inspect=InspectConfig(part="ball screw"), cameras={"cam0": CameraConfig("mqtt")}, folder=tmp_path)
 
 
 def calibrated(config: Config, sha256: str) -> None:
@@ -60,6 +61,23 @@ def test_a_gate_is_used_whatever_the_model_is(config: Config, default_engine: En
     inspectors, degraded = open_inspectors(config, default_engine)
     assert degraded == []
     assert isinstance(inspectors["cam0"], GatedInspector)
+
+
+def test_a_camera_of_another_part_is_degraded_until_something_vouches(config: Config, default_engine: Engine) -> None:
+    config = replace(config, inspect=InspectConfig(part="washer"))
+    _, degraded = open_inspectors(config, default_engine)
+    assert ["not washer" in sentence and "lineside learn" in sentence for sentence in degraded] == [True]
+    calibrated(config, DEFAULT_IN_FORMAT_2)
+    assert open_inspectors(config, default_engine)[1] == []
+    config.calibration_path.unlink()
+    write_gate(config.gate_path("cam0"), small_memory())
+    assert open_inspectors(config, default_engine)[1] == []
+
+
+def test_a_report_that_was_never_taught_is_said(config: Config, default_engine: Engine, tmp_path: Path) -> None:
+    (tmp_path / "own.json").write_text('{"type": "boolean"}')
+    config = replace(config, cameras={"cam0": CameraConfig("mqtt", schema="own.json")})
+    assert ["made up" in sentence for sentence in open_inspectors(config, default_engine)[1]] == [True]
 
 
 def test_those_of_another_model_are_not(config: Config, default_engine: Engine) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import cv2
@@ -114,6 +115,7 @@ def test_what_cannot_be_learnt(
 
 def test_a_gate_that_cannot_be_used_is_told_and_left(station_file: Path, default_engine: Engine) -> None:
     config = load_config(station_file, {})
+    config = dataclasses.replace(config, inspect=dataclasses.replace(config.inspect, part="ball screw"))
     with config.gate_path("cam0").open("wb") as file:
         np.savez(file, format=np.asarray("lineside.gate/2"), bundle_sha256=np.asarray("of before"))
     config.gate_path("cam1").write_bytes(b"PK\x03\x04 cut off")

@@ -11,7 +11,7 @@ from lineside.export.bundle.plan import PRECISIONS
 from lineside.export.bundle.writer import export_bundle
 from lineside.export.command import export_command
 from lineside.runtime.bundle import open_bundle, read_manifest
-from lineside.runtime.manifest import Quantizer, Taught
+from lineside.runtime.manifest import Quantizer, Taught, TaughtPart
 from tests.support.checkpoints import copy_checkpoint
 from tests.support.gguf_files import write_gguf
 
@@ -27,7 +27,7 @@ def checkpoint(tmp_path: Path) -> Path:
 
 def test_a_bundle_declares_no_bounds_where_none_are_given(checkpoint: Path, tmp_path: Path) -> None:
     manifest = open_bundle(export_bundle(checkpoint, tmp_path / "bundle")).manifest
-    assert (manifest.format_version, manifest.rounds, manifest.taught) == (3, 4, Taught())
+    assert (manifest.format_version, manifest.rounds, manifest.taught) == (4, 4, Taught())
     assert manifest.supersedes == ()
     assert manifest.quantizer == {"vision": (FLOATS, INT8), "decoder": (INT4,), "embedding": (INT8,)}
     assert (
@@ -54,10 +54,10 @@ def test_a_gguf_file_s_matrices_are_carried_over(tmp_path: Path) -> None:
 
 def test_the_command_takes_a_declaration(checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     taught = tmp_path / "taught.toml"
-    taught.write_text('parts = ["gear"]\nround = 2')
+    taught.write_text('round = 2\n[[parts]]\nname = "gear"')
     assert export_command(checkpoint, tmp_path / "bundle", "int4", taught=taught) == 1
     assert "taught.toml: unknown key `round`" in capsys.readouterr().err
-    taught.write_text('parts = ["gear"]\nrounds = 2')
+    taught.write_text('rounds = 2\n[[parts]]\nname = "gear"')
     assert export_command(checkpoint, tmp_path / "bundle", "int4", taught=taught) == 0
     manifest = read_manifest(tmp_path / "bundle")
-    assert (manifest.taught, manifest.rounds) == (Taught(parts=("gear",)), 2)
+    assert (manifest.taught, manifest.rounds) == (Taught(parts=(TaughtPart("gear"),)), 2)

@@ -166,7 +166,7 @@ def test_damaged_weights_are_noticed(random_bundle: Path) -> None:
     ],
 )
 def test_a_picture_without_pixels_is_refused(random_engine: Engine, picture: npt.NDArray[Any]) -> None:
-    inspector = Inspector(random_engine, InspectionTask(("pitting",)))
+    inspector = Inspector(random_engine, InspectionTask(("pitting",), part="ball screw"))
     with pytest.raises(PictureEmpty, match="at least one pixel"):
         inspector.inspect(picture)
     assert inspector.inspect(np.zeros((1, 1, 3), np.uint8)).verdict
@@ -190,7 +190,7 @@ def test_damaged_weights_give_a_typed_error_and_no_crash(random_bundle: Path, tm
         with pytest.raises(NotFinite, match="lineside check"):
             ask(engine, HELLO, max_tokens=4)
         with pytest.raises(NotFinite):
-            Inspector(engine, InspectionTask(("pitting",))).inspect(np.zeros((30, 30, 3), np.uint8))
+            Inspector(engine, InspectionTask(("pitting",), part="ball screw")).inspect(np.zeros((30, 30, 3), np.uint8))
     assert engine.pool.statistics().busy == 0
 
 

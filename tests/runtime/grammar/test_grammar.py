@@ -78,12 +78,16 @@ def test_older_tokenizers_inspect_and_call(tmp_path: Path, version: str) -> None
     checkpoint = copy_checkpoint("tied", tmp_path, version)
     engine = Engine.open(export_bundle(checkpoint, tmp_path / "bundle"), threads=1)
     picture = np.zeros((40, 60, 3), np.uint8)
-    assert Inspector(engine, InspectionTask(("pitting",)), Thresholds(0.0, 0.0)).inspect(picture).complete
+    assert (
+        Inspector(engine, InspectionTask(("pitting",), part="ball screw"), Thresholds(0.0, 0.0))
+        .inspect(picture)
+        .complete
+    )
     engine.grammars.tools(TOOLS)
 
 
 def test_a_token_outside_the_grammar_is_refused(random_engine: Engine) -> None:
-    constraint = random_engine.grammars.object(InspectionTask(("pitting",)).properties())
+    constraint = random_engine.grammars.object(InspectionTask(("pitting",), part="ball screw").properties())
     with pytest.raises(GrammarError):
         constraint.accept(random_engine.tokenizer.encode_text("hello").tolist())
 

@@ -36,7 +36,7 @@ def test_a_rotated_box_is_where_the_turned_picture_shows_it(box: Region) -> None
     picture = np.zeros((SIZE[1], SIZE[0], 3), np.uint8)
     x0, y0, x1, y1 = (int(v) for v in box)
     picture[y0:y1, x0:x1] = 255
-    view = View(picture, InspectionTask(("pitting",)), box).rotated()
+    view = View(picture, InspectionTask(("pitting",), part="ball screw"), box).rotated()
     assert view.region == rotated_box(box, SIZE)
     x0, y0, x1, y1 = (int(v) for v in view.region)
     assert view.picture[y0:y1, x0:x1].all()
@@ -130,7 +130,7 @@ def picture(request: pytest.FixtureRequest) -> Picture:
 
 
 def test_it_does_not_matter_which_way_up_a_part_lies(default_engine: Engine, picture: Picture) -> None:
-    inspector = Inspector(default_engine, InspectionTask(("pitting",)), Thresholds(0.5, 0.5))
+    inspector = Inspector(default_engine, InspectionTask(("pitting",), part="ball screw"), Thresholds(0.5, 0.5))
     both = (picture, np.ascontiguousarray(picture[::-1, ::-1]))
     fail, turned_fail = (fail_probability(inspector.probabilities(each)) for each in both)
     assert fail == pytest.approx(turned_fail, abs=0.02)
@@ -140,15 +140,17 @@ def test_it_does_not_matter_which_way_up_a_part_lies(default_engine: Engine, pic
 
 
 def test_a_part_with_an_up_and_a_down_is_looked_at_once(default_engine: Engine, picture: Picture) -> None:
-    once = Inspector(default_engine, InspectionTask(("pitting",), any_way_up=False)).inspect(picture)
+    once = Inspector(default_engine, InspectionTask(("pitting",), part="ball screw", any_way_up=False)).inspect(picture)
     doubt = min(max(once.fail_probability, 0.01), 0.99)
-    twice = Inspector(default_engine, InspectionTask(("pitting",)), Thresholds(doubt, doubt)).inspect(picture)
+    twice = Inspector(
+        default_engine, InspectionTask(("pitting",), part="ball screw"), Thresholds(doubt, doubt)
+    ).inspect(picture)
     assert twice.counts.prompt >= 2 * once.counts.prompt
     assert twice.fail_probability != once.fail_probability
 
 
 def test_a_part_that_is_surely_good_or_bad_is_looked_at_once(default_engine: Engine, picture: Picture) -> None:
-    task = InspectionTask(("pitting",))
+    task = InspectionTask(("pitting",), part="ball screw")
     once = Inspector(default_engine, replace(task, any_way_up=False)).inspect(picture)
     inspection = Inspector(default_engine, task).inspect(picture)
     own = observed(once.fail_probability).probabilities
@@ -181,7 +183,7 @@ class OneSided(Inspector):
 
 
 def test_a_look_that_told_nothing_is_asked_again(default_engine: Engine, picture: Picture) -> None:
-    inspector = OneSided(default_engine, InspectionTask(("pitting",)), Thresholds(0.5, 0.5))
+    inspector = OneSided(default_engine, InspectionTask(("pitting",), part="ball screw"), Thresholds(0.5, 0.5))
     inspection = inspector.inspect(picture)
     assert (inspector.asked, inspection.verdict, inspection.complete) == (3, "fail", True)
     assert inspection.fail_probability == pytest.approx(0.6)
@@ -194,7 +196,7 @@ def test_a_look_that_told_nothing_is_asked_again(default_engine: Engine, picture
 def test_a_verdict_outlives_the_time_for_its_boxes(
     default_engine: Engine, picture: Picture, late: EngineError, reason: str
 ) -> None:
-    inspector = OneSided(default_engine, InspectionTask(("pitting",)), Thresholds(0.5, 0.5))
+    inspector = OneSided(default_engine, InspectionTask(("pitting",), part="ball screw"), Thresholds(0.5, 0.5))
     inspector.late = late
     inspection = inspector.inspect(picture)
     assert (inspection.verdict, inspection.finish_reason) == ("fail", reason)
@@ -203,9 +205,9 @@ def test_a_verdict_outlives_the_time_for_its_boxes(
 
 def test_a_model_that_was_not_taught_so_looks_once(random_engine: Engine, picture: Picture) -> None:
     inspections = [
-        Inspector(random_engine, InspectionTask(("pitting",), any_way_up=allowed), Thresholds(1.0, 1.0)).inspect(
-            picture
-        )
+        Inspector(
+            random_engine, InspectionTask(("pitting",), part="ball screw", any_way_up=allowed), Thresholds(1.0, 1.0)
+        ).inspect(picture)
         for allowed in (True, False)
     ]
     assert inspections[0].counts.prompt == inspections[1].counts.prompt

@@ -160,7 +160,7 @@ def test_every_fault_of_a_board_is_looked_at(board: tuple[Picture, Picture]) -> 
 
 
 def test_a_board_is_compared_with_its_reference(default_engine: Engine, board: tuple[Picture, Picture]) -> None:
-    inspector = Inspector(default_engine, InspectionTask(TYPES, reference=board[1]))
+    inspector = Inspector(default_engine, InspectionTask(TYPES, part="circuit board", reference=board[1]))
     found = inspector.inspect(board[0])
     assert found.verdict == "fail"
     assert found.fail_probability > 0.65
@@ -173,7 +173,7 @@ def test_a_board_is_compared_with_its_reference(default_engine: Engine, board: t
 
 
 def test_a_board_like_its_reference_passes(default_engine: Engine, board: tuple[Picture, Picture]) -> None:
-    inspector = Inspector(default_engine, InspectionTask(TYPES, reference=board[1]))
+    inspector = Inspector(default_engine, InspectionTask(TYPES, part="circuit board", reference=board[1]))
     assert inspector.inspect(np.roll(board[1], 1, axis=0)).verdict == "pass"
     other = np.ascontiguousarray(board[0].transpose(1, 0, 2)[::-1])
     assert inspector.inspect(other).verdict != "pass", "hardly the same scene"

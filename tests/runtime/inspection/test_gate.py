@@ -131,7 +131,7 @@ def test_too_few_pictures(good: list[Picture]) -> None:
 
 @pytest.fixture
 def inspector(default_engine: Engine) -> Inspector:
-    return Inspector(default_engine, InspectionTask(("pitting",)))
+    return Inspector(default_engine, InspectionTask(("pitting",), part="ball screw"))
 
 
 def gated(inspector: Inspector, good: list[Picture], *, low: float, high: float) -> GatedInspector:
@@ -196,12 +196,25 @@ def test_probabilities_meet_the_thresholds() -> None:
         assert gate_probability(seen, own) == pytest.approx(probability, abs=1e-6)
 
 
-def test_a_report_needs_the_model(default_engine: Engine, good: list[Picture]) -> None:
+def test_a_report_is_the_models_and_the_verdict_the_gates(default_engine: Engine, good: list[Picture]) -> None:
     schema = {"type": "object", "properties": {"wear": {"enum": ["low", "high"]}}, "required": ["wear"]}
-    reporting = Inspector(default_engine, InspectionTask(("pitting",), report=schema))
+    reporting = Inspector(default_engine, InspectionTask(("pitting",), part="ball screw", report=schema))
     found = gated(reporting, good, low=1e4, high=2e4).inspect(good[3])
-    assert found.decided_by == "model"
+    assert (found.verdict, found.decided_by) == ("pass", "gate")
+    assert found.counts.generated > 0
     assert found.report["wear"] in ("low", "high")
+
+
+def test_what_the_gate_doubts_is_unsure_where_the_model_knows_no_such_part(
+    default_engine: Engine, good: list[Picture]
+) -> None:
+    washer = Inspector(default_engine, InspectionTask(("pitting",), part="washer"))
+    doubting = gated(washer, good, low=0.0, high=1e4).inspect(good[3])
+    assert (doubting.verdict, doubting.decided_by, doubting.counts.generated) == ("unsure", "gate", 0)
+    assert "not washer" in doubting.doubt
+    sure = gated(washer, good, low=1e4, high=2e4)
+    assert (sure.inspect(good[3]).verdict, sure.not_taught) == ("pass", "")
+    assert sure.inspect(np.zeros_like(good[3])).verdict == "unsure"
 
 
 def test_the_network_sees_whole_patches() -> None:

@@ -69,7 +69,7 @@ def test_a_report_that_cannot_be_read_leaves_the_verdict(
     loose = random_engine.grammars._constraint(json.dumps({"grammars": [{"lark_grammar": lark}]}))
     monkeypatch.setattr(random_engine.grammars, "object", lambda _: loose)
     inspector = Inspector(random_engine, InspectionTask(("pitting",), report=True), thresholds)
-    inspection = inspector.inspect(np.zeros((40, 60, 3), np.uint8))
+    inspection = inspector.inspect(np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8))
     assert inspection.verdict == ("fail" if thresholds.fail_above == 0 else "pass")
     assert (inspection.finish_reason, inspection.complete) == ("unreadable", False)
     assert (inspection.defects, inspection.report) == ((), None)
