@@ -9,8 +9,6 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self
 
-from lineside.devices.cameras.camera import Camera, CameraSettings, open_camera
-from lineside.devices.cameras.live import LiveCamera
 from lineside.edge.announcements import Announcements
 from lineside.edge.broker_access import warnings_of
 from lineside.edge.calls.bindings import Binding
@@ -21,12 +19,15 @@ from lineside.edge.commands.phrases.phrasing import phrases_of
 from lineside.edge.config import Config
 from lineside.edge.counters import Counters
 from lineside.edge.degraded import Degraded
+from lineside.edge.drain import Drain
 from lineside.edge.frames.answers import Answers
-from lineside.edge.frames.camera_watch import CameraWatch, PushedCamera, Watched
-from lineside.edge.frames.cameras import CameraThread
+from lineside.edge.frames.camera_set import CameraSet
+from lineside.edge.frames.camera_watch import CameraWatch, Watched
 from lineside.edge.frames.intake import FrameIntake
 from lineside.edge.frames.last_state import LastState
 from lineside.edge.frames.pipeline import Pipeline
+from lineside.edge.frames.switches import Switches
+from lineside.edge.live.reload import Reloader, say_switched_off
 from lineside.edge.models import DEVICE_FAILURES, open_models, there
 from lineside.edge.wire.acknowledgements import Window
 from lineside.edge.wire.identity import without_mark
@@ -65,7 +66,8 @@ class Daemon:
         self.topics = Topics(config.base_topic)
         self.counters, self.degraded = Counters(), Degraded()
         self.failed = False
-        self._stop = threading.Event()
+        self._stop, self._drain = threading.Event(), Drain(config.station.drain_s)
+        self.online = threading.Event()
         self.store = Store(
             config.resolve(config.store.path), config.store.max_messages, config.mqtt.session_expiry_s, self.degraded
         )
@@ -114,15 +116,18 @@ class Daemon:
             leader=self.connection,
         )
         self.outbox = Outbox(self.store, self.connection, self.counters, self.degraded)
-        self._last = LastState(config, self.topics, self.connection, self.counters)
+        self.switches = Switches(config.cameras)
+        self.last_state = LastState(config, self.topics, self.connection, self.counters)
         self.answers = Answers(self.topics, self.store, self.outbox, self.counters)
-        self.pipeline = Pipeline(config, self.models.frames_engine, self.answers, self._last, self.counters)
-        others: dict[str, Binding] = {"mcp": self._mcp} if self._mcp is not None else {}
-        self.calls = Calls(config, self.topics, self.store, self.outbox, self.connection, self.counters, others)
-        mark = self.store.session_mark
-        self.state_link = StateLink(
-            access, client_id, self.calls.states, self.counters, self.degraded, mark, self.connection
+        self.pipeline = Pipeline(
+            config, self.models.frames_engine, self.answers, self.last_state, self.counters, self.switches, self._drain
         )
+        others: dict[str, Binding] = {"mcp": self._mcp} if self._mcp is not None else {}
+        self.calls = Calls(
+            config, self.topics, self.store, self.outbox, self.connection, self.counters, others, self._drain
+        )
+        self._client_id = client_id
+        self.state_link = self._link_states()
         self.commands = Commands(
             config,
             self.topics,
@@ -140,16 +145,30 @@ class Daemon:
             self.pipeline,
             self.answers,
             self.counters,
+            self.switches,
         )
-        for sentence in (*self.models.degraded(), *self.pipeline.degraded):
+        for sentence in (*self.models.degraded(), *self.pipeline.look.degraded):
             self.degraded.set(sentence, sentence)
-        cameras = self._open_cameras()
-        self.watch = self._make_watch(cameras)
+        say_switched_off(self.switches, self.degraded)
+        self.cameras = CameraSet(config, self.switches, self.pipeline, self._make_watch, self.online)
+        self.watch = self.cameras.watch
         self.announcements = self._make_announcements()
-        self._cameras = [
-            CameraThread(name, camera, self.pipeline, self.watch, self.announcements.online)
-            for name, camera in cameras.items()
-        ]
+        self.reloader = Reloader(self, self.outbox.put)
+
+    def _link_states(self) -> StateLink:
+        config, mark = self.config.broker_access, self.store.session_mark
+        states = self.calls.states
+        return StateLink(config, self._client_id, states, self.counters, self.degraded, mark, self.connection)
+
+    def with_servers(self, config: Config) -> Config:
+        """With the tools of the MCP servers that run."""
+        return self._mcp.with_tools(config, self.models.commands_engine) if self._mcp is not None else config
+
+    def hear_states(self) -> None:
+        """On the topics of the tools as they are now."""
+        self.state_link.close()
+        self.state_link = self._link_states()
+        self.state_link.start()
 
     def _start_servers(self, config: Config) -> McpServers:
         """They come up while the models are loaded. Their library is loaded for those who have servers alone."""
@@ -168,25 +187,11 @@ class Daemon:
             commands=sorted(self.commands.handlers),
             degraded=self.degraded,
             cameras=self.watch.health,
+            online=self.online,
         )
 
-    def _open_cameras(self) -> dict[str, Camera]:
-        """Those with a wire of their own, by name."""
-        cameras = {}
-        for name, camera in self.config.cameras.items():
-            settings = CameraSettings(
-                name, camera.kind, camera.source, camera.interval_s, camera.loop, camera.black_after
-            )
-            if (opened := open_camera(settings, self.config.folder)) is not None:
-                cameras[name] = opened
-        return cameras
-
-    def _make_watch(self, cameras: dict[str, Camera]) -> CameraWatch:
-        watched: dict[str, Watched] = {name: cam for name, cam in cameras.items() if isinstance(cam, LiveCamera)}
-        for name, camera in self.config.cameras.items():
-            if camera.kind == "mqtt":
-                watched[name] = PushedCamera(name, camera.interval_s)
-        return CameraWatch(watched, self.topics, self.outbox.put, self._last, self.degraded, self.counters)
+    def _make_watch(self, watched: dict[str, Watched]) -> CameraWatch:
+        return CameraWatch(watched, self.topics, self.outbox.put, self.last_state, self.degraded, self.counters)
 
     @property
     def engine(self) -> Engine:
@@ -225,11 +230,12 @@ class Daemon:
         return [
             self.answers,
             self.pipeline,
-            self.commands,
             self.state_link,
+            self.commands,
             self.frames,
             self.watch,
-            *self._cameras,
+            self.cameras,
+            self.reloader,
         ]
 
     def stop(self) -> None:
@@ -301,7 +307,7 @@ class Daemon:
             return
         if self.connection.connected.is_set():
             self.announcements.announce()
-            self._last.announce()
+            self.last_state.announce()
             self.watch.connected()
             self.outbox.wake()
 

@@ -104,11 +104,15 @@ class LastState:
                 )
                 self._pictures[frame.camera] = drawn
             self._publish(frame.camera)
-            if self._evidence is not None:
-                (self._evidence / _evidence_name(frame, result)).write_bytes(drawn)
+            if (folder := self._evidence) is not None:
+                (folder / _evidence_name(frame, result)).write_bytes(drawn)
         except (OSError, ValueError, BrokerError, cv2.error) as error:
             self._counters.add("evidence_errors")
             log.error("no evidence picture of %s: %s", frame.name, error)
+
+    def exchange(self, config: Config) -> None:
+        """Keep pictures where the station file says now. Raises ConfigError, and then nothing has changed."""
+        self._evidence = _evidence_folder(config)
 
     def set_stale(self, camera: str, *, stale: bool) -> bool:
         """Say of the last verdict that the camera gives no pictures any more, or that it does again. False where that
