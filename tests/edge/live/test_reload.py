@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
 import threading
 import time
 from pathlib import Path
@@ -9,12 +11,14 @@ from pathlib import Path
 import pytest
 
 from lineside.edge.calls.calls import Calls
+from lineside.edge.calls.running import Running
 from lineside.edge.config import Config
 from lineside.edge.daemon import Daemon
 from lineside.edge.station_file import load_config
 from lineside.runtime.chat import ToolCall
 from tests.support.broker import Mosquitto
 from tests.support.client import Client
+from tests.support.station import LINESIDE
 from tests.support.wait import LIMIT_S
 
 BASE = "lineside/press4"
@@ -47,11 +51,6 @@ def stop_line() -> str:
     begun.set()
     may_end.wait(LIMIT_S)
     return "stopped"
-
-
-def end_after(closed: threading.Event) -> None:
-    closed.wait(LIMIT_S)
-    may_end.set()
 
 
 class StationFile:
@@ -155,18 +154,37 @@ def test_a_call_that_runs_ends_before_new_rules_are_in_use(file: StationFile, cl
 
 @pytest.mark.parametrize(("drain_s", "outcome"), [(LIMIT_S, "achieved"), (0.0, "issued")])
 def test_a_station_that_stops_leaves_a_running_tool_its_time(
-    file: StationFile, client: Client, drain_s: float, outcome: str
+    file: StationFile, client: Client, monkeypatch: pytest.MonkeyPatch, drain_s: float, outcome: str
 ) -> None:
+    """It ends once it is waited for; where it has no time, its report says that the station did not wait."""
     del client
+    wait = Running.wait
+
+    def waited_for(running: Running, timeout_s: float) -> bool:
+        if timeout_s:
+            may_end.set()
+        return wait(running, timeout_s)
+
+    monkeypatch.setattr(Running, "wait", waited_for)
     file.write(drain_s=drain_s)
     reports: list[str] = []
     with Daemon(file.load()) as daemon:
         running = threading.Thread(target=stop, args=(daemon.calls, "1", reports))
         running.start()
         assert begun.wait(LIMIT_S)
-        closed = daemon.calls._closed
-        if drain_s:
-            threading.Thread(target=end_after, args=(closed,)).start()
     running.join()
     may_end.set()
     assert reports == [outcome]
+
+
+def test_sighup_has_a_running_process_take_its_file(file: StationFile, client: Client) -> None:
+    process = subprocess.Popen([*LINESIDE, "run", "-c", str(file.path)], stderr=subprocess.DEVNULL)
+    try:
+        client.wait_for(lambda m: m.topic == f"{BASE}/status" and m.payload == b"online")
+        file.write(camera="[cameras.cam1]\nkind = 'mqtt'")
+        process.send_signal(signal.SIGHUP)
+        client.wait_for(lambda m: m.topic == f"{BASE}/info" and m.json()["cameras"] == ["cam0", "cam1"])
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(LIMIT_S) == 0
+    finally:
+        process.kill()
