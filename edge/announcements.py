@@ -20,7 +20,7 @@ from lineside.edge.wire.messages import JSON_TYPE, Health, Info, WireCamera
 from lineside.edge.wire.mqtt import Connection
 from lineside.edge.wire.store import Store
 from lineside.edge.wire.topics import Topics
-from lineside.edge.wire.traffic import Ending
+from lineside.edge.wire.traffic import ClosedOver, Ending
 
 log = logging.getLogger("lineside.announcements")
 HEALTH_EVERY_S = 10.0
@@ -54,7 +54,7 @@ class Announcements:
         self._models = models
         self._commands, self._degraded, self._cameras = commands, degraded, cameras
         self._said: list[str] | None = []
-        self._closed_over, self._short = 0, False
+        self._closed_over, self._short = ClosedOver(), False
         self.online = online
         self._started = time.monotonic()
         self._closed = threading.Event()
@@ -158,9 +158,11 @@ class Announcements:
 
     def _info_ended(self, ending: Ending) -> None:
         """Where the broker closes the connection over `info` again and again, it is too large for it."""
-        self._closed_over = self._closed_over + 1 if ending.kind == "lost" and ending.suspicious else 0
-        if self._closed_over >= CLOSED_OVER_LIMIT and not self._short:
-            self._shorten("the broker closes the connection over `info`")
+        if ending.kind == "lost" and ending.suspicious:
+            if self._closed_over.add(ending) >= CLOSED_OVER_LIMIT and not self._short:
+                self._shorten("the broker closes the connection over `info`")
+        else:
+            self._closed_over.forget()
 
     def _shorten(self, why: str) -> None:
         self._short = True

@@ -65,3 +65,4 @@ class Watcher:
     def close(self) -> None:
         self.client.disconnect()
         self.client.loop_stop()
+        self.client.on_message = None  # it holds this object: together they would wait for the garbage collector

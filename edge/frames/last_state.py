@@ -18,7 +18,7 @@ from lineside.edge.inspection.evidence import draw, encode_jpeg
 from lineside.edge.wire.messages import InspectionResult, State, new_id, now
 from lineside.edge.wire.mqtt import Connection
 from lineside.edge.wire.topics import Topics
-from lineside.edge.wire.traffic import Ending
+from lineside.edge.wire.traffic import ClosedOver, Ending
 from lineside.runtime.chat import Picture
 from lineside.runtime.inspection.observation import Inspection
 
@@ -54,7 +54,7 @@ class LastState:
         self._lock = threading.Lock()
         self._unacknowledged: set[str] = set()
         self._changed: set[str] = set()
-        self._closed_over, self._largest = 0, 1 << 28
+        self._closed_over, self._largest = ClosedOver(), 1 << 28
         self._seen: dict[str, _Seen] = {}
         self._new, self._closed = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="last-state", daemon=True)
@@ -177,20 +177,20 @@ class LastState:
             self._unacknowledged.discard(camera)
             if ending.kind == "lost":  # it is announced after the reconnect
                 if ending.suspicious and ending.proved and snapshot_bytes:
-                    self._blame(snapshot_bytes)
+                    self._blame(snapshot_bytes, ending)
                 return
             if ending.kind == "acknowledged" and snapshot_bytes:
-                self._closed_over = 0
+                self._closed_over.forget()
             changed = self._changed.pop() if self._changed else None
         if ending.kind == "refused":
             self._counters.add("states_refused")
         if changed is not None:
             self._publish(changed)
 
-    def _blame(self, size: int) -> None:
-        self._closed_over += 1
-        if self._closed_over >= CLOSED_OVER_LIMIT:
-            self._closed_over, self._largest = 0, min(self._largest, size - 1)
+    def _blame(self, size: int, ending: Ending) -> None:
+        if self._closed_over.add(ending) >= CLOSED_OVER_LIMIT:
+            self._closed_over.forget()
+            self._largest = min(self._largest, size - 1)
             self._counters.add("snapshots_failed")
             log.error("the broker closes the connection over snapshots of %d bytes: no more of that size", size)
 

@@ -106,7 +106,7 @@ class Connection:
         self._max_packet, self._most_in_flight = 0, IN_FLIGHT
         self.connected = threading.Event()
         self.problem = ""
-        self._answered, self._stands_since = False, 0.0
+        self._answered, self._stands_since, self._connects = False, 0.0, 0
         self._stopping = self._closed_by_broker = self._greeted = False
         self._in_flight: dict[int, _InFlight] = {}
         self._network = Network(client_id, self)
@@ -252,7 +252,8 @@ class Connection:
         self._acknowledgements.end_connection()
         for message in unacknowledged.values():
             suspicious = self._closed_by_broker and now - message.sent < SUSPICIOUS_S
-            _guarded(partial(message.ended, Ending("lost", suspicious=suspicious, proved=proved)))
+            ending = Ending("lost", suspicious=suspicious, proved=proved, connection=self._connects)
+            _guarded(partial(message.ended, ending))
         if self._stopping:
             return Again(stood)
         unanswered = self._closed_by_broker and not (self._greeted or isinstance(self._client.failure, ssl.SSLError))
@@ -315,6 +316,7 @@ class Connection:
         self._network.reports.clear()
         self._takeovers.stands()
         self._stands_since = time.monotonic()
+        self._connects += 1
         self.connected.set()
         _guarded(self._on_connect)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from lineside.edge.wire.identity import Delivery
@@ -41,6 +41,7 @@ class Ending:
         code: the broker's reason code, where it refused the message.
         suspicious: the broker closed the connection soon after this one.
         proved: it had taken others on the same connection.
+        connection: which one it was lost with, counted from 1.
     """
 
     kind: Literal["acknowledged", "refused", "lost"]
@@ -48,3 +49,21 @@ class Ending:
     code: int = 0
     suspicious: bool = False
     proved: bool = False
+    connection: int = field(default=0, compare=False)
+
+
+class ClosedOver:
+    """Connections that the broker closed soon after a message of one kind. Several that are lost with one connection
+    count once: a link that broke under three of them is not a broker that refused three times.
+    """
+
+    def __init__(self) -> None:
+        self._connections = set[int]()
+
+    def add(self, ending: Ending) -> int:
+        """Returns how many connections there are."""
+        self._connections.add(ending.connection)
+        return len(self._connections)
+
+    def forget(self) -> None:
+        self._connections.clear()

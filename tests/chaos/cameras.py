@@ -37,6 +37,7 @@ class CameraListener:
     def close(self) -> None:
         self._client.disconnect()
         self._client.loop_stop()
+        self._client.on_message = None
 
     def _take(self, _client: Any, _data: Any, message: Any) -> None:
 

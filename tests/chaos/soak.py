@@ -73,6 +73,7 @@ class Counting:
         self._thread.join(5)
         self._client.disconnect()
         self._client.loop_stop()
+        self._client.on_message = None
 
     def _take(self, _client: Any, _data: Any, message: Any) -> None:
         self.results[message.topic.rpartition("/")[2]] += 1

@@ -102,6 +102,7 @@ class Traffic:
         for ended in (self._sender, self._listener):
             ended.disconnect()
             ended.loop_stop()
+            ended.on_connect = ended.on_message = ended.on_publish = None  # no circle for the garbage collector
 
     def send(self, kind: Kind) -> str:
         """One request; returns its id."""

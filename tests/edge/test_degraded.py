@@ -10,7 +10,9 @@ from lineside.edge.daemon import Daemon
 from lineside.edge.degraded import Degraded
 from tests.support.broker import Mosquitto
 from tests.support.client import Client, Received
+from tests.support.proxy import Proxy
 from tests.support.station import TOPICS, station
+from tests.support.wait import LIMIT_S
 
 
 def test_only_a_change_is_a_change() -> None:
@@ -36,6 +38,26 @@ def test_only_a_change_is_a_change() -> None:
 
 def says(*sentences: str) -> Callable[[Received], bool]:
     return lambda message: message.topic == TOPICS.info and message.json()["degraded"] == list(sentences)
+
+
+def test_several_info_lost_with_one_connection_are_not_too_large(
+    broker: Mosquitto, client: Client, tmp_path: Path
+) -> None:
+    """A connection that breaks soon after three of them is one that broke, not three that were closed over `info`."""
+    link = Proxy(broker.port)
+    said = ("a", "b", "c")
+    with Daemon(station(broker.port, tmp_path, port=link.port)) as daemon:
+        client.wait_for(says())
+        assert daemon.wait_online(LIMIT_S)
+        link.lose_down = True  # none is acknowledged
+        for count, sentence in enumerate(said, 1):
+            daemon.degraded.set(sentence, sentence)
+            client.wait_for(says(*said[:count]))
+        link.cut()
+        client.wait_for(says(*said), count=2)
+        daemon.degraded.set("d", "d")
+        client.wait_for(says(*said, "d"))
+    link.close()
 
 
 def test_info_is_published_anew_when_degraded_changes(broker: Mosquitto, client: Client, tmp_path: Path) -> None:

@@ -58,6 +58,12 @@ def start(link: Link, folder: Path) -> Daemon:
     return Daemon(station(link.broker, folder, port=link.port, tools=STOP, commands=CommandConfig(expiry_s=1)))
 
 
+def half_open(link: Link, daemon: Daemon) -> None:
+    """What the daemon sends vanishes from now on; nothing of before waits for an answer, which would end the link."""
+    assert daemon.outbox.drain(LIMIT_S)
+    link.lose_up = True
+
+
 def counted(daemon: Daemon, name: str) -> int:
     return daemon.counters.snapshot().get(name, 0)
 
@@ -77,7 +83,7 @@ def test_a_command_on_a_half_open_link_acts_once(
     """It came, its acknowledgement vanished, and the link comes back when the command has long expired."""
     with start(link, tmp_path) as daemon:
         assert daemon.wait_online(LIMIT_S)
-        link.lose_up = True
+        half_open(link, daemon)
         client.publish(TOPICS.command("ask"), "stop the line", correlation=correlation)
         until(lambda: counted(daemon, "commands_answered") == 1)
         expired = time.time() + 2.1  # longer than the command lives
@@ -100,7 +106,7 @@ def test_a_command_is_known_again_after_a_restart(
     """The broker keeps the session, and the store the mark of the session."""
     with start(link, tmp_path) as first:
         assert first.wait_online(LIMIT_S)
-        link.lose_up = True
+        half_open(link, first)
         client.publish(TOPICS.command("ask"), "stop the line", correlation=correlation)
         until(lambda: counted(first, "commands_answered") == 1)
     link.cut()
@@ -129,12 +135,16 @@ def test_equal_commands_after_a_broker_that_forgot_the_session_are_new(
         assert daemon.wait_online(LIMIT_S)
         client.publish(TOPICS.command("ask"), "stop the line")
         until(lambda: counted(daemon, "calls") == 1)
+        assert daemon.outbox.drain(LIMIT_S)
         broker.stop()
+        until(lambda: not daemon.connection.connected.is_set())
         broker.start()
         until(daemon.connection.connected.is_set)
-        link.lose_up = True  # lost on the way, so that it comes with DUP
+        assert daemon.outbox.drain(LIMIT_S)
+        link.lose_down = True  # lost on the way, so that it comes with DUP
         again = Client(broker)
         again.publish(TOPICS.command("ask"), "stop the line")
+        link.cut()
         until(lambda: counted(daemon, "calls") == 2)
         again.close()
 
@@ -145,7 +155,7 @@ def test_a_frame_on_a_half_open_link_has_one_result(
 ) -> None:
     with start(link, tmp_path) as daemon:
         assert daemon.wait_online(LIMIT_S)
-        link.lose_up = True
+        half_open(link, daemon)
         client.publish(TOPICS.frame("cam0"), PICTURE, user=user)
         until(lambda: counted(daemon, "results") == 1)
         link.cut()
@@ -160,7 +170,7 @@ def test_a_frame_on_a_half_open_link_has_one_result(
 def test_a_frame_is_known_again_after_a_restart(link: Link, client: Client, tmp_path: Path) -> None:
     with start(link, tmp_path) as first:
         assert first.wait_online(LIMIT_S)
-        link.lose_up = True
+        half_open(link, first)
         client.publish(TOPICS.frame("cam0"), PICTURE)
         until(lambda: counted(first, "results") == 1)
     link.cut()
@@ -174,7 +184,7 @@ def test_a_frame_is_known_again_after_a_restart(link: Link, client: Client, tmp_
 def test_a_rejected_frame_has_no_result_when_it_comes_again(link: Link, client: Client, tmp_path: Path) -> None:
     with start(link, tmp_path) as daemon:
         assert daemon.wait_online(LIMIT_S)
-        link.lose_up = True
+        half_open(link, daemon)
         client.publish(TOPICS.frame("cam0"), b"no picture", user={"part_id": "A-1"})
         until(lambda: counted(daemon, "frames_rejected") == 1)
         link.cut()

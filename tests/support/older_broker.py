@@ -68,3 +68,4 @@ class OlderClient:
     def close(self) -> None:
         self._client.disconnect()
         self._client.loop_stop()
+        self._client.on_message = None  # it holds this object: together they would wait for the garbage collector
