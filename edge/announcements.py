@@ -43,13 +43,14 @@ class Announcements:
         models: Models,
         commands: list[str],
         degraded: Degraded,
+        online: threading.Event,
     ) -> None:
         self._config, self._topics, self._connection = config, topics, connection
         self._health, self._models = health, models
         self._commands, self._degraded = commands, degraded
-        self._said: list[str] = []
+        self._said: list[str] | None = []
         self._closed_over, self._short = ClosedOver(), False
-        self.online = threading.Event()
+        self.online = online
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._run, name="health", daemon=True)
 
@@ -68,6 +69,12 @@ class Announcements:
         self._publish(self._topics.status, b"online", "text/plain")
         self.online.set()
         self._degraded.changed.set()  # what changed while `info` was on its way is noticed
+
+    def exchange(self, config: Config, models: Models) -> None:
+        """Say in `info` what the station is from now on."""
+        self._config, self._models = config, models
+        self._said = None
+        self._degraded.changed.set()
 
     def say_goodbye(self) -> None:
         self._publish(self._topics.status, b"offline", "text/plain")

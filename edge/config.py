@@ -16,6 +16,8 @@ from lineside.edge.tool_config import DAY_S, STRICT, ToolConfig
 from lineside.runtime.defaults import CALL_ABOVE, DEFAULT_BUNDLE, DEFAULT_MAX_PIXELS, WRONG_CALL_COSTS
 
 NAME = r"^[A-Za-z0-9_-]{1,64}$"
+STATION = "station"
+"""Where the station itself speaks, `event/station`: no camera and no tool may have that name."""
 MIB = 1024 * 1024
 Device = Literal["auto", "tensorrt", "cuda", "cpu"]
 
@@ -30,6 +32,8 @@ class StationConfig:
     """Its topics are below this one; `lineside/{name}` where it is empty."""
     timezone: str = ""
     """For quiet hours, such as `Europe/Berlin`; the machine's own where it is empty."""
+    drain_s: Annotated[float, Field(ge=0, le=600)] = 10.0
+    """How long a station that stops leaves a running tool, and the frame under way, to end."""
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -127,6 +131,10 @@ class CameraConfig:
     """A picture of a part without defects, from the same side: each frame is compared with it."""
     any_way_up: bool | None = None
     """Test-time augmentation for this camera, in place of `inspect.any_way_up`."""
+    enabled: bool = True
+    """`false` switches the camera off: it is not read, and what is sent to it is rejected."""
+    inspected: bool = True
+    """`false` switches its inspection off: it is read and watched, and its frames have no results."""
 
 
 @dataclass(frozen=True, config=STRICT)

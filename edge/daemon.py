@@ -9,27 +9,28 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self
 
-from lineside.devices.cameras.camera import Camera, CameraSettings, open_camera
-from lineside.devices.cameras.live import LiveCamera
 from lineside.edge.announcements import Announcements
 from lineside.edge.broker_access import warnings_of
 from lineside.edge.calls.bindings import Binding
 from lineside.edge.calls.calls import Calls
 from lineside.edge.calls.state_link import StateLink
-from lineside.edge.commands.bounds import beyond
+from lineside.edge.commands.bounds import asked_beyond
 from lineside.edge.commands.inbox import Commands
 from lineside.edge.commands.phrases.phrasing import phrases_of
 from lineside.edge.config import Config
 from lineside.edge.counters import Counters
 from lineside.edge.degraded import Degraded
+from lineside.edge.drain import Drain
 from lineside.edge.figures import Figures, Queue
 from lineside.edge.frames.answers import Answers
-from lineside.edge.frames.camera_watch import CameraWatch, PushedCamera, Watched
-from lineside.edge.frames.cameras import CameraThread
+from lineside.edge.frames.camera_set import CameraSet
+from lineside.edge.frames.camera_watch import CameraWatch, Watched
 from lineside.edge.frames.intake import FrameIntake
 from lineside.edge.frames.last_state import LastState
 from lineside.edge.frames.pipeline import Pipeline
+from lineside.edge.frames.switches import Switches
 from lineside.edge.history.keeper import History
+from lineside.edge.live.reload import Reloader, say_switched_off
 from lineside.edge.models import DEVICE_FAILURES, device_of, open_models, there
 from lineside.edge.notify import Watchdog, notify
 from lineside.edge.pulse import Pulse
@@ -75,7 +76,8 @@ class Daemon:
         self.failed = False
         self.pulse = Pulse()
         self._watchdog = Watchdog(self.pulse.stuck)
-        self._stop = threading.Event()
+        self._stop, self._drain = threading.Event(), Drain(config.station.drain_s)
+        self.online = threading.Event()
         self.store = Store(config.store_path, config.store.max_messages, config.mqtt.session_expiry_s, self.degraded)
         try:
             self._open(config)
@@ -126,20 +128,29 @@ class Daemon:
             leader=self.connection,
         )
         self.outbox = Outbox(self.store, self.connection, self.counters, self.degraded, self.pulse)
-        self._last = LastState(self.topics, self.connection, self.counters)
+        self.switches = Switches(config.cameras)
+        self.last_state = LastState(self.topics, self.connection, self.counters)
         device = device_of(self.models.frames)
         self.history = self._history = History(config, device, self.counters, self.degraded)
         self.answers = Answers(self.topics, self.store, self.outbox, self.counters)
-        frames = self.models.frames_engine
         self.pipeline = Pipeline(
-            config, frames, self.answers, self._last, self.history, self.counters, self.degraded, self.pulse
+            config,
+            self.models.frames_engine,
+            self.answers,
+            self.last_state,
+            self.history,
+            self.counters,
+            switches=self.switches,
+            drain=self._drain,
+            station=self.degraded,
+            pulse=self.pulse,
         )
         others: dict[str, Binding] = {"mcp": self._mcp} if self._mcp is not None else {}
-        self.calls = Calls(config, self.topics, self.store, self.outbox, self.connection, self.counters, others)
-        mark = self.store.session_mark
-        self.state_link = StateLink(
-            access, client_id, self.calls.states, self.counters, self.degraded, mark, self.connection
+        self.calls = Calls(
+            config, self.topics, self.store, self.outbox, self.connection, self.counters, others, self._drain
         )
+        self._client_id = client_id
+        self.state_link = self._link_states()
         self.commands = Commands(
             config,
             self.topics,
@@ -157,21 +168,34 @@ class Daemon:
             self.pipeline,
             self.answers,
             self.counters,
+            self.switches,
         )
-        commands = self.models.commands_engine
-        asked = beyond(config, commands.bundle.manifest.taught) if isinstance(commands, Engine) else []
-        for sentence in (*self.models.degraded(), *self.pipeline.degraded, *asked):
+        asked = asked_beyond(config, self.models.commands_engine)
+        for sentence in (*self.models.degraded(), *self.pipeline.look.degraded, *asked):
             self.degraded.set(sentence, sentence)
-        cameras = self._open_cameras()
-        self.watch = self._make_watch(cameras)
+        say_switched_off(self.switches, self.degraded)
+        self.cameras = CameraSet(config, self.switches, self.pipeline, self._make_watch, self.online)
+        self.watch = self.cameras.watch
         queues: dict[str, Queue] = {"frames": self.pipeline.mailbox, "commands": self.commands}
         self.figures = Figures(self.counters, self.store, self.outbox, self.models, self.watch.health, queues)
         self._metrics = self._serve_metrics()
         self.announcements = self._make_announcements()
-        self._cameras = [
-            CameraThread(name, camera, self.pipeline, self.watch, self.announcements.online)
-            for name, camera in cameras.items()
-        ]
+        self.reloader = Reloader(self, self.outbox.put)
+
+    def _link_states(self) -> StateLink:
+        config, mark = self.config.broker_access, self.store.session_mark
+        states = self.calls.states
+        return StateLink(config, self._client_id, states, self.counters, self.degraded, mark, self.connection)
+
+    def with_servers(self, config: Config) -> Config:
+        """With the tools of the MCP servers that run."""
+        return self._mcp.with_tools(config, self.models.commands_engine) if self._mcp is not None else config
+
+    def hear_states(self) -> None:
+        """On the topics of the tools as they are now."""
+        self.state_link.close()
+        self.state_link = self._link_states()
+        self.state_link.start()
 
     def _start_servers(self, config: Config) -> McpServers:
         """They come up while the models are loaded. Their library is loaded for those who have servers alone."""
@@ -196,25 +220,11 @@ class Daemon:
             models=self.models,
             commands=sorted(self.commands.handlers),
             degraded=self.degraded,
+            online=self.online,
         )
 
-    def _open_cameras(self) -> dict[str, Camera]:
-        """Those with a wire of their own, by name."""
-        cameras = {}
-        for name, camera in self.config.cameras.items():
-            settings = CameraSettings(
-                name, camera.kind, camera.source, camera.interval_s, camera.loop, camera.black_after
-            )
-            if (opened := open_camera(settings, self.config.folder)) is not None:
-                cameras[name] = opened
-        return cameras
-
-    def _make_watch(self, cameras: dict[str, Camera]) -> CameraWatch:
-        watched: dict[str, Watched] = {name: cam for name, cam in cameras.items() if isinstance(cam, LiveCamera)}
-        for name, camera in self.config.cameras.items():
-            if camera.kind == "mqtt":
-                watched[name] = PushedCamera(name, camera.interval_s)
-        return CameraWatch(watched, self.topics, self.outbox.put, self._last, self.degraded, self.counters)
+    def _make_watch(self, watched: dict[str, Watched]) -> CameraWatch:
+        return CameraWatch(watched, self.topics, self.outbox.put, self.last_state, self.degraded, self.counters)
 
     @property
     def engine(self) -> Engine:
@@ -259,11 +269,12 @@ class Daemon:
         return [
             self.answers,
             self.pipeline,
-            self.commands,
             self.state_link,
+            self.commands,
             self.frames,
             self.watch,
-            *self._cameras,
+            self.cameras,
+            self.reloader,
         ]
 
     def stop(self) -> None:
@@ -335,7 +346,7 @@ class Daemon:
             return
         if self.connection.connected.is_set():
             self.announcements.announce()
-            self._last.announce()
+            self.last_state.announce()
             self.watch.connected()
             self.outbox.wake()
 

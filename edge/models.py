@@ -68,6 +68,17 @@ class Models:
         return next((m.choice.device for m in self.opened() if m.engine.device_failures >= DEVICE_FAILURES), "")
 
 
+def runs_alike(one: Config, other: Config) -> bool:
+    """Whether two station files ask for the same models on the same devices, with the same room."""
+
+    def wanted(config: Config) -> tuple[object, ...]:
+        model = config.model
+        paths = (config.bundle_path, config.commands_bundle_path, model.device, config.commands_device)
+        return (*paths, model.threads, model.capacity, model.kv_cache_mb)
+
+    return wanted(one) == wanted(other)
+
+
 def open_models(config: Config) -> Models:
     """Every file of both bundles is held against its hash beside the loading.
 

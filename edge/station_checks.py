@@ -11,7 +11,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from lineside.edge.broker_checks import Key, Problem, broker_problems
-from lineside.edge.config import NAME, CameraConfig, Config
+from lineside.edge.config import NAME, STATION, CameraConfig, Config
 from lineside.edge.errors import ConfigError
 from lineside.edge.mcp_checks import mcp_problems
 from lineside.edge.quiet_hours import parse_quiet_hours
@@ -34,6 +34,9 @@ def problems_of(config: Config, said: AbstractSet[Key]) -> Iterator[Problem]:
         for name in names:
             if not re.fullmatch(NAME, name):
                 yield (section, name), f"`{section}.{name}`: a name has letters, digits, _ and - only"
+    for section, names in (("cameras", config.cameras), ("tools", config.tools)):
+        if STATION in names:
+            yield (section, STATION), f"`{section}.{STATION}` would speak on event/{STATION}, where the station does"
     for name in config.cameras.keys() & config.tools.keys():
         yield ("tools", name), f"`tools.{name}` has the name of a camera: both would speak on event/{name}"
     for name, camera in config.cameras.items():

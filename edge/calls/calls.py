@@ -8,7 +8,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from lineside.edge.calls.bindings import Binding, Done
@@ -18,9 +18,11 @@ from lineside.edge.calls.bindings.python import PythonBinding
 from lineside.edge.calls.bindings.query import QueryBinding
 from lineside.edge.calls.confirmations import Confirmations
 from lineside.edge.calls.policy import Policy
+from lineside.edge.calls.running import Running
 from lineside.edge.calls.states import States
 from lineside.edge.config import Config
 from lineside.edge.counters import Counters
+from lineside.edge.drain import Drain
 from lineside.edge.errors import RequestError, StoreError
 from lineside.edge.steady import unix_time
 from lineside.edge.tool_config import ToolConfig
@@ -36,11 +38,24 @@ MAX_RESULT_BYTES = 16 * 1024
 MAX_DETAIL_CHARACTERS = 1000
 
 
+@dataclass(frozen=True)
+class Rules:
+    """The tools of a station file: which calls pass, what their devices say, and how they are carried out."""
+
+    policy: Policy
+    states: States
+    bindings: Mapping[str, Binding]
+
+
 class Calls:
     """Carries out the calls of one station.
 
     Args:
         others: bindings besides those for actuators, topics and functions.
+        drain: how long a call that is being carried out has to end when the station stops.
+
+    Attributes:
+        rules: those of the station file as it is now; `exchange` replaces them.
 
     Raises:
         ConfigError: a tool's policy or binding makes no sense.
@@ -55,23 +70,54 @@ class Calls:
         connection: Connection,
         counters: Counters,
         others: Mapping[str, Binding] | None = None,
+        drain: Drain | None = None,
     ) -> None:
-        self._store, self._counters = store, counters
+        self._store, self._connection, self._counters = store, connection, counters
         self._closed = threading.Event()
-        self.policy = Policy(config.tools, config.station.timezone)
-        for tool, passed in store.passed_calls():
-            self.policy.remember(tool, unix_time() - passed)
         self.confirmations = Confirmations(topics, outbox.put, counters)
-        self.states = States(config.tools, counters)
         self.actuators = ActuatorBinding(topics, outbox.put, counters)
         outbox.on_given_up.append(self.actuators.never_sent)
-        self._bindings: Mapping[str, Binding] = {
+        self._others = dict(others or {})
+        self._running, self._drain = Running(), drain or Drain(0.0)
+        self._lock = threading.Lock()
+        self._former: list[Rules] = []
+        self.rules = self.make_rules(config)
+        self._remember(self.rules)
+
+    @property
+    def policy(self) -> Policy:
+        return self.rules.policy
+
+    @property
+    def states(self) -> States:
+        return self.rules.states
+
+    def make_rules(self, config: Config) -> Rules:
+        """Rules for a station file that is not in use yet. Raises ConfigError."""
+        policy, states = Policy(config.tools, config.station.timezone), States(config.tools, self._counters)
+        bindings: dict[str, Binding] = {
             "actuator": self.actuators,
-            "publish": PublishBinding(config.tools, connection),
+            "publish": PublishBinding(config.tools, self._connection),
             "python": PythonBinding(config.tools),
-            "query": QueryBinding(config.tools, self.states),
-            **(others or {}),
+            "query": QueryBinding(config.tools, states),
         }
+        return Rules(policy, states, bindings | self._others)
+
+    def exchange(self, rules: Rules) -> None:
+        """From now on these decide. What the former ones let through counts, and is waited for as long as a station
+        that stops would; what still runs then goes on as it began, and its state is not heard any more.
+
+        Raises StoreError: nothing has changed.
+        """
+        with self._lock:
+            ended = self._running.wait(self._drain.limit_s)
+            self._remember(rules)
+            self._former = [] if ended else [*self._former, self.rules]
+            self.rules = rules
+
+    def _remember(self, rules: Rules) -> None:
+        for tool, passed in self._store.passed_calls():
+            rules.policy.remember(tool, unix_time() - passed)
 
     def carry_out(
         self,
@@ -80,41 +126,60 @@ class Calls:
         deadline: float,
         begin: Callable[[], None] = lambda: None,
         waiting: Callable[[], None] = lambda: None,
+        rules: Rules | None = None,
     ) -> CallReport:
         """Never raises for a refused call: the report says so.
 
         Args:
             deadline: on `time.monotonic()`; nothing is begun after it.
             begin: called when the call is let through, before anything is done.
+            rules: those that the call was chosen by; where others have come meanwhile, it is refused.
             waiting: called before the first wait for a person or a tool.
 
         Raises:
             StoreError: the call cannot be noted down. It was not carried out.
         """
+        rules = rules or self.rules
         report = CallReport(id=call.id, name=call.name, arguments=dict(call.arguments), outcome="refused")
         try:
             if (earlier := self._store.find_call(call.id)) is not None:
                 return self._again(call, earlier)
-            tool = self.policy.check(call)
+            tool = rules.policy.check(call)
             self._check_time(deadline)
             if tool.confirm_s and not tool.dry_run:
                 self.confirmations.require(call, min(tool.confirm_s, deadline - time.monotonic()), waiting)
                 self._check_time(deadline)
             if tool.dry_run:
                 return report.model_copy(update={"outcome": "dry_run"})
-            self.policy.admit(call)
+            earlier = self._admit(call, rules, begin)
         except RequestError as error:
             self._counters.add("calls_refused", reason=error.code)
             return report.model_copy(update={"code": error.code, "detail": str(error)})
-        try:
-            begin()
-            earlier = self._store.begin_call(call.id, call.name, _canonical(call))
-        except StoreError:
-            self.policy.take_back(call.name)
-            raise
         if earlier is not None:
             return self._again(call, earlier)
-        return self._invoke(call, tool, report, waiting)
+        try:
+            return self._invoke(call, tool, rules, report, waiting)
+        finally:
+            self._running.end()
+
+    def _admit(self, call: ToolCall, rules: Rules, begin: Callable[[], None]) -> StoredCall | None:
+        """The last look before it is let through, and what counts it, in memory and on disk; from then on it runs.
+
+        Returns the call that had this id before, where one had. Raises RequestError, StoreError.
+        """
+        with self._lock:
+            if self.rules is not rules:
+                raise RequestError("station_changed", f"the station file changed before {call.name}: say it again")
+            rules.policy.admit(call)
+            try:
+                begin()
+                earlier = self._store.begin_call(call.id, call.name, _canonical(call))
+            except StoreError:
+                rules.policy.take_back(call.name)
+                raise
+            if earlier is None:
+                self._running.begin()
+        return earlier
 
     def _check_time(self, deadline: float) -> None:
         if self._closed.is_set():
@@ -122,11 +187,13 @@ class Calls:
         if time.monotonic() >= deadline:
             raise RequestError("deadline", "the command has expired: nothing was called")
 
-    def _invoke(self, call: ToolCall, tool: ToolConfig, report: CallReport, waiting: Callable[[], None]) -> CallReport:
+    def _invoke(
+        self, call: ToolCall, tool: ToolConfig, rules: Rules, report: CallReport, waiting: Callable[[], None]
+    ) -> CallReport:
         """The boundary of what a tool may do to the daemon: whatever happens, there is a report."""
         self._counters.add("calls")
         try:
-            done = self._do(call, tool, waiting)
+            done = self._do(call, tool, rules, waiting)
         except Exception as error:  # counted, logged, reported
             log.exception("%s failed", call.name)
             self._counters.add("calls_failed")
@@ -139,20 +206,21 @@ class Calls:
             log.error("%s", error)
         return report
 
-    def _do(self, call: ToolCall, tool: ToolConfig, waiting: Callable[[], None]) -> Done:
+    def _do(self, call: ToolCall, tool: ToolConfig, rules: Rules, waiting: Callable[[], None]) -> Done:
         """Carry it out, and wait for the state that it asks for, where the tool has one."""
-        watch = self.states.watch(call, tool)
+        binding, states = rules.bindings[tool.binding], rules.states
+        watch = states.watch(call, tool)
         if watch is None:
-            return self._bindings[tool.binding].invoke(call, tool, waiting)
+            return binding.invoke(call, tool, waiting)
         try:
-            done = self._bindings[tool.binding].invoke(call, tool, waiting)
+            done = binding.invoke(call, tool, waiting)
             if done.outcome in ("failed", "refused"):
                 return done
-            if not self.states.wait(watch):
+            if not states.wait(watch):
                 return replace(done, detail=f"{done.detail}; the station stopped before {watch.topic} said more")
-            return watch.outcome(done, self.states.when)
+            return watch.outcome(done, states.when)
         finally:
-            self.states.close_watch(watch)
+            states.close_watch(watch)
 
     def _again(self, call: ToolCall, earlier: StoredCall) -> CallReport:
         """A call id that was let through already: the report is given again, the call not carried out again."""
@@ -169,12 +237,16 @@ class Calls:
         return CallReport.model_validate_json(earlier.report)
 
     def close(self) -> None:
-        """End every wait, and let nothing more through."""
+        """Let nothing more through, and wait for no person. A call that is being carried out has what is left of the
+        time to drain; then its wait ends, and its report says so.
+        """
         self._closed.set()
         self.confirmations.close()
-        self.states.close()
-        for binding in self._bindings.values():
-            binding.close()
+        self._running.wait(self._drain.left_s())
+        for rules in (*self._former, self.rules):
+            rules.states.close()
+            for binding in rules.bindings.values():
+                binding.close()
 
 
 def _bounded(done: Done) -> dict[str, Any]:

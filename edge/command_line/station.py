@@ -48,12 +48,13 @@ def check(path: Path, *, bundles: bool = False, device: Device = "auto") -> int:
 
 def run(options: argparse.Namespace) -> int:
     from lineside.edge.daemon import Daemon
-    from lineside.edge.signals import StopSignals
+    from lineside.edge.signals import ENDING_S, StopSignals, end_in_time
 
     daemon = Daemon(_load(options.config))
     threading.excepthook = daemon.fail
-    with StopSignals() as signals, daemon:
+    with StopSignals(daemon.reloader.ask) as signals, daemon:
         daemon.wait(signals.wait)
+        end_in_time(daemon.config.station.drain_s + ENDING_S)
     return int(daemon.failed)
 
 

@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 from lineside.edge.config import Config
+from lineside.edge.models import NoModel
 from lineside.edge.phrase_files import sources
+from lineside.runtime.engine.engine import Engine
 from lineside.runtime.manifest import Taught
+
+
+def asked_beyond(config: Config, engine: Engine | NoModel) -> list[str]:
+    """`beyond` what the model in `engine` was taught; nothing where there is none."""
+    return [] if isinstance(engine, NoModel) else beyond(config, engine.bundle.manifest.taught)
 
 
 def beyond(config: Config, taught: Taught) -> list[str]:

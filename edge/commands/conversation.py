@@ -11,7 +11,7 @@ from datetime import datetime
 from functools import partial
 
 from lineside.edge.calls.bindings.query import answered
-from lineside.edge.calls.calls import Calls, call_id
+from lineside.edge.calls.calls import Calls, Rules, call_id
 from lineside.edge.commands.body import parse_ask
 from lineside.edge.commands.deciding import open_decider, reads_more
 from lineside.edge.commands.memory import Memory, Requester, Turn, referred, requester_of
@@ -87,6 +87,8 @@ class Conversation:
         begin: notes that a command is about to act.
         cancelled: true when the station stops.
         phrases: of the station; compiled where they are left out.
+        rules: of the tools; those in use where left out.
+        memory: of what was said before, by an earlier one of these.
 
     Raises:
         ConfigError: the tools cannot be offered to the model, or a phrase has a mistake.
@@ -100,15 +102,18 @@ class Conversation:
         begin: Callable[[StoredCommand], None],
         cancelled: Callable[[], bool],
         phrases: Phrases | None = None,
+        rules: Rules | None = None,
+        memory: Memory | None = None,
     ) -> None:
         self._config, self._model, self._calls = config, engine, calls
+        self._rules = rules or calls.rules
         self._begin, self._cancelled = begin, cancelled
         self._shared_topic = Topics(config.base_topic).response("ask")
-        self._memory = Memory(config.commands.conversation_s)
+        self.memory = memory or Memory(config.commands.conversation_s)
         self._phrases = phrases if phrases is not None else phrases_of(config)
-        self._tools: tuple[Tool, ...] = calls.policy.offered()
+        self._tools: tuple[Tool, ...] = self._rules.policy.offered()
         self._decider: Decider | NoModel = (
-            engine if isinstance(engine, NoModel) else open_decider(config, engine, calls.states.longest_text())
+            engine if isinstance(engine, NoModel) else open_decider(config, engine, self._rules.states.longest_text())
         )
 
     @property
@@ -131,7 +136,7 @@ class Conversation:
         turns = self._take_turns(command, request, requester, _deadline(command, request), waiting)
         turns.timing_ms["total"] = (time.perf_counter() - started) * 1e3
         text = turns.text or answered(turns.reports, self._config.tools)
-        self._memory.ended(requester, Turn(request.text, tuple(turns.reports), text))
+        self.memory.ended(requester, Turn(request.text, tuple(turns.reports), text))
         return Reply(
             command="ask",
             transaction=request.transaction,
@@ -169,13 +174,13 @@ class Conversation:
             self._config.commands.system,
             request.text,
             decider.fits,
-            states=self._calls.states.text(),
-            turns=self._memory.turns(requester),
+            states=self._rules.states.text(),
+            turns=self.memory.turns(requester),
             told=_for_model,
         )
         results: list[str] = []
         if reads_more(self._engine):
-            results += steps_said(hear(request.text), self._config.tools, self._calls.states)
+            results += steps_said(hear(request.text), self._config.tools, self._rules.states)
         for _ in range(self._config.commands.rounds or self._engine.bundle.manifest.rounds):
             try:
                 heard = hear(request.text, results)
@@ -230,9 +235,9 @@ class Conversation:
         if (phrase := self._phrases.call(request.text, request.tool_choice)) is not None:
             return phrase, "phrase"
         if request.tool_choice == "auto" and (wanted := refers(request.text)) is not None:
-            last, tools = self._memory.last_call(requester), self._config.tools
+            last, tools = self.memory.last_call(requester), self._config.tools
             if wanted == "more" or wanted == "less":
-                return stepped(wanted, last, tools, self._calls.states), "conversation"
+                return stepped(wanted, last, tools, self._rules.states), "conversation"
             return referred(wanted, last, tools), "conversation"
         return None
 
@@ -249,9 +254,9 @@ class Conversation:
         def begin() -> None:
             self._begin(command)
             if (tool := self._config.tools.get(call.name)) is not None and tool.acts:
-                self._memory.called(requester, call)
+                self.memory.called(requester, call)
 
-        return self._calls.carry_out(call, deadline=deadline, begin=begin, waiting=waiting)
+        return self._calls.carry_out(call, deadline=deadline, begin=begin, waiting=waiting, rules=self._rules)
 
     def _choice(self, request: AskCommand) -> ToolChoice:
         """Raises RequestError where there is no such tool."""

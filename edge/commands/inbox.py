@@ -11,7 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 from functools import partial
 
-from lineside.edge.calls.calls import Calls
+from lineside.edge.calls.calls import Calls, Rules
 from lineside.edge.commands.body import transaction
 from lineside.edge.commands.conversation import Conversation
 from lineside.edge.commands.in_order import InOrder
@@ -59,8 +59,9 @@ class Commands:
         self._store, self._outbox, self._counters = store, outbox, counters
         self._calls = calls
         self._closed = threading.Event()
-        conversation = Conversation(config, engine, calls, store.mark_started, self._closed.is_set, phrases)
-        self.handlers: dict[str, Handler] = {"ask": conversation.answer}
+        self._conversation: Conversation | None = None
+        self._conversation = first = self.converse(config, engine, phrases, calls.rules)
+        self.handlers: dict[str, Handler] = {"ask": first.answer}
         self._unstored: dict[str, Outgoing] = {}
         self._order = InOrder()
         self._under_way: dict[str, Future[None]] = {}
@@ -68,6 +69,19 @@ class Commands:
         self._pool = ThreadPoolExecutor(MAX_AT_ONCE, "command")
         self._wake = threading.Event()
         self._thread = threading.Thread(target=self._run, name="commands", daemon=True)
+
+    def converse(self, config: Config, engine: Engine | NoModel, phrases: Phrases | None, rules: Rules) -> Conversation:
+        """What answers `ask` under these; it goes on with the conversations of before. Raises ConfigError."""
+        before, same = self._conversation, self._config.commands.conversation_s == config.commands.conversation_s
+        memory = before.memory if before is not None and same else None
+        return Conversation(
+            config, engine, self._calls, self._store.mark_started, self._closed.is_set, phrases, rules, memory
+        )
+
+    def exchange(self, config: Config, conversation: Conversation) -> None:
+        """Commands that begin from now on are answered by it; those under way end as they began."""
+        self._config, self._conversation = config, conversation
+        self.handlers["ask"] = conversation.answer
 
     def start(self) -> None:
         self._thread.start()
@@ -190,7 +204,7 @@ class Commands:
         except Exception as error:  # one of the two boundaries: counted, logged, reported
             log.exception("command %s failed", command.name)
             reply = _failed(command.name, transaction(command.payload), "internal", f"unexpected: {error!r}")
-        if self._closed.is_set() and reply.error is not None and reply.error.code == "cancelled":
+        if self._closed.is_set() and reply.error is not None and reply.error.code == "cancelled" and not reply.calls:
             return  # nothing was done yet: the next start answers it
         self._count(reply)
         self._finish(command, self._encode(command, reply), send=True)

@@ -64,6 +64,10 @@ class _Policed:
     policy: Policy
     states: States
 
+    @property
+    def rules(self) -> _Policed:
+        return self
+
     def carry_out(self, call: ToolCall, **_options: object) -> CallReport:
         report = CallReport(id=call.id or "-", name=call.name, arguments=dict(call.arguments), outcome="dry_run")
         try:

@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
+from collections.abc import Set as AbstractSet
 from typing import Literal, Protocol
 
 from lineside.devices.cameras.live import STALE_INTERVALS, STALE_S, CameraHealth
@@ -65,7 +66,9 @@ class CameraWatch:
         degraded: Degraded,
         counters: Counters,
     ) -> None:
-        self._cameras, self._topics, self._send = cameras, topics, send
+        self._cameras, self._topics, self._send = dict(cameras), topics, send
+        self._lock, self._is_connected = threading.Lock(), False
+        self._off: AbstractSet[str] = frozenset()
         self._last, self._degraded, self._counters = last, degraded, counters
         self._stale: set[str] = set()
         self._unsaid: set[str] = set()
@@ -82,9 +85,32 @@ class CameraWatch:
 
     def connected(self) -> None:
         """The broker is there, and frames can come from it."""
+        self._is_connected = True
         for camera in self._cameras.values():
             if isinstance(camera, PushedCamera):
                 camera.connected()
+
+    def exchange(self, cameras: Mapping[str, Watched], off: AbstractSet[str], new: AbstractSet[str]) -> None:
+        """Watch over these from now on.
+
+        Args:
+            off: cameras that are switched off, or not there any more: their last verdict is of the past.
+            new: cameras that were opened, or switched on, just now.
+        """
+        with self._lock:
+            before, self._cameras = self._cameras, dict(cameras)
+            for name in off | new:
+                self._degraded.clear(f"camera {name}")
+                self._failed.pop(name, None)
+                self._stale.discard(name)
+                self._unsaid.discard(name)
+            for name in off - self._off:
+                self._last.set_stale(name, stale=True)
+            self._unsaid |= new | (self._off - off)
+            self._off = frozenset(off)
+            for name, camera in cameras.items():
+                if isinstance(camera, PushedCamera) and before.get(name) is not camera and self._is_connected:
+                    camera.connected()
 
     def arrived(self, name: str) -> None:
         """A frame came over MQTT."""
@@ -119,6 +145,10 @@ class CameraWatch:
 
     def look(self) -> None:
         """Once at each camera: whatever is new is said. One event when it becomes stale, one when it is back."""
+        with self._lock:
+            self._look()
+
+    def _look(self) -> None:
         for name, camera in self._cameras.items():
             problem = camera.health().problem
             if problem is not None:

@@ -19,6 +19,7 @@ from lineside.edge.frames.answers import Answers
 from lineside.edge.frames.arrivals import Arrivals
 from lineside.edge.frames.pipeline import Pipeline
 from lineside.edge.frames.reference import read_captured_at, read_referenced
+from lineside.edge.frames.switches import Switches
 from lineside.edge.wire.identity import request_id, without_mark
 from lineside.edge.wire.messages import FrameReference
 from lineside.edge.wire.traffic import Message
@@ -53,12 +54,18 @@ class FrameIntake:
         pipeline: Pipeline,
         answers: Answers,
         counters: Counters,
+        switches: Switches | None = None,
     ) -> None:
+        self._switches = switches or Switches({})
         self._max_bytes = max_bytes
         self._cameras, self._folder = cameras, folder.resolve()
         self._pipeline, self._answers, self._counters = pipeline, answers, counters
         self._arrivals: Arrivals[_Arrived] = Arrivals()
         self._thread = threading.Thread(target=self._run, name="frames", daemon=True)
+
+    def exchange(self, cameras: set[str]) -> None:
+        """Take frames for these from now on."""
+        self._cameras = cameras
 
     def start(self) -> None:
         self._thread.start()
@@ -99,6 +106,8 @@ class FrameIntake:
         try:
             if camera not in self._cameras:
                 raise RequestError("unknown_camera", f"{camera!r} is not in the station file's [cameras]")
+            if not self._switches.camera_on(camera):
+                self._switches.check(camera)
             if len(data) > self._max_bytes:
                 raise RequestError("too_large", f"{len(data)} bytes; `store.max_payload_bytes` is {self._max_bytes}")
             captured_at = (

@@ -5,17 +5,20 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 from lineside.devices.cameras.frame import Frame
-from lineside.edge.config import Config
+from lineside.edge.config import Config, InspectConfig
 from lineside.edge.counters import Counters
 from lineside.edge.degraded import Degraded
+from lineside.edge.drain import Drain
 from lineside.edge.errors import RequestError
 from lineside.edge.frames.answers import Answers
 from lineside.edge.frames.last_state import LastState
 from lineside.edge.frames.mailbox import Mailbox, Work
 from lineside.edge.frames.results import Clock, to_result
+from lineside.edge.frames.switches import Switches
 from lineside.edge.history.keeper import History
 from lineside.edge.inspection.inspectors import open_inspectors
 from lineside.edge.models import NoModel, there, wire_model
@@ -25,10 +28,35 @@ from lineside.runtime.chat import Picture
 from lineside.runtime.engine.engine import Engine
 from lineside.runtime.engine.scheduler import Priority, Request
 from lineside.runtime.errors import EngineError, PictureError, RequestCancelled
+from lineside.runtime.inspection.gated import GatedInspector
+from lineside.runtime.inspection.inspector import Inspector
 from lineside.runtime.picture import check_picture, decode_picture
 from lineside.runtime.timings import Timings, stopwatch
 
 log = logging.getLogger("lineside.pipeline")
+
+
+@dataclass(frozen=True)
+class Look:
+    """What a frame is looked at with: taken once a frame, so that it is exchanged between two."""
+
+    settings: InspectConfig
+    engine: Engine | NoModel
+    inspectors: Mapping[str, Inspector | GatedInspector]
+    degraded: Sequence[str] = ()
+
+    def inspector(self, camera: str) -> Inspector | GatedInspector:
+        """Raises RequestError where there is no model, or the camera has gone meanwhile."""
+        there(self.engine)
+        if camera not in self.inspectors:
+            raise RequestError("unknown_camera", f"{camera!r} is not in the station file's [cameras] any more")
+        return self.inspectors[camera]
+
+
+def open_look(config: Config, engine: Engine | NoModel) -> Look:
+    """Raises ConfigError where a camera's schema or reference cannot be used."""
+    inspectors, degraded = ({}, []) if isinstance(engine, NoModel) else open_inspectors(config, engine)
+    return Look(config.inspect, engine, inspectors, degraded)
 
 
 class Pipeline:
@@ -38,6 +66,9 @@ class Pipeline:
 
     Args:
         station: what is not as the user would expect; here of a camera's last picture.
+
+    Attributes:
+        look: may be set anew at any time: the frame under way ends with the one that it began with.
     """
 
     def __init__(
@@ -48,15 +79,16 @@ class Pipeline:
         last: LastState,
         history: History,
         counters: Counters,
+        *,
+        switches: Switches | None = None,
+        drain: Drain | None = None,
         station: Degraded | None = None,
         pulse: Pulse | None = None,
     ) -> None:
-        self._station = station or Degraded()
-        self._settings, self._counters = config.inspect, counters
-        self._answers, self._last, self._history = answers, last, history
-        self._pulse = pulse or Pulse()
-        self._engine = engine
-        self._inspectors, self.degraded = ({}, []) if isinstance(engine, NoModel) else open_inspectors(config, engine)
+        self._counters, self._answers, self._last, self._history = counters, answers, last, history
+        self._switches, self._drain = switches or Switches(config.cameras), drain or Drain(0.0)
+        self._station, self._pulse = station or Degraded(), pulse or Pulse()
+        self.look = open_look(config, engine)
         self.mailbox = Mailbox()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="pipeline", daemon=True)
@@ -67,8 +99,10 @@ class Pipeline:
         self._thread.start()
 
     def close(self) -> None:
-        self._stopping.set()
+        """The frame under way has what is left of the time to drain; one that is not done by then is given back."""
         self.mailbox.close()
+        self._thread.join(timeout=self._drain.left_s())
+        self._stopping.set()
         self._thread.join(timeout=5)
         self._last.close()
         self._history.close()
@@ -82,10 +116,15 @@ class Pipeline:
         called once: when the frame has its result, was rejected, or gave way to a newer one.
         """
         self._counters.add("frames_received")
+        if not triggered and not self._switches.inspected(frame.camera):
+            self._counters.add("frames_not_inspected")
+            done()
+            return
         try:
+            self._switches.check(frame.camera)
             if frame.pixels is None:
-                check_picture(frame.data or b"", self._settings.max_pixels)
-        except PictureError as error:
+                check_picture(frame.data or b"", self.look.settings.max_pixels)
+        except (RequestError, PictureError) as error:
             self._answers.reject(frame, error.code, str(error))
             done()
             return
@@ -115,8 +154,9 @@ class Pipeline:
 
     def _process(self, work: Work) -> None:
         """The daemon's boundary for a frame: whatever happens in it, the next frame is looked at."""
+        look = self.look
         try:
-            self._take(work)
+            self._take(work, look)
         except RequestCancelled:
             return  # the station is stopping: not acknowledged, so the broker sends it again
         except (RequestError, EngineError) as error:
@@ -126,39 +166,36 @@ class Pipeline:
             self._answers.reject(work.frame, "internal", f"unexpected: {error!r}")
         work.done()
 
-    def _take(self, work: Work) -> None:
+    def _take(self, work: Work, look: Look) -> None:
         decoding = Timings()
         started = time.monotonic()
         born = work.frame.received if work.ages else started
         age_s = started - born
-        if age_s > self._settings.max_age_s:
+        if age_s > look.settings.max_age_s:
             self._give_up(work.before)  # which is older still
-            raise RequestError("too_old", f"{age_s:.1f} s old; `inspect.max_age_s` is {self._settings.max_age_s:g}")
+            raise RequestError("too_old", f"{age_s:.1f} s old; `inspect.max_age_s` is {look.settings.max_age_s:g}")
         try:
             with stopwatch(decoding, "preprocess"):
-                picture = self._decode(work.frame)
+                picture = _decode(work.frame, look.settings.max_pixels)
         except PictureError:
             if work.before is not None:
                 self._process(work.before)
             raise
         self._give_up(work.before)
-        self._inspect(work, born, picture, started, decoding)
+        self._inspect(work, look, born, picture, started, decoding)
 
-    def _decode(self, frame: Frame) -> Picture:
-        if frame.pixels is not None:
-            return frame.pixels
-        return decode_picture(frame.data or b"", self._settings.max_pixels)
-
-    def _inspect(self, work: Work, born: float, picture: Picture, started: float, decoding: Timings) -> None:
-        frame, bundle = work.frame, there(self._engine).bundle
-        deadline = born + self._settings.deadline_s if self._settings.deadline_s else None
-        inspector = self._inspectors[frame.camera]
+    def _inspect(
+        self, work: Work, look: Look, born: float, picture: Picture, started: float, decoding: Timings
+    ) -> None:
+        frame, inspector = work.frame, look.inspector(work.frame.camera)
+        bundle = there(look.engine).bundle
+        deadline = born + look.settings.deadline_s if look.settings.deadline_s else None
         inspection = inspector.inspect(picture, Request(Priority.FRAME, deadline, self._stopping.is_set))
         if inspection.finish_reason == "cancelled":
             raise RequestCancelled("the station is stopping")
         inspection.timings.preprocess_ms += decoding.preprocess_ms
         clock = Clock((started - frame.received) * 1e3, (time.monotonic() - frame.received) * 1e3)
-        result = to_result(frame, inspection, inspector, wire_model(bundle), clock, self._settings.max_age_s)
+        result = to_result(frame, inspection, inspector, wire_model(bundle), clock, look.settings.max_age_s)
         self._answers.give(frame, result)
         self._count(result)
         if inspection.decided_by == "gate":
@@ -174,3 +211,7 @@ class Pipeline:
             self._counters.add("results_incomplete", reason=result.finish_reason)
         for stage, value_ms in result.timing_ms:
             self._counters.observe("frame", value_ms, stage=stage)
+
+
+def _decode(frame: Frame, max_pixels: int) -> Picture:
+    return frame.pixels if frame.pixels is not None else decode_picture(frame.data or b"", max_pixels)

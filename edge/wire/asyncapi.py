@@ -41,7 +41,10 @@ CHANNELS = (
     Channel("health", "send", ("Health",), "every 10 s", retain=True, expiry_s=60),
     Channel("result/{camera}", "send", ("InspectionResult",), "kept on disk until acknowledged"),
     Channel(
-        "event/{source}", "send", ("Event", "ToolEvent"), "a camera's or a tool's; kept on disk until acknowledged"
+        "event/{source}",
+        "send",
+        ("Event", "ToolEvent", "StationEvent"),
+        "of a camera, a tool or the station; kept on disk",
     ),
     Channel("state/{camera}", "send", ("State",), "the last verdict", retain=True),
     Channel("snapshot/{camera}", "send", ("Snapshot",), "the frame with its boxes drawn", qos=0, retain=True),
@@ -61,7 +64,7 @@ CHANNELS = (
 PARAMETERS = {
     "base": "the station's base topic, lineside/{station} where it sets no other",
     "camera": "a name of the station file's [cameras]",
-    "source": "a camera or a tool",
+    "source": "a camera or a tool, or station",
     "command": "such as ask",
     "tool": "a name of the station file's [tools]",
 }

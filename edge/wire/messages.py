@@ -174,6 +174,14 @@ class ToolEvent(Body):
     detail: str = ""
 
 
+class StationEvent(Body):
+    """On `event/station`: a new station file is in use, or was refused, and `error` says why; all is then as before."""
+
+    SCHEMA: ClassVar[str] = "lineside.station_event/1"
+    event_type: Literal["station_changed", "station_refused"]
+    error: WireError | None = None
+
+
 class Confirmation(BaseModel):
     """On `confirm/{tool}`: a person's yes or no to the call `id`. Whoever may publish there may confirm."""
 
@@ -355,5 +363,15 @@ class FrameReference(BaseModel):
     part_id: str = ""
 
 
-WIRE_BODIES: tuple[type[Body], ...] = (InspectionResult, State, Event, ToolEvent, Reply, Call, Info, Health)
+WIRE_BODIES: tuple[type[Body], ...] = (
+    InspectionResult,
+    State,
+    Event,
+    ToolEvent,
+    StationEvent,
+    Reply,
+    Call,
+    Info,
+    Health,
+)
 INCOMING_BODIES: tuple[type[BaseModel], ...] = (AskCommand, FrameReference, Return, Confirmation)

@@ -48,3 +48,24 @@ os.kill(os.getpid(), signal.SIGTERM)  # behind the end, it is passed over
 print("ended by itself")
 """)
     assert (found.returncode, found.stdout, found.stderr) == (0, "ended by itself\n", "")
+
+
+def test_sighup_reloads_and_a_process_that_does_not_end_is_ended() -> None:
+    found = run("""
+import os, signal, threading
+from lineside.edge.signals import StopSignals, end_in_time
+
+asked = []
+with StopSignals(lambda: asked.append(1)) as signals:
+    os.kill(os.getpid(), signal.SIGHUP)
+    assert not signals.wait(0.1)
+    assert asked == [1]
+    os.kill(os.getpid(), signal.SIGHUP)
+    os.kill(os.getpid(), signal.SIGTERM)
+    assert signals.wait(0.1)
+end_in_time(0.01)
+threading.Event().wait(30)
+print("not ended")
+""")
+    assert (found.returncode, found.stdout) == (1, "")
+    assert "did not end within" in found.stderr

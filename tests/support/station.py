@@ -45,7 +45,7 @@ def station(broker: Mosquitto | int, folder: Path, *, client_id: str = "", port:
     access = {} if isinstance(broker, int) else broker.station_access
     port = port or (broker if isinstance(broker, int) else broker.port)
     config = Config(
-        station=StationConfig("test", BASE),
+        station=StationConfig("test", BASE, drain_s=0.0),
         mqtt=MqttConfig(host=HOST, port=port, client_id=client_id or "lineside-test", **access),  # type: ignore[arg-type]
         model=ModelConfig(threads=THREADS),
         inspect=InspectConfig(part="ball screw", evidence_folder="evidence", max_age_s=3600.0),

@@ -33,6 +33,7 @@ class Noted:
     def __init__(self) -> None:
         self.policy = Policy({"stop": STOP})
         self.states = States({}, Counters())
+        self.rules = self
         self.called: list[str] = []
 
     def carry_out(self, call: ToolCall, **_options: object) -> CallReport:
