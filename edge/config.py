@@ -131,6 +131,8 @@ class CameraConfig:
     """A picture of a part without defects, from the same side: each frame is compared with it."""
     any_way_up: bool | None = None
     """Test-time augmentation for this camera, in place of `inspect.any_way_up`."""
+    examples: str = ""
+    """A folder of pictures that the model is shown before this camera's frames, in place of `inspect.examples`."""
     enabled: bool = True
     """`false` switches the camera off: it is not read, and what is sent to it is rejected."""
     inspected: bool = True
@@ -150,7 +152,11 @@ class InspectConfig:
     `ball screw` or `circuit board`). Of any other part, and where it is not said, the model's own verdict is
     `unsure` until `lineside learn` or `lineside calibrate` has seen pictures of yours."""
     template: str = ""
-    """A TOML file with sentences and the order of the answer, in place of the bundle's own: see `docs/own-model.md`."""
+    """A TOML file with sentences and the order of the answer, in place of the bundle's own: see
+    `docs/general-model.md`."""
+    examples: str = ""
+    """A folder with `pass` and `fail` below it, of at most 16 pictures: the model is shown them, with their verdicts,
+    before each frame. `NAME.txt` beside a picture holds a line about it. A camera with a `reference` is shown none."""
     pass_below: Annotated[float, Field(ge=0, le=1)] = 0.35
     """Up to this probability of a defect the verdict is `pass`."""
     fail_above: Annotated[float, Field(ge=0, le=1)] = 0.65

@@ -30,6 +30,7 @@ def problems_of(config: Config, said: AbstractSet[Key]) -> Iterator[Problem]:
     if not config.inspect.defect_types:
         yield ("inspect", "defect_types"), "`inspect.defect_types` is empty: name at least one kind of defect"
     yield from _defect_types(("inspect",), config.inspect.defect_types)
+    yield from _examples(config, ("inspect",), config.inspect.examples)
     for section, names in (("cameras", config.cameras), ("tools", config.tools)):
         for name in names:
             if not re.fullmatch(NAME, name):
@@ -98,9 +99,16 @@ def _defect_types(above: Key, kinds: Sequence[str]) -> Iterator[Problem]:
             yield key, f"`{name}` has {kind!r} {count} times"
 
 
+def _examples(config: Config, above: Key, folder: str) -> Iterator[Problem]:
+    if folder and not config.resolve(folder).is_dir():
+        name = ".".join((*above, "examples"))
+        yield (*above, "examples"), f"`{name}`: {config.resolve(folder)} is not a folder"
+
+
 def _camera(config: Config, name: str, camera: CameraConfig) -> Iterator[Problem]:
     above = ("cameras", name)
     yield from _defect_types(above, camera.defect_types)
+    yield from _examples(config, above, camera.examples)
     path, key = config.resolve(camera.source), f"`cameras.{name}.source`"
     if camera.kind != "mqtt" and not camera.source:
         yield (*above, "kind"), f"{key} is missing: a camera of kind {camera.kind} plays it"

@@ -23,6 +23,8 @@ def not_taught(taught: Taught, task: InspectionTask) -> str:
     """Why the model's verdicts on `task` do not count; empty where it was taught such a task."""
     if taught.parts is None:
         return ""
+    if task.examples and task.reference is None:
+        return "the model was not taught to judge by `examples`"
     known = [part for part in taught.parts if part.name is None or _same(part.name, task.part)]
     if not known:
         names = _listed(part.name or "" for part in taught.parts)
