@@ -126,19 +126,22 @@ def _inspector(config: Config, camera: str, made: dict[str, Any], engine: Engine
             raise EdgeError(
                 f"the reference of {camera} is another than then: put the old one back, `{camera}.reference`"
             )
-    examples = _examples(config, camera, task.get("examples_sha256", ""))
+    examples = _examples(config, camera, task["examples_sha256"])
     then = InspectionTask(
         tuple(task["defect_types"]),
         task["instruction"],
         task["report"],
         reference=reference,
         any_way_up=task["any_way_up"],
-        part=task.get("part", ""),
-        template=InspectionTemplate(**task["template"]) if "template" in task else None,
+        part=task["part"],
+        template=InspectionTemplate(**task["template"]),
         examples=examples,
     )
+    colors = made["colors"]
     calibration = Calibration(*made["calibration"]) if made["calibration"] is not None else None
-    inspector = Inspector(engine, then, Thresholds(*made["thresholds"]), calibration)
+    inspector = Inspector(
+        engine, then, Thresholds(*made["thresholds"]), calibration, colors=tuple(colors) if colors else None
+    )
     if not made["gate"]:
         return inspector
     gate = Gates(config.model.threads).open(config.gate_path(camera))

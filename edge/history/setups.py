@@ -59,8 +59,8 @@ def runs_on(device: Device, threads: int) -> dict[str, Any]:
 
 def describe(inspector: AnyInspector, machine: dict[str, Any]) -> Setup:
     """Keys: `machine` (see `runs_on`), `bundle` (name, sha256), `capacity`, `task`, `prompt` (the system prompt),
-    `grammar` (JSON Schema of each property of an answer), `temperature`, `seed`, `thresholds`, `calibration` and `gate`
-    (a SHA-256 of its memory).
+    `grammar` (JSON Schema of each property of an answer), `temperature`, `seed`, `thresholds`, `calibration`, `colors`
+    (those that it was fitted to) and `gate` (a SHA-256 of its memory).
     """
     task, engine = inspector.task, inspector.engine
     calibration = inspector.calibration
@@ -83,6 +83,7 @@ def describe(inspector: AnyInspector, machine: dict[str, Any]) -> Setup:
         "temperature": GREEDY.temperature,
         "seed": GREEDY.seed,
         "thresholds": [inspector.thresholds.pass_below, inspector.thresholds.fail_above],
+        "colors": inspector.colors,
         "calibration": None if calibration is None else [calibration.scale, calibration.offset],
         "gate": _gate(inspector) if isinstance(inspector, GatedInspector) else "",
     }
