@@ -31,6 +31,9 @@ def problems_of(config: Config, said: AbstractSet[Key]) -> Iterator[Problem]:
         yield ("inspect", "defect_types"), "`inspect.defect_types` is empty: name at least one kind of defect"
     yield from _defect_types(("inspect",), config.inspect.defect_types)
     yield from _examples(config, ("inspect",), config.inspect.examples)
+    if config.inspect.template and not config.resolve(config.inspect.template).is_file():
+        sentence = f"`inspect.template`: {config.resolve(config.inspect.template)} is not a file"
+        yield ("inspect", "template"), sentence
     for section, names in (("cameras", config.cameras), ("tools", config.tools)):
         for name in names:
             if not re.fullmatch(NAME, name):

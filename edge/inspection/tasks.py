@@ -55,7 +55,7 @@ def _read_reference(path: Path, key: str) -> Picture:
 def _read_template(path: Path) -> InspectionTemplate:
     try:
         raw = tomllib.loads(path.read_text(encoding="utf-8"))
-        return TypeAdapter(InspectionTemplate).validate_python(raw, strict=True)
+        return TypeAdapter(InspectionTemplate).validate_json(json.dumps(raw, default=str), strict=True)
     except OSError as error:
         raise ConfigError(f"`inspect.template`: {path} cannot be read ({error.strerror})") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

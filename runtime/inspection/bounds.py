@@ -8,7 +8,7 @@ import numpy as np
 
 from lineside.runtime.chat import Picture, check_pixels
 from lineside.runtime.inspection.task import InspectionTask
-from lineside.runtime.manifest import Beside, Color, Taught, TaughtPart
+from lineside.runtime.manifest import Beside, Color, Manifest, Taught, TaughtPart
 
 SAMPLES = 64
 """Rows and columns of a picture that are looked at to tell its colours."""
@@ -33,6 +33,13 @@ def not_taught(taught: Taught, task: InspectionTask) -> str:
         return f"the model was taught {names}, not {task.part}"
     problems = [_problem(part, task) for part in known]
     return "" if "" in problems else problems[0]
+
+
+def not_asked_so(manifest: Manifest, task: InspectionTask) -> str:
+    """Why the model's verdicts on a task do not count that a station words in another way; empty where they do."""
+    if manifest.taught.parts is None or task.asked == manifest.inspection:
+        return ""
+    return "the model was not taught to be asked as `inspect.template` says"
 
 
 def taught_colors(taught: Taught, task: InspectionTask) -> tuple[Color, ...] | None:

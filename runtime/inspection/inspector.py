@@ -17,7 +17,7 @@ from lineside.runtime.engine.scheduler import Priority, Request
 from lineside.runtime.engine.sequence import Sequence
 from lineside.runtime.errors import AnswerError, DeadlineExceeded, NotFinite, RequestCancelled
 from lineside.runtime.inspection.augmentation import mean, merged, swayed
-from lineside.runtime.inspection.bounds import blank, not_taught, taught_colors, unusual_color
+from lineside.runtime.inspection.bounds import blank, not_asked_so, not_taught, taught_colors, unusual_color
 from lineside.runtime.inspection.calibration import Calibration
 from lineside.runtime.inspection.close_ups import CloseUp, close_ups, worst
 from lineside.runtime.inspection.examples import ShownBefore
@@ -61,7 +61,9 @@ class Inspector:
             task = replace(task, template=engine.bundle.manifest.inspection)
         self.task, self.calibration, self.thresholds = task, calibration, thresholds or Thresholds()
         self._taught, self.colors = engine.bundle.manifest.taught, colors
-        self.not_taught = not_taught(self._taught, task) if calibration is None else ""
+        self.not_taught = ""
+        if calibration is None:
+            self.not_taught = not_taught(self._taught, task) or not_asked_so(engine.bundle.manifest, task)
         self._engine = engine
         self._reasoner = Reasoner(engine, task)
         self._looking = replace(task, report=None, examples=())  # a report changes nothing of what is looked for

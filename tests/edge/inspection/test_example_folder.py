@@ -94,11 +94,14 @@ def test_every_mistake_names_the_key_and_the_file(folder: Path, tmp_path: Path) 
 
 def test_a_folder_that_is_not_there_is_said_with_its_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "station.toml"
-    file.write_text('[inspect]\nexamples = "nowhere"\n[cameras.cam0]\nkind = "mqtt"\nexamples = "gone"\n')
+    file.write_text(
+        '[inspect]\nexamples = "nowhere"\ntemplate = "no.toml"\n[cameras.cam0]\nkind = "mqtt"\nexamples = "gone"\n'
+    )
     assert main(["check", str(file)]) == 2
     told = capsys.readouterr().err
     assert "station.toml:2: `inspect.examples`: " in told
-    assert "station.toml:5: `cameras.cam0.examples`: " in told
+    assert "station.toml:3: `inspect.template`: " in told
+    assert "station.toml:6: `cameras.cam0.examples`: " in told
 
 
 @pytest.mark.usefixtures("folder")
