@@ -37,13 +37,17 @@ class Station:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    def client(self, key: str = KEY) -> OpenAI:
-        return OpenAI(base_url=f"{self.url}/v1", api_key=key, max_retries=0, timeout=LIMIT_S)
+    def client(self) -> OpenAI:
+        return openai_client(self.url)
 
     def statuses(self) -> dict[str, int]:
         """Requests that were counted, by status."""
         split = self.counters.split().items()
         return {dict(labels)["status"]: value for (name, labels), value in split if name == "http_requests"}
+
+
+def openai_client(url: str) -> OpenAI:
+    return OpenAI(base_url=f"{url}/v1", api_key=KEY, max_retries=0, timeout=LIMIT_S)
 
 
 def one_model(model: Engine | NoModel) -> Models:

@@ -90,7 +90,7 @@ def test_a_client_that_leaves_in_the_middle_frees_the_engine(
 
 def test_a_client_that_leaves_before_its_answer_frees_the_engine(station: Station, engine: Engine) -> None:
     with engine.scheduler.turn(Request()):
-        client = openai.OpenAI(base_url=f"{station.url}/v1", api_key="a key of this test", max_retries=0, timeout=0.3)
+        client = station.client().with_options(timeout=0.3)
         with pytest.raises(openai.APITimeoutError):
             client.chat.completions.create(model="", messages=[{"role": "user", "content": "Hello"}])
         until(lambda: station.statuses() == {"499": 1})
