@@ -11,6 +11,7 @@ from pydantic.dataclasses import dataclass
 
 from lineside.edge.data_folder import database_path
 from lineside.edge.history_config import HistoryConfig
+from lineside.edge.http_config import HttpConfig
 from lineside.edge.mcp_config import McpConfig
 from lineside.edge.tool_config import DAY_S, STRICT, ToolConfig
 from lineside.runtime.defaults import CALL_ABOVE, DEFAULT_BUNDLE, DEFAULT_MAX_PIXELS, WRONG_CALL_COSTS
@@ -237,6 +238,7 @@ class Config:
     store: StoreConfig = field(default_factory=StoreConfig)
     history: HistoryConfig = field(default_factory=HistoryConfig)
     metrics: MetricsConfig = field(default_factory=MetricsConfig)
+    http: HttpConfig = field(default_factory=HttpConfig)
     cameras: dict[str, CameraConfig] = field(default_factory=dict)
     tools: dict[str, ToolConfig] = field(default_factory=dict)
     mcp: dict[str, McpConfig] = field(default_factory=dict)

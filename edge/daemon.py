@@ -44,6 +44,7 @@ from lineside.edge.wire.traffic import Message
 from lineside.runtime.engine.engine import Engine
 
 if TYPE_CHECKING:
+    from lineside.edge.http.station import StationServer
     from lineside.edge.integrations.mcp.servers import McpServers
     from lineside.edge.metrics import MetricsServer
 
@@ -68,6 +69,7 @@ class Daemon:
     _mcp: McpServers | None = None
     _history: History | None = None
     _metrics: MetricsServer | None = None
+    _http: StationServer | None = None
 
     def __init__(self, config: Config) -> None:
         self.config = config
@@ -86,8 +88,9 @@ class Daemon:
                 self._mcp.close()
             if self._history is not None:
                 self._history.close()
-            if self._metrics is not None:
-                self._metrics.close()
+            for server in (self._metrics, self._http):
+                if server is not None:
+                    server.close()
             self.store.close()
             raise
 
@@ -179,6 +182,7 @@ class Daemon:
         queues: dict[str, Queue] = {"frames": self.pipeline.mailbox, "commands": self.commands}
         self.figures = Figures(self.counters, self.store, self.outbox, self.models, self.watch.health, queues)
         self._metrics = self._serve_metrics()
+        self._http = self._serve_http()
         self.announcements = self._make_announcements()
         self.reloader = Reloader(self, self.outbox.put)
 
@@ -211,6 +215,14 @@ class Daemon:
 
         return MetricsServer(self.config.metrics, self.figures.health)
 
+    def _serve_http(self) -> StationServer | None:
+        """Its libraries are loaded where it is asked for."""
+        if not self.config.http.port:
+            return None
+        from lineside.edge.http.station import StationServer
+
+        return StationServer(self)
+
     def _make_announcements(self) -> Announcements:
         return Announcements(
             self.config,
@@ -240,6 +252,8 @@ class Daemon:
         self.frame_connection.start()
         self.connection.start()
         self.announcements.start()
+        if self._http is not None:
+            self._http.start()
         self._watchdog.start()
         notify("READY=1")
         return self
@@ -250,8 +264,9 @@ class Daemon:
         self._stop.set()
         notify("STOPPING=1")
         self._watchdog.close()
-        if self._metrics is not None:
-            self._metrics.close()
+        for server in (self._metrics, self._http):
+            if server is not None:
+                server.close()
         self.announcements.close()
         for part in reversed(self._parts()):
             part.close()

@@ -18,6 +18,7 @@ from pydantic import SecretStr, TypeAdapter
 
 from lineside.edge import config as config_module
 from lineside.edge import history_config as history_module
+from lineside.edge import http_config as http_module
 from lineside.edge import mcp_config as mcp_module
 from lineside.edge import tool_config as tool_module
 from lineside.edge.command_line.parser import make_parser
@@ -41,6 +42,7 @@ TABLES = (
     ("store", config_module.StoreConfig),
     ("history", history_module.HistoryConfig),
     ("metrics", config_module.MetricsConfig),
+    ("http", http_module.HttpConfig),
 )
 
 

@@ -79,6 +79,7 @@ def fixed_problem(before: Config, after: Config) -> str:
             ("mcp", before.mcp == after.mcp),
             ("history", before.history == after.history),
             ("metrics", before.metrics == after.metrics),
+            ("http", before.http == after.http),
             ("model (bundle, device, threads, capacity, kv_cache_mb), commands.bundle", runs_alike(before, after)),
         )
         if not same
