@@ -9,8 +9,10 @@ from typing import Annotated, Literal
 from pydantic import Field, SecretStr
 from pydantic.dataclasses import dataclass
 
+from lineside.edge.audit_config import AuditConfig
 from lineside.edge.data_folder import database_path
 from lineside.edge.history_config import HistoryConfig
+from lineside.edge.http_config import HttpConfig
 from lineside.edge.mcp_config import McpConfig
 from lineside.edge.tool_config import DAY_S, STRICT, ToolConfig
 from lineside.runtime.defaults import CALL_ABOVE, DEFAULT_BUNDLE, DEFAULT_MAX_PIXELS, WRONG_CALL_COSTS
@@ -242,7 +244,9 @@ class Config:
     commands: CommandConfig = field(default_factory=CommandConfig)
     store: StoreConfig = field(default_factory=StoreConfig)
     history: HistoryConfig = field(default_factory=HistoryConfig)
+    audit: AuditConfig = field(default_factory=AuditConfig)
     metrics: MetricsConfig = field(default_factory=MetricsConfig)
+    http: HttpConfig = field(default_factory=HttpConfig)
     cameras: dict[str, CameraConfig] = field(default_factory=dict)
     tools: dict[str, ToolConfig] = field(default_factory=dict)
     mcp: dict[str, McpConfig] = field(default_factory=dict)
@@ -258,6 +262,11 @@ class Config:
         if self.store.path:
             return self.resolve(self.store.path)
         return database_path(self.station.name, self.folder)
+
+    @property
+    def audit_path(self) -> Path:
+        """The folder of the audit log."""
+        return self.resolve(self.audit.folder) if self.audit.folder else self.store_path.with_suffix(".audit")
 
     @property
     def bundle_path(self) -> Path:

@@ -15,6 +15,9 @@ from lineside.edge.wire.store import Store
 from lineside.runtime.engine.scheduler import Priority, Request
 from lineside.runtime.timings import Spent
 
+KINDS = {Priority.COMMAND: "command", Priority.FRAME: "frame", Priority.GUEST: "guest"}
+"""The label of the engine's figures: for whom it worked."""
+
 
 class Queue(Protocol):
     def waiting(self) -> tuple[int, float | None]:
@@ -80,7 +83,7 @@ class Figures:
         return {name: value for name, value in found.items() if value}
 
     def _ended(self, request: Request, spent: Spent) -> None:
-        kind = "frame" if request.priority is Priority.FRAME else "command"
+        kind = KINDS[request.priority]
         counts = spent.counts
         tokens = {"prompt": counts.prompt, "reused": counts.reused, "generated": counts.generated}
         for name, value in tokens.items():

@@ -8,7 +8,7 @@ its pixels. What is pinned (`runtime.engine.pins`) stays: only a request that be
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from lineside.runtime.chat import Prompt
 from lineside.runtime.engine.pins import Pin, Pins
-from lineside.runtime.engine.scheduler import Queue, Request
+from lineside.runtime.engine.scheduler import Priority, Queue, Request
 from lineside.runtime.errors import DeviceOutOfMemory, KVBudgetExceeded
 from lineside.runtime.sessions.interface import Decoder
 
@@ -150,6 +150,17 @@ class KVPool:
                 "`model.kv_cache_mb`, or lower `model.capacity`"
             )
         return pin
+
+    def holder(self, request: Request) -> Request:
+        """What a request is while it holds a cache: a guest is cancelled as soon as others wait for one."""
+        if request.priority < Priority.GUEST:
+            return request
+
+        def cancelled() -> bool:
+            wanted = self._queue.has_before(request.priority)
+            return wanted or (request.cancelled is not None and request.cancelled())
+
+        return replace(request, cancelled=cancelled)
 
     def release(self, entry: Entry, keys: Keys) -> None:
         """Give a cache back; it now holds tokens with these keys."""
