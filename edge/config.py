@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from pydantic import Field, SecretStr
 from pydantic.dataclasses import dataclass
 
+from lineside.edge.audit_config import AuditConfig
 from lineside.edge.data_folder import database_path
 from lineside.edge.history_config import HistoryConfig
 from lineside.edge.http_config import HttpConfig
@@ -237,6 +238,7 @@ class Config:
     commands: CommandConfig = field(default_factory=CommandConfig)
     store: StoreConfig = field(default_factory=StoreConfig)
     history: HistoryConfig = field(default_factory=HistoryConfig)
+    audit: AuditConfig = field(default_factory=AuditConfig)
     metrics: MetricsConfig = field(default_factory=MetricsConfig)
     http: HttpConfig = field(default_factory=HttpConfig)
     cameras: dict[str, CameraConfig] = field(default_factory=dict)
@@ -254,6 +256,11 @@ class Config:
         if self.store.path:
             return self.resolve(self.store.path)
         return database_path(self.station.name, self.folder)
+
+    @property
+    def audit_path(self) -> Path:
+        """The folder of the audit log."""
+        return self.resolve(self.audit.folder) if self.audit.folder else self.store_path.with_suffix(".audit")
 
     @property
     def bundle_path(self) -> Path:

@@ -63,13 +63,14 @@ class Daemon:
     """A running station: `with Daemon(config) as daemon: daemon.wait()`.
 
     Raises:
-        BundleError, ConfigError, DeviceError, StoreError: before anything is connected.
+        AuditError, BundleError, ConfigError, DeviceError, StoreError: before anything is connected.
     """
 
     _mcp: McpServers | None = None
     _history: History | None = None
     _metrics: MetricsServer | None = None
     _http: StationServer | None = None
+    _calls: Calls | None = None
 
     def __init__(self, config: Config) -> None:
         self.config = config
@@ -91,6 +92,8 @@ class Daemon:
             for server in (self._metrics, self._http):
                 if server is not None:
                     server.close()
+            if self._calls is not None:
+                self._calls.close_audit()
             self.store.close()
             raise
 
@@ -149,8 +152,16 @@ class Daemon:
             pulse=self.pulse,
         )
         others: dict[str, Binding] = {"mcp": self._mcp} if self._mcp is not None else {}
-        self.calls = Calls(
-            config, self.topics, self.store, self.outbox, self.connection, self.counters, others, self._drain
+        self.calls = self._calls = Calls(
+            config,
+            self.topics,
+            self.store,
+            self.outbox,
+            self.connection,
+            self.counters,
+            others,
+            self._drain,
+            self.degraded,
         )
         self._client_id = client_id
         self.state_link = self._link_states()
@@ -277,6 +288,7 @@ class Daemon:
             time.sleep(0.1)
         self.connection.stop()
         self.outbox.close()
+        self.calls.close_audit()
         self.store.close()
 
     def _parts(self) -> list[Part]:

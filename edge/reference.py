@@ -16,6 +16,7 @@ from typing import Any
 
 from pydantic import SecretStr, TypeAdapter
 
+from lineside.edge import audit_config as audit_module
 from lineside.edge import config as config_module
 from lineside.edge import history_config as history_module
 from lineside.edge import http_config as http_module
@@ -41,6 +42,7 @@ TABLES = (
     ("commands", config_module.CommandConfig),
     ("store", config_module.StoreConfig),
     ("history", history_module.HistoryConfig),
+    ("audit", audit_module.AuditConfig),
     ("metrics", config_module.MetricsConfig),
     ("http", http_module.HttpConfig),
 )
