@@ -8,6 +8,7 @@ EdgeError
 │   └── TooLarge       the message has more bytes than the broker takes
 ├── StoreError         the daemon's database cannot be used
 └── RequestError       a command or frame is refused; carries a code for the reply
+    └── UpdateError    a model is not installed, or settings are not taken: all is as before
 """
 
 from __future__ import annotations
@@ -47,3 +48,7 @@ class RequestError(EdgeError):
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
         self.code = code
+
+
+class UpdateError(RequestError):
+    pass
