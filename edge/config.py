@@ -13,6 +13,7 @@ from lineside.edge.current_model import models_folder
 from lineside.edge.data_folder import database_path
 from lineside.edge.history_config import HistoryConfig
 from lineside.edge.mcp_config import McpConfig
+from lineside.edge.remote_config import RemoteConfig
 from lineside.edge.tool_config import DAY_S, STRICT, ToolConfig
 from lineside.edge.updates_config import UpdatesConfig
 from lineside.runtime.defaults import CALL_ABOVE, DEFAULT_BUNDLE, DEFAULT_MAX_PIXELS, WRONG_CALL_COSTS
@@ -239,6 +240,7 @@ class Config:
     store: StoreConfig = field(default_factory=StoreConfig)
     history: HistoryConfig = field(default_factory=HistoryConfig)
     metrics: MetricsConfig = field(default_factory=MetricsConfig)
+    remote: RemoteConfig = field(default_factory=RemoteConfig)
     updates: UpdatesConfig = field(default_factory=UpdatesConfig)
     cameras: dict[str, CameraConfig] = field(default_factory=dict)
     tools: dict[str, ToolConfig] = field(default_factory=dict)

@@ -12,7 +12,7 @@ from lineside.edge.models import Models, wire_model
 from lineside.edge.wire.messages import Health, WireBoard, WireCamera, WireHistogram, WireModel, WireQueue, WireSplit
 from lineside.edge.wire.outbox import Outbox
 from lineside.edge.wire.store import Store
-from lineside.runtime.engine.scheduler import Priority, Request
+from lineside.runtime.engine.scheduler import Request
 from lineside.runtime.timings import Spent
 
 
@@ -38,11 +38,16 @@ class Figures:
         cameras: Callable[[], dict[str, WireCamera]],
         queues: dict[str, Queue],
     ) -> None:
-        self._counters, self._store, self._outbox, self._models = counters, store, outbox, models
+        self._counters, self._store, self._outbox = counters, store, outbox
         self._cameras, self._queues = cameras, queues
         self._started = time.monotonic()
+        self.exchange(models)
+
+    def exchange(self, models: Models) -> None:
+        """The models that run from now on are counted."""
         for model in models.opened():
             model.engine.on_ended = self._ended
+        self._models = models
 
     def health(self) -> Health:
         """Raises StoreError."""
@@ -80,7 +85,7 @@ class Figures:
         return {name: value for name, value in found.items() if value}
 
     def _ended(self, request: Request, spent: Spent) -> None:
-        kind = "frame" if request.priority is Priority.FRAME else "command"
+        kind = request.priority.name.lower()
         counts = spent.counts
         tokens = {"prompt": counts.prompt, "reused": counts.reused, "generated": counts.generated}
         for name, value in tokens.items():

@@ -20,6 +20,7 @@ from pydantic import SecretStr, TypeAdapter
 from lineside.edge import config as config_module
 from lineside.edge import history_config as history_module
 from lineside.edge import mcp_config as mcp_module
+from lineside.edge import remote_config as remote_module
 from lineside.edge import tool_config as tool_module
 from lineside.edge import updates_config as updates_module
 from lineside.edge.command_line.parser import make_parser
@@ -43,6 +44,7 @@ TABLES = (
     ("store", config_module.StoreConfig),
     ("history", history_module.HistoryConfig),
     ("metrics", config_module.MetricsConfig),
+    ("remote", remote_module.RemoteConfig),
     ("updates", updates_module.UpdatesConfig),
 )
 

@@ -11,10 +11,10 @@ from pathlib import Path
 
 from lineside.edge.current_model import BUNDLES, Current, read_current, write_current
 from lineside.edge.errors import UpdateError
-from lineside.edge.lasting import sync_folder
+from lineside.edge.lasting import replace_file, sync_folder
 from lineside.edge.updates.disk import writing
 
-STAGING = "staging"
+STAGING, UNDER_WAY = "staging", "under-way"
 
 
 class ModelsStore:
@@ -77,6 +77,30 @@ class ModelsStore:
             sync_folder(target.parent)
             sync_folder(self.folder)
         return target
+
+    def remove(self, sha256: str) -> None:
+        """A bundle that is neither the current nor the former one. Raises ConfigError, UpdateError."""
+        current = self.current()
+        with writing(self.folder):
+            if sha256 in self.installed() and sha256 not in (current.bundle, current.former):
+                shutil.rmtree(self.bundle(sha256))
+
+    def begin(self, sha256: str) -> None:
+        """Note which bundle is about to take the place of the current one. Raises UpdateError."""
+        with writing(self.folder):
+            replace_file(self.folder / UNDER_WAY, sha256.encode())
+
+    def end(self) -> None:
+        """It has, or it was refused. Raises UpdateError."""
+        with writing(self.folder):
+            (self.folder / UNDER_WAY).unlink(missing_ok=True)
+
+    def interrupted(self) -> str:
+        """The bundle of an installation that did not come to its end; empty where there is none."""
+        try:
+            return (self.folder / UNDER_WAY).read_text()
+        except OSError:
+            return ""
 
     def make_current(self, sha256: str) -> None:
         """The one that ran becomes the former one; those before it go. Raises ConfigError, UpdateError."""

@@ -30,6 +30,8 @@ class Priority(IntEnum):
 
     COMMAND = 0
     FRAME = 1
+    TRIAL = 2
+    """Of a model that is tried out beside the one that runs."""
 
 
 @dataclass(frozen=True)
