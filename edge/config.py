@@ -9,9 +9,11 @@ from typing import Annotated, Literal
 from pydantic import Field, SecretStr
 from pydantic.dataclasses import dataclass
 
+from lineside.edge.audit_config import AuditConfig
 from lineside.edge.current_model import models_folder
 from lineside.edge.data_folder import database_path
 from lineside.edge.history_config import HistoryConfig
+from lineside.edge.http_config import HttpConfig
 from lineside.edge.mcp_config import McpConfig
 from lineside.edge.remote_config import RemoteConfig
 from lineside.edge.tool_config import DAY_S, STRICT, ToolConfig
@@ -239,7 +241,9 @@ class Config:
     commands: CommandConfig = field(default_factory=CommandConfig)
     store: StoreConfig = field(default_factory=StoreConfig)
     history: HistoryConfig = field(default_factory=HistoryConfig)
+    audit: AuditConfig = field(default_factory=AuditConfig)
     metrics: MetricsConfig = field(default_factory=MetricsConfig)
+    http: HttpConfig = field(default_factory=HttpConfig)
     remote: RemoteConfig = field(default_factory=RemoteConfig)
     updates: UpdatesConfig = field(default_factory=UpdatesConfig)
     cameras: dict[str, CameraConfig] = field(default_factory=dict)
@@ -264,6 +268,11 @@ class Config:
     def models_path(self) -> Path:
         """Where bundles are installed: beside the database."""
         return models_folder(self.store_path)
+
+    @property
+    def audit_path(self) -> Path:
+        """The folder of the audit log."""
+        return self.resolve(self.audit.folder) if self.audit.folder else self.store_path.with_suffix(".audit")
 
     @property
     def bundle_path(self) -> Path:

@@ -46,6 +46,7 @@ from lineside.edge.wire.traffic import Message
 from lineside.runtime.engine.engine import Engine
 
 if TYPE_CHECKING:
+    from lineside.edge.http.station import StationServer
     from lineside.edge.integrations.mcp.servers import McpServers
     from lineside.edge.metrics import MetricsServer
 
@@ -64,12 +65,14 @@ class Daemon:
     """A running station: `with Daemon(config) as daemon: daemon.wait()`.
 
     Raises:
-        BundleError, ConfigError, DeviceError, StoreError: before anything is connected.
+        AuditError, BundleError, ConfigError, DeviceError, StoreError: before anything is connected.
     """
 
     _mcp: McpServers | None = None
     _history: History | None = None
     _metrics: MetricsServer | None = None
+    _http: StationServer | None = None
+    _calls: Calls | None = None
 
     def __init__(self, config: Config) -> None:
         self.config = config
@@ -88,8 +91,11 @@ class Daemon:
                 self._mcp.close()
             if self._history is not None:
                 self._history.close()
-            if self._metrics is not None:
-                self._metrics.close()
+            for server in (self._metrics, self._http):
+                if server is not None:
+                    server.close()
+            if self._calls is not None:
+                self._calls.close_audit()
             self.store.close()
             raise
 
@@ -148,8 +154,16 @@ class Daemon:
             pulse=self.pulse,
         )
         others: dict[str, Binding] = {"mcp": self._mcp} if self._mcp is not None else {}
-        self.calls = Calls(
-            config, self.topics, self.store, self.outbox, self.connection, self.counters, others, self._drain
+        self.calls = self._calls = Calls(
+            config,
+            self.topics,
+            self.store,
+            self.outbox,
+            self.connection,
+            self.counters,
+            others,
+            self._drain,
+            self.degraded,
         )
         self._client_id = client_id
         self.state_link = self._link_states()
@@ -181,6 +195,7 @@ class Daemon:
         queues: dict[str, Queue] = {"frames": self.pipeline.mailbox, "commands": self.commands}
         self.figures = Figures(self.counters, self.store, self.outbox, self.models, self.watch.health, queues)
         self._metrics = self._serve_metrics()
+        self._http = self._serve_http()
         self.announcements = self._make_announcements()
         self.reloader = Reloader(self, self.outbox.put)
         self.model_commands = ModelCommands(self, self.reloader, self.outbox.put, self.commands.stopping)
@@ -216,6 +231,14 @@ class Daemon:
 
         return MetricsServer(self.config.metrics, self.figures.health)
 
+    def _serve_http(self) -> StationServer | None:
+        """Its libraries are loaded where it is asked for."""
+        if not self.config.http.port:
+            return None
+        from lineside.edge.http.station import StationServer
+
+        return StationServer(self)
+
     def _make_announcements(self) -> Announcements:
         return Announcements(
             self.config,
@@ -246,6 +269,8 @@ class Daemon:
         self.frame_connection.start()
         self.connection.start()
         self.announcements.start()
+        if self._http is not None:
+            self._http.start()
         self._watchdog.start()
         notify("READY=1")
         return self
@@ -256,8 +281,9 @@ class Daemon:
         self._stop.set()
         notify("STOPPING=1")
         self._watchdog.close()
-        if self._metrics is not None:
-            self._metrics.close()
+        for server in (self._metrics, self._http):
+            if server is not None:
+                server.close()
         self.announcements.close()
         for part in reversed(self._parts()):
             part.close()
@@ -268,6 +294,7 @@ class Daemon:
             time.sleep(0.1)
         self.connection.stop()
         self.outbox.close()
+        self.calls.close_audit()
         self.store.close()
 
     def _parts(self) -> list[Part]:

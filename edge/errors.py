@@ -7,6 +7,7 @@ EdgeError
 │   ├── NotConnected   there is no connection; try again later
 │   └── TooLarge       the message has more bytes than the broker takes
 ├── StoreError         the daemon's database cannot be used
+├── AuditError         the audit log cannot be written
 └── RequestError       a command or frame is refused; carries a code for the reply
     └── UpdateError    a model is not installed, or settings are not taken: all is as before
 """
@@ -39,6 +40,10 @@ class TooLarge(BrokerError):
 
 
 class StoreError(EdgeError):
+    pass
+
+
+class AuditError(EdgeError):
     pass
 
 

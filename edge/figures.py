@@ -12,8 +12,11 @@ from lineside.edge.models import Models, wire_model
 from lineside.edge.wire.messages import Health, WireBoard, WireCamera, WireHistogram, WireModel, WireQueue, WireSplit
 from lineside.edge.wire.outbox import Outbox
 from lineside.edge.wire.store import Store
-from lineside.runtime.engine.scheduler import Request
+from lineside.runtime.engine.scheduler import Priority, Request
 from lineside.runtime.timings import Spent
+
+KINDS = {Priority.COMMAND: "command", Priority.FRAME: "frame", Priority.GUEST: "guest", Priority.TRIAL: "trial"}
+"""The label of the engine's figures: for whom it worked."""
 
 
 class Queue(Protocol):
@@ -85,7 +88,7 @@ class Figures:
         return {name: value for name, value in found.items() if value}
 
     def _ended(self, request: Request, spent: Spent) -> None:
-        kind = request.priority.name.lower()
+        kind = KINDS[request.priority]
         counts = spent.counts
         tokens = {"prompt": counts.prompt, "reused": counts.reused, "generated": counts.generated}
         for name, value in tokens.items():

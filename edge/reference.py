@@ -17,8 +17,10 @@ from typing import Any
 
 from pydantic import SecretStr, TypeAdapter
 
+from lineside.edge import audit_config as audit_module
 from lineside.edge import config as config_module
 from lineside.edge import history_config as history_module
+from lineside.edge import http_config as http_module
 from lineside.edge import mcp_config as mcp_module
 from lineside.edge import remote_config as remote_module
 from lineside.edge import tool_config as tool_module
@@ -43,9 +45,11 @@ TABLES = (
     ("commands", config_module.CommandConfig),
     ("store", config_module.StoreConfig),
     ("history", history_module.HistoryConfig),
+    ("audit", audit_module.AuditConfig),
     ("metrics", config_module.MetricsConfig),
     ("remote", remote_module.RemoteConfig),
     ("updates", updates_module.UpdatesConfig),
+    ("http", http_module.HttpConfig),
 )
 
 

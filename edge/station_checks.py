@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from lineside.edge.broker_checks import Key, Problem, broker_problems
 from lineside.edge.config import NAME, STATION, CameraConfig, Config
 from lineside.edge.errors import ConfigError
+from lineside.edge.http_checks import http_problems
 from lineside.edge.mcp_checks import mcp_problems
 from lineside.edge.quiet_hours import parse_quiet_hours
 from lineside.edge.state_checks import state_problems
@@ -45,6 +46,7 @@ def problems_of(config: Config, said: AbstractSet[Key]) -> Iterator[Problem]:
         yield from _tool(config, ("tools", name), tool)
         yield from state_problems(config.tools, name, config.base_topic)
     yield from mcp_problems(config)
+    yield from http_problems(config)
     for server, settings in config.mcp.items():
         for name, tool in settings.tools.items():
             yield from _tool(config, ("mcp", server, "tools", name), tool)

@@ -112,7 +112,11 @@ def _proving_commands(commands: Commands[argparse.ArgumentParser]) -> None:
     replay.add_argument("id", metavar="ID", help="the result's id, from its message, `history` or its evidence picture")
     replay.add_argument("--bundle", type=Path, help="the folder of the model of then, where the station has another")
     replay.set_defaults(handler="prove.replay")
-    for command in (history, replay):
+
+    audit = commands.add_parser("audit", help="check that no line of the audit log was changed, taken out or added")
+    audit.add_argument("action", choices=("verify",), metavar="verify", help="read it all and follow its chain")
+    audit.set_defaults(handler="prove.audit")
+    for command in (history, replay, audit):
         command.add_argument(
             "-c", "--config", type=Path, default=Path("station.toml"), metavar="station.toml", help="the station file"
         )

@@ -28,6 +28,7 @@ from lineside.runtime.inspection.gated import GatedInspector
 from lineside.runtime.inspection.inspector import Inspector
 from lineside.runtime.inspection.task import InspectionTask
 from lineside.runtime.inspection.verdict import Thresholds
+from lineside.runtime.inspection_template import InspectionTemplate
 from lineside.runtime.picture import decode_picture
 
 
@@ -138,9 +139,14 @@ def _inspector(config: Config, camera: str, made: dict[str, Any], engine: Engine
         task["report"],
         reference=reference,
         any_way_up=task["any_way_up"],
+        part=task["part"],
+        template=InspectionTemplate(**task["template"]),
     )
+    colors = made["colors"]
     calibration = Calibration(*made["calibration"]) if made["calibration"] is not None else None
-    inspector = Inspector(engine, then, Thresholds(*made["thresholds"]), calibration)
+    inspector = Inspector(
+        engine, then, Thresholds(*made["thresholds"]), calibration, colors=tuple(colors) if colors else None
+    )
     if not made["gate"]:
         return inspector
     gate = Gates(config.model.threads).open(config.gate_path(camera))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -56,8 +57,8 @@ def runs_on(device: Device, threads: int) -> dict[str, Any]:
 
 def describe(inspector: AnyInspector, machine: dict[str, Any]) -> Setup:
     """Keys: `machine` (see `runs_on`), `bundle` (name, sha256), `capacity`, `task`, `prompt` (the system prompt),
-    `grammar` (JSON Schema of each property of an answer), `temperature`, `seed`, `thresholds`, `calibration` and `gate`
-    (a SHA-256 of its memory).
+    `grammar` (JSON Schema of each property of an answer), `temperature`, `seed`, `thresholds`, `calibration`, `colors`
+    (those that it was fitted to) and `gate` (a SHA-256 of its memory).
     """
     task, engine = inspector.task, inspector.engine
     calibration = inspector.calibration
@@ -71,12 +72,15 @@ def describe(inspector: AnyInspector, machine: dict[str, Any]) -> Setup:
             "report": task.report,
             "reference_sha256": "" if task.reference is None else digest(task.reference),
             "any_way_up": task.any_way_up,
+            "part": task.part,
+            "template": asdict(task.asked),
         },
         "prompt": task.system_text(),
         "grammar": task.properties(),
         "temperature": GREEDY.temperature,
         "seed": GREEDY.seed,
         "thresholds": [inspector.thresholds.pass_below, inspector.thresholds.fail_above],
+        "colors": inspector.colors,
         "calibration": None if calibration is None else [calibration.scale, calibration.offset],
         "gate": _gate(inspector) if isinstance(inspector, GatedInspector) else "",
     }

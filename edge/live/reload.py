@@ -82,9 +82,11 @@ def fixed_problem(before: Config, after: Config) -> str:
             ("store", before.store == after.store),
             ("mcp", before.mcp == after.mcp),
             ("history", before.history == after.history),
+            ("audit", before.audit == after.audit),
             ("metrics", before.metrics == after.metrics),
             ("remote", before.remote == after.remote),
             ("updates", before.updates == after.updates),
+            ("http", before.http == after.http),
             ("model (bundle, device, threads, capacity, kv_cache_mb), commands.bundle", runs_alike(before, after)),
         )
         if not same

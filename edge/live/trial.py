@@ -78,16 +78,29 @@ def compare(old: Look, new: Look, pictures: Iterable[tuple[str, Picture]], cance
     Raises EngineError where the new one cannot.
     """
     agreement = Agreement("kept pictures")
-    request = Request(Priority.TRIAL, None, cancelled)
     for camera, picture in pictures:
         try:
-            before = old.inspector(camera).inspect(picture, request).verdict
+            before = _verdict(old, camera, picture, cancelled)
         except RequestCancelled:
             raise
         except (EngineError, RequestError):
             continue
-        agreement.add(camera, before, new.inspector(camera).inspect(picture, request).verdict)
+        agreement.add(camera, before, _verdict(new, camera, picture, cancelled))
     return agreement
+
+
+def _verdict(look: Look, camera: str, picture: Picture, cancelled: Callable[[], bool]) -> Verdict:
+    """Where a frame or a command needed its memory meanwhile, the picture is looked at once more."""
+    request = Request(Priority.TRIAL, None, cancelled)
+    while True:
+        try:
+            inspection = look.inspector(camera).inspect(picture, request)
+        except RequestCancelled:
+            inspection = None
+        if inspection is not None and inspection.finish_reason != "cancelled":
+            return inspection.verdict
+        if cancelled():
+            raise RequestCancelled("the station is stopping")
 
 
 class Shadow:
@@ -107,7 +120,6 @@ class Shadow:
     def run(self) -> Agreement:
         """Raises EngineError where it cannot inspect a frame; UpdateError where too few come."""
         agreement, until = Agreement("frames in shadow"), time.monotonic() + SHADOW_S
-        request = Request(Priority.TRIAL, None, self._cancelled)
         while agreement.looked < self._frames:
             if self._cancelled():
                 raise RequestCancelled("the station is stopping")
@@ -118,5 +130,5 @@ class Shadow:
                 camera, picture, verdict = self._shown.get(timeout=LOOK_EVERY_S)
             except queue.Empty:
                 continue
-            agreement.add(camera, verdict, self._new.inspector(camera).inspect(picture, request).verdict)
+            agreement.add(camera, verdict, _verdict(self._new, camera, picture, self._cancelled))
         return agreement

@@ -171,6 +171,7 @@ class Engine:
         """A prefilled sequence and its cache; the request was made at `began`, on `time.perf_counter()`."""
         with stopwatch(timings, "queue"), self.watched():
             entry, reused = self.pool.acquire(keys, limit, request)
+        request = self.pool.holder(request)
         sequence = Sequence(self._decoder, self.scheduler, self._chunking, entry, keys, limit, request, timings)
         try:
             with self.watched():

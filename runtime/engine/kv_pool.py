@@ -8,13 +8,13 @@ its pixels.
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from lineside.runtime.engine.scheduler import Queue, Request
+from lineside.runtime.engine.scheduler import Priority, Queue, Request
 from lineside.runtime.errors import DeviceOutOfMemory, KVBudgetExceeded
 from lineside.runtime.sessions.interface import Decoder
 
@@ -132,6 +132,17 @@ class KVPool:
                 "shorten the prompt, or raise `model.kv_cache_mb`"
             )
         return self._queue.wait(request, lambda: self._take(keys, capacity))
+
+    def holder(self, request: Request) -> Request:
+        """What a request is while it holds a cache: a guest is cancelled as soon as others wait for one."""
+        if request.priority < Priority.GUEST:
+            return request
+
+        def cancelled() -> bool:
+            wanted = self._queue.has_before(request.priority)
+            return wanted or (request.cancelled is not None and request.cancelled())
+
+        return replace(request, cancelled=cancelled)
 
     def release(self, entry: Entry, keys: Keys) -> None:
         """Give a cache back; it now holds tokens with these keys."""

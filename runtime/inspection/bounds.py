@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from lineside.runtime.chat import Picture
+from lineside.runtime.chat import Picture, check_pixels
 from lineside.runtime.inspection.task import InspectionTask
 from lineside.runtime.manifest import Beside, Color, Taught, TaughtPart
 
@@ -58,7 +58,8 @@ def color_of(picture: Picture) -> Color:
 
 
 def blank(picture: Picture) -> str:
-    """Why nothing can be said of a picture that shows nothing; empty where it shows something."""
+    """Why nothing can be said of a picture that shows nothing; empty where it shows something. Raises PictureEmpty."""
+    check_pixels(picture)
     few = _sampled(picture)
     if float(few.mean()) < DARKEST:
         return "the picture is black: see to the light, the lens and the camera"

@@ -59,7 +59,7 @@ class Inspector:
         if task.template is None:
             task = replace(task, template=engine.bundle.manifest.inspection)
         self.task, self.calibration, self.thresholds = task, calibration, thresholds or Thresholds()
-        self._taught, self._colors = engine.bundle.manifest.taught, colors
+        self._taught, self.colors = engine.bundle.manifest.taught, colors
         self.not_taught = not_taught(self._taught, task) if calibration is None else ""
         self._engine = engine
         self._reasoner = Reasoner(engine, task)
@@ -107,7 +107,7 @@ class Inspector:
         """Why the model's verdict on a picture does not count; empty where it does."""
         if self.not_taught or self.calibration is None:
             return self.not_taught or unusual_color(picture, taught_colors(self._taught, self.task))
-        return unusual_color(picture, self._colors)
+        return unusual_color(picture, self.colors)
 
     def _look(self, picture: Picture, request: Request, region: Region | None) -> Inspection:
         """An inspection without a report."""

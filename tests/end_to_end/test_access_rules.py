@@ -6,18 +6,17 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from lineside.edge.config import MqttConfig
 from lineside.edge.daemon import Daemon
 from lineside.edge.demo.broker import HOST
-from lineside.edge.inspection.evidence import encode_jpeg
 from lineside.edge.wire.traffic import Ending
 from tests.support.broker import Mosquitto
 from tests.support.client import Client
 from tests.support.line import Line
 from tests.support.secured import SecuredMosquitto
+from tests.support.small import small_picture
 from tests.support.station import BASE, TOPICS, station
 from tests.support.wait import LIMIT_S
 
@@ -99,7 +98,7 @@ def test_a_station_says_what_it_may_not_write(broker: Mosquitto, tmp_path: Path,
     client = Client(less)
     with Daemon(station(less, tmp_path)) as daemon:
         assert daemon.wait_online(LIMIT_S)
-        client.publish(TOPICS.frame("cam0"), encode_jpeg(np.full((56, 56, 3), 90, np.uint8)))
+        client.publish(TOPICS.frame("cam0"), small_picture())
         advice = "check its access rules and quotas"
         wanted = {
             f"the broker refuses messages on {BASE}/{kind}/cam0 (Not authorized): {and_so}; {advice}"

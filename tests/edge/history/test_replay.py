@@ -41,7 +41,7 @@ def kept(tmp_path: Path, default_engine: Engine, pictures: list[Path]) -> tuple[
     config = station(1, tmp_path, inspect=InspectConfig(max_age_s=3600.0))
     history = History(config, "cpu", Counters(), Degraded())
     history.start()
-    inspector = Inspector(default_engine, InspectionTask(("pitting",)), ALWAYS_FAIL)
+    inspector = Inspector(default_engine, InspectionTask(("pitting",), part="ball screw"), ALWAYS_FAIL)
     frames = [
         Frame("cam0", data=pictures[0].read_bytes(), part_id="A-1"),
         Frame("cam0", pixels=decode_picture(pictures[1].read_bytes())),
