@@ -12,6 +12,7 @@ from pydantic.dataclasses import dataclass
 from lineside.edge.audit_config import AuditConfig
 from lineside.edge.current_model import models_folder
 from lineside.edge.data_folder import database_path
+from lineside.edge.group_config import GroupConfig
 from lineside.edge.history_config import HistoryConfig
 from lineside.edge.http_config import HttpConfig
 from lineside.edge.mcp_config import McpConfig
@@ -247,6 +248,7 @@ class Config:
     commands: CommandConfig = field(default_factory=CommandConfig)
     store: StoreConfig = field(default_factory=StoreConfig)
     history: HistoryConfig = field(default_factory=HistoryConfig)
+    group: GroupConfig = field(default_factory=GroupConfig)
     audit: AuditConfig = field(default_factory=AuditConfig)
     metrics: MetricsConfig = field(default_factory=MetricsConfig)
     http: HttpConfig = field(default_factory=HttpConfig)
@@ -263,6 +265,13 @@ class Config:
     @property
     def base_topic(self) -> str:
         return self.station.base_topic or f"lineside/{self.station.name}"
+
+    @property
+    def group_topic(self) -> str:
+        """The base topic of the group; empty where the station is in none."""
+        above = self.base_topic.rpartition("/")[0]
+        beside = f"{above}/groups/{self.group.name}".lstrip("/")
+        return (self.group.base_topic or beside) if self.group.name else ""
 
     @property
     def store_path(self) -> Path:

@@ -29,6 +29,7 @@ from lineside.edge.frames.intake import FrameIntake
 from lineside.edge.frames.last_state import LastState
 from lineside.edge.frames.pipeline import Pipeline
 from lineside.edge.frames.switches import Switches
+from lineside.edge.group_link import GroupLink
 from lineside.edge.history.keeper import History
 from lineside.edge.live.model_commands import ModelCommands
 from lineside.edge.live.reload import Reloader, say_switched_off
@@ -107,6 +108,7 @@ class Daemon:
         if self._mcp is not None:
             config = self.config = self._mcp.with_tools(config, self.models.commands_engine)
         client_id, access = config.mqtt.client_id or f"lineside-{config.station.name}", config.broker_access
+        self._client_id = client_id
         for warning in warnings_of(access):
             log.warning("%s", warning)
         self.connection = Connection(
@@ -165,7 +167,6 @@ class Daemon:
             self._drain,
             self.degraded,
         )
-        self._client_id = client_id
         self.state_link = self._link_states()
         self.commands = Commands(
             config,
@@ -192,6 +193,18 @@ class Daemon:
         say_switched_off(self.switches, self.degraded)
         self.cameras = CameraSet(config, self.switches, self.pipeline, self._make_watch, self.online)
         self.watch = self.cameras.watch
+        self.group = GroupLink(
+            config,
+            self._client_id,
+            self.frames,
+            self.commands,
+            self.watch,
+            self._announce,
+            self.counters,
+            self.degraded,
+            self.store.session_mark,
+            self.connection,
+        )
         queues: dict[str, Queue] = {"frames": self.pipeline.mailbox, "commands": self.commands}
         self.figures = Figures(self.counters, self.store, self.outbox, self.models, self.watch.health, queues)
         self._metrics = self._serve_metrics()
@@ -267,6 +280,7 @@ class Daemon:
         for part in self._parts():
             part.start()
         self.frame_connection.start()
+        self.group.start()
         self.connection.start()
         self.announcements.start()
         if self._http is not None:
@@ -288,6 +302,7 @@ class Daemon:
         for part in reversed(self._parts()):
             part.close()
         self.frame_connection.stop()
+        self.group.close()
         if self.connection.connected.is_set():
             self.outbox.drain(timeout_s=3.0)
             self.announcements.say_goodbye()
@@ -368,14 +383,17 @@ class Daemon:
 
     def _connected(self) -> None:
         self.frame_connection.connect_now()
+        self.group.connect_now()
         self.state_link.connect_now()
         self._announce()
 
     def _announce(self) -> None:
-        """The station is online when both connections stand, or the one for the frames is known to have its trouble."""
+        """The station is online when its connections stand, or those for frames and group are known to have trouble."""
         if self.frame_connection.connected.is_set():
             self.degraded.clear("frames")
         elif not self.frame_connection.problem:
+            return
+        if not self.group.settled:
             return
         if self.connection.connected.is_set():
             self.announcements.announce()

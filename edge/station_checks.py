@@ -59,6 +59,12 @@ def problems_of(config: Config, said: AbstractSet[Key]) -> Iterator[Problem]:
 def _station(config: Config) -> Iterator[Problem]:
     if re.search(r"[#+\x00]|^[$/]|/$|//", config.base_topic):
         yield ("station", "base_topic"), f"`station.base_topic` {config.base_topic!r} is not a plain topic"
+    if re.search(r"[#+\x00]|^[$/]|/$|//", config.group.base_topic):
+        yield ("group", "base_topic"), f"`group.base_topic` {config.group.base_topic!r} is not a plain topic"
+    if config.group.base_topic and not config.group.name:
+        yield ("group", "base_topic"), "`group.base_topic` without `group.name`: the station is in no group"
+    if config.group_topic == config.base_topic:
+        yield ("group", "base_topic"), "`group.base_topic` is the station's own: the group has topics of its own"
     if zone := config.station.timezone:
         try:
             ZoneInfo(zone)

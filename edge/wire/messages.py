@@ -272,7 +272,8 @@ class Info(Body):
     """On `info`, retained: who answers here, and with what.
 
     `model` looks at frames. Commands are put to it, too, or to `commands_model` where there is one. A model that could
-    not be opened has a `session` on the device `none`, with the reason.
+    not be opened has a `session` on the device `none`, with the reason. `group` is the base topic of the station's
+    group, where it is in one.
     """
 
     SCHEMA: ClassVar[str] = "lineside.info/1"
@@ -284,6 +285,7 @@ class Info(Body):
     commands_session: WireSession | None = None
     cameras: list[str]
     commands: list[str]
+    group: str | None = None
     tools: dict[str, dict[str, Any]]
     max_payload_bytes: int
     degraded: list[str]
