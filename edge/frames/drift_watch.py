@@ -118,8 +118,8 @@ def sentence_of(camera: str, change: Change, drift: Drift) -> str:
     if change == "gate_score":
         most = drift.gate.most if drift.gate is not None else 0.0
         return (
-            f"{pictures} are more unusual than {learnt}, {found.gate_score:.3g} in the middle, where those had at most "
-            f"{most:.3g}: look at them; {LEARN}"
+            f"half of {pictures} are so unusual that they fail: their scores are around {found.gate_score:.3g}, and "
+            f"{most:.3g} is the bound; look at them; {LEARN}"
         )
     return (
         f"{found.unsure or 0:.0%} of {pictures} are `unsure`, and {drift.expected_unsure:.0%} were expected: look at "

@@ -37,7 +37,7 @@ ELSE = 1 / 3
 """Of the least likeness of a good picture: below it, something else is shown."""
 MARGIN = 0.1
 """By so much pictures may go beyond what the good ones did in brightness, and by twice as much in sharpness."""
-MORE_UNSURE = 0.35
+MORE_UNSURE = 0.4
 """The share of `unsure` may be so much above the expected one."""
 OVER = 0.75
 """A change is over when its figure is back within so much of the way to the bound."""
@@ -73,9 +73,11 @@ class DriftFigures:
 
 
 def gate_usual(memory: GateMemory) -> GateUsual:
+    """The bound is where a picture fails, and no less than a good one had. The share of `unsure` among a few good
+    pictures is taken to be nearer to one half than it was (Agresti and Coull, 1998)."""
     good = memory.good_scores
-    between = (good > memory.pass_below) & (good < memory.fail_above)
-    return GateUsual(float(np.median(good)), max(memory.pass_below, float(good.max())), float(between.mean()))
+    between = int(((good > memory.pass_below) & (good < memory.fail_above)).sum())
+    return GateUsual(float(np.median(good)), max(memory.fail_above, float(good.max())), (between + 2) / (len(good) + 4))
 
 
 def farthest(usual: Usual) -> float:

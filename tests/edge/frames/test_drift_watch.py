@@ -124,7 +124,7 @@ def test_a_black_picture_is_dark_and_no_moved_camera(usual: Usual, pictures: lis
 def test_scores_and_doubts_are_said_with_their_figures(usual: Usual) -> None:
     drift = Drift(usual, GateUsual(50.0, 60.0, 0.2))
     drift.figures = DriftFigures(gate_score=71.3, unsure=0.62)
-    assert "71.3 in the middle, where those had at most 60" in sentence_of("cam0", "gate_score", drift)
+    assert "scores are around 71.3, and 60 is the bound" in sentence_of("cam0", "gate_score", drift)
     assert "62% of the pictures of cam0 are `unsure`, and 20% were expected" in sentence_of("cam0", "unsure", drift)
 
 

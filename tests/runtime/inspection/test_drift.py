@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 
 from lineside.runtime.chat import Picture
-from lineside.runtime.inspection.drift import PICTURES, VERDICTS, Change, Drift, GateUsual, farthest
+from lineside.runtime.inspection.drift import PICTURES, VERDICTS, Change, Drift, GateUsual, farthest, gate_usual
 from lineside.runtime.inspection.picture_figures import figures_of
 from lineside.runtime.inspection.usual import Usual, usual_of
 from lineside.runtime.picture import decode_picture
 from tests.support.changes import blurred, compressed, lit, moved
-from tests.support.gates import small
+from tests.support.gates import small, small_memory
 
 LEARNT = 8
 
@@ -125,9 +125,9 @@ def test_scores_and_the_share_of_unsure(usual: Usual, seen: list[Picture]) -> No
     gate = GateUsual(median=50.0, most=60.0, unsure=0.1)
     drift, measured = Drift(usual, gate), figures_of(seen[-1])
     for number in range(VERDICTS):
-        drift.add(measured, 61.0 if number % 3 else 50.0, unsure=number % 2 == 0, blank=False)
+        drift.add(measured, 61.0 if number % 3 else 50.0, unsure=number % 4 != 0, blank=False)
     assert drift.changed == {"gate_score", "unsure"}
-    assert (drift.figures.gate_score, drift.figures.unsure) == (61.0, 0.5)
+    assert (drift.figures.gate_score, drift.figures.unsure) == (61.0, 0.74)
     for number in range(VERDICTS):
         drift.add(measured, 58.0, unsure=number % 5 == 0, blank=False)
     assert drift.changed == {"gate_score"}
@@ -141,3 +141,11 @@ def test_pictures_too_small_or_too_few_to_compare_are_left(seen: list[Picture]) 
     tiny = [each[:4, :6] for each in seen]
     usual = usual_of([figures_of(each) for each in tiny[:2]], 0.0)
     assert after(usual, tiny).changed == set()
+
+
+def test_what_is_usual_of_a_gate() -> None:
+    memory = small_memory(good_scores=np.asarray([1.0, 1.1, 1.3, 1.4, 1.6, 1.0], np.float32))
+    usual = gate_usual(memory)
+    assert usual.median == pytest.approx(1.2)
+    assert usual.most == pytest.approx(1.6)  # above `fail_above`, which is 1.5
+    assert usual.unsure == pytest.approx(0.4)
