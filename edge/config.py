@@ -330,6 +330,10 @@ class Config:
         """Where `lineside learn` keeps what it learnt of a camera."""
         return self.folder / f"{self.file.stem}.{camera}.gate.npz"
 
+    def usual_path(self, camera: str) -> Path:
+        """Where `lineside learn` and `lineside calibrate` keep how a camera's good pictures usually are."""
+        return self.folder / f"{self.file.stem}.{camera}.usual.npz"
+
     def resolve(self, path: str) -> Path:
         """Relative paths in the station file are taken from its folder."""
         return self.folder / path

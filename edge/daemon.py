@@ -21,10 +21,11 @@ from lineside.edge.config import Config
 from lineside.edge.counters import Counters
 from lineside.edge.degraded import Degraded
 from lineside.edge.drain import Drain
-from lineside.edge.figures import Figures, Queue
+from lineside.edge.figures import Cameras, Figures, Queue
 from lineside.edge.frames.answers import Answers
 from lineside.edge.frames.camera_set import CameraSet
 from lineside.edge.frames.camera_watch import CameraWatch, Watched
+from lineside.edge.frames.drift_watch import DriftWatch
 from lineside.edge.frames.intake import FrameIntake
 from lineside.edge.frames.last_state import LastState
 from lineside.edge.frames.pipeline import Pipeline
@@ -143,12 +144,14 @@ class Daemon:
         device = device_of(self.models.frames)
         self.history = self._history = History(config, device, self.counters, self.degraded)
         self.answers = Answers(self.topics, self.store, self.outbox, self.counters)
+        self.drift_watch = DriftWatch(self.topics, self.outbox.put, self.degraded)
         self.pipeline = Pipeline(
             config,
             self.models.frames_engine,
             self.answers,
             self.last_state,
             self.history,
+            self.drift_watch,
             self.counters,
             switches=self.switches,
             drain=self._drain,
@@ -206,7 +209,8 @@ class Daemon:
             self.connection,
         )
         queues: dict[str, Queue] = {"frames": self.pipeline.mailbox, "commands": self.commands}
-        self.figures = Figures(self.counters, self.store, self.outbox, self.models, self.watch.health, queues)
+        cameras = Cameras(self.watch.health, self.drift_watch.figures)
+        self.figures = Figures(self.counters, self.store, self.outbox, self.models, cameras, queues)
         self._metrics = self._serve_metrics()
         self._http = self._serve_http()
         self.announcements = self._make_announcements()

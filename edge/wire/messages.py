@@ -12,6 +12,8 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from lineside.edge.wire.watched import WireWatched
+
 JSON_TYPE = "application/json"
 Verdict = Literal["pass", "fail", "unsure"]
 DecidedBy = Literal["phrase", "conversation", "model"]
@@ -147,12 +149,21 @@ class Event(Body):
     Frames of a camera that are rejected for the same reason within a second stand in one event: `count` of them, with
     the `part_ids` of those that had one; `error` is that of the last.
 
-    A `camera_stale` gives no new pictures, `error` says why; `camera_back` when it does again.
+    A `camera_stale` gives no new pictures, `error` says why; `camera_back` when it does again. `pictures_changed`: its
+    last ones are not as those that it learnt from, `error` says in what way; `pictures_as_before` when that is over,
+    with the same code.
     """
 
     SCHEMA: ClassVar[str] = "lineside.event/1"
     event_type: Literal[
-        "frame_rejected", "result_not_sent", "camera_stale", "camera_back", "camera_ended", "camera_failed"
+        "frame_rejected",
+        "result_not_sent",
+        "camera_stale",
+        "camera_back",
+        "camera_ended",
+        "camera_failed",
+        "pictures_changed",
+        "pictures_as_before",
     ]
     camera: str
     name: str = ""
@@ -348,6 +359,7 @@ class Health(Body):
     outbox_messages: int
     outbox_age_s: float | None = None
     cameras: dict[str, WireCamera] = Field(default_factory=dict)
+    pictures: dict[str, WireWatched] = Field(default_factory=dict)
     queues: dict[str, WireQueue] = Field(default_factory=dict)
     split: list[WireSplit] = Field(default_factory=list)
     bounds_ms: list[float] = Field(default_factory=list)
