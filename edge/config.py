@@ -10,11 +10,14 @@ from pydantic import Field, SecretStr
 from pydantic.dataclasses import dataclass
 
 from lineside.edge.audit_config import AuditConfig
+from lineside.edge.current_model import models_folder
 from lineside.edge.data_folder import database_path
 from lineside.edge.history_config import HistoryConfig
 from lineside.edge.http_config import HttpConfig
 from lineside.edge.mcp_config import McpConfig
+from lineside.edge.remote_config import RemoteConfig
 from lineside.edge.tool_config import DAY_S, STRICT, ToolConfig
+from lineside.edge.updates_config import UpdatesConfig
 from lineside.runtime.defaults import CALL_ABOVE, DEFAULT_BUNDLE, DEFAULT_MAX_PIXELS, WRONG_CALL_COSTS
 
 NAME = r"^[A-Za-z0-9_-]{1,64}$"
@@ -241,11 +244,15 @@ class Config:
     audit: AuditConfig = field(default_factory=AuditConfig)
     metrics: MetricsConfig = field(default_factory=MetricsConfig)
     http: HttpConfig = field(default_factory=HttpConfig)
+    remote: RemoteConfig = field(default_factory=RemoteConfig)
+    updates: UpdatesConfig = field(default_factory=UpdatesConfig)
     cameras: dict[str, CameraConfig] = field(default_factory=dict)
     tools: dict[str, ToolConfig] = field(default_factory=dict)
     mcp: dict[str, McpConfig] = field(default_factory=dict)
     folder: Path = field(default=Path("."))
     file: Path = field(default=Path("station.toml"))
+    installed: Path | None = None
+    """The bundle that was installed in the place of `model.bundle`, where one was."""
 
     @property
     def base_topic(self) -> str:
@@ -258,12 +265,22 @@ class Config:
         return database_path(self.station.name, self.folder)
 
     @property
+    def models_path(self) -> Path:
+        """Where bundles are installed: beside the database."""
+        return models_folder(self.store_path)
+
+    @property
     def audit_path(self) -> Path:
         """The folder of the audit log."""
         return self.resolve(self.audit.folder) if self.audit.folder else self.store_path.with_suffix(".audit")
 
     @property
     def bundle_path(self) -> Path:
+        return self.installed or self.named_bundle_path
+
+    @property
+    def named_bundle_path(self) -> Path:
+        """The one that the station file names."""
         return self.resolve(self.model.bundle) if self.model.bundle else DEFAULT_BUNDLE
 
     @property

@@ -30,7 +30,9 @@ from lineside.edge.frames.last_state import LastState
 from lineside.edge.frames.pipeline import Pipeline
 from lineside.edge.frames.switches import Switches
 from lineside.edge.history.keeper import History
+from lineside.edge.live.model_commands import ModelCommands
 from lineside.edge.live.reload import Reloader, say_switched_off
+from lineside.edge.live.remote import allowed_commands, guarded
 from lineside.edge.models import DEVICE_FAILURES, device_of, open_models, there
 from lineside.edge.notify import Watchdog, notify
 from lineside.edge.pulse import Pulse
@@ -198,6 +200,9 @@ class Daemon:
         self._http = self._serve_http()
         self.announcements = self._make_announcements()
         self.reloader = Reloader(self, self.outbox.put)
+        self.model_commands = ModelCommands(self, self.reloader, self.outbox.put, self.commands.stopping)
+        handlers = {"model-install": self.model_commands.install, "model-rollback": self.model_commands.roll_back}
+        self.commands.handlers.update(guarded(config.remote, handlers))
 
     def _link_states(self) -> StateLink:
         config, mark = self.config.broker_access, self.store.session_mark
@@ -245,7 +250,7 @@ class Daemon:
             self.connection,
             self.figures.health,
             models=self.models,
-            commands=sorted(self.commands.handlers),
+            commands=sorted(["ask", *allowed_commands(self.config.remote)]),
             degraded=self.degraded,
             online=self.online,
         )
@@ -262,6 +267,7 @@ class Daemon:
         for model in self.models.opened():
             log.info("%s runs on %s: %s", model.engine.bundle.manifest.name, model.choice.device, model.choice.reason)
         self.outbox.start()
+        self.model_commands.say_interrupted()
         for part in self._parts():
             part.start()
         self.frame_connection.start()

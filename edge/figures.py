@@ -15,7 +15,7 @@ from lineside.edge.wire.store import Store
 from lineside.runtime.engine.scheduler import Priority, Request
 from lineside.runtime.timings import Spent
 
-KINDS = {Priority.COMMAND: "command", Priority.FRAME: "frame", Priority.GUEST: "guest"}
+KINDS = {Priority.COMMAND: "command", Priority.FRAME: "frame", Priority.GUEST: "guest", Priority.TRIAL: "trial"}
 """The label of the engine's figures: for whom it worked."""
 
 
@@ -41,11 +41,16 @@ class Figures:
         cameras: Callable[[], dict[str, WireCamera]],
         queues: dict[str, Queue],
     ) -> None:
-        self._counters, self._store, self._outbox, self._models = counters, store, outbox, models
+        self._counters, self._store, self._outbox = counters, store, outbox
         self._cameras, self._queues = cameras, queues
         self._started = time.monotonic()
+        self.exchange(models)
+
+    def exchange(self, models: Models) -> None:
+        """The models that run from now on are counted."""
         for model in models.opened():
             model.engine.on_ended = self._ended
+        self._models = models
 
     def health(self) -> Health:
         """Raises StoreError."""

@@ -68,14 +68,15 @@ def _station(config: Config) -> Iterator[Problem]:
 def _model(config: Config, said: AbstractSet[Key]) -> Iterator[Problem]:
     if config.commands.bundle:
         yield from _commands_bundle(config)
-    if not {("model", "bundle"), ("model", "capacity")} & said:
+    if config.installed is None and not {("model", "bundle"), ("model", "capacity")} & said:
         return
     from lineside.runtime.bundle import read_manifest  # a tenth of the time that a plain station file takes
 
     try:
         context = read_manifest(config.bundle_path).context_length
     except BundleError as error:
-        yield ("model", "bundle"), f"`model.bundle`: {error}"
+        named = "`model.bundle`" if config.installed is None else "the installed model (`lineside model rollback`)"
+        yield ("model", "bundle"), f"{named}: {error}"
         return
     if ("model", "capacity") in said and config.model.capacity > context:
         capacity = f"`model.capacity` {config.model.capacity}"

@@ -23,7 +23,7 @@ from lineside.edge.history.keeper import History
 from lineside.edge.inspection.inspectors import open_inspectors
 from lineside.edge.models import NoModel, there, wire_model
 from lineside.edge.pulse import Pulse
-from lineside.edge.wire.messages import InspectionResult
+from lineside.edge.wire.messages import InspectionResult, Verdict
 from lineside.runtime.chat import Picture
 from lineside.runtime.engine.engine import Engine
 from lineside.runtime.engine.scheduler import Priority, Request
@@ -69,6 +69,7 @@ class Pipeline:
 
     Attributes:
         look: may be set anew at any time: the frame under way ends with the one that it began with.
+        shadow: is shown each frame with its verdict, once its result is on its way; it must return at once.
     """
 
     def __init__(
@@ -89,6 +90,7 @@ class Pipeline:
         self._switches, self._drain = switches or Switches(config.cameras), drain or Drain(0.0)
         self._station, self._pulse = station or Degraded(), pulse or Pulse()
         self.look = open_look(config, engine)
+        self.shadow: Callable[[str, Picture, Verdict], None] | None = None
         self.mailbox = Mailbox()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="pipeline", daemon=True)
@@ -203,6 +205,8 @@ class Pipeline:
         self._say(frame.camera, inspection.doubt if inspection.gate is None and not inspector.not_taught else "")
         self._last.show(frame, picture, inspection, result)
         self._history.keep(frame, picture, inspection, result, inspector)
+        if (shadow := self.shadow) is not None:
+            shadow(frame.camera, picture, result.verdict)
 
     def _count(self, result: InspectionResult) -> None:
         self._counters.add("results", camera=result.camera, verdict=result.verdict, decided_by=result.decided_by)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lineside.edge.config import MIB, Config
+from lineside.edge.current_model import BUNDLES
 from lineside.edge.device_choice import open_engine
 from lineside.edge.errors import EdgeError
 from lineside.edge.history.pictures import captured
@@ -105,7 +106,7 @@ def _is_frame(record: Record, data: bytes) -> bool:
 
 def _engine(config: Config, made: dict[str, Any], bundle: Path | None) -> Engine:
     wanted = made["bundle"]["sha256"]
-    tried = [bundle] if bundle is not None else [config.bundle_path, DEFAULT_BUNDLE]
+    tried = [bundle] if bundle is not None else _bundles(config, wanted)
     path = next((path for path in tried if open_bundle(path).sha256 == wanted), None)
     if path is None:
         here = ", ".join(f"{path} is {open_bundle(path).sha256[:12]}" for path in dict.fromkeys(tried))
@@ -115,6 +116,12 @@ def _engine(config: Config, made: dict[str, Any], bundle: Path | None) -> Engine
         )
     machine, limits = made["machine"], Limits(made["capacity"], config.model.kv_cache_mb * MIB)
     return open_engine(path, device=machine["device"], threads=machine["threads"], limits=limits).engine
+
+
+def _bundles(config: Config, wanted: str) -> list[Path]:
+    """Those of the station, an installed one that has been replaced among them."""
+    installed = config.models_path / BUNDLES / wanted
+    return [*([installed] if installed.is_dir() else []), config.bundle_path, config.named_bundle_path, DEFAULT_BUNDLE]
 
 
 def _inspector(config: Config, camera: str, made: dict[str, Any], engine: Engine) -> AnyInspector:

@@ -52,7 +52,12 @@ CHANNELS = (
     Channel("call/{tool}", "send", ("Call",), "expires when the call does"),
     Channel("ret/{tool}", "receive", ("Return",), "a retained message is ignored"),
     Channel("confirm/{tool}", "receive", ("Confirmation",), "a retained message is ignored"),
-    Channel("cmd/{command}", "receive", ("AskCommand",), "or plain UTF-8 text; a retained message is ignored"),
+    Channel(
+        "cmd/{command}",
+        "receive",
+        ("AskCommand", "ModelInstallCommand", "ModelRollbackCommand"),
+        "ask, also as plain UTF-8 text; others where `[remote] allow` has their word; a retained message is ignored",
+    ),
     Channel(
         "frame/{camera}",
         "receive",
@@ -65,7 +70,7 @@ PARAMETERS = {
     "base": "the station's base topic, lineside/{station} where it sets no other",
     "camera": "a name of the station file's [cameras]",
     "source": "a camera or a tool, or station",
-    "command": "such as ask",
+    "command": "such as ask, or model-install",
     "tool": "a name of the station file's [tools]",
 }
 FRAME_HEADERS = {

@@ -192,6 +192,10 @@ class Engine:
         if self.on_ended is not None:
             self.on_ended(sequence.request, Spent(sequence.timings, sequence.counts, sequence.first_token_ms))
 
+    def retire(self) -> None:
+        """Another model takes its place: what is under way ends, and its memory goes with it."""
+        self.pool.leave()
+
     @contextmanager
     def watched(self) -> Iterator[None]:
         """Counts the failures of the device in what is done within."""

@@ -78,6 +78,12 @@ class KVBudget:
             self.bytes += own_bytes
             self.fitting_bytes += own_bytes
 
+    def leave(self, own_bytes: int) -> None:
+        """A pool that had joined with `own_bytes` does not share it any more."""
+        if not self._named_bytes:
+            self.bytes -= own_bytes
+            self.fitting_bytes = max(self.fitting_bytes - own_bytes, 0)
+
     def used_bytes(self) -> int:
         return sum(entry.bytes for entry in self.entries)
 
@@ -96,7 +102,9 @@ class KVPool:
         self._decoder = decoder
         self._context_length = context_length
         self.budget = budget
-        budget.join(2 * self.cost(self._fixed(context_length) or context_length))
+        self._own_bytes = 2 * self.cost(self._fixed(context_length) or context_length)
+        budget.join(self._own_bytes)
+        self._left = False
         self._entries, self._queue = budget.entries, budget.queue
         self._reused = self._evictions = 0
 
@@ -142,7 +150,18 @@ class KVPool:
             entry.keys = keys
             entry.proven = min(entry.proven, len(keys))
             entry.busy = False
+            if self._left:
+                self._drop([entry])
             self._queue.condition.notify_all()
+
+    def leave(self) -> None:
+        """The model is used no more: its caches go, those that are lent when they are given back."""
+        with self._queue.condition:
+            if not self._left:
+                self._left = True
+                self._drop([entry for entry in self._own() if not entry.busy])
+                self.budget.leave(self._own_bytes)
+                self._queue.condition.notify_all()
 
     def clear(self) -> None:
         """Forget what this pool's idle caches hold."""

@@ -31,6 +31,8 @@ class Priority(IntEnum):
     COMMAND = 0
     FRAME = 1
     GUEST = 2
+    TRIAL = 3
+    """Of a model that is tried out beside the one that runs."""
 
 
 @dataclass(frozen=True)

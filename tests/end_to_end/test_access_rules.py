@@ -21,7 +21,8 @@ from tests.support.station import BASE, TOPICS, station
 from tests.support.wait import LIMIT_S
 
 SAID = ("status", "info", "health", "result/a", "event/a", "state/a", "snapshot/a")
-TOLD = ("frame/a", "cmd/ask", "ret/a", "confirm/a")
+CHANGES = ("cmd/model-install", "cmd/model-rollback", "cmd/config", "cmd/switch")
+TOLD = ("frame/a", "cmd/ask", *CHANGES, "ret/a", "confirm/a")
 ANSWERS = ("rsp/ask", "rsp/ask/7", "call/a")
 OTHER = BASE.replace("cell2", "cell3")
 EVERYTHING = (
@@ -32,6 +33,7 @@ WRITES = {
     "press4": {*(f"{BASE}/{topic}" for topic in (*SAID, *ANSWERS)), "clients/me", "plant/lamp/set"},
     "dashboard": set[str](),
     "operator": {f"{BASE}/cmd/ask", f"{BASE}/confirm/a"},
+    "maintainer": {f"{BASE}/{topic}" for topic in CHANGES},
     "camera": {f"{BASE}/frame/a"},
     "actuator": {f"{BASE}/ret/a"},
 }
@@ -39,6 +41,7 @@ READS = {
     "press4": {f"{BASE}/{topic}" for topic in TOLD},
     "dashboard": {f"{base}/{topic}" for base in (BASE, OTHER) for topic in SAID},
     "operator": {f"{BASE}/{topic}" for topic in ("rsp/ask", "rsp/ask/7", "event/a", "status", "info")},
+    "maintainer": {f"{BASE}/{topic}" for topic in ("rsp/ask", "rsp/ask/7", "event/a", "status", "info")},
     "camera": set[str](),
     "actuator": {f"{BASE}/call/a"},
 }
