@@ -30,7 +30,7 @@ MOST_BYTES = 10_000
 BY = "the station's page"
 NOT_STORED = {"Cache-Control": "no-store"}
 SAFE = NOT_STORED | {
-    "Content-Security-Policy": "default-src 'self'; frame-ancestors 'none'",
+    "Content-Security-Policy": "default-src 'self'; img-src 'self' data:; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
 }
@@ -41,7 +41,7 @@ class Page:
 
     def __init__(self, station: Shown) -> None:
         self._station = station
-        self.teaching = Teaching(lambda: station.config, station.history, station.reloader.ask)
+        self.teaching = Teaching(lambda: station.config, station.history, lambda: station.reloader.ask())
 
     @property
     def routes(self) -> list[BaseRoute]:

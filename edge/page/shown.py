@@ -40,7 +40,9 @@ class Shown(Protocol):
     last_state: LastState
     switches: Switches
     calls: Calls
-    reloader: Reload
+
+    @property
+    def reloader(self) -> Reload: ...
 
 
 def state_of(station: Shown, allowed: Collection[str]) -> dict[str, Any]:

@@ -42,7 +42,7 @@ async function send(path, body, button) {
 const percent = (share) => `${(share * 100).toFixed(share > 0.995 ? 1 : 0)} %`;
 const clock = (stamp) => new Date(stamp).toLocaleTimeString();
 const badge = (verdict) => make("span", {class: `badge ${verdict}`}, verdict);
-const ms = (value) => value === null ? "over 30 s" : `${value} ms`;
+const ms = (value) => value === null ? "over 30 s" : value < 1000 ? `${value} ms` : `${value / 1000} s`;
 
 function perMinute(camera) {
   const now = performance.now() / 1000;
