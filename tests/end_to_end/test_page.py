@@ -162,7 +162,7 @@ def test_in_a_browser(station: Daemon, config: Config) -> None:
 def loaded(page: Any, selector: str, width: int) -> bool:
     """Whether a picture is shown there, and so wide."""
     pictures = page.locator(selector)
-    return pictures.count() > 0 and pictures.first.evaluate("(image) => image.naturalWidth") >= width
+    return pictures.count() > 0 and int(pictures.first.evaluate("(image) => image.naturalWidth")) >= width
 
 
 def answering(station: Daemon, call: ToolCall, answers: list[str]) -> Any:
