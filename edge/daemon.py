@@ -33,6 +33,7 @@ from lineside.edge.history.keeper import History
 from lineside.edge.live.model_commands import ModelCommands
 from lineside.edge.live.reload import Reloader, say_switched_off
 from lineside.edge.live.remote import allowed_commands, guarded
+from lineside.edge.live.settings import Settings
 from lineside.edge.models import DEVICE_FAILURES, device_of, open_models, there
 from lineside.edge.notify import Watchdog, notify
 from lineside.edge.pulse import Pulse
@@ -199,8 +200,14 @@ class Daemon:
         self.announcements = self._make_announcements()
         self.reloader = Reloader(self, self.outbox.put)
         self.model_commands = ModelCommands(self, self.reloader, self.outbox.put, self.commands.stopping)
-        handlers = {"model-install": self.model_commands.install, "model-rollback": self.model_commands.roll_back}
-        self.commands.handlers.update(guarded(config.remote, handlers))
+        settings = Settings(self, self.reloader, self.outbox.put)
+        changing = {
+            "model-install": self.model_commands.install,
+            "model-rollback": self.model_commands.roll_back,
+            "config": settings.config,
+            "switch": settings.switch,
+        }
+        self.commands.handlers.update(guarded(config.remote, changing))
 
     def _link_states(self) -> StateLink:
         config, mark = self.config.broker_access, self.store.session_mark

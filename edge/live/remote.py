@@ -10,7 +10,12 @@ from lineside.edge.remote_config import Allowed, RemoteConfig
 from lineside.edge.wire.messages import Reply
 from lineside.edge.wire.store import StoredCommand
 
-WORDS: Mapping[str, Allowed] = {"model-install": "model", "model-rollback": "model"}
+WORDS: Mapping[str, Allowed] = {
+    "model-install": "model",
+    "model-rollback": "model",
+    "config": "config",
+    "switch": "switch",
+}
 """What `[remote] allow` must have for a command."""
 
 

@@ -55,7 +55,7 @@ CHANNELS = (
     Channel(
         "cmd/{command}",
         "receive",
-        ("AskCommand", "ModelInstallCommand", "ModelRollbackCommand"),
+        ("AskCommand", "ConfigCommand", "SwitchCommand", "ModelInstallCommand", "ModelRollbackCommand"),
         "ask, also as plain UTF-8 text; others where `[remote] allow` has their word; a retained message is ignored",
     ),
     Channel(

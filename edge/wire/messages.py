@@ -12,6 +12,8 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from lineside.edge.wire.changes import CHANGES, WireRemote
+
 JSON_TYPE = "application/json"
 Verdict = Literal["pass", "fail", "unsure"]
 DecidedBy = Literal["phrase", "conversation", "model"]
@@ -287,6 +289,7 @@ class Info(Body):
     tools: dict[str, dict[str, Any]]
     max_payload_bytes: int
     degraded: list[str]
+    remote: WireRemote = Field(default_factory=WireRemote)
 
 
 class WireCamera(BaseModel):
@@ -371,29 +374,6 @@ class AskCommand(BaseModel):
     tool_choice: str = Field(default="auto", max_length=64)
 
 
-class Change(BaseModel):
-    """The common part of commands that change the station."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-    transaction: str = Field(default="", max_length=200)
-
-
-class ModelInstallCommand(Change):
-    """The body of `cmd/model-install`.
-
-    `source` is a folder below the station file's, or the address of one on the local network; `sha256` that of its
-    `bundle.json`. With `shadow_frames` the new model looks at so many frames beside the one that runs first.
-    """
-
-    source: str = Field(min_length=1, max_length=2000)
-    sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
-    shadow_frames: int = Field(default=0, ge=0, le=100_000)
-
-
-class ModelRollbackCommand(Change):
-    """The body of `cmd/model-rollback`: the former model runs again. It may be empty."""
-
-
 class FrameReference(BaseModel):
     """The body of `frame/{camera}` where it is JSON: a file on the station instead of the picture itself."""
 
@@ -414,11 +394,4 @@ WIRE_BODIES: tuple[type[Body], ...] = (
     Info,
     Health,
 )
-INCOMING_BODIES: tuple[type[BaseModel], ...] = (
-    AskCommand,
-    ModelInstallCommand,
-    ModelRollbackCommand,
-    FrameReference,
-    Return,
-    Confirmation,
-)
+INCOMING_BODIES: tuple[type[BaseModel], ...] = (AskCommand, *CHANGES, FrameReference, Return, Confirmation)
