@@ -12,6 +12,7 @@ from pydantic.dataclasses import dataclass
 from lineside.edge.audit_config import AuditConfig
 from lineside.edge.current_model import models_folder
 from lineside.edge.data_folder import database_path
+from lineside.edge.group_config import GroupConfig
 from lineside.edge.history_config import HistoryConfig
 from lineside.edge.http_config import HttpConfig
 from lineside.edge.mcp_config import McpConfig
@@ -136,6 +137,8 @@ class CameraConfig:
     """A picture of a part without defects, from the same side: each frame is compared with it."""
     any_way_up: bool | None = None
     """Test-time augmentation for this camera, in place of `inspect.any_way_up`."""
+    examples: str = ""
+    """A folder of pictures that the model is shown before this camera's frames, in place of `inspect.examples`."""
     enabled: bool = True
     """`false` switches the camera off: it is not read, and what is sent to it is rejected."""
     inspected: bool = True
@@ -155,7 +158,11 @@ class InspectConfig:
     `ball screw` or `circuit board`). Of any other part, and where it is not said, the model's own verdict is
     `unsure` until `lineside learn` or `lineside calibrate` has seen pictures of yours."""
     template: str = ""
-    """A TOML file with sentences and the order of the answer, in place of the bundle's own: see `docs/own-model.md`."""
+    """A TOML file with sentences and the order of the answer, in place of the bundle's own: see
+    `docs/general-model.md`."""
+    examples: str = ""
+    """A folder with `pass` and `fail` below it, of at most 16 pictures: the model is shown them, with their verdicts,
+    before each frame. `NAME.txt` beside a picture holds a line about it. A camera with a `reference` is shown none."""
     pass_below: Annotated[float, Field(ge=0, le=1)] = 0.35
     """Up to this probability of a defect the verdict is `pass`."""
     fail_above: Annotated[float, Field(ge=0, le=1)] = 0.65
@@ -241,6 +248,7 @@ class Config:
     commands: CommandConfig = field(default_factory=CommandConfig)
     store: StoreConfig = field(default_factory=StoreConfig)
     history: HistoryConfig = field(default_factory=HistoryConfig)
+    group: GroupConfig = field(default_factory=GroupConfig)
     audit: AuditConfig = field(default_factory=AuditConfig)
     metrics: MetricsConfig = field(default_factory=MetricsConfig)
     http: HttpConfig = field(default_factory=HttpConfig)
@@ -259,6 +267,13 @@ class Config:
     @property
     def base_topic(self) -> str:
         return self.station.base_topic or f"lineside/{self.station.name}"
+
+    @property
+    def group_topic(self) -> str:
+        """The base topic of the group; empty where the station is in none."""
+        above = self.base_topic.rpartition("/")[0]
+        beside = f"{above}/groups/{self.group.name}".lstrip("/")
+        return (self.group.base_topic or beside) if self.group.name else ""
 
     @property
     def store_path(self) -> Path:
@@ -316,6 +331,10 @@ class Config:
     def gate_path(self, camera: str) -> Path:
         """Where `lineside learn` keeps what it learnt of a camera."""
         return self.folder / f"{self.file.stem}.{camera}.gate.npz"
+
+    def usual_path(self, camera: str) -> Path:
+        """Where `lineside learn` and `lineside calibrate` keep how a camera's good pictures usually are."""
+        return self.folder / f"{self.file.stem}.{camera}.usual.npz"
 
     def resolve(self, path: str) -> Path:
         """Relative paths in the station file are taken from its folder."""

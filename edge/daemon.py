@@ -21,22 +21,23 @@ from lineside.edge.config import Config
 from lineside.edge.counters import Counters
 from lineside.edge.degraded import Degraded
 from lineside.edge.drain import Drain
-from lineside.edge.figures import Figures, Queue
+from lineside.edge.figures import Cameras, Figures, Queue
 from lineside.edge.frames.answers import Answers
 from lineside.edge.frames.camera_set import CameraSet
 from lineside.edge.frames.camera_watch import CameraWatch, Watched
+from lineside.edge.frames.drift_watch import DriftWatch
 from lineside.edge.frames.intake import FrameIntake
 from lineside.edge.frames.last_state import LastState
 from lineside.edge.frames.pipeline import Pipeline
 from lineside.edge.frames.switches import Switches
+from lineside.edge.group_link import GroupLink
 from lineside.edge.history.keeper import History
-from lineside.edge.live.model_commands import ModelCommands
 from lineside.edge.live.reload import Reloader, say_switched_off
-from lineside.edge.live.remote import allowed_commands, guarded
-from lineside.edge.live.settings import Settings
+from lineside.edge.live.remote import Remote, allowed_commands
 from lineside.edge.models import DEVICE_FAILURES, device_of, open_models, there
 from lineside.edge.notify import Watchdog, notify
 from lineside.edge.pulse import Pulse
+from lineside.edge.served import serve_http, serve_metrics
 from lineside.edge.wire.acknowledgements import Window
 from lineside.edge.wire.identity import without_mark
 from lineside.edge.wire.mqtt import Connection
@@ -47,7 +48,6 @@ from lineside.edge.wire.traffic import Message
 from lineside.runtime.engine.engine import Engine
 
 if TYPE_CHECKING:
-    from lineside.edge.http.station import StationServer
     from lineside.edge.integrations.mcp.servers import McpServers
     from lineside.edge.metrics import MetricsServer
 
@@ -72,7 +72,7 @@ class Daemon:
     _mcp: McpServers | None = None
     _history: History | None = None
     _metrics: MetricsServer | None = None
-    _http: StationServer | None = None
+    _http: Part | None = None
     _calls: Calls | None = None
 
     def __init__(self, config: Config) -> None:
@@ -108,6 +108,7 @@ class Daemon:
         if self._mcp is not None:
             config = self.config = self._mcp.with_tools(config, self.models.commands_engine)
         client_id, access = config.mqtt.client_id or f"lineside-{config.station.name}", config.broker_access
+        self._client_id = client_id
         for warning in warnings_of(access):
             log.warning("%s", warning)
         self.connection = Connection(
@@ -142,12 +143,14 @@ class Daemon:
         device = device_of(self.models.frames)
         self.history = self._history = History(config, device, self.counters, self.degraded)
         self.answers = Answers(self.topics, self.store, self.outbox, self.counters)
+        self.drift_watch = DriftWatch(self.topics, self.outbox.put, self.degraded)
         self.pipeline = Pipeline(
             config,
             self.models.frames_engine,
             self.answers,
             self.last_state,
             self.history,
+            self.drift_watch,
             self.counters,
             switches=self.switches,
             drain=self._drain,
@@ -166,7 +169,6 @@ class Daemon:
             self._drain,
             self.degraded,
         )
-        self._client_id = client_id
         self.state_link = self._link_states()
         self.commands = Commands(
             config,
@@ -193,21 +195,27 @@ class Daemon:
         say_switched_off(self.switches, self.degraded)
         self.cameras = CameraSet(config, self.switches, self.pipeline, self._make_watch, self.online)
         self.watch = self.cameras.watch
+        self.group = GroupLink(
+            config,
+            self._client_id,
+            self.frames,
+            self.commands,
+            self.watch,
+            self._announce,
+            self.counters,
+            self.degraded,
+            self.store.session_mark,
+            self.connection,
+        )
         queues: dict[str, Queue] = {"frames": self.pipeline.mailbox, "commands": self.commands}
-        self.figures = Figures(self.counters, self.store, self.outbox, self.models, self.watch.health, queues)
-        self._metrics = self._serve_metrics()
-        self._http = self._serve_http()
+        cameras = Cameras(self.watch.health, self.drift_watch.figures)
+        self.figures = Figures(self.counters, self.store, self.outbox, self.models, cameras, queues)
+        self._metrics = serve_metrics(config.metrics, self.figures.health)
+        self._http = serve_http(self)
         self.announcements = self._make_announcements()
         self.reloader = Reloader(self, self.outbox.put)
-        self.model_commands = ModelCommands(self, self.reloader, self.outbox.put, self.commands.stopping)
-        settings = Settings(self, self.reloader, self.outbox.put)
-        changing = {
-            "model-install": self.model_commands.install,
-            "model-rollback": self.model_commands.roll_back,
-            "config": settings.config,
-            "switch": settings.switch,
-        }
-        self.commands.handlers.update(guarded(config.remote, changing))
+        self.remote = Remote(self, self.reloader, self.outbox.put)
+        self.commands.handlers.update(self.remote.handlers)
 
     def _link_states(self) -> StateLink:
         config, mark = self.config.broker_access, self.store.session_mark
@@ -229,22 +237,6 @@ class Daemon:
         from lineside.edge.integrations.mcp.servers import McpServers
 
         return McpServers(config, self.degraded)
-
-    def _serve_metrics(self) -> MetricsServer | None:
-        """Its library is loaded where it is asked for."""
-        if not self.config.metrics.port:
-            return None
-        from lineside.edge.metrics import MetricsServer
-
-        return MetricsServer(self.config.metrics, self.figures.health)
-
-    def _serve_http(self) -> StationServer | None:
-        """Its libraries are loaded where it is asked for."""
-        if not self.config.http.port:
-            return None
-        from lineside.edge.http.station import StationServer
-
-        return StationServer(self)
 
     def _make_announcements(self) -> Announcements:
         return Announcements(
@@ -270,10 +262,11 @@ class Daemon:
         for model in self.models.opened():
             log.info("%s runs on %s: %s", model.engine.bundle.manifest.name, model.choice.device, model.choice.reason)
         self.outbox.start()
-        self.model_commands.say_interrupted()
+        self.remote.start()
         for part in self._parts():
             part.start()
         self.frame_connection.start()
+        self.group.start()
         self.connection.start()
         self.announcements.start()
         if self._http is not None:
@@ -295,6 +288,7 @@ class Daemon:
         for part in reversed(self._parts()):
             part.close()
         self.frame_connection.stop()
+        self.group.close()
         if self.connection.connected.is_set():
             self.outbox.drain(timeout_s=3.0)
             self.announcements.say_goodbye()
@@ -375,14 +369,17 @@ class Daemon:
 
     def _connected(self) -> None:
         self.frame_connection.connect_now()
+        self.group.connect_now()
         self.state_link.connect_now()
         self._announce()
 
     def _announce(self) -> None:
-        """The station is online when both connections stand, or the one for the frames is known to have its trouble."""
+        """The station is online when its connections stand, or those for frames and group are known to have trouble."""
         if self.frame_connection.connected.is_set():
             self.degraded.clear("frames")
         elif not self.frame_connection.problem:
+            return
+        if not self.group.settled:
             return
         if self.connection.connected.is_set():
             self.announcements.announce()

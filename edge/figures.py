@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol
 
 from lineside.devices.board import read_board
 from lineside.edge.counters import BOUNDS_MS, Counters
 from lineside.edge.models import Models, wire_model
-from lineside.edge.wire.messages import Health, WireBoard, WireCamera, WireHistogram, WireModel, WireQueue, WireSplit
+from lineside.edge.wire.figures import WireBoard, WireHistogram, WireQueue, WireSplit
+from lineside.edge.wire.messages import Health, WireCamera, WireModel
 from lineside.edge.wire.outbox import Outbox
 from lineside.edge.wire.store import Store
+from lineside.edge.wire.watched import WireWatched
 from lineside.runtime.engine.scheduler import Priority, Request
 from lineside.runtime.timings import Spent
 
@@ -23,6 +26,14 @@ class Queue(Protocol):
     def waiting(self) -> tuple[int, float | None]:
         """How many wait, and for how many seconds the oldest has."""
         ...
+
+
+@dataclass(frozen=True)
+class Cameras:
+    """Asked for whether they give pictures, and for how these are; each by camera."""
+
+    health: Callable[[], dict[str, WireCamera]]
+    pictures: Callable[[], dict[str, WireWatched]]
 
 
 class Figures:
@@ -38,7 +49,7 @@ class Figures:
         store: Store,
         outbox: Outbox,
         models: Models,
-        cameras: Callable[[], dict[str, WireCamera]],
+        cameras: Cameras,
         queues: dict[str, Queue],
     ) -> None:
         self._counters, self._store, self._outbox = counters, store, outbox
@@ -61,7 +72,8 @@ class Figures:
             counters=self._counters.snapshot() | self._caches(),
             outbox_messages=self._store.outbox_size(),
             outbox_age_s=_rounded(self._outbox.oldest_s()),
-            cameras=self._cameras(),
+            cameras=self._cameras.health(),
+            pictures=self._cameras.pictures(),
             queues={name: WireQueue(waiting=count, age_s=_rounded(age)) for name, (count, age) in waiting.items()},
             split=[
                 WireSplit(name=name, labels=dict(labels), value=value)

@@ -19,6 +19,7 @@ from pydantic import SecretStr, TypeAdapter
 
 from lineside.edge import audit_config as audit_module
 from lineside.edge import config as config_module
+from lineside.edge import group_config as group_module
 from lineside.edge import history_config as history_module
 from lineside.edge import http_config as http_module
 from lineside.edge import mcp_config as mcp_module
@@ -45,6 +46,7 @@ TABLES = (
     ("commands", config_module.CommandConfig),
     ("store", config_module.StoreConfig),
     ("history", history_module.HistoryConfig),
+    ("group", group_module.GroupConfig),
     ("audit", audit_module.AuditConfig),
     ("metrics", config_module.MetricsConfig),
     ("remote", remote_module.RemoteConfig),

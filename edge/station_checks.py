@@ -31,6 +31,10 @@ def problems_of(config: Config, said: AbstractSet[Key]) -> Iterator[Problem]:
     if not config.inspect.defect_types:
         yield ("inspect", "defect_types"), "`inspect.defect_types` is empty: name at least one kind of defect"
     yield from _defect_types(("inspect",), config.inspect.defect_types)
+    yield from _examples(config, ("inspect",), config.inspect.examples)
+    if config.inspect.template and not config.resolve(config.inspect.template).is_file():
+        sentence = f"`inspect.template`: {config.resolve(config.inspect.template)} is not a file"
+        yield ("inspect", "template"), sentence
     for section, names in (("cameras", config.cameras), ("tools", config.tools)):
         for name in names:
             if not re.fullmatch(NAME, name):
@@ -55,6 +59,12 @@ def problems_of(config: Config, said: AbstractSet[Key]) -> Iterator[Problem]:
 def _station(config: Config) -> Iterator[Problem]:
     if re.search(r"[#+\x00]|^[$/]|/$|//", config.base_topic):
         yield ("station", "base_topic"), f"`station.base_topic` {config.base_topic!r} is not a plain topic"
+    if re.search(r"[#+\x00]|^[$/]|/$|//", config.group.base_topic):
+        yield ("group", "base_topic"), f"`group.base_topic` {config.group.base_topic!r} is not a plain topic"
+    if config.group.base_topic and not config.group.name:
+        yield ("group", "base_topic"), "`group.base_topic` without `group.name`: the station is in no group"
+    if config.group_topic == config.base_topic:
+        yield ("group", "base_topic"), "`group.base_topic` is the station's own: the group has topics of its own"
     if zone := config.station.timezone:
         try:
             ZoneInfo(zone)
@@ -101,9 +111,16 @@ def _defect_types(above: Key, kinds: Sequence[str]) -> Iterator[Problem]:
             yield key, f"`{name}` has {kind!r} {count} times"
 
 
+def _examples(config: Config, above: Key, folder: str) -> Iterator[Problem]:
+    if folder and not config.resolve(folder).is_dir():
+        name = ".".join((*above, "examples"))
+        yield (*above, "examples"), f"`{name}`: {config.resolve(folder)} is not a folder"
+
+
 def _camera(config: Config, name: str, camera: CameraConfig) -> Iterator[Problem]:
     above = ("cameras", name)
     yield from _defect_types(above, camera.defect_types)
+    yield from _examples(config, above, camera.examples)
     path, key = config.resolve(camera.source), f"`cameras.{name}.source`"
     if camera.kind != "mqtt" and not camera.source:
         yield (*above, "kind"), f"{key} is missing: a camera of kind {camera.kind} plays it"

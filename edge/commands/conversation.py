@@ -135,6 +135,8 @@ class Conversation:
             raise RequestError("expired", recognise(request.text).refusal("expired"))
         started = time.perf_counter()
         requester = requester_of(command.response_topic, request.conversation, self._shared_topic)
+        if command.shared:
+            requester = None  # the next sentence may go to another member
         turns = self._take_turns(command, request, requester, _deadline(command, request), waiting)
         turns.timing_ms["total"] = (time.perf_counter() - started) * 1e3
         text = turns.text or answered(turns.reports, self._config.tools)
@@ -255,10 +257,15 @@ class Conversation:
         asked: Asked,
     ) -> CallReport:
         """Raises StoreError before anything was done."""
+        tool = self._config.tools.get(call.name)
+        if command.shared and tool is not None and tool.acts:
+            report = _not_in_group(call)
+            self._rules.audit.refused(report, asked)
+            return report
 
         def begin() -> None:
             self._begin(command)
-            if (tool := self._config.tools.get(call.name)) is not None and tool.acts:
+            if tool is not None and tool.acts:
                 self.memory.called(requester, call)
 
         return self._calls.carry_out(
@@ -287,6 +294,15 @@ class Conversation:
 
 def _asked(command: StoredCommand, request: AskCommand) -> Asked:
     return Asked(command.digest[:32], command.response_topic, request.transaction, request.conversation)
+
+
+def _not_in_group(call: ToolCall) -> CallReport:
+    """Which member a command goes to is chance, and each knows its own calls alone."""
+    detail = f"{call.name} acts, and a group only answers questions: send the command to the station that shall do it"
+    arguments = dict(call.arguments)
+    return CallReport(
+        id=call.id, name=call.name, arguments=arguments, outcome="refused", code="not_in_group", detail=detail
+    )
 
 
 def _for_model(report: CallReport) -> str:

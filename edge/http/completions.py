@@ -37,7 +37,7 @@ class Completions:
         self._line = Line()
         self.routes = [
             Route("/v1/models", self._list),
-            Route("/v1/models/{name}", self._show),
+            Route("/v1/models/{name:path}", self._show),
             Route("/v1/chat/completions", self._complete, methods=["POST"]),
         ]
 
@@ -81,29 +81,22 @@ class Completions:
             return answer(engine, read_conversation(chat, config), ticket, config.commands.call_above)
 
         ticket = self._line.begin(work, config.http.timeout_s, piecewise=bool(chat.stream))
-        watching = asyncio.create_task(_watch(request, ticket))
+        ticket.watching = asyncio.create_task(_watch(request, ticket))
         completion = Completion(engine.bundle)
-        if chat.stream:
-            first = await ticket.next()
-            if first is None and ticket.answer.exception() is not None:
-                watching.cancel()
-                await ticket.answer
-            return StreamingResponse(_events(completion, chat, ticket, first, watching), media_type="text/event-stream")
         try:
-            given = await ticket.answer
+            first = await ticket.next() if chat.stream else None
+            given = await ticket.answer if first is None else None
         except RequestCancelled:
             if ticket.gone.is_set():
                 return Response(status_code=CLIENT_LEFT)
             raise
-        finally:
-            watching.cancel()
-        return JSONResponse(completion.whole(given, _calls(chat, given)))
+        if given is not None and not chat.stream:
+            return JSONResponse(completion.whole(given, _calls(chat, given)))
+        return StreamingResponse(_events(completion, chat, ticket, first), media_type="text/event-stream")
 
 
-async def _events(
-    completion: Completion, chat: ChatRequest, ticket: Ticket, first: str | None, watching: asyncio.Task[None]
-) -> AsyncIterator[str]:
-    """The answer piece by piece; an error behind the first of them is an event too."""
+async def _events(completion: Completion, chat: ChatRequest, ticket: Ticket, first: str | None) -> AsyncIterator[str]:
+    """The answer from its `first` piece on; an error behind that is an event too."""
     try:
         yield completion.piece({"role": "assistant", "content": ""})
         piece = first
@@ -123,7 +116,6 @@ async def _events(
         yield event(error.body())
     finally:
         ticket.gone.set()
-        watching.cancel()
     yield DONE
 
 
@@ -132,7 +124,10 @@ def _calls(chat: ChatRequest, given: Answer) -> tuple[ToolCall, ...]:
 
 
 async def _watch(request: Request, ticket: Ticket) -> None:
-    """Where the client goes away its answer ends, and what it took of the engine is free."""
+    """Where the client goes away its answer ends, and what it took of the engine is free.
+
+    The server says so, too, when the response is complete.
+    """
     while (await request.receive())["type"] != "http.disconnect":
         pass
     ticket.gone.set()

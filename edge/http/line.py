@@ -7,19 +7,22 @@ for it. Then it begins again, unless its client has read some of the answer.
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
+from lineside.edge.errors import EdgeError
 from lineside.edge.http.conversation import Asked
 from lineside.edge.http.errors import RETRY_AFTER_S, HttpError
 from lineside.runtime.assistant import Answer, stream
 from lineside.runtime.engine.engine import Engine
 from lineside.runtime.engine.scheduler import Priority, Request
-from lineside.runtime.errors import RequestCancelled
+from lineside.runtime.errors import EngineError, RequestCancelled
 from lineside.runtime.text.call_stream import TextDelta
 
+log = logging.getLogger("lineside.http")
 WAITING = 4
 """Requests that may wait for the one under way; each holds its body in memory."""
 
@@ -33,9 +36,11 @@ class Ticket:
     Attributes:
         answer: the whole answer, or what went wrong.
         gone: set where nobody waits for the answer any more.
+        watching: the task that sets it.
     """
 
     answer: asyncio.Future[Answer]
+    watching: asyncio.Task[None]
 
     def __init__(self, deadline: float, stopping: threading.Event, *, piecewise: bool) -> None:
         self.gone = threading.Event()
@@ -91,6 +96,9 @@ class Line:
     def _ended(self, ticket: Ticket) -> None:
         self.leave()
         ticket.end()
+        error = None if ticket.answer.cancelled() else ticket.answer.exception()
+        if ticket.gone.is_set() and error is not None and not isinstance(error, EdgeError | EngineError):
+            log.error("an answer failed whose client was gone", exc_info=error)
 
     def close(self) -> None:
         """Whatever is under way is cancelled."""

@@ -157,4 +157,4 @@ def _invalid(error: ValidationError) -> HttpError:
 
 def _is_name(part: str) -> bool:
     """Not the name of a variant, such as `list[...]` or `str`."""
-    return ("[" not in part and part not in ("str", "NamedChoice", "text", "image_url")) or part == "image_url"
+    return "[" not in part and part not in ("str", "NamedChoice", "text")

@@ -37,6 +37,6 @@ def exchange_models(station: Station, config: Config, models: Models, settle: Ca
     station.history.exchange(device_of(models.frames))
     station.commands.exchange(config, conversation)
     station.models, station.config = models, config
-    station.pipeline.look = look
+    station.pipeline.exchange(look)
     station.announcements.exchange(config, models)
     retire(before, models)

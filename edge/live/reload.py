@@ -82,6 +82,7 @@ def fixed_problem(before: Config, after: Config) -> str:
             ("store", before.store == after.store),
             ("mcp", before.mcp == after.mcp),
             ("history", before.history == after.history),
+            ("group", before.group == after.group),
             ("audit", before.audit == after.audit),
             ("metrics", before.metrics == after.metrics),
             ("remote", before.remote == after.remote),
@@ -130,7 +131,7 @@ def take(station: Station, new: Prepared) -> None:
     for camera in station.config.cameras:
         station.degraded.clear(f"switch {camera}")
     station.commands.exchange(new.config, new.conversation)
-    station.pipeline.look = new.look
+    station.pipeline.exchange(new.look)
     station.switches.exchange(new.config.cameras)
     station.frames.exchange(set(new.config.cameras))
     station.cameras.exchange(new.config)

@@ -13,6 +13,8 @@ from typing import Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from lineside.edge.wire.changes import CHANGES, WireRemote
+from lineside.edge.wire.figures import WireBoard, WireHistogram, WireQueue, WireSplit
+from lineside.edge.wire.watched import WireWatched
 
 JSON_TYPE = "application/json"
 Verdict = Literal["pass", "fail", "unsure"]
@@ -149,12 +151,21 @@ class Event(Body):
     Frames of a camera that are rejected for the same reason within a second stand in one event: `count` of them, with
     the `part_ids` of those that had one; `error` is that of the last.
 
-    A `camera_stale` gives no new pictures, `error` says why; `camera_back` when it does again.
+    A `camera_stale` gives no new pictures, `error` says why; `camera_back` when it does again. `pictures_changed`: its
+    last ones are not as those that it learnt from, `error` says in what way; `pictures_as_before` when that is over,
+    with the same code.
     """
 
     SCHEMA: ClassVar[str] = "lineside.event/1"
     event_type: Literal[
-        "frame_rejected", "result_not_sent", "camera_stale", "camera_back", "camera_ended", "camera_failed"
+        "frame_rejected",
+        "result_not_sent",
+        "camera_stale",
+        "camera_back",
+        "camera_ended",
+        "camera_failed",
+        "pictures_changed",
+        "pictures_as_before",
     ]
     camera: str
     name: str = ""
@@ -274,7 +285,8 @@ class Info(Body):
     """On `info`, retained: who answers here, and with what.
 
     `model` looks at frames. Commands are put to it, too, or to `commands_model` where there is one. A model that could
-    not be opened has a `session` on the device `none`, with the reason.
+    not be opened has a `session` on the device `none`, with the reason. `group` is the base topic of the station's
+    group, where it is in one.
     """
 
     SCHEMA: ClassVar[str] = "lineside.info/1"
@@ -286,6 +298,7 @@ class Info(Body):
     commands_session: WireSession | None = None
     cameras: list[str]
     commands: list[str]
+    group: str | None = None
     tools: dict[str, dict[str, Any]]
     max_payload_bytes: int
     degraded: list[str]
@@ -298,41 +311,6 @@ class WireCamera(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
     age_s: float | None = None
     error: WireError | None = None
-
-
-class WireQueue(BaseModel):
-    """What waits, and for how many seconds the oldest has; no `age_s` where nothing waits."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-    waiting: int
-    age_s: float | None = None
-
-
-class WireSplit(BaseModel):
-    """A part of a counter: how much of it had these labels, such as the reason of a rejection."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-    name: str
-    labels: dict[str, str]
-    value: int
-
-
-class WireHistogram(BaseModel):
-    """Times of one stage. `counts` has one number for each of `bounds_ms`, and a last one for what took longer."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-    name: str
-    labels: dict[str, str]
-    counts: list[int]
-    sum_ms: float
-
-
-class WireBoard(BaseModel):
-    """What the board tells of itself, by the names of its sensors; empty where it tells nothing."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-    temperature_c: dict[str, float] = Field(default_factory=dict)
-    power_w: dict[str, float] = Field(default_factory=dict)
 
 
 class Health(Body):
@@ -349,6 +327,7 @@ class Health(Body):
     outbox_messages: int
     outbox_age_s: float | None = None
     cameras: dict[str, WireCamera] = Field(default_factory=dict)
+    pictures: dict[str, WireWatched] = Field(default_factory=dict)
     queues: dict[str, WireQueue] = Field(default_factory=dict)
     split: list[WireSplit] = Field(default_factory=list)
     bounds_ms: list[float] = Field(default_factory=list)
