@@ -102,6 +102,7 @@ class Announcements:
             model=wire_model(frames),
             cameras=sorted(self._config.cameras),
             commands=self._commands,
+            group=self._config.group_topic or None,
             tools=tools,
             max_payload_bytes=self._config.store.max_payload_bytes,
             session=wire_session(frames),

@@ -30,8 +30,11 @@ from lineside.edge.frames.intake import FrameIntake
 from lineside.edge.frames.last_state import LastState
 from lineside.edge.frames.pipeline import Pipeline
 from lineside.edge.frames.switches import Switches
+from lineside.edge.group_link import GroupLink
 from lineside.edge.history.keeper import History
+from lineside.edge.live.model_commands import ModelCommands
 from lineside.edge.live.reload import Reloader, say_switched_off
+from lineside.edge.live.remote import allowed_commands, guarded
 from lineside.edge.models import DEVICE_FAILURES, device_of, open_models, there
 from lineside.edge.notify import Watchdog, notify
 from lineside.edge.pulse import Pulse
@@ -45,6 +48,7 @@ from lineside.edge.wire.traffic import Message
 from lineside.runtime.engine.engine import Engine
 
 if TYPE_CHECKING:
+    from lineside.edge.http.station import StationServer
     from lineside.edge.integrations.mcp.servers import McpServers
     from lineside.edge.metrics import MetricsServer
 
@@ -63,12 +67,14 @@ class Daemon:
     """A running station: `with Daemon(config) as daemon: daemon.wait()`.
 
     Raises:
-        BundleError, ConfigError, DeviceError, StoreError: before anything is connected.
+        AuditError, BundleError, ConfigError, DeviceError, StoreError: before anything is connected.
     """
 
     _mcp: McpServers | None = None
     _history: History | None = None
     _metrics: MetricsServer | None = None
+    _http: StationServer | None = None
+    _calls: Calls | None = None
 
     def __init__(self, config: Config) -> None:
         self.config = config
@@ -87,8 +93,11 @@ class Daemon:
                 self._mcp.close()
             if self._history is not None:
                 self._history.close()
-            if self._metrics is not None:
-                self._metrics.close()
+            for server in (self._metrics, self._http):
+                if server is not None:
+                    server.close()
+            if self._calls is not None:
+                self._calls.close_audit()
             self.store.close()
             raise
 
@@ -100,6 +109,7 @@ class Daemon:
         if self._mcp is not None:
             config = self.config = self._mcp.with_tools(config, self.models.commands_engine)
         client_id, access = config.mqtt.client_id or f"lineside-{config.station.name}", config.broker_access
+        self._client_id = client_id
         for warning in warnings_of(access):
             log.warning("%s", warning)
         self.connection = Connection(
@@ -149,10 +159,17 @@ class Daemon:
             pulse=self.pulse,
         )
         others: dict[str, Binding] = {"mcp": self._mcp} if self._mcp is not None else {}
-        self.calls = Calls(
-            config, self.topics, self.store, self.outbox, self.connection, self.counters, others, self._drain
+        self.calls = self._calls = Calls(
+            config,
+            self.topics,
+            self.store,
+            self.outbox,
+            self.connection,
+            self.counters,
+            others,
+            self._drain,
+            self.degraded,
         )
-        self._client_id = client_id
         self.state_link = self._link_states()
         self.commands = Commands(
             config,
@@ -179,12 +196,28 @@ class Daemon:
         say_switched_off(self.switches, self.degraded)
         self.cameras = CameraSet(config, self.switches, self.pipeline, self._make_watch, self.online)
         self.watch = self.cameras.watch
+        self.group = GroupLink(
+            config,
+            self._client_id,
+            self.frames,
+            self.commands,
+            self.watch,
+            self._announce,
+            self.counters,
+            self.degraded,
+            self.store.session_mark,
+            self.connection,
+        )
         queues: dict[str, Queue] = {"frames": self.pipeline.mailbox, "commands": self.commands}
         cameras = Cameras(self.watch.health, self.drift_watch.figures)
         self.figures = Figures(self.counters, self.store, self.outbox, self.models, cameras, queues)
         self._metrics = self._serve_metrics()
+        self._http = self._serve_http()
         self.announcements = self._make_announcements()
         self.reloader = Reloader(self, self.outbox.put)
+        self.model_commands = ModelCommands(self, self.reloader, self.outbox.put, self.commands.stopping)
+        handlers = {"model-install": self.model_commands.install, "model-rollback": self.model_commands.roll_back}
+        self.commands.handlers.update(guarded(config.remote, handlers))
 
     def _link_states(self) -> StateLink:
         config, mark = self.config.broker_access, self.store.session_mark
@@ -215,6 +248,14 @@ class Daemon:
 
         return MetricsServer(self.config.metrics, self.figures.health)
 
+    def _serve_http(self) -> StationServer | None:
+        """Its libraries are loaded where it is asked for."""
+        if not self.config.http.port:
+            return None
+        from lineside.edge.http.station import StationServer
+
+        return StationServer(self)
+
     def _make_announcements(self) -> Announcements:
         return Announcements(
             self.config,
@@ -222,7 +263,7 @@ class Daemon:
             self.connection,
             self.figures.health,
             models=self.models,
-            commands=sorted(self.commands.handlers),
+            commands=sorted(["ask", *allowed_commands(self.config.remote)]),
             degraded=self.degraded,
             online=self.online,
         )
@@ -239,11 +280,15 @@ class Daemon:
         for model in self.models.opened():
             log.info("%s runs on %s: %s", model.engine.bundle.manifest.name, model.choice.device, model.choice.reason)
         self.outbox.start()
+        self.model_commands.say_interrupted()
         for part in self._parts():
             part.start()
         self.frame_connection.start()
+        self.group.start()
         self.connection.start()
         self.announcements.start()
+        if self._http is not None:
+            self._http.start()
         self._watchdog.start()
         notify("READY=1")
         return self
@@ -254,18 +299,21 @@ class Daemon:
         self._stop.set()
         notify("STOPPING=1")
         self._watchdog.close()
-        if self._metrics is not None:
-            self._metrics.close()
+        for server in (self._metrics, self._http):
+            if server is not None:
+                server.close()
         self.announcements.close()
         for part in reversed(self._parts()):
             part.close()
         self.frame_connection.stop()
+        self.group.close()
         if self.connection.connected.is_set():
             self.outbox.drain(timeout_s=3.0)
             self.announcements.say_goodbye()
             time.sleep(0.1)
         self.connection.stop()
         self.outbox.close()
+        self.calls.close_audit()
         self.store.close()
 
     def _parts(self) -> list[Part]:
@@ -339,14 +387,17 @@ class Daemon:
 
     def _connected(self) -> None:
         self.frame_connection.connect_now()
+        self.group.connect_now()
         self.state_link.connect_now()
         self._announce()
 
     def _announce(self) -> None:
-        """The station is online when both connections stand, or the one for the frames is known to have its trouble."""
+        """The station is online when its connections stand, or those for frames and group are known to have trouble."""
         if self.frame_connection.connected.is_set():
             self.degraded.clear("frames")
         elif not self.frame_connection.problem:
+            return
+        if not self.group.settled:
             return
         if self.connection.connected.is_set():
             self.announcements.announce()

@@ -25,6 +25,9 @@ from lineside.edge.wire.watched import WireWatched
 from lineside.runtime.engine.scheduler import Priority, Request
 from lineside.runtime.timings import Spent
 
+KINDS = {Priority.COMMAND: "command", Priority.FRAME: "frame", Priority.GUEST: "guest", Priority.TRIAL: "trial"}
+"""The label of the engine's figures: for whom it worked."""
+
 
 class Queue(Protocol):
     def waiting(self) -> tuple[int, float | None]:
@@ -56,11 +59,16 @@ class Figures:
         cameras: Cameras,
         queues: dict[str, Queue],
     ) -> None:
-        self._counters, self._store, self._outbox, self._models = counters, store, outbox, models
+        self._counters, self._store, self._outbox = counters, store, outbox
         self._cameras, self._queues = cameras, queues
         self._started = time.monotonic()
+        self.exchange(models)
+
+    def exchange(self, models: Models) -> None:
+        """The models that run from now on are counted."""
         for model in models.opened():
             model.engine.on_ended = self._ended
+        self._models = models
 
     def health(self) -> Health:
         """Raises StoreError."""
@@ -99,7 +107,7 @@ class Figures:
         return {name: value for name, value in found.items() if value}
 
     def _ended(self, request: Request, spent: Spent) -> None:
-        kind = "frame" if request.priority is Priority.FRAME else "command"
+        kind = KINDS[request.priority]
         counts = spent.counts
         tokens = {"prompt": counts.prompt, "reused": counts.reused, "generated": counts.generated}
         for name, value in tokens.items():

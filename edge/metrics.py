@@ -30,6 +30,7 @@ SERIES: dict[str, tuple[str, ...]] = {
     "tokens_reused": ("kind",),
     "tokens_generated": ("kind",),
     "engine_requests": ("kind",),
+    "http_requests": ("status",),
 }
 """Counters that are split, with their labels in order. Others have none."""
 HISTOGRAMS = {

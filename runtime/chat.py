@@ -9,8 +9,19 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from lineside.runtime.errors import PictureEmpty
+
 Picture = npt.NDArray[np.uint8]
 """An RGB picture, `(height, width, 3)` uint8."""
+
+
+def check_pixels(picture: npt.NDArray[Any]) -> None:
+    """Raises PictureEmpty: it has no pixels, or another shape or type than a `Picture`."""
+    if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3 or not picture.size:
+        raise PictureEmpty(
+            f"a picture is (height, width, 3) uint8 with at least one pixel, not {picture.shape} {picture.dtype}"
+        )
+
 
 Role = Literal["system", "developer", "user", "assistant", "tool"]
 """`developer` is another word for `system`."""

@@ -9,8 +9,12 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
+from lineside import __version__
+from lineside.edge.audit.log import AuditLog
+from lineside.edge.calls.audited import Asked, CallAudit, may_act
 from lineside.edge.calls.bindings import Binding, Done
 from lineside.edge.calls.bindings.actuator import ActuatorBinding
 from lineside.edge.calls.bindings.publish import PublishBinding
@@ -22,6 +26,7 @@ from lineside.edge.calls.running import Running
 from lineside.edge.calls.states import States
 from lineside.edge.config import Config
 from lineside.edge.counters import Counters
+from lineside.edge.degraded import Degraded
 from lineside.edge.drain import Drain
 from lineside.edge.errors import RequestError, StoreError
 from lineside.edge.steady import unix_time
@@ -45,6 +50,7 @@ class Rules:
     policy: Policy
     states: States
     bindings: Mapping[str, Binding]
+    audit: CallAudit
 
 
 class Calls:
@@ -53,12 +59,14 @@ class Calls:
     Args:
         others: bindings besides those for actuators, topics and functions.
         drain: how long a call that is being carried out has to end when the station stops.
+        degraded: where the audit log says what it lacks.
 
     Attributes:
         rules: those of the station file as it is now; `exchange` replaces them.
 
     Raises:
-        ConfigError: a tool's policy or binding makes no sense.
+        ConfigError: a tool's policy or binding makes no sense, or the audit log's folder cannot be made.
+        AuditError: another daemon has it.
     """
 
     def __init__(
@@ -71,7 +79,10 @@ class Calls:
         counters: Counters,
         others: Mapping[str, Binding] | None = None,
         drain: Drain | None = None,
+        degraded: Degraded | None = None,
     ) -> None:
+        self._degraded = degraded or Degraded()
+        self._audit_log: AuditLog | None = None
         self._store, self._connection, self._counters = store, connection, counters
         self._closed = threading.Event()
         self.confirmations = Confirmations(topics, outbox.put, counters)
@@ -93,7 +104,7 @@ class Calls:
         return self.rules.states
 
     def make_rules(self, config: Config) -> Rules:
-        """Rules for a station file that is not in use yet. Raises ConfigError."""
+        """Rules for a station file that is not in use yet. Raises ConfigError, AuditError."""
         policy, states = Policy(config.tools, config.station.timezone), States(config.tools, self._counters)
         bindings: dict[str, Binding] = {
             "actuator": self.actuators,
@@ -101,7 +112,15 @@ class Calls:
             "python": PythonBinding(config.tools),
             "query": QueryBinding(config.tools, states),
         }
-        return Rules(policy, states, bindings | self._others)
+        return Rules(policy, states, bindings | self._others, CallAudit(self._audit_of(config), config.tools))
+
+    def _audit_of(self, config: Config) -> AuditLog | None:
+        """Opened where it is wanted for the first time, and kept open."""
+        wanted = config.audit.enabled if config.audit.enabled is not None else may_act(config.tools)
+        if wanted and self._audit_log is None:
+            first = {"station": config.station.name, "version": __version__}
+            self._audit_log = AuditLog(config.audit_path, config.audit, first, self._counters, self._degraded)
+        return self._audit_log if wanted else None
 
     def exchange(self, rules: Rules) -> None:
         """From now on these decide. What the former ones let through counts, and is waited for as long as a station
@@ -127,42 +146,51 @@ class Calls:
         begin: Callable[[], None] = lambda: None,
         waiting: Callable[[], None] = lambda: None,
         rules: Rules | None = None,
+        asked: Asked | None = None,
     ) -> CallReport:
-        """Never raises for a refused call: the report says so.
+        """Never raises for a refused call: the report says so, and the audit log does.
 
         Args:
             deadline: on `time.monotonic()`; nothing is begun after it.
             begin: called when the call is let through, before anything is done.
             rules: those that the call was chosen by; where others have come meanwhile, it is refused.
             waiting: called before the first wait for a person or a tool.
+            asked: who asked for it, for the audit log.
 
         Raises:
             StoreError: the call cannot be noted down. It was not carried out.
         """
-        rules = rules or self.rules
+        rules, asked = rules or self.rules, asked or Asked()
         report = CallReport(id=call.id, name=call.name, arguments=dict(call.arguments), outcome="refused")
         try:
             if (earlier := self._store.find_call(call.id)) is not None:
-                return self._again(call, earlier)
+                return self._again(call, earlier, rules, asked)
             tool = rules.policy.check(call)
             self._check_time(deadline)
+            confirmed_by = None
             if tool.confirm_s and not tool.dry_run:
-                self.confirmations.require(call, min(tool.confirm_s, deadline - time.monotonic()), waiting)
+                within_s = min(tool.confirm_s, deadline - time.monotonic())
+                confirmed_by = self.confirmations.require(call, within_s, waiting, rules.audit)
                 self._check_time(deadline)
             if tool.dry_run:
+                rules.audit.begun(call, tool, asked, confirmed_by)
                 return report.model_copy(update={"outcome": "dry_run"})
-            earlier = self._admit(call, rules, begin)
+            earlier = self._admit(call, rules, begin, partial(rules.audit.begun, call, tool, asked, confirmed_by))
         except RequestError as error:
             self._counters.add("calls_refused", reason=error.code)
-            return report.model_copy(update={"code": error.code, "detail": str(error)})
+            report = report.model_copy(update={"code": error.code, "detail": str(error)})
+            rules.audit.refused(report, asked)
+            return report
         if earlier is not None:
-            return self._again(call, earlier)
+            return self._again(call, earlier, rules, asked)
         try:
             return self._invoke(call, tool, rules, report, waiting)
         finally:
             self._running.end()
 
-    def _admit(self, call: ToolCall, rules: Rules, begin: Callable[[], None]) -> StoredCall | None:
+    def _admit(
+        self, call: ToolCall, rules: Rules, begin: Callable[[], None], write_down: Callable[[], None]
+    ) -> StoredCall | None:
         """The last look before it is let through, and what counts it, in memory and on disk; from then on it runs.
 
         Returns the call that had this id before, where one had. Raises RequestError, StoreError.
@@ -172,10 +200,13 @@ class Calls:
                 raise RequestError("station_changed", f"the station file changed before {call.name}: say it again")
             rules.policy.admit(call)
             try:
+                write_down()
                 begin()
                 earlier = self._store.begin_call(call.id, call.name, _canonical(call))
-            except StoreError:
+            except (RequestError, StoreError) as error:
                 rules.policy.take_back(call.name)
+                if isinstance(error, StoreError):
+                    rules.audit.ended(_not_begun(call, error))
                 raise
             if earlier is None:
                 self._running.begin()
@@ -199,6 +230,7 @@ class Calls:
             self._counters.add("calls_failed")
             done = Done("failed", f"unexpected: {error!r}")
         report = report.model_copy(update=_bounded(done))
+        rules.audit.ended(report)
         try:
             self._store.end_call(call.id, report.model_dump_json())
         except StoreError as error:  # it was carried out all the same
@@ -222,19 +254,12 @@ class Calls:
         finally:
             states.close_watch(watch)
 
-    def _again(self, call: ToolCall, earlier: StoredCall) -> CallReport:
+    def _again(self, call: ToolCall, earlier: StoredCall, rules: Rules, asked: Asked) -> CallReport:
         """A call id that was let through already: the report is given again, the call not carried out again."""
         self._counters.add("calls_repeated")
-        report = CallReport(id=call.id, name=call.name, arguments=dict(call.arguments), outcome="refused")
-        if (earlier.tool, earlier.arguments) != (call.name, _canonical(call)):
-            return report.model_copy(
-                update={"code": "duplicate_id", "detail": f"the id {call.id} was used for another call"}
-            )
-        if earlier.report is None:
-            return report.model_copy(
-                update={"code": "in_doubt", "detail": "begun already, and not known how it ended: not called again"}
-            )
-        return CallReport.model_validate_json(earlier.report)
+        report = _repeated(call, earlier)
+        rules.audit.repeated(report, asked)
+        return report
 
     def close(self) -> None:
         """Let nothing more through, and wait for no person. A call that is being carried out has what is left of the
@@ -247,6 +272,26 @@ class Calls:
             rules.states.close()
             for binding in rules.bindings.values():
                 binding.close()
+
+    def close_audit(self) -> None:
+        """When no call runs any more."""
+        if self._audit_log is not None:
+            self._audit_log.close()
+
+
+def _repeated(call: ToolCall, earlier: StoredCall) -> CallReport:
+    report = CallReport(id=call.id, name=call.name, arguments=dict(call.arguments), outcome="refused")
+    if (earlier.tool, earlier.arguments) != (call.name, _canonical(call)):
+        detail = f"the id {call.id} was used for another call"
+        return report.model_copy(update={"code": "duplicate_id", "detail": detail})
+    if earlier.report is None:
+        detail = "begun already, and not known how it ended: not called again"
+        return report.model_copy(update={"code": "in_doubt", "detail": detail})
+    return CallReport.model_validate_json(earlier.report)
+
+
+def _not_begun(call: ToolCall, error: StoreError) -> CallReport:
+    return CallReport(id=call.id, name=call.name, arguments={}, outcome="refused", code="storage", detail=str(error))
 
 
 def _bounded(done: Done) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from datetime import timedelta
 
 from pydantic import ValidationError
 
+from lineside.edge.calls.audited import CallAudit
 from lineside.edge.counters import Counters
 from lineside.edge.errors import RequestError
 from lineside.edge.wire.messages import JSON_TYPE, Confirmation, ToolEvent, now
@@ -31,8 +32,9 @@ class Confirmations:
         self._pending: dict[tuple[str, str], Confirmation | None] = {}
         self._closed = False
 
-    def require(self, call: ToolCall, timeout_s: float, waiting: Callable[[], None]) -> str:
-        """Wait for a yes; returns who said it. `waiting` is called once the question is on its way.
+    def require(self, call: ToolCall, timeout_s: float, waiting: Callable[[], None], audit: CallAudit) -> str:
+        """Wait for a yes; returns who said it. `waiting` is called once the question is on its way; the question and
+        the answer are written down.
 
         Raises:
             RequestError: a no, no answer in time, too many questions at once, or the station is stopping.
@@ -50,6 +52,7 @@ class Confirmations:
             arguments=dict(call.arguments),
             expires_at=expires_at,
         )
+        audit.asks(call, expires_at)
         self._send(Outgoing(self._topics.event(call.name), needed.encode(), JSON_TYPE, None, expires_at.timestamp()))
         self._counters.add("confirmations_asked")
         waiting()
@@ -58,6 +61,7 @@ class Confirmations:
             while not self._closed and self._pending[key] is None and (left := deadline - time.monotonic()) > 0:
                 self._condition.wait(left)
             answer = self._pending.pop(key)
+        audit.answered(call, answer, self._topics.confirm(call.name))
         self._say_ended(call, answer)
         if answer is None and self._closed:
             raise RequestError("stopping", f"the station stopped while {call.name} waited for a person")

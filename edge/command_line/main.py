@@ -18,7 +18,8 @@ from lineside.edge.errors import ConfigError, EdgeError
 from lineside.runtime.errors import EngineError
 
 SAYS_WHAT_IT_DOES = (
-    "ask", "say", "mcp", "inspect", "check", "learn", "calibrate", "demo", "history", "replay", "top",
+    "ask", "say", "mcp", "inspect", "check", "learn", "calibrate", "demo", "history", "replay", "audit", "top",
+    "model",
 )  # fmt: skip
 """On standard output; their log holds warnings only."""
 

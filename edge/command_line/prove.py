@@ -1,4 +1,4 @@
-"""Commands about what a station has done: history, replay. What is heavy is loaded when its command runs."""
+"""Commands about what a station has done: history, replay, audit. What is heavy is loaded when its command runs."""
 
 from __future__ import annotations
 
@@ -72,6 +72,21 @@ def replay(options: argparse.Namespace) -> int:
     if told.same:
         print(f"ok: {told.verdict} again, and the same {told.tokens} tokens")
     return int(not told.same)
+
+
+def audit(options: argparse.Namespace) -> int:
+    from lineside.edge.audit.verify import verify
+    from lineside.edge.station_file import load_config
+
+    found = verify(load_config(options.config).audit_path)
+    for note in found.notes:
+        print(f"note: {note}")
+    if found.first is None or found.last is None:
+        print("ok: no line yet")
+        return 0
+    first, last = (f"{line.link.seq} ({line.body['at']})" for line in (found.first, found.last))
+    print(f"ok: {found.lines} lines, {first} to {last}; the last has the hash {found.last.link.hash}")
+    return 0
 
 
 def _time(text: str) -> datetime | None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 
+from lineside.edge.calls.audited import Asked
 from lineside.edge.calls.bindings.query import answered
 from lineside.edge.calls.calls import Calls, Rules, call_id
 from lineside.edge.commands.body import parse_ask
@@ -65,8 +66,8 @@ class Turns:
                 message = "the model wrote a call that cannot be read: it was not carried out"
             self.error = WireError(code=answer.finish_reason, message=message)
 
-    def refuse(self, answer: Answer, doubt: Doubt, digest: str) -> None:
-        """None of the answer's calls is made."""
+    def refuse(self, answer: Answer, doubt: Doubt, digest: str, note: Callable[[CallReport], None]) -> None:
+        """None of the answer's calls is made; each is noted."""
         for call in answer.calls:
             report = CallReport(
                 id=call_id(digest, len(self.reports)),
@@ -77,6 +78,7 @@ class Turns:
                 detail=doubt.message,
             )
             self.reports.append(report)
+            note(report)
         self.error = WireError(code=doubt.code, message=doubt.message)
 
 
@@ -133,6 +135,8 @@ class Conversation:
             raise RequestError("expired", recognise(request.text).refusal("expired"))
         started = time.perf_counter()
         requester = requester_of(command.response_topic, request.conversation, self._shared_topic)
+        if command.shared:
+            requester = None  # the next sentence may go to another member
         turns = self._take_turns(command, request, requester, _deadline(command, request), waiting)
         turns.timing_ms["total"] = (time.perf_counter() - started) * 1e3
         text = turns.text or answered(turns.reports, self._config.tools)
@@ -160,10 +164,11 @@ class Conversation:
         turns = Turns()
         choice = self._choice(request)
         spoken = recognise(request.text)
+        asked = _asked(command, request)
         carry_out = partial(self._carry_out, command, requester, deadline, waiting)
         if (known := self._without_model(request, requester)) is not None:
             call, decided_by = known
-            report = carry_out(replace(call, id=call_id(command.digest, 0)))
+            report = carry_out(replace(call, id=call_id(command.digest, 0)), replace(asked, decided_by=decided_by))
             turns.reports.append(report.model_copy(update={"decided_by": decided_by}))
             log.info("%s was called by a %s: %s", call.name, decided_by, report.outcome)
             turns.error = undone(turns.reports, spoken)
@@ -195,11 +200,12 @@ class Conversation:
             answer = decision.answer
             turns.add(answer)
             turns.model = wire_model(self._engine.bundle)
+            asked = replace(asked, model=turns.model.sha256)
             if not answer.calls:
                 turns.error = turns.error or self._nothing_called(request, turns, spoken)
                 break
             if decision.doubt is not None:
-                turns.refuse(answer, decision.doubt, command.digest)
+                turns.refuse(answer, decision.doubt, command.digest, partial(self._rules.audit.refused, asked=asked))
                 return turns
             if not turns.reports and time.monotonic() >= deadline:
                 raise RequestError("deadline", "the command expired while the model answered: nothing was called")
@@ -207,7 +213,7 @@ class Conversation:
             for call in answer.calls:
                 wire = replace(call, id=call_id(command.digest, len(turns.reports)))
                 try:
-                    report = carry_out(wire)
+                    report = carry_out(wire, asked)
                 except StoreError as error:
                     if not turns.reports:
                         raise
@@ -248,15 +254,23 @@ class Conversation:
         deadline: float,
         waiting: Callable[[], None],
         call: ToolCall,
+        asked: Asked,
     ) -> CallReport:
         """Raises StoreError before anything was done."""
+        tool = self._config.tools.get(call.name)
+        if command.shared and tool is not None and tool.acts:
+            report = _not_in_group(call)
+            self._rules.audit.refused(report, asked)
+            return report
 
         def begin() -> None:
             self._begin(command)
-            if (tool := self._config.tools.get(call.name)) is not None and tool.acts:
+            if tool is not None and tool.acts:
                 self.memory.called(requester, call)
 
-        return self._calls.carry_out(call, deadline=deadline, begin=begin, waiting=waiting, rules=self._rules)
+        return self._calls.carry_out(
+            call, deadline=deadline, begin=begin, waiting=waiting, rules=self._rules, asked=asked
+        )
 
     def _choice(self, request: AskCommand) -> ToolChoice:
         """Raises RequestError where there is no such tool."""
@@ -276,6 +290,19 @@ class Conversation:
             Request(Priority.COMMAND, deadline, self._cancelled),
             self._config.commands.call_above,
         )
+
+
+def _asked(command: StoredCommand, request: AskCommand) -> Asked:
+    return Asked(command.digest[:32], command.response_topic, request.transaction, request.conversation)
+
+
+def _not_in_group(call: ToolCall) -> CallReport:
+    """Which member a command goes to is chance, and each knows its own calls alone."""
+    detail = f"{call.name} acts, and a group only answers questions: send the command to the station that shall do it"
+    arguments = dict(call.arguments)
+    return CallReport(
+        id=call.id, name=call.name, arguments=arguments, outcome="refused", code="not_in_group", detail=detail
+    )
 
 
 def _for_model(report: CallReport) -> str:

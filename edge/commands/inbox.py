@@ -25,7 +25,7 @@ from lineside.edge.tool_config import DAY_S
 from lineside.edge.wire.identity import Delivery, request_id
 from lineside.edge.wire.messages import JSON_TYPE, Reply, WireError
 from lineside.edge.wire.outbox import Outbox
-from lineside.edge.wire.store import Outgoing, Store, StoredCommand
+from lineside.edge.wire.store import GROUP, Outgoing, Store, StoredCommand
 from lineside.edge.wire.topics import Topics
 from lineside.edge.wire.traffic import Message
 from lineside.runtime.engine.engine import Engine
@@ -63,6 +63,7 @@ class Commands:
         self._conversation = first = self.converse(config, engine, phrases, calls.rules)
         self.handlers: dict[str, Handler] = {"ask": first.answer}
         self._unstored: dict[str, Outgoing] = {}
+        self._shared: dict[str, Callable[[], None]] = {}
         self._order = InOrder()
         self._under_way: dict[str, Future[None]] = {}
         self._since: dict[str, float] = {}
@@ -96,13 +97,21 @@ class Commands:
         self._pool.shutdown(wait=False, cancel_futures=True)
         wait(list(self._under_way.values()), timeout=5)
 
+    def stopping(self) -> bool:
+        """Whether what is under way should end without a reply: it is begun again after the next start."""
+        return self._closed.is_set()
+
     def waiting(self) -> tuple[int, float | None]:
         """How many have no reply yet, and for how many seconds the oldest has not."""
         since = list(self._since.values())
         return len(since), time.monotonic() - min(since) if since else None
 
-    def accept(self, name: str, message: Message) -> None:
-        """On the network thread: refuse what is stale, take over the rest, then acknowledge."""
+    def accept(self, name: str, message: Message, *, shared: bool = False) -> None:
+        """On the network thread: refuse what is stale, take over the rest, then acknowledge.
+
+        One that came to the group (`shared`) is acknowledged when it has been answered: the member takes no more of
+        them than it is busy with, and one that dies gives them back.
+        """
         if message.retain:
             self._counters.add("commands_ignored_retained")
             message.acknowledge()
@@ -115,17 +124,24 @@ class Commands:
         if not mark and unmarked is None:
             mark = uuid.uuid4().bytes  # QoS 0: nobody delivers it again, so each is a request of its own
         command = StoredCommand(
-            name=name,
+            name=f"{GROUP}{name}" if shared else name,
             payload=message.payload[: MAX_PAYLOAD_BYTES + 1],
             response_topic=topic if self._may_publish(topic) else self._topics.response(name),
             correlation=message.correlation,
             expires=now + min(message.expiry_s or self._config.commands.expiry_s, DAY_S),
-            digest=request_id(name, topic, mark, message.payload),
+            digest=request_id(
+                *(("group", name, message.response_topic) if shared else (name, topic)), mark, message.payload
+            ),
         )
         try:
             if not self._may_publish(topic):
                 raise RequestError("response_topic_refused", f"{topic!r} is outside the allowed response topics")
-            if not self._store.take_over(command, unmarked):
+            if self._store.take_over(command, unmarked):
+                if shared:
+                    self._shared[command.digest] = message.acknowledge
+                    self._wake.set()
+                    return
+            else:
                 self._counters.add("commands_duplicate")
                 self._outbox.wake()
         except RequestError as error:
@@ -142,7 +158,7 @@ class Commands:
         """A command that is not taken over: the error's id is the same for each delivery of it."""
         delivery = (unmarked.session, str(unmarked.packet_id)) if unmarked is not None else ()
         command = replace(command, digest=request_id(command.digest, *delivery))
-        self._outbox.put(self._encode(command, _failed(command.name, "", code, message)))
+        self._outbox.put(self._encode(command, _failed(command.asks, "", code, message)))
 
     def _may_publish(self, topic: str) -> bool:
         """A requester must not steer where the daemon publishes."""
@@ -196,14 +212,14 @@ class Commands:
                 )
             reply = self._handle(command, waiting)
         except RequestError as error:
-            reply = _failed(command.name, transaction(command.payload), error.code, str(error))
+            reply = _failed(command.asks, transaction(command.payload), error.code, str(error))
         except EngineError as error:
-            reply = _failed(command.name, transaction(command.payload), error.code, str(error))
+            reply = _failed(command.asks, transaction(command.payload), error.code, str(error))
         except StoreError as error:
-            reply = _failed(command.name, transaction(command.payload), "storage", str(error))
+            reply = _failed(command.asks, transaction(command.payload), "storage", str(error))
         except Exception as error:  # one of the two boundaries: counted, logged, reported
             log.exception("command %s failed", command.name)
-            reply = _failed(command.name, transaction(command.payload), "internal", f"unexpected: {error!r}")
+            reply = _failed(command.asks, transaction(command.payload), "internal", f"unexpected: {error!r}")
         if self._closed.is_set() and reply.error is not None and reply.error.code == "cancelled" and not reply.calls:
             return  # nothing was done yet: the next start answers it
         self._count(reply)
@@ -224,6 +240,7 @@ class Commands:
         try:
             self._store.answer(command, reply, send=send)
             self._unstored.pop(command.digest, None)
+            self._shared.pop(command.digest, _nothing)()
             self._outbox.wake()
         except StoreError as error:
             log.error("%s", error)
@@ -238,10 +255,12 @@ class Commands:
             raise RequestError("expired", "the command expired before it could be handled")
         if len(command.payload) > MAX_PAYLOAD_BYTES:
             raise RequestError("too_large", f"a command may have {MAX_PAYLOAD_BYTES} bytes")
-        handler = self.handlers.get(command.name)
+        handler = self.handlers.get(command.asks)
+        if command.shared and command.asks != "ask":
+            raise RequestError("not_in_group", f"a group takes `ask` alone: send {command.asks!r} to a station itself")
         if handler is None:
             known = ", ".join(sorted(self.handlers))
-            raise RequestError("unknown_command", f"{command.name!r} is not a command; known: {known}")
+            raise RequestError("unknown_command", f"{command.asks!r} is not a command; known: {known}")
         return handler(command, waiting)
 
     def _encode(self, command: StoredCommand, reply: Reply) -> Outgoing:
@@ -249,6 +268,10 @@ class Commands:
         body = reply.model_copy(update={"id": command.digest[:32]})
         expires = max(command.expires, unix_time() + self._config.commands.expiry_s)
         return Outgoing(command.response_topic, body.encode(), JSON_TYPE, command.correlation, expires)
+
+
+def _nothing() -> None:
+    """Of a command that was acknowledged when it was taken over."""
 
 
 def _failed(command: str, transaction: str, code: str, message: str) -> Reply:

@@ -6,9 +6,10 @@ import json
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
+from lineside.edge.calls.audited import CallAudit
 from lineside.edge.calls.policy import Policy
 from lineside.edge.calls.states import States
 from lineside.edge.commands.phrases.phrasing import phrases_of
@@ -63,6 +64,7 @@ class _Policed:
 
     policy: Policy
     states: States
+    audit: CallAudit = field(default_factory=lambda: CallAudit(None, {}))
 
     @property
     def rules(self) -> _Policed:

@@ -74,8 +74,12 @@ class FrameIntake:
         self._arrivals.close()
         self._thread.join(timeout=5)
 
-    def accept(self, camera: str, message: Message) -> None:
-        """On the network thread. A retained frame is stale and ignored; one that waits or was answered is not taken."""
+    def accept(self, camera: str, message: Message, *, shared: bool = False) -> None:
+        """On the network thread. A retained frame is stale and ignored; one that waits or was answered is not taken.
+
+        The id of one that came to the group (`shared`) follows from what was sent: another member that is given it
+        makes the same.
+        """
         if message.retain:
             self._counters.add("frames_ignored_retained")
             message.acknowledge()
@@ -84,7 +88,7 @@ class FrameIntake:
         delivered = self._answers.delivered(message)
         if delivered is not None:
             if not (frame.part_id or "captured_at" in message.user):
-                frame = replace(frame, id=delivered.id[:32])
+                frame = replace(frame, id=(_shared_id(message) if shared else delivered.id)[:32])
             if not self._answers.take(frame, delivered, message.acknowledge):
                 return
         if problem is not None:
@@ -146,6 +150,11 @@ class FrameIntake:
             frame = replace(frame, data=read_referenced(self._folder, arrived.reference, self._max_bytes))
         done = partial(self._answers.done, frame)
         self._pipeline.offer(frame, triggered=arrived.triggered, done=done, ages=arrived.ages)
+
+
+def _shared_id(message: Message) -> str:
+    user = (part for pair in sorted(message.user.items()) for part in pair)
+    return request_id("group", message.topic, message.correlation or b"", message.payload, *user)
 
 
 def _parse_reference(payload: bytes) -> FrameReference:

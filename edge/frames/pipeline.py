@@ -25,7 +25,7 @@ from lineside.edge.inspection.inspectors import open_inspectors
 from lineside.edge.inspection.watched import WatchedFor, open_watched
 from lineside.edge.models import NoModel, there, wire_model
 from lineside.edge.pulse import Pulse
-from lineside.edge.wire.messages import InspectionResult
+from lineside.edge.wire.messages import InspectionResult, Verdict
 from lineside.runtime.chat import Picture
 from lineside.runtime.engine.engine import Engine
 from lineside.runtime.engine.scheduler import Priority, Request
@@ -71,6 +71,9 @@ class Pipeline:
     Args:
         drift: sees whether the pictures are as those that were learnt from.
         station: what is not as the user would expect; here of a camera's last picture.
+
+    Attributes:
+        shadow: is shown each frame with its verdict, once its result is on its way; it must return at once.
     """
 
     def __init__(
@@ -93,6 +96,7 @@ class Pipeline:
         self._station, self._pulse = station or Degraded(), pulse or Pulse()
         self._drift_watch = drift
         self.exchange(open_look(config, engine))
+        self.shadow: Callable[[str, Picture, Verdict], None] | None = None
         self.mailbox = Mailbox()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="pipeline", daemon=True)
@@ -213,6 +217,8 @@ class Pipeline:
         self._last.show(frame, picture, inspection, result)
         self._history.keep(frame, picture, inspection, result, inspector)
         self._drift_watch.see(frame.camera, picture, inspection)
+        if (shadow := self.shadow) is not None:
+            shadow(frame.camera, picture, result.verdict)
 
     def _count(self, result: InspectionResult) -> None:
         self._counters.add("results", camera=result.camera, verdict=result.verdict, decided_by=result.decided_by)

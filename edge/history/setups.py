@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -19,6 +21,7 @@ from lineside.runtime.engine.sampling import GREEDY
 from lineside.runtime.inspection.gated import GatedInspector
 from lineside.runtime.inspection.inspector import Inspector
 from lineside.runtime.inspection.observation import Inspection
+from lineside.runtime.inspection.task import Example
 
 AnyInspector = Inspector | GatedInspector
 
@@ -56,8 +59,8 @@ def runs_on(device: Device, threads: int) -> dict[str, Any]:
 
 def describe(inspector: AnyInspector, machine: dict[str, Any]) -> Setup:
     """Keys: `machine` (see `runs_on`), `bundle` (name, sha256), `capacity`, `task`, `prompt` (the system prompt),
-    `grammar` (JSON Schema of each property of an answer), `temperature`, `seed`, `thresholds`, `calibration` and `gate`
-    (a SHA-256 of its memory).
+    `grammar` (JSON Schema of each property of an answer), `temperature`, `seed`, `thresholds`, `calibration`, `colors`
+    (those that it was fitted to) and `gate` (a SHA-256 of its memory).
     """
     task, engine = inspector.task, inspector.engine
     calibration = inspector.calibration
@@ -71,12 +74,16 @@ def describe(inspector: AnyInspector, machine: dict[str, Any]) -> Setup:
             "report": task.report,
             "reference_sha256": "" if task.reference is None else digest(task.reference),
             "any_way_up": task.any_way_up,
+            "part": task.part,
+            "template": asdict(task.asked),
+            "examples_sha256": examples_digest(task.examples),
         },
         "prompt": task.system_text(),
         "grammar": task.properties(),
         "temperature": GREEDY.temperature,
         "seed": GREEDY.seed,
         "thresholds": [inspector.thresholds.pass_below, inspector.thresholds.fail_above],
+        "colors": inspector.colors,
         "calibration": None if calibration is None else [calibration.scale, calibration.offset],
         "gate": _gate(inspector) if isinstance(inspector, GatedInspector) else "",
     }
@@ -109,6 +116,14 @@ def digest(*arrays: npt.NDArray[Any]) -> str:
         made.update(f"{array.dtype.str}{array.shape}".encode())
         made.update(np.ascontiguousarray(array).tobytes())
     return made.hexdigest()
+
+
+def examples_digest(examples: Sequence[Example]) -> str:
+    """SHA-256 of pictures, verdicts and lines; empty where there are none."""
+    if not examples:
+        return ""
+    said = json.dumps([[example.verdict, example.text] for example in examples])
+    return digest(np.frombuffer(said.encode(), np.uint8), *(example.picture for example in examples))
 
 
 def _gpu() -> str:

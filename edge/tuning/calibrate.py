@@ -18,6 +18,7 @@ from lineside.edge.inspection.calibration_file import (
     task_digest,
     write_calibrations,
 )
+from lineside.edge.inspection.example_folder import check_examples, examples_key
 from lineside.edge.inspection.tasks import inspection_task
 from lineside.edge.inspection.usual_file import write_usual
 from lineside.edge.progress import progress
@@ -124,6 +125,7 @@ def calibrate(config: Config, folder: Path, camera: str, costs: Costs) -> Report
     limits = Limits(config.model.capacity, config.model.kv_cache_mb * 1024 * 1024)
     model = config.model
     engine = open_engine(config.bundle_path, device=model.device, threads=model.threads, limits=limits).engine
+    check_examples(examples_key(config, cameras[0]), task, engine.tokenizer, engine.bundle.manifest, engine.capacity)
     scored = _score(engine, task, pictures, config.inspect.max_pixels)
     probabilities, abstained, defective = scored.probabilities, scored.abstained, scored.defective
     good, bad = _check_counts(folder, defective)

@@ -52,6 +52,11 @@ class Acknowledgements:
             self._connection += 1
             self._in_order.clear()
 
+    def waiting(self) -> int:
+        """How many messages wait to be acknowledged, on all connections."""
+        with self._lock:
+            return self._messages
+
     def is_full(self) -> bool:
         with self._lock:
             return self._messages >= self._window.messages or self._bytes >= self._window.bytes

@@ -24,7 +24,7 @@ BINDING = "0.2.0"
 
 @dataclass(frozen=True)
 class Channel:
-    """`address` is below the base topic. Where `qos` is None the sender chooses."""
+    """`address` is below the base topic, of the station or of its `group`. Where `qos` is None the sender chooses."""
 
     address: str
     action: Literal["send", "receive"]
@@ -33,6 +33,7 @@ class Channel:
     qos: int | None = 1
     retain: bool = False
     expiry_s: int | None = None
+    group: bool = False
 
 
 CHANNELS = (
@@ -52,7 +53,12 @@ CHANNELS = (
     Channel("call/{tool}", "send", ("Call",), "expires when the call does"),
     Channel("ret/{tool}", "receive", ("Return",), "a retained message is ignored"),
     Channel("confirm/{tool}", "receive", ("Confirmation",), "a retained message is ignored"),
-    Channel("cmd/{command}", "receive", ("AskCommand",), "or plain UTF-8 text; a retained message is ignored"),
+    Channel(
+        "cmd/{command}",
+        "receive",
+        ("AskCommand", "ModelInstallCommand", "ModelRollbackCommand"),
+        "ask, also as plain UTF-8 text; others where `[remote] allow` has their word; a retained message is ignored",
+    ),
     Channel(
         "frame/{camera}",
         "receive",
@@ -60,12 +66,24 @@ CHANNELS = (
         "QoS 0: the latest wins; QoS 1: each is answered; a retained message is ignored",
         qos=None,
     ),
+    Channel("frame/{camera}", "receive", ("Frame", "FrameReference"), "one member answers it", group=True),
+    Channel("cmd/{command}", "receive", ("AskCommand",), "one member answers it; nothing acts", group=True),
+    Channel(
+        "member/{client}",
+        "send",
+        ("Status",),
+        "also the will; empty when its share was taken up",
+        retain=True,
+        group=True,
+    ),
 )
 PARAMETERS = {
     "base": "the station's base topic, lineside/{station} where it sets no other",
+    "group": "the group's base topic, lineside/groups/{name} where `group.base_topic` sets no other",
+    "client": "the client id of the member's connection to the group",
     "camera": "a name of the station file's [cameras]",
     "source": "a camera or a tool, or station",
-    "command": "such as ask",
+    "command": "such as ask, or model-install",
     "tool": "a name of the station file's [tools]",
 }
 FRAME_HEADERS = {
@@ -94,10 +112,11 @@ def document() -> dict[str, Any]:
     messages = _messages(schemas)
     channels, operations = {}, {}
     for channel in CHANNELS:
-        name = channel.address.partition("/")[0]
-        variables = ["base", *([channel.address.partition("{")[2].rstrip("}")] if "{" in channel.address else [])]
+        base, name = ("group" if channel.group else "base"), channel.address.partition("/")[0]
+        name = f"group_{name}" if channel.group else name
+        variables = [base, *([channel.address.partition("{")[2].rstrip("}")] if "{" in channel.address else [])]
         channels[name] = {
-            "address": f"{{base}}/{channel.address}",
+            "address": f"{{{base}}}/{channel.address}",
             "description": channel.note,
             "parameters": {variable: {"description": PARAMETERS[variable]} for variable in variables},
             "messages": {name: {"$ref": f"#/components/messages/{name}"} for name in channel.messages},

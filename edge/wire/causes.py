@@ -41,6 +41,10 @@ ALERTS = (
     ("EOF", "is it the TLS port?"),
 )
 """By words of OpenSSL's reason."""
+NO_SHARED = (
+    "the broker at {} says that it has no shared subscriptions, and a group needs them: take another broker, or "
+    "`group.name` out of the station file"
+)
 
 
 def explain(error: Exception, host: str, port: int) -> str:

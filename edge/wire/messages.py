@@ -186,10 +186,27 @@ class ToolEvent(Body):
 
 
 class StationEvent(Body):
-    """On `event/station`: a new station file is in use, or was refused, and `error` says why; all is then as before."""
+    """On `event/station`: the station has changed, or was asked to and did not; `error` says why, all is as before.
+
+    `station_changed`, `station_refused`: a station file, or settings from outside. Of a new `model` in turn
+    `model_verified`, `model_tested` (its self-test), `model_compared` with the one that runs, and `model_switched`; or
+    `model_refused`. After a start that found an installation cut short, `model_kept` or `model_switched` says which
+    model runs. `detail` is for people.
+    """
 
     SCHEMA: ClassVar[str] = "lineside.station_event/1"
-    event_type: Literal["station_changed", "station_refused"]
+    event_type: Literal[
+        "station_changed",
+        "station_refused",
+        "model_verified",
+        "model_tested",
+        "model_compared",
+        "model_switched",
+        "model_refused",
+        "model_kept",
+    ]
+    detail: str = ""
+    model: WireModel | None = None
     error: WireError | None = None
 
 
@@ -266,7 +283,8 @@ class Info(Body):
     """On `info`, retained: who answers here, and with what.
 
     `model` looks at frames. Commands are put to it, too, or to `commands_model` where there is one. A model that could
-    not be opened has a `session` on the device `none`, with the reason.
+    not be opened has a `session` on the device `none`, with the reason. `group` is the base topic of the station's
+    group, where it is in one.
     """
 
     SCHEMA: ClassVar[str] = "lineside.info/1"
@@ -278,6 +296,7 @@ class Info(Body):
     commands_session: WireSession | None = None
     cameras: list[str]
     commands: list[str]
+    group: str | None = None
     tools: dict[str, dict[str, Any]]
     max_payload_bytes: int
     degraded: list[str]
@@ -366,6 +385,29 @@ class AskCommand(BaseModel):
     tool_choice: str = Field(default="auto", max_length=64)
 
 
+class Change(BaseModel):
+    """The common part of commands that change the station."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    transaction: str = Field(default="", max_length=200)
+
+
+class ModelInstallCommand(Change):
+    """The body of `cmd/model-install`.
+
+    `source` is a folder below the station file's, or the address of one on the local network; `sha256` that of its
+    `bundle.json`. With `shadow_frames` the new model looks at so many frames beside the one that runs first.
+    """
+
+    source: str = Field(min_length=1, max_length=2000)
+    sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
+    shadow_frames: int = Field(default=0, ge=0, le=100_000)
+
+
+class ModelRollbackCommand(Change):
+    """The body of `cmd/model-rollback`: the former model runs again. It may be empty."""
+
+
 class FrameReference(BaseModel):
     """The body of `frame/{camera}` where it is JSON: a file on the station instead of the picture itself."""
 
@@ -386,4 +428,11 @@ WIRE_BODIES: tuple[type[Body], ...] = (
     Info,
     Health,
 )
-INCOMING_BODIES: tuple[type[BaseModel], ...] = (AskCommand, FrameReference, Return, Confirmation)
+INCOMING_BODIES: tuple[type[BaseModel], ...] = (
+    AskCommand,
+    ModelInstallCommand,
+    ModelRollbackCommand,
+    FrameReference,
+    Return,
+    Confirmation,
+)

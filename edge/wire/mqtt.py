@@ -28,7 +28,7 @@ from lineside.edge.degraded import Degraded
 from lineside.edge.errors import BrokerError, ConfigError, NotConnected, QueueFull, TooLarge
 from lineside.edge.wire.acknowledgements import Acknowledgements, Window
 from lineside.edge.wire.brokers import Attempts
-from lineside.edge.wire.causes import closed_without_a_word, explain, silent
+from lineside.edge.wire.causes import NO_SHARED, closed_without_a_word, explain, silent
 from lineside.edge.wire.network import TICK_S, Again, Network
 from lineside.edge.wire.paho_client import PahoClient, no_delay, packet_size, publish_properties, will_properties
 from lineside.edge.wire.takeover import Takeovers
@@ -181,7 +181,6 @@ class Connection:
         Args:
             expiry_s: after so long the broker throws it away.
             deadline: on `time.monotonic()`; where it has not been acknowledged then, it is called back.
-
             kept: whoever sends it keeps it, and says so, where the broker refuses it. Of another message it is said
                 here, in `degraded`.
 
@@ -294,6 +293,10 @@ class Connection:
             client.disconnect()
             return
         self.problem = ""
+        shares = any(topic.startswith("$share/") for topic, _ in self._subscriptions)
+        if shares and not getattr(attached, "SharedSubscriptionAvailable", 1):
+            self._say(NO_SHARED.format(self._attempts.broker))
+            return
         if self._left:
             client.unsubscribe(list(self._left))
         client.subscribe(list(self._subscriptions))

@@ -45,6 +45,10 @@ class Outgoing:
     id: int = 0
 
 
+GROUP = "group/"
+"""Before the name of a command that came to the group: no name of a topic's level has a slash."""
+
+
 @dataclass(frozen=True)
 class StoredCommand:
     """A command that was taken over; `digest` identifies the request, `started` says that it may have acted."""
@@ -57,6 +61,16 @@ class StoredCommand:
     digest: str
     id: int = 0
     started: bool = False
+
+    @property
+    def shared(self) -> bool:
+        """Whether it came to the group, and not to this station."""
+        return self.name.startswith(GROUP)
+
+    @property
+    def asks(self) -> str:
+        """What the command is, such as `ask`."""
+        return self.name.removeprefix(GROUP)
 
 
 @dataclass(frozen=True)

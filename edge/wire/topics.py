@@ -73,3 +73,38 @@ class Topics:
             if kind == known and name and "/" not in name and topic.startswith(f"{self.base}/"):
                 return known, name
         return None
+
+
+@dataclass(frozen=True)
+class GroupTopics:
+    """What the members of a group share, below `base`, such as `lineside/groups/line-3`.
+
+    Each message on them goes to one member, by a shared subscription of MQTT 5.
+    """
+
+    base: str
+    name: str
+
+    def frame(self, camera: str) -> str:
+        return f"{self.base}/frame/{camera}"
+
+    def command(self, name: str) -> str:
+        return f"{self.base}/cmd/{name}"
+
+    def member(self, client_id: str) -> str:
+        """Where a member, by the client id of its connection to the group, says that it is there; `+` for all."""
+        return f"{self.base}/member/{client_id}"
+
+    def subscriptions(self) -> list[tuple[str, int]]:
+        """Shared topic filters with their QoS."""
+        return [(f"$share/lineside-{self.name}/{topic}", 1) for topic in (self.frame("+"), self.command("+"))]
+
+    def parse(self, topic: str) -> tuple[Incoming, str] | None:
+        """`frame` or `cmd`, and the name behind it; None where it is neither."""
+        parsed = Topics(self.base).parse(topic)
+        return parsed if parsed is not None and parsed[0] in ("frame", "cmd") else None
+
+    def member_of(self, topic: str) -> str:
+        """The client id of a member's topic; empty where it is none."""
+        name = topic.removeprefix(self.member(""))
+        return name if name != topic and "/" not in name else ""

@@ -26,7 +26,7 @@ class GatedInspector:
     def __init__(self, inspector: Inspector, gate: Gate) -> None:
         self._inspector, self.gate = inspector, gate
         self.task, self.calibration, self.thresholds = inspector.task, inspector.calibration, inspector.thresholds
-        self.engine = inspector.engine
+        self.engine, self.colors = inspector.engine, inspector.colors
         self.not_taught = ""
         """The gate vouches for the camera; what it doubts is `unsure` where the model was not taught the task."""
 

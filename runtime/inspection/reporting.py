@@ -32,7 +32,8 @@ class Reporter:
     def __init__(self, engine: Engine, task: InspectionTask, schema: Schema) -> None:
         self._engine, self._task = engine, task
         engine.grammars.json(schema, task.report_name)  # a schema that cannot be expressed is found at start
-        self._constraint = engine.grammars.object(task.properties())
+        said = replace(task, template=replace(task.asked, reasoning_characters=0))  # the verdict stands already
+        self._constraint = engine.grammars.object(said.properties())
 
     def report(self, view: View, inspection: Inspection, request: Request) -> Inspection:
         """`inspection` with a report on the whole frame in `view`.

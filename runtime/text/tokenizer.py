@@ -23,8 +23,8 @@ from mistral_common.tokens.tokenizers.image import ImageConfig
 from mistral_common.tokens.tokenizers.mistral import MistralTokenizer
 from PIL import Image
 
-from lineside.runtime.chat import Message, Prompt, Role, Tool, ToolCall
-from lineside.runtime.errors import AnswerError, BundleFormat, MessageError, PictureEmpty
+from lineside.runtime.chat import Message, Prompt, Role, Tool, ToolCall, check_pixels
+from lineside.runtime.errors import AnswerError, BundleFormat, MessageError
 
 ROLES: tuple[str, ...] = get_args(Role)
 
@@ -138,10 +138,7 @@ def _chunk(part: Any) -> TextChunk | ImageChunk:
         return TextChunk(text=part)
     if not isinstance(part, np.ndarray):
         raise MessageError(f"a message has text and pictures, which are arrays, not {type(part).__name__}")
-    if part.dtype != np.uint8 or part.ndim != 3 or part.shape[2] != 3 or not part.size:
-        raise PictureEmpty(
-            f"a picture is (height, width, 3) uint8 with at least one pixel, not {part.shape} {part.dtype}"
-        )
+    check_pixels(part)
     return ImageChunk(image=Image.fromarray(part))
 
 

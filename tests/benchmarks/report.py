@@ -10,7 +10,7 @@ from lineside.export.evaluation.publish import put, taken
 from lineside.runtime.timings import FinishReason
 from tests.benchmarks.models import PEERS
 from tests.benchmarks.rows import FIGURES
-from tests.chaos.section import section_in
+from tests.chaos.section import sections_in
 
 GOALS = {
     "prefill": 1.3,
@@ -77,7 +77,7 @@ def write_report(machine: Mapping[str, Any], rows: Mapping[str, Any], missing: S
         "passes": _passes,
     }
     text += "".join(write(rows[name]) for name, write in parts.items() if name in rows)
-    text += _endings(rows) + section_in(path)
+    text += _endings(rows) + sections_in(path)
     commands = taken(path.read_text(encoding="utf-8")) if path.exists() else ""
     path.write_text(put(text, commands) if commands else text, encoding="utf-8")
 

@@ -2,13 +2,15 @@
 
 The engine is opened like any other, and then not asked: each command calls the tool that it names, with its own text,
 and each picture passes. `CHAOS_DECODE=0` leaves the decoding out, too. `CHAOS_CLOCK` names a file with the error of the
-wall clock in seconds, which may change.
+wall clock in seconds, which may change. `CHAOS_COST_S` is how long each picture takes, without work for the processor,
+`CHAOS_BEGUN` a file that is made when the first is begun, and `CHAOS_WILL_S` how long the broker waits with the will.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,6 +19,7 @@ import numpy as np
 from lineside.edge import daemon
 from lineside.edge.command_line.main import main
 from lineside.edge.frames import pipeline
+from lineside.edge.wire import mqtt
 from lineside.runtime.assistant import Answer
 from lineside.runtime.chat import Message, Picture, ToolCall
 from lineside.runtime.commands import decide
@@ -27,6 +30,7 @@ from lineside.runtime.timings import Counts, Timings
 from tests.chaos.clock import install
 
 DECODE_VARIABLE, CLOCK_VARIABLE = "CHAOS_DECODE", "CHAOS_CLOCK"
+COST_VARIABLE, BEGUN_VARIABLE, WILL_VARIABLE = "CHAOS_COST_S", "CHAOS_BEGUN", "CHAOS_WILL_S"
 UNDECODED = np.zeros((960, 1280, 3), np.uint8)
 
 
@@ -40,6 +44,9 @@ def call_what_is_named(_engine: object, messages: Sequence[Message], *_more: obj
 
 
 def let_pass(_inspector: Inspector, _picture: Picture, _request: object) -> Inspection:
+    if os.environ.get(BEGUN_VARIABLE):
+        Path(os.environ[BEGUN_VARIABLE]).touch()
+    time.sleep(float(os.environ.get(COST_VARIABLE, "0")))
     return Inspection("pass", 1.0, 0.0, (), "stop", Timings(), Counts())
 
 
@@ -54,6 +61,8 @@ def replace_the_model() -> None:
     Inspector.inspect = let_pass  # type: ignore[assignment, method-assign]
     if os.environ.get(DECODE_VARIABLE) == "0":
         pipeline.decode_picture = leave_compressed  # type: ignore[assignment, attr-defined]
+    if os.environ.get(WILL_VARIABLE):
+        mqtt.WILL_DELAY_S = int(os.environ[WILL_VARIABLE])
     if os.environ.get(CLOCK_VARIABLE):
         install(Path(os.environ[CLOCK_VARIABLE]))
 

@@ -1,22 +1,34 @@
-"""The section of BENCHMARKS.md that `make chaos` writes, and `make bench` leaves as it is."""
+"""Sections of BENCHMARKS.md that `make chaos` and others write, and `make bench` leaves as they are."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-BEGIN, END = "<!-- make chaos -->", "<!-- end of make chaos -->"
+CHAOS, GROUP = "make chaos", "python -m tests.benchmarks.group"
+OTHERS = (CHAOS, GROUP)
+"""What writes a section, in the order of the sections."""
 
 
-def section_in(path: Path) -> str:
-    """With its marks; empty where there is none."""
+def sections_in(path: Path) -> str:
+    """With their marks; empty where there is none."""
     report = path.read_text(encoding="utf-8") if path.exists() else ""
-    _, begin, rest = report.partition(BEGIN)
-    return f"\n{begin}{rest.partition(END)[0]}{END}\n" if begin else ""
+    return "".join(_section(report, writer) for writer in OTHERS)
 
 
-def replace_section(path: Path, text: str) -> None:
+def replace_section(path: Path, text: str, writer: str = CHAOS) -> None:
     """In place of the one that is there, or at the end."""
     report = path.read_text(encoding="utf-8")
-    before, begin, rest = report.partition(BEGIN)
-    after = rest.partition(END)[2] if begin else ""
-    path.write_text(f"{before.rstrip()}\n\n{BEGIN}\n{text}{END}\n{after.lstrip()}", encoding="utf-8")
+    begin, end = _marks(writer)
+    before, found, rest = report.partition(begin)
+    after = rest.partition(end)[2] if found else ""
+    path.write_text(f"{before.rstrip()}\n\n{begin}\n{text}{end}\n{after}", encoding="utf-8")
+
+
+def _marks(writer: str) -> tuple[str, str]:
+    return f"<!-- {writer} -->", f"<!-- end of {writer} -->"
+
+
+def _section(report: str, writer: str) -> str:
+    begin, end = _marks(writer)
+    _, found, rest = report.partition(begin)
+    return f"\n{begin}{rest.partition(end)[0]}{end}\n" if found else ""

@@ -18,13 +18,13 @@ REFUSALS = {
 
 
 def numbered(number: int) -> bytes:
-    """A JPEG that shows its number, 0 to 255: in black and white stripes, its bits. Below them is noise, so that it is
-    not so small that FFmpeg waits for a second one to see what it is.
+    """A JPEG that shows its number, 0 to 255: in black and white stripes, its bits. Below them is noise in colour, so
+    that it is not so small that FFmpeg waits for a second one to see what it is.
     """
     stripes = [235 if number >> bit & 1 else 20 for bit in range(8)]
-    pixels = np.repeat(np.repeat(np.array(stripes, np.uint8), 16)[None, :], 64, axis=0)
-    noise = np.random.default_rng(number).integers(0, 255, (64, 128), np.uint8)
-    pixels = np.concatenate([pixels, noise])
+    pixels = np.repeat(np.repeat(np.array(stripes, np.uint8), 16)[None, :, None], 64, axis=0)
+    noise = np.random.default_rng(number).integers(0, 255, (64, 128, 3), np.uint8)
+    pixels = np.concatenate([np.repeat(pixels, 3, axis=2), noise])
     good, data = cv2.imencode(".jpg", pixels)
     assert good
     return data.tobytes()

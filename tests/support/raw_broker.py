@@ -19,8 +19,8 @@ class RawBroker:
         acknowledged: packet ids, in the order in which they came.
     """
 
-    def __init__(self, packets: list[bytes]) -> None:
-        self._packets = packets
+    def __init__(self, packets: list[bytes], greeting: bytes = CONNACK) -> None:
+        self._packets, self._greeting = packets, greeting
         self._client: socket.socket | None = None
         self.connections = 0
         self.acknowledged: list[int] = []
@@ -66,7 +66,7 @@ class RawBroker:
                 packet, buffer = buffer[:end], buffer[end:]
                 kind = packet[0] & 0xF0
                 if kind == CONNECT:
-                    client.sendall(CONNACK)
+                    client.sendall(self._greeting)
                 elif kind == SUBSCRIBE:
                     client.sendall(SUBACK[:2] + packet[2:4] + SUBACK[4:])
                     for prepared in self._packets:

@@ -53,14 +53,22 @@ class Station:
     ) -> None:
         self.device: Callable[[str, bytes], None] = lambda _topic, _payload: None
         self.counters = Counters()
-        self.store = Store(folder / "lineside.db", 1000, 3600, Degraded())
+        self.degraded = Degraded()
+        self.store = Store(folder / "lineside.db", 1000, 3600, self.degraded)
         self.connection = _Reaching(self)
         connection = cast(Connection, self.connection)
         outbox = Outbox(self.store, connection, self.counters, Degraded())
         topics = Topics("lineside/test")
-        config = Config(tools=dict(tools))
-        self.calls = Calls(config, topics, self.store, outbox, connection, self.counters, others)
+        self.config = config = Config(tools=dict(tools), folder=folder)
+        self.calls = Calls(
+            config, topics, self.store, outbox, connection, self.counters, others, degraded=self.degraded
+        )
         self._ids = 0
+
+    def close(self) -> None:
+        self.calls.close()
+        self.calls.close_audit()
+        self.store.close()
 
     def says(self, topic: str, body: Any, *, retained: bool = False) -> None:
         payload = body if isinstance(body, bytes) else json.dumps(body).encode()
@@ -88,8 +96,7 @@ def station(folder: Path, **tools: ToolConfig) -> Iterator[Station]:
     try:
         yield made
     finally:
-        made.calls.close()
-        made.store.close()
+        made.close()
 
 
 def test_a_call_is_achieved_when_the_device_says_what_was_asked(tmp_path: Path) -> None:

@@ -12,27 +12,22 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from lineside.devices.cameras.frame import Frame
 from lineside.edge.daemon import Daemon
-from lineside.edge.inspection.evidence import encode_jpeg
 from lineside.runtime.engine.scheduler import Request, Scheduler
+from lineside.runtime.inspection.inspector import Inspector
 from tests.support.broker import Mosquitto
 from tests.support.client import Client, Received
+from tests.support.small import small_picture
 from tests.support.station import TOPICS, station
 from tests.support.wait import LIMIT_S
 
 NEVER = 1_000_000
 
 
-def picture(shade: int) -> bytes:
-    """So small that forty of them are inspected in no time."""
-    return encode_jpeg(np.full((56, 56, 3), shade, np.uint8))
-
-
-PICTURE = picture(90)
+PICTURE = small_picture()
 
 
 class Acknowledgement:
@@ -172,11 +167,17 @@ def test_what_a_stop_breaks_off_is_sent_again(broker: Mosquitto, client: Client,
 
 @pytest.mark.parametrize(("answers", "turns"), [(0, 1), (0, 2), (2, 1)])
 def test_wherever_a_stop_breaks_a_frame_off_it_is_not_acknowledged(
-    broker: Mosquitto, client: Client, tmp_path: Path, answers: int, turns: int
+    broker: Mosquitto,
+    client: Client,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    answers: int,
+    turns: int,
 ) -> None:
     """Before its first turn at the engine, before its second, or when the second of its two views is described: this
-    station sees a defect everywhere.
+    station sees a defect everywhere, and takes a second look at it.
     """
+    monkeypatch.setattr(Inspector, "_worth_another", lambda *_: True)
     config = station(broker.port, tmp_path)
     config = dataclasses.replace(config, inspect=dataclasses.replace(config.inspect, pass_below=0.0, fail_above=0.0))
     daemon = Daemon(config)

@@ -33,6 +33,7 @@ port = {port}
 threads = 1
 [inspect]
 max_age_s = 3600.0
+part = "ball screw"
 pass_below = {pass_below}
 fail_above = 1.0
 [cameras.cam0]

@@ -33,7 +33,15 @@ from tests.support.broker import Mosquitto
 from tests.support.client import Client
 from tests.support.station import TOPICS, station
 
-STATION = '[inspect]\ndefect_types = ["pitting"]\n[cameras.cam0]\nkind = "mqtt"\n[cameras.cam1]\nkind = "mqtt"\n'
+STATION = """
+[inspect]
+defect_types = ["pitting"]
+part = "ball screw"
+[cameras.cam0]
+kind = "mqtt"
+[cameras.cam1]
+kind = "mqtt"
+"""
 
 
 def by_label(pictures: list[Path], folder: Path) -> Path:

@@ -30,6 +30,7 @@ from lineside.runtime.inspection.task import InspectionTask
 from tests.support.bundles import edit_manifest
 
 HELLO = [Message("user", ("Is the belt running?",))]
+NOISE = np.random.default_rng(0).integers(0, 256, (30, 30, 3), np.uint8)
 
 
 def prompt_of(engine: Engine) -> Prompt:
@@ -190,7 +191,7 @@ def test_damaged_weights_give_a_typed_error_and_no_crash(random_bundle: Path, tm
         with pytest.raises(NotFinite, match="lineside check"):
             ask(engine, HELLO, max_tokens=4)
         with pytest.raises(NotFinite):
-            Inspector(engine, InspectionTask(("pitting",), part="ball screw")).inspect(np.zeros((30, 30, 3), np.uint8))
+            Inspector(engine, InspectionTask(("pitting",), part="ball screw")).inspect(NOISE)
     assert engine.pool.statistics().busy == 0
 
 

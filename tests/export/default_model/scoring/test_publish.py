@@ -15,7 +15,7 @@ def test_a_new_card_alone_leaves_what_was_learnt_valid(random_bundle: Path, tmp_
     publish(path, "A new card.", path)
     after = open_bundle(path)
     assert after.file("model_card.md").read_text() == "A new card."
-    assert after.manifest.format_version == 3
+    assert after.manifest.format_version == 4
     assert after.sha256 != before.sha256
     assert after.answers_to(before.sha256)
 
