@@ -73,6 +73,7 @@ class Pipeline:
         station: what is not as the user would expect; here of a camera's last picture.
 
     Attributes:
+        look: set by `exchange`, at any time: the frame under way ends with the one that it began with.
         shadow: is shown each frame with its verdict, once its result is on its way; it must return at once.
     """
 
