@@ -13,8 +13,7 @@ from pathlib import Path
 from lineside.edge.address import is_loopback, parse_address
 from lineside.edge.config import MqttConfig
 from lineside.edge.errors import ConfigError
-
-LONGEST_PASSWORD = 65535
+from lineside.edge.secret_file import read_secret
 
 
 def read_password(config: MqttConfig) -> str | None:
@@ -25,16 +24,7 @@ def read_password(config: MqttConfig) -> str | None:
     """
     if not config.password_file:
         return config.password.get_secret_value() or None
-    try:
-        text = Path(config.password_file).read_bytes().decode("utf-8-sig")
-    except OSError as error:
-        raise ConfigError(f"`mqtt.password_file`: {config.password_file}: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise ConfigError(f"`mqtt.password_file`: {config.password_file} is not UTF-8 text") from None
-    password = text.removesuffix("\n").removesuffix("\r")
-    if not password or "\n" in password or len(password.encode()) > LONGEST_PASSWORD:
-        raise ConfigError(f"`mqtt.password_file`: {config.password_file} must hold the password alone, on one line")
-    return password
+    return read_secret(config.password_file, "mqtt.password_file", "password")
 
 
 def tls_context(config: MqttConfig) -> ssl.SSLContext | None:

@@ -10,11 +10,15 @@ from pydantic import Field, SecretStr
 from pydantic.dataclasses import dataclass
 
 from lineside.edge.audit_config import AuditConfig
+from lineside.edge.current_model import models_folder
 from lineside.edge.data_folder import database_path
 from lineside.edge.group_config import GroupConfig
 from lineside.edge.history_config import HistoryConfig
+from lineside.edge.http_config import HttpConfig
 from lineside.edge.mcp_config import McpConfig
+from lineside.edge.remote_config import RemoteConfig
 from lineside.edge.tool_config import DAY_S, STRICT, ToolConfig
+from lineside.edge.updates_config import UpdatesConfig
 from lineside.runtime.defaults import CALL_ABOVE, DEFAULT_BUNDLE, DEFAULT_MAX_PIXELS, WRONG_CALL_COSTS
 
 NAME = r"^[A-Za-z0-9_-]{1,64}$"
@@ -133,6 +137,8 @@ class CameraConfig:
     """A picture of a part without defects, from the same side: each frame is compared with it."""
     any_way_up: bool | None = None
     """Test-time augmentation for this camera, in place of `inspect.any_way_up`."""
+    examples: str = ""
+    """A folder of pictures that the model is shown before this camera's frames, in place of `inspect.examples`."""
     enabled: bool = True
     """`false` switches the camera off: it is not read, and what is sent to it is rejected."""
     inspected: bool = True
@@ -152,7 +158,11 @@ class InspectConfig:
     `ball screw` or `circuit board`). Of any other part, and where it is not said, the model's own verdict is
     `unsure` until `lineside learn` or `lineside calibrate` has seen pictures of yours."""
     template: str = ""
-    """A TOML file with sentences and the order of the answer, in place of the bundle's own: see `docs/own-model.md`."""
+    """A TOML file with sentences and the order of the answer, in place of the bundle's own: see
+    `docs/general-model.md`."""
+    examples: str = ""
+    """A folder with `pass` and `fail` below it, of at most 16 pictures: the model is shown them, with their verdicts,
+    before each frame. `NAME.txt` beside a picture holds a line about it. A camera with a `reference` is shown none."""
     pass_below: Annotated[float, Field(ge=0, le=1)] = 0.35
     """Up to this probability of a defect the verdict is `pass`."""
     fail_above: Annotated[float, Field(ge=0, le=1)] = 0.65
@@ -241,11 +251,16 @@ class Config:
     group: GroupConfig = field(default_factory=GroupConfig)
     audit: AuditConfig = field(default_factory=AuditConfig)
     metrics: MetricsConfig = field(default_factory=MetricsConfig)
+    http: HttpConfig = field(default_factory=HttpConfig)
+    remote: RemoteConfig = field(default_factory=RemoteConfig)
+    updates: UpdatesConfig = field(default_factory=UpdatesConfig)
     cameras: dict[str, CameraConfig] = field(default_factory=dict)
     tools: dict[str, ToolConfig] = field(default_factory=dict)
     mcp: dict[str, McpConfig] = field(default_factory=dict)
     folder: Path = field(default=Path("."))
     file: Path = field(default=Path("station.toml"))
+    installed: Path | None = None
+    """The bundle that was installed in the place of `model.bundle`, where one was."""
 
     @property
     def base_topic(self) -> str:
@@ -265,12 +280,22 @@ class Config:
         return database_path(self.station.name, self.folder)
 
     @property
+    def models_path(self) -> Path:
+        """Where bundles are installed: beside the database."""
+        return models_folder(self.store_path)
+
+    @property
     def audit_path(self) -> Path:
         """The folder of the audit log."""
         return self.resolve(self.audit.folder) if self.audit.folder else self.store_path.with_suffix(".audit")
 
     @property
     def bundle_path(self) -> Path:
+        return self.installed or self.named_bundle_path
+
+    @property
+    def named_bundle_path(self) -> Path:
+        """The one that the station file names."""
         return self.resolve(self.model.bundle) if self.model.bundle else DEFAULT_BUNDLE
 
     @property
@@ -304,6 +329,10 @@ class Config:
     def gate_path(self, camera: str) -> Path:
         """Where `lineside learn` keeps what it learnt of a camera."""
         return self.folder / f"{self.file.stem}.{camera}.gate.npz"
+
+    def usual_path(self, camera: str) -> Path:
+        """Where `lineside learn` and `lineside calibrate` keep how a camera's good pictures usually are."""
+        return self.folder / f"{self.file.stem}.{camera}.usual.npz"
 
     def resolve(self, path: str) -> Path:
         """Relative paths in the station file are taken from its folder."""

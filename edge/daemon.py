@@ -21,17 +21,20 @@ from lineside.edge.config import Config
 from lineside.edge.counters import Counters
 from lineside.edge.degraded import Degraded
 from lineside.edge.drain import Drain
-from lineside.edge.figures import Figures, Queue
+from lineside.edge.figures import Cameras, Figures, Queue
 from lineside.edge.frames.answers import Answers
 from lineside.edge.frames.camera_set import CameraSet
 from lineside.edge.frames.camera_watch import CameraWatch, Watched
+from lineside.edge.frames.drift_watch import DriftWatch
 from lineside.edge.frames.intake import FrameIntake
 from lineside.edge.frames.last_state import LastState
 from lineside.edge.frames.pipeline import Pipeline
 from lineside.edge.frames.switches import Switches
 from lineside.edge.group_link import GroupLink
 from lineside.edge.history.keeper import History
+from lineside.edge.live.model_commands import ModelCommands
 from lineside.edge.live.reload import Reloader, say_switched_off
+from lineside.edge.live.remote import allowed_commands, guarded
 from lineside.edge.models import DEVICE_FAILURES, device_of, open_models, there
 from lineside.edge.notify import Watchdog, notify
 from lineside.edge.pulse import Pulse
@@ -45,6 +48,7 @@ from lineside.edge.wire.traffic import Message
 from lineside.runtime.engine.engine import Engine
 
 if TYPE_CHECKING:
+    from lineside.edge.http.station import StationServer
     from lineside.edge.integrations.mcp.servers import McpServers
     from lineside.edge.metrics import MetricsServer
 
@@ -69,6 +73,7 @@ class Daemon:
     _mcp: McpServers | None = None
     _history: History | None = None
     _metrics: MetricsServer | None = None
+    _http: StationServer | None = None
     _calls: Calls | None = None
 
     def __init__(self, config: Config) -> None:
@@ -88,8 +93,9 @@ class Daemon:
                 self._mcp.close()
             if self._history is not None:
                 self._history.close()
-            if self._metrics is not None:
-                self._metrics.close()
+            for server in (self._metrics, self._http):
+                if server is not None:
+                    server.close()
             if self._calls is not None:
                 self._calls.close_audit()
             self.store.close()
@@ -138,12 +144,14 @@ class Daemon:
         device = device_of(self.models.frames)
         self.history = self._history = History(config, device, self.counters, self.degraded)
         self.answers = Answers(self.topics, self.store, self.outbox, self.counters)
+        self.drift_watch = DriftWatch(self.topics, self.outbox.put, self.degraded)
         self.pipeline = Pipeline(
             config,
             self.models.frames_engine,
             self.answers,
             self.last_state,
             self.history,
+            self.drift_watch,
             self.counters,
             switches=self.switches,
             drain=self._drain,
@@ -201,10 +209,15 @@ class Daemon:
             self.connection,
         )
         queues: dict[str, Queue] = {"frames": self.pipeline.mailbox, "commands": self.commands}
-        self.figures = Figures(self.counters, self.store, self.outbox, self.models, self.watch.health, queues)
+        cameras = Cameras(self.watch.health, self.drift_watch.figures)
+        self.figures = Figures(self.counters, self.store, self.outbox, self.models, cameras, queues)
         self._metrics = self._serve_metrics()
+        self._http = self._serve_http()
         self.announcements = self._make_announcements()
         self.reloader = Reloader(self, self.outbox.put)
+        self.model_commands = ModelCommands(self, self.reloader, self.outbox.put, self.commands.stopping)
+        handlers = {"model-install": self.model_commands.install, "model-rollback": self.model_commands.roll_back}
+        self.commands.handlers.update(guarded(config.remote, handlers))
 
     def _link_states(self) -> StateLink:
         config, mark = self.config.broker_access, self.store.session_mark
@@ -235,6 +248,14 @@ class Daemon:
 
         return MetricsServer(self.config.metrics, self.figures.health)
 
+    def _serve_http(self) -> StationServer | None:
+        """Its libraries are loaded where it is asked for."""
+        if not self.config.http.port:
+            return None
+        from lineside.edge.http.station import StationServer
+
+        return StationServer(self)
+
     def _make_announcements(self) -> Announcements:
         return Announcements(
             self.config,
@@ -242,7 +263,7 @@ class Daemon:
             self.connection,
             self.figures.health,
             models=self.models,
-            commands=sorted(self.commands.handlers),
+            commands=sorted(["ask", *allowed_commands(self.config.remote)]),
             degraded=self.degraded,
             online=self.online,
         )
@@ -259,12 +280,15 @@ class Daemon:
         for model in self.models.opened():
             log.info("%s runs on %s: %s", model.engine.bundle.manifest.name, model.choice.device, model.choice.reason)
         self.outbox.start()
+        self.model_commands.say_interrupted()
         for part in self._parts():
             part.start()
         self.frame_connection.start()
         self.group.start()
         self.connection.start()
         self.announcements.start()
+        if self._http is not None:
+            self._http.start()
         self._watchdog.start()
         notify("READY=1")
         return self
@@ -275,8 +299,9 @@ class Daemon:
         self._stop.set()
         notify("STOPPING=1")
         self._watchdog.close()
-        if self._metrics is not None:
-            self._metrics.close()
+        for server in (self._metrics, self._http):
+            if server is not None:
+                server.close()
         self.announcements.close()
         for part in reversed(self._parts()):
             part.close()

@@ -140,21 +140,37 @@ def open_engine(
     threads: int = 0,
     limits: Limits | None = None,
     beside: Engine | None = None,
+    tested: bool = False,
 ) -> Opened:
     """An engine for the bundle at `path`, as `choose` chooses. Raises BundleError, DeviceError.
 
     Args:
         beside: another engine of this process, with which it shares the device (`Engine`).
+        tested: after its self-test, on every device; raises SelfTestFailed.
     """
     limits = limits or Limits()
+
+    def start(sessions: OpenSessions) -> Engine:
+        sessions = _tested(sessions) if tested else sessions
+        return Engine.open(path, limits=limits, sessions=sessions, beside=beside)
+
     choice, engine = choose(
         open_bundle(path),
         device,
-        lambda sessions: Engine.open(path, limits=limits, sessions=sessions, beside=beside),
+        start,
         threads=threads,
         tokens=limits.capacity,
     )
     return Opened(engine, choice)
+
+
+def _tested(sessions: OpenSessions) -> OpenSessions:
+    def opened(bundle: Bundle) -> tuple[Vision | None, Decoder]:
+        vision, decoder = sessions(bundle)
+        check_sessions(bundle, vision, decoder)
+        return vision, decoder
+
+    return opened
 
 
 def installed(packages: tuple[str, ...]) -> str:

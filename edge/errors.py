@@ -9,6 +9,7 @@ EdgeError
 ├── StoreError         the daemon's database cannot be used
 ├── AuditError         the audit log cannot be written
 └── RequestError       a command or frame is refused; carries a code for the reply
+    └── UpdateError    a model is not installed, or settings are not taken: all is as before
 """
 
 from __future__ import annotations
@@ -52,3 +53,7 @@ class RequestError(EdgeError):
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
         self.code = code
+
+
+class UpdateError(RequestError):
+    pass

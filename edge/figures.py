@@ -4,22 +4,43 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol
 
 from lineside.devices.board import read_board
 from lineside.edge.counters import BOUNDS_MS, Counters
 from lineside.edge.models import Models, wire_model
-from lineside.edge.wire.messages import Health, WireBoard, WireCamera, WireHistogram, WireModel, WireQueue, WireSplit
+from lineside.edge.wire.messages import (
+    Health,
+    WireBoard,
+    WireCamera,
+    WireHistogram,
+    WireModel,
+    WireQueue,
+    WireSplit,
+)
 from lineside.edge.wire.outbox import Outbox
 from lineside.edge.wire.store import Store
+from lineside.edge.wire.watched import WireWatched
 from lineside.runtime.engine.scheduler import Priority, Request
 from lineside.runtime.timings import Spent
+
+KINDS = {Priority.COMMAND: "command", Priority.FRAME: "frame", Priority.GUEST: "guest", Priority.TRIAL: "trial"}
+"""The label of the engine's figures: for whom it worked."""
 
 
 class Queue(Protocol):
     def waiting(self) -> tuple[int, float | None]:
         """How many wait, and for how many seconds the oldest has."""
         ...
+
+
+@dataclass(frozen=True)
+class Cameras:
+    """Asked for whether they give pictures, and for how these are; each by camera."""
+
+    health: Callable[[], dict[str, WireCamera]]
+    pictures: Callable[[], dict[str, WireWatched]]
 
 
 class Figures:
@@ -35,14 +56,19 @@ class Figures:
         store: Store,
         outbox: Outbox,
         models: Models,
-        cameras: Callable[[], dict[str, WireCamera]],
+        cameras: Cameras,
         queues: dict[str, Queue],
     ) -> None:
-        self._counters, self._store, self._outbox, self._models = counters, store, outbox, models
+        self._counters, self._store, self._outbox = counters, store, outbox
         self._cameras, self._queues = cameras, queues
         self._started = time.monotonic()
+        self.exchange(models)
+
+    def exchange(self, models: Models) -> None:
+        """The models that run from now on are counted."""
         for model in models.opened():
             model.engine.on_ended = self._ended
+        self._models = models
 
     def health(self) -> Health:
         """Raises StoreError."""
@@ -53,7 +79,8 @@ class Figures:
             counters=self._counters.snapshot() | self._caches(),
             outbox_messages=self._store.outbox_size(),
             outbox_age_s=_rounded(self._outbox.oldest_s()),
-            cameras=self._cameras(),
+            cameras=self._cameras.health(),
+            pictures=self._cameras.pictures(),
             queues={name: WireQueue(waiting=count, age_s=_rounded(age)) for name, (count, age) in waiting.items()},
             split=[
                 WireSplit(name=name, labels=dict(labels), value=value)
@@ -80,7 +107,7 @@ class Figures:
         return {name: value for name, value in found.items() if value}
 
     def _ended(self, request: Request, spent: Spent) -> None:
-        kind = "frame" if request.priority is Priority.FRAME else "command"
+        kind = KINDS[request.priority]
         counts = spent.counts
         tokens = {"prompt": counts.prompt, "reused": counts.reused, "generated": counts.generated}
         for name, value in tokens.items():

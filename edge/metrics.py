@@ -30,6 +30,7 @@ SERIES: dict[str, tuple[str, ...]] = {
     "tokens_reused": ("kind",),
     "tokens_generated": ("kind",),
     "engine_requests": ("kind",),
+    "http_requests": ("status",),
 }
 """Counters that are split, with their labels in order. Others have none."""
 HISTOGRAMS = {
@@ -39,6 +40,18 @@ HISTOGRAMS = {
     "generating": ("kind", "Writing an answer, token by token."),
 }
 """Histograms with their label and what they are about; their names end in `_seconds`."""
+
+
+PICTURES = {
+    "brightness": "Of the last pictures; 1 is as usual.",
+    "sharpness": "Of the last pictures; 1 is as usual.",
+    "right_px": "By how many pixels the scene is further to the right.",
+    "down_px": "By how many pixels the scene is further down.",
+    "likeness": "Of the last pictures to those learnt from.",
+    "gate_score": "Of the last pictures.",
+    "unsure": "Share of `unsure` among the last verdicts.",
+}
+"""What the last pictures of a camera are held against those it learnt from by."""
 
 
 class StationCollector(Collector):
@@ -129,12 +142,23 @@ def _gauges(health: Health) -> Iterator[Metric]:
     yield _gauge("camera_age_seconds", "Age of a camera's newest frame.", ages, "camera")
     failing = {name: float(camera.error is not None) for name, camera in health.cameras.items()}
     yield _gauge("camera_error", "1 where a camera gives no pictures.", failing, "camera")
+    yield from _pictures(health)
     yield _gauge("temperature_celsius", "Of the board.", health.board.temperature_c, "sensor")
     yield _gauge("power_watts", "Of the board.", health.board.power_w, "rail")
     models = GaugeMetricFamily(f"{PREFIX}_model_info", "Which model runs.", labels=("role", "name", "sha256"))
     for role, model in health.models.items():
         models.add_metric((role, model.name, model.sha256), 1)
     yield models
+
+
+def _pictures(health: Health) -> Iterator[Metric]:
+    """Of the cameras that learnt or were calibrated."""
+    for name, about in PICTURES.items():
+        found = {camera: getattr(each, name) for camera, each in health.pictures.items()}
+        known = {camera: value for camera, value in found.items() if value is not None}
+        yield _gauge(f"picture_{name}", about, known, "camera")
+    changed = {camera: float(len(each.changed)) for camera, each in health.pictures.items()}
+    yield _gauge("pictures_changed", "In how many ways they are not as those learnt from.", changed, "camera")
 
 
 def _gauge(name: str, about: str, values: dict[str, float], label: str = "") -> GaugeMetricFamily:

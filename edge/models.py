@@ -108,6 +108,33 @@ def open_models(config: Config) -> Models:
     return models
 
 
+def open_beside(config: Config, running: Models) -> Models:
+    """Those of a station with another `bundle_path`, self-tested, beside those that run. What answers commands from a
+    bundle of its own stays.
+
+    Raises EngineError.
+    """
+    beside = next((model.engine for model in running.opened()), None)
+    frames = _open(config, config.bundle_path, config.model.device, beside, tested=True)
+    if config.commands.bundle and not one_model(config):
+        return Models(frames, running.commands)
+    if config.commands_device == config.model.device:
+        return Models(frames, frames)
+    try:
+        return Models(frames, _open(config, config.bundle_path, config.commands_device, beside, tested=True))
+    except EngineError:
+        frames.engine.retire()
+        raise
+
+
+def retire(models: Models, running: Models) -> None:
+    """The memory of those that do not run goes."""
+    engines = [model.engine for model in running.opened()]
+    for model in models.opened():
+        if model.engine not in engines:
+            model.engine.retire()
+
+
 def open_for_commands(config: Config) -> Engine:
     """The model that commands are put to, alone. Raises EngineError."""
     return _open(config, config.commands_bundle_path, config.commands_device).engine
@@ -155,6 +182,6 @@ def wire_session(model: Opened | NoModel) -> WireSession:
     return WireSession(device=model.choice.device, reason=model.choice.reason)
 
 
-def _open(config: Config, path: Path, device: Device, beside: Engine | None = None) -> Opened:
-    limits = Limits(config.model.capacity, config.model.kv_cache_mb * MIB)
-    return open_engine(path, device=device, threads=config.model.threads, limits=limits, beside=beside)
+def _open(config: Config, path: Path, device: Device, beside: Engine | None = None, *, tested: bool = False) -> Opened:
+    limits, threads = Limits(config.model.capacity, config.model.kv_cache_mb * MIB), config.model.threads
+    return open_engine(path, device=device, threads=threads, limits=limits, beside=beside, tested=tested)

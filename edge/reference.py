@@ -9,6 +9,7 @@ import argparse
 import ast
 import inspect
 import sys
+from collections.abc import Iterator
 from dataclasses import MISSING, Field, fields, is_dataclass
 from pathlib import Path
 from types import ModuleType
@@ -20,8 +21,11 @@ from lineside.edge import audit_config as audit_module
 from lineside.edge import config as config_module
 from lineside.edge import group_config as group_module
 from lineside.edge import history_config as history_module
+from lineside.edge import http_config as http_module
 from lineside.edge import mcp_config as mcp_module
+from lineside.edge import remote_config as remote_module
 from lineside.edge import tool_config as tool_module
+from lineside.edge import updates_config as updates_module
 from lineside.edge.command_line.parser import make_parser
 
 NOTE = "<!-- Made by `python -m lineside.edge.reference docs/reference` from the code: do not edit. -->"
@@ -45,6 +49,9 @@ TABLES = (
     ("group", group_module.GroupConfig),
     ("audit", audit_module.AuditConfig),
     ("metrics", config_module.MetricsConfig),
+    ("remote", remote_module.RemoteConfig),
+    ("updates", updates_module.UpdatesConfig),
+    ("http", http_module.HttpConfig),
 )
 
 
@@ -74,8 +81,6 @@ def station_reference() -> str:
 
 def command_line_reference() -> str:
     """Every command of `lineside` with its arguments and options."""
-    parser = make_parser()
-    (commands,) = (action for action in parser._actions if isinstance(action, argparse._SubParsersAction))
     lines = [
         NOTE,
         "",
@@ -84,13 +89,22 @@ def command_line_reference() -> str:
         "Exit codes: 0 done; 1 what was asked for failed; 2 the command line or the",
     ]
     lines += ["station file is wrong; 130 interrupted. What is wrong is one sentence on standard error."]
-    helps = {choice.dest: choice.help for choice in commands._choices_actions}
-    for name, command in commands.choices.items():
-        lines += ["", f"## `lineside {_usage(name, command)}`", "", _sentence(helps[name] or "")]
+    for name, command, about in _commands(make_parser()):
+        lines += ["", f"## `lineside {_usage(name, command)}`", "", _sentence(about)]
         rows = [row for action in command._actions if (row := _option(action))]
         if rows:
             lines += ["", "| | default | |", "|---|---|---|", *rows]
     return "\n".join(lines) + "\n"
+
+
+def _commands(parser: argparse.ArgumentParser) -> Iterator[tuple[str, argparse.ArgumentParser, str]]:
+    """Each that does something, with its words and what it is for."""
+    for commands in parser._actions:
+        if isinstance(commands, argparse._SubParsersAction):
+            helps = {choice.dest: choice.help or "" for choice in commands._choices_actions}
+            for name, command in commands.choices.items():
+                inner = [(f"{name} {words}", each, about) for words, each, about in _commands(command)]
+                yield from inner or [(name, command, helps[name])]
 
 
 def _usage(name: str, command: argparse.ArgumentParser) -> str:

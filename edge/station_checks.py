@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from lineside.edge.broker_checks import Key, Problem, broker_problems
 from lineside.edge.config import NAME, STATION, CameraConfig, Config
 from lineside.edge.errors import ConfigError
+from lineside.edge.http_checks import http_problems
 from lineside.edge.mcp_checks import mcp_problems
 from lineside.edge.quiet_hours import parse_quiet_hours
 from lineside.edge.state_checks import state_problems
@@ -30,6 +31,10 @@ def problems_of(config: Config, said: AbstractSet[Key]) -> Iterator[Problem]:
     if not config.inspect.defect_types:
         yield ("inspect", "defect_types"), "`inspect.defect_types` is empty: name at least one kind of defect"
     yield from _defect_types(("inspect",), config.inspect.defect_types)
+    yield from _examples(config, ("inspect",), config.inspect.examples)
+    if config.inspect.template and not config.resolve(config.inspect.template).is_file():
+        sentence = f"`inspect.template`: {config.resolve(config.inspect.template)} is not a file"
+        yield ("inspect", "template"), sentence
     for section, names in (("cameras", config.cameras), ("tools", config.tools)):
         for name in names:
             if not re.fullmatch(NAME, name):
@@ -45,6 +50,7 @@ def problems_of(config: Config, said: AbstractSet[Key]) -> Iterator[Problem]:
         yield from _tool(config, ("tools", name), tool)
         yield from state_problems(config.tools, name, config.base_topic)
     yield from mcp_problems(config)
+    yield from http_problems(config)
     for server, settings in config.mcp.items():
         for name, tool in settings.tools.items():
             yield from _tool(config, ("mcp", server, "tools", name), tool)
@@ -72,14 +78,15 @@ def _station(config: Config) -> Iterator[Problem]:
 def _model(config: Config, said: AbstractSet[Key]) -> Iterator[Problem]:
     if config.commands.bundle:
         yield from _commands_bundle(config)
-    if not {("model", "bundle"), ("model", "capacity")} & said:
+    if config.installed is None and not {("model", "bundle"), ("model", "capacity")} & said:
         return
     from lineside.runtime.bundle import read_manifest  # a tenth of the time that a plain station file takes
 
     try:
         context = read_manifest(config.bundle_path).context_length
     except BundleError as error:
-        yield ("model", "bundle"), f"`model.bundle`: {error}"
+        named = "`model.bundle`" if config.installed is None else "the installed model (`lineside model rollback`)"
+        yield ("model", "bundle"), f"{named}: {error}"
         return
     if ("model", "capacity") in said and config.model.capacity > context:
         capacity = f"`model.capacity` {config.model.capacity}"
@@ -104,9 +111,16 @@ def _defect_types(above: Key, kinds: Sequence[str]) -> Iterator[Problem]:
             yield key, f"`{name}` has {kind!r} {count} times"
 
 
+def _examples(config: Config, above: Key, folder: str) -> Iterator[Problem]:
+    if folder and not config.resolve(folder).is_dir():
+        name = ".".join((*above, "examples"))
+        yield (*above, "examples"), f"`{name}`: {config.resolve(folder)} is not a folder"
+
+
 def _camera(config: Config, name: str, camera: CameraConfig) -> Iterator[Problem]:
     above = ("cameras", name)
     yield from _defect_types(above, camera.defect_types)
+    yield from _examples(config, above, camera.examples)
     path, key = config.resolve(camera.source), f"`cameras.{name}.source`"
     if camera.kind != "mqtt" and not camera.source:
         yield (*above, "kind"), f"{key} is missing: a camera of kind {camera.kind} plays it"

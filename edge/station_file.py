@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import is_dataclass
+from dataclasses import is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +17,13 @@ from pydantic import TypeAdapter, ValidationError
 
 from lineside.edge.broker_checks import Key, Problem
 from lineside.edge.config import Config
+from lineside.edge.current_model import installed_bundle
 from lineside.edge.errors import ConfigError
 from lineside.edge.station_checks import problems_of
 from lineside.edge.toml_lines import key_lines, line_of
 
 PREFIX = "LINESIDE_"
-OURS = ("folder", "file")
+OURS = ("folder", "file", "installed")
 """Fields of `Config` that are no keys of the file."""
 SECTIONS = tuple(name for name in Config.__dataclass_fields__ if name not in OURS)
 _WORDS: dict[type, str] = {int: "an integer", float: "a number", str: "a text"}
@@ -34,11 +35,13 @@ def load_config(
     environment: Mapping[str, str] = os.environ,
     *,
     also: Sequence[Callable[[Config], Iterable[Problem]]] = (),
+    installed: bool = True,
 ) -> Config:
     """Read the station file, and look at what it names.
 
     Args:
         also: further checks, told together with the others.
+        installed: with the bundle that was installed in the place of the file's own, where one was.
 
     Raises:
         ConfigError: the file cannot be read or is not TOML; or every mistake in it, each on a line of its own.
@@ -55,6 +58,8 @@ def load_config(
     said = {(name, key) for name in SINGLE if isinstance(data.get(name), dict) for key in data[name]}
     config = _validate(data, path, problems)
     if config is not None:
+        if installed:
+            config = replace(config, installed=installed_bundle(config.models_path, config.model.bundle))
         problems += _booleans(data, config)
         problems += problems_of(config, said)
         for check in also:

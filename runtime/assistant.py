@@ -18,6 +18,7 @@ from lineside.runtime.engine.sampling import Sampling
 from lineside.runtime.engine.scheduler import Request
 from lineside.runtime.engine.sequence import Sequence as EngineSequence
 from lineside.runtime.errors import AnswerError
+from lineside.runtime.grammar.json_schema import Schema
 from lineside.runtime.grammar.tool_grammar import ToolChoice
 from lineside.runtime.grammar.verbatim import said, said_once
 from lineside.runtime.text.call_stream import CallStream, Delta
@@ -110,14 +111,17 @@ def ask(
     sampling: Sampling | None = None,
     request: Request | None = None,
     call_above: float = CALL_ABOVE,
+    schema: Schema | None = None,
 ) -> Answer:
     """Answer a conversation that ends in a user or tool turn.
 
     With tools, a grammar bounds calls to their names and parameters. Where `tool_choice` leaves the choice, an answer
     begins with a call only if its probability is at least `call_above`. Without tools, or with `tool_choice` "none",
-    no call and no other control token can be written.
+    no call and no other control token can be written. Without tools and with a `schema` (JSON Schema, draft 2020-12)
+    the text is compact JSON that satisfies it, unless it was cut off.
 
     Raises:
+        ValueError: both tools and a schema.
         NotTaught: without tools, of a model that was not taught to converse (`taught` in its manifest).
         EngineError: see `runtime.errors`.
     """
@@ -130,6 +134,7 @@ def ask(
         sampling=sampling,
         request=request,
         call_above=call_above,
+        schema=schema,
     )
     for _ in answer:
         pass
@@ -146,9 +151,13 @@ def stream(
     sampling: Sampling | None = None,
     request: Request | None = None,
     call_above: float = CALL_ABOVE,
+    schema: Schema | None = None,
 ) -> AnswerStream:
     """Like `ask`, piece by piece. The request begins with the first piece that is taken."""
-    return AnswerStream(_pieces(engine, messages, tools, tool_choice, max_tokens, sampling, request, call_above))
+    if tools and schema is not None:
+        raise ValueError("an answer may call tools, or satisfy a schema: give one of them")
+    pieces = _pieces(engine, messages, tools, tool_choice, max_tokens, sampling, request, call_above, schema)
+    return AnswerStream(pieces)
 
 
 class Assistant:
@@ -194,6 +203,7 @@ def _pieces(
     sampling: Sampling | None,
     request: Request | None,
     call_above: float,
+    schema: Schema | None,
 ) -> Iterator[Delta | Answer]:
     """Deltas, then the answer."""
     pictures = any(not isinstance(part, str) for message in messages for part in message.content)
@@ -203,6 +213,8 @@ def _pieces(
         prompt = engine.tokenizer.encode_chat(messages, tools)
         heard = said(messages) if tools and engine.bundle.manifest.verbatim_arguments else None
         constraint = engine.grammars.tools(tools, tool_choice, heard) if tools else None
+        if schema is not None:
+            constraint = engine.grammars.json(schema)
     tokenizer = engine.tokenizer
     extra = CALL_ID_TOKENS if tools and tokenizer.calls_with_ids else 0
     room = max(min(max_tokens + extra, engine.capacity - len(prompt.ids)), 1)

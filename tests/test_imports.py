@@ -11,7 +11,10 @@ import pytest
 from tests.conftest import ROOT
 
 ENGINE = ("onnxruntime", "llguidance", "cv2", "mistral_common", "PIL")
-HEAVY = ("torch", "transformers", "onnx", "safetensors", "scipy", "matplotlib", "pandas", "sklearn", "iotcore", "mcp")
+HEAVY = (
+    "torch", "transformers", "onnx", "safetensors", "scipy", "matplotlib", "pandas", "sklearn", "iotcore", "mcp",
+    "starlette", "uvicorn",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,7 @@ def make_parser() -> argparse.ArgumentParser:
     _station_commands(commands)
     _proving_commands(commands)
     _tuning_commands(commands)
+    _model_commands(commands)
     _bundle_commands(commands)
     _export_commands(commands)
     completion = commands.add_parser("completion", help="print a completion script for a shell")
@@ -164,6 +165,26 @@ def _tuning_commands(commands: Commands[argparse.ArgumentParser]) -> None:
         help="what a person's look at an `unsure` costs, in false alarms",
     )
     calibrate.set_defaults(handler="station.calibrate")
+
+
+def _model_commands(commands: Commands[argparse.ArgumentParser]) -> None:
+    model = commands.add_parser("model", help="install another model at a station, list them, go back to the former")
+    ways = model.add_subparsers(dest="way", required=True)
+    install = ways.add_parser("install", help="fetch a bundle, verify it, try it out, and make it the station's model")
+    install.add_argument("source", metavar="PATH_OR_URL", help="bundle folder, or its address on the local network")
+    install.add_argument("--sha256", default="", help="of its bundle.json: no other is installed")
+    install.add_argument(
+        "--key", type=Path, metavar="minisign.pub", help="whose signature it must have, instead of `updates.key_file`"
+    )
+    install.set_defaults(handler="model.install")
+    listed = ways.add_parser("list", help="list the models of a station: current, former")
+    listed.set_defaults(handler="model.list_models")
+    rollback = ways.add_parser("rollback", help="make the former model the station's again")
+    rollback.set_defaults(handler="model.rollback")
+    for way in (install, listed, rollback):
+        way.add_argument(
+            "-c", "--config", type=Path, default=Path("station.toml"), metavar="station.toml", help="the station file"
+        )
 
 
 def _bundle_commands(commands: Commands[argparse.ArgumentParser]) -> None:

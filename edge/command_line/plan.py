@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lineside.edge.command_line.bundle import bundle_path, find_station_file
 from lineside.edge.command_line.fail import fail
+
+if TYPE_CHECKING:
+    from lineside.edge.config import Config
+    from lineside.runtime.manifest import Manifest
 
 MB = 1e6
 
@@ -51,8 +56,30 @@ def _plan_station(path: Path, device: int) -> int:
         manifests["commands"] = read_manifest(config.commands_bundle_path)
     for whose, manifest in manifests.items():
         print(f"{whose}: {manifest.name}")
+    for line in _examples(config, manifests["frames"]):
+        print(line)
     parts = plan_together(manifests, config.model.capacity, config.model.kv_cache_mb * MIB)
     return _say(parts, device, "lower `model.capacity` or `model.kv_cache_mb`, or take a smaller bundle")
+
+
+def _examples(config: Config, manifest: Manifest) -> Iterator[str]:
+    """Of each camera that has examples. Raises ConfigError where they leave no room for a frame."""
+    if not any((config.inspect.examples, *(camera.examples for camera in config.cameras.values()))):
+        return
+    from lineside.edge.inspection.example_folder import check_examples, examples_key
+    from lineside.edge.inspection.tasks import inspection_task
+    from lineside.runtime.text.tokenizer import Tokenizer
+
+    tokenizer = Tokenizer(config.bundle_path / "tekken.json")
+    capacity = min(config.model.capacity, manifest.context_length)
+    for camera in config.cameras:
+        task = inspection_task(config, camera)
+        if tokens := check_examples(examples_key(config, camera), task, tokenizer, manifest, capacity):
+            size = tokens * manifest.kv.bytes_per_token / MB
+            yield (
+                f"{camera}: {len(task.examples)} examples take {tokens} of {capacity} tokens, before each frame; they "
+                f"stay in the KV caches ({size:.1f} MB)"
+            )
 
 
 def _say(parts: Mapping[str, int], device: int, advice: str) -> int:

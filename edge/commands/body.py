@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 import math
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
 from lineside.edge.errors import RequestError
 from lineside.edge.wire.identity import without_mark
-from lineside.edge.wire.messages import AskCommand
+from lineside.edge.wire.messages import AskCommand, Change
 
 NO_UTF8 = "the command is neither JSON nor UTF-8 text"
 WRAPPING = " \t\r\n'`\\("
 """What a shell or a template leaves around JSON."""
+Changing = TypeVar("Changing", bound=Change)
 OPENING, CLOSING = '{["', "}]"
 
 
@@ -44,6 +45,18 @@ def parse_ask(payload: bytes) -> AskCommand:
     if isinstance(body, dict) and looks_like_json(request.text):
         raise RequestError("malformed", f"`text` is JSON itself, wrapped twice: {request.text[:60]}")
     return request
+
+
+def parse_change(kind: type[Changing], payload: bytes) -> Changing:
+    """The JSON object of a command that changes the station; an empty body is an empty object.
+
+    Raises RequestError.
+    """
+    try:
+        return kind.model_validate_json(without_mark(payload).strip() or b"{}")
+    except ValidationError as error:
+        problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors(include_input=False))
+        raise RequestError("malformed", f"not what this command takes: {problems}") from None
 
 
 def transaction(payload: bytes) -> str:

@@ -97,6 +97,10 @@ class Commands:
         self._pool.shutdown(wait=False, cancel_futures=True)
         wait(list(self._under_way.values()), timeout=5)
 
+    def stopping(self) -> bool:
+        """Whether what is under way should end without a reply: it is begun again after the next start."""
+        return self._closed.is_set()
+
     def waiting(self) -> tuple[int, float | None]:
         """How many have no reply yet, and for how many seconds the oldest has not."""
         since = list(self._since.values())

@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from lineside.devices.cameras.frame import Frame
 from lineside.edge.config import Config, InspectConfig
@@ -15,15 +15,17 @@ from lineside.edge.degraded import Degraded
 from lineside.edge.drain import Drain
 from lineside.edge.errors import RequestError
 from lineside.edge.frames.answers import Answers
+from lineside.edge.frames.drift_watch import DriftWatch
 from lineside.edge.frames.last_state import LastState
 from lineside.edge.frames.mailbox import Mailbox, Work
 from lineside.edge.frames.results import Clock, to_result
 from lineside.edge.frames.switches import Switches
 from lineside.edge.history.keeper import History
 from lineside.edge.inspection.inspectors import open_inspectors
+from lineside.edge.inspection.watched import WatchedFor, open_watched
 from lineside.edge.models import NoModel, there, wire_model
 from lineside.edge.pulse import Pulse
-from lineside.edge.wire.messages import InspectionResult
+from lineside.edge.wire.messages import InspectionResult, Verdict
 from lineside.runtime.chat import Picture
 from lineside.runtime.engine.engine import Engine
 from lineside.runtime.engine.scheduler import Priority, Request
@@ -44,6 +46,7 @@ class Look:
     engine: Engine | NoModel
     inspectors: Mapping[str, Inspector | GatedInspector]
     degraded: Sequence[str] = ()
+    watched: Mapping[str, WatchedFor] = field(default_factory=dict)
 
     def inspector(self, camera: str) -> Inspector | GatedInspector:
         """Raises RequestError where there is no model, or the camera has gone meanwhile."""
@@ -56,7 +59,8 @@ class Look:
 def open_look(config: Config, engine: Engine | NoModel) -> Look:
     """Raises ConfigError where a camera's schema or reference cannot be used."""
     inspectors, degraded = ({}, []) if isinstance(engine, NoModel) else open_inspectors(config, engine)
-    return Look(config.inspect, engine, inspectors, degraded)
+    watched, unwatched = open_watched(config, inspectors)
+    return Look(config.inspect, engine, inspectors, [*degraded, *unwatched], watched)
 
 
 class Pipeline:
@@ -65,10 +69,12 @@ class Pipeline:
     Without a model each frame is rejected with the reason.
 
     Args:
+        drift: sees whether the pictures are as those that were learnt from.
         station: what is not as the user would expect; here of a camera's last picture.
 
     Attributes:
-        look: may be set anew at any time: the frame under way ends with the one that it began with.
+        look: set by `exchange`, at any time: the frame under way ends with the one that it began with.
+        shadow: is shown each frame with its verdict, once its result is on its way; it must return at once.
     """
 
     def __init__(
@@ -78,6 +84,7 @@ class Pipeline:
         answers: Answers,
         last: LastState,
         history: History,
+        drift: DriftWatch,
         counters: Counters,
         *,
         switches: Switches | None = None,
@@ -88,10 +95,17 @@ class Pipeline:
         self._counters, self._answers, self._last, self._history = counters, answers, last, history
         self._switches, self._drain = switches or Switches(config.cameras), drain or Drain(0.0)
         self._station, self._pulse = station or Degraded(), pulse or Pulse()
-        self.look = open_look(config, engine)
+        self._drift_watch = drift
+        self.exchange(open_look(config, engine))
+        self.shadow: Callable[[str, Picture, Verdict], None] | None = None
         self.mailbox = Mailbox()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="pipeline", daemon=True)
+
+    def exchange(self, look: Look) -> None:
+        """Look at frames so from now on: the frame under way ends with what it began with."""
+        self.look = look
+        self._drift_watch.exchange(look.watched)
 
     def start(self) -> None:
         self._last.start()
@@ -203,6 +217,9 @@ class Pipeline:
         self._say(frame.camera, inspection.doubt if inspection.gate is None and not inspector.not_taught else "")
         self._last.show(frame, picture, inspection, result)
         self._history.keep(frame, picture, inspection, result, inspector)
+        self._drift_watch.see(frame.camera, picture, inspection)
+        if (shadow := self.shadow) is not None:
+            shadow(frame.camera, picture, result.verdict)
 
     def _count(self, result: InspectionResult) -> None:
         self._counters.add("results", camera=result.camera, verdict=result.verdict, decided_by=result.decided_by)

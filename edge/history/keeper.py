@@ -75,7 +75,8 @@ class History:
         self.folder = _made(config.resolve(config.history.folder), "history.folder")
         evidence = config.inspect.evidence_folder
         self._evidence = _made(config.resolve(evidence), "inspect.evidence_folder").absolute() if evidence else None
-        self._setups = Setups(device, config.model.threads or usable_cores())
+        self._threads = config.model.threads or usable_cores()
+        self._setups = Setups(device, self._threads)
         self._retention = Retention(config.history, self.folder)
         self._database = Database(self.folder / FILE, lambda sentence: degraded.set("history", sentence), HISTORY)
         self._condition = threading.Condition()
@@ -115,6 +116,10 @@ class History:
                 self._condition.notify_all()
                 return
         self._lose("the disk is too slow")
+
+    def exchange(self, device: Device) -> None:
+        """Another model looks at frames from now on, on this device."""
+        self._setups = Setups(device, self._threads)
 
     def flush(self, timeout_s: float) -> bool:
         """Wait until what was handed in is on the disk."""

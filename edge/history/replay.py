@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from lineside.edge.config import MIB, Config
+from lineside.edge.current_model import BUNDLES
 from lineside.edge.device_choice import open_engine
 from lineside.edge.errors import EdgeError
 from lineside.edge.history.pictures import captured
 from lineside.edge.history.records import Record
-from lineside.edge.history.setups import AnyInspector, describe, digest, runs_on, views_of
+from lineside.edge.history.setups import AnyInspector, describe, digest, examples_digest, runs_on, views_of
 from lineside.edge.history.tables import find, reading, setup_of
 from lineside.edge.inspection.gates import Gates
 from lineside.edge.inspection.tasks import inspection_task
@@ -25,7 +26,7 @@ from lineside.runtime.engine.engine import Engine, Limits
 from lineside.runtime.inspection.calibration import Calibration
 from lineside.runtime.inspection.gated import GatedInspector
 from lineside.runtime.inspection.inspector import Inspector
-from lineside.runtime.inspection.task import InspectionTask
+from lineside.runtime.inspection.task import Example, InspectionTask
 from lineside.runtime.inspection.verdict import Thresholds
 from lineside.runtime.inspection_template import InspectionTemplate
 from lineside.runtime.picture import decode_picture
@@ -105,7 +106,7 @@ def _is_frame(record: Record, data: bytes) -> bool:
 
 def _engine(config: Config, made: dict[str, Any], bundle: Path | None) -> Engine:
     wanted = made["bundle"]["sha256"]
-    tried = [bundle] if bundle is not None else [config.bundle_path, DEFAULT_BUNDLE]
+    tried = [bundle] if bundle is not None else _bundles(config, wanted)
     path = next((path for path in tried if open_bundle(path).sha256 == wanted), None)
     if path is None:
         here = ", ".join(f"{path} is {open_bundle(path).sha256[:12]}" for path in dict.fromkeys(tried))
@@ -117,6 +118,12 @@ def _engine(config: Config, made: dict[str, Any], bundle: Path | None) -> Engine
     return open_engine(path, device=machine["device"], threads=machine["threads"], limits=limits).engine
 
 
+def _bundles(config: Config, wanted: str) -> list[Path]:
+    """Those of the station, an installed one that has been replaced among them."""
+    installed = config.models_path / BUNDLES / wanted
+    return [*([installed] if installed.is_dir() else []), config.bundle_path, config.named_bundle_path, DEFAULT_BUNDLE]
+
+
 def _inspector(config: Config, camera: str, made: dict[str, Any], engine: Engine) -> AnyInspector:
     task = made["task"]
     reference = None
@@ -126,6 +133,7 @@ def _inspector(config: Config, camera: str, made: dict[str, Any], engine: Engine
             raise EdgeError(
                 f"the reference of {camera} is another than then: put the old one back, `{camera}.reference`"
             )
+    examples = _examples(config, camera, task["examples_sha256"])
     then = InspectionTask(
         tuple(task["defect_types"]),
         task["instruction"],
@@ -134,6 +142,7 @@ def _inspector(config: Config, camera: str, made: dict[str, Any], engine: Engine
         any_way_up=task["any_way_up"],
         part=task["part"],
         template=InspectionTemplate(**task["template"]),
+        examples=examples,
     )
     colors = made["colors"]
     calibration = Calibration(*made["calibration"]) if made["calibration"] is not None else None
@@ -149,6 +158,15 @@ def _inspector(config: Config, camera: str, made: dict[str, Any], engine: Engine
             f"the gate of {camera} is another than then: {config.gate_path(camera)} was learnt anew or is gone"
         )
     return gated
+
+
+def _examples(config: Config, camera: str, wanted: str) -> tuple[Example, ...]:
+    if not wanted:
+        return ()
+    examples = inspection_task(config, camera).examples if camera in config.cameras else ()
+    if examples_digest(examples) != wanted:
+        raise EdgeError(f"the examples of {camera} are others than then: put the old ones back, `inspect.examples`")
+    return examples
 
 
 def _changed(then: dict[str, Any], now: dict[str, Any]) -> list[str]:

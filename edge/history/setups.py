@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -20,6 +21,7 @@ from lineside.runtime.engine.sampling import GREEDY
 from lineside.runtime.inspection.gated import GatedInspector
 from lineside.runtime.inspection.inspector import Inspector
 from lineside.runtime.inspection.observation import Inspection
+from lineside.runtime.inspection.task import Example
 
 AnyInspector = Inspector | GatedInspector
 
@@ -74,6 +76,7 @@ def describe(inspector: AnyInspector, machine: dict[str, Any]) -> Setup:
             "any_way_up": task.any_way_up,
             "part": task.part,
             "template": asdict(task.asked),
+            "examples_sha256": examples_digest(task.examples),
         },
         "prompt": task.system_text(),
         "grammar": task.properties(),
@@ -113,6 +116,14 @@ def digest(*arrays: npt.NDArray[Any]) -> str:
         made.update(f"{array.dtype.str}{array.shape}".encode())
         made.update(np.ascontiguousarray(array).tobytes())
     return made.hexdigest()
+
+
+def examples_digest(examples: Sequence[Example]) -> str:
+    """SHA-256 of pictures, verdicts and lines; empty where there are none."""
+    if not examples:
+        return ""
+    said = json.dumps([[example.verdict, example.text] for example in examples])
+    return digest(np.frombuffer(said.encode(), np.uint8), *(example.picture for example in examples))
 
 
 def _gpu() -> str:

@@ -59,7 +59,10 @@ class CameraCalibration(BaseModel):
         if not bundle.answers_to(self.bundle_sha256):
             return "it was fitted for another model"
         if self.task_sha256 != task_digest(task):
-            return "it was fitted for another part, other defect types, another instruction or another `any_way_up`"
+            return (
+                "it was fitted for another part, other defect types, another instruction, other examples or another "
+                "`any_way_up`"
+            )
         return ""
 
 
@@ -82,6 +85,9 @@ def task_digest(task: InspectionTask) -> str:
         digest.update(f"part {task.part}".encode())
     if task.reference is not None:
         digest.update(task.reference.tobytes())
+    for example in task.examples:
+        said = f"{example.verdict} {example.picture.shape} {example.text}"
+        digest.update(f"example {len(said)} {said}".encode() + example.picture.tobytes())
     return digest.hexdigest()
 
 

@@ -7,10 +7,11 @@ import logging
 from lineside.edge.config import Config
 from lineside.edge.errors import ConfigError
 from lineside.edge.inspection.calibration_file import CameraCalibration, read_calibrations
+from lineside.edge.inspection.example_folder import check_examples, examples_key
 from lineside.edge.inspection.gates import Gates
 from lineside.edge.inspection.tasks import inspection_task
 from lineside.runtime.engine.engine import Engine
-from lineside.runtime.errors import GrammarError
+from lineside.runtime.errors import GrammarError, KVBudgetExceeded
 from lineside.runtime.inspection.gated import GatedInspector
 from lineside.runtime.inspection.inspector import LEAST_ANSWER_TOKENS, Inspector
 from lineside.runtime.inspection.verdict import Thresholds
@@ -22,7 +23,8 @@ def open_inspectors(config: Config, engine: Engine) -> tuple[dict[str, Inspector
     """By camera; and what is not as the user would expect, for `info`: a calibration or a gate that cannot be used.
 
     Raises:
-        ConfigError: a camera's schema cannot be enforced; the message has the path to the keyword.
+        ConfigError: a camera's schema cannot be enforced, with the path to the keyword; or its examples need more
+            room than there is.
     """
     degraded = []
     try:
@@ -59,6 +61,8 @@ def open_inspectors(config: Config, engine: Engine) -> tuple[dict[str, Inspector
 
 def _open(config: Config, engine: Engine, camera: str, fitted: CameraCalibration | None) -> tuple[Inspector, str]:
     task = inspection_task(config, camera)
+    key = examples_key(config, camera)
+    check_examples(key, task, engine.tokenizer, engine.bundle.manifest, engine.capacity)
     problem = fitted.problem(engine.bundle, task) if fitted is not None else ""
     thresholds, calibration = Thresholds(config.inspect.pass_below, config.inspect.fail_above), None
     if fitted is not None and not problem:
@@ -69,6 +73,8 @@ def _open(config: Config, engine: Engine, camera: str, fitted: CameraCalibration
         )
     except GrammarError as error:
         raise ConfigError(str(error)) from error
+    except KVBudgetExceeded as error:
+        raise ConfigError(f"`{key}`: {error}") from error
     used = len(engine.tokenizer.encode_text(task.system_text())) + LEAST_ANSWER_TOKENS
     if used > engine.capacity:
         raise ConfigError(

@@ -11,6 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from lineside.edge.config import Config
 from lineside.edge.errors import ConfigError
+from lineside.edge.inspection.example_folder import examples_key, read_examples
 from lineside.runtime.chat import Picture
 from lineside.runtime.errors import PictureError
 from lineside.runtime.inspection.task import InspectionTask
@@ -23,9 +24,10 @@ def inspection_task(config: Config, camera: str) -> InspectionTask:
     """The camera's own settings, and those of `[inspect]` where it has none.
 
     Raises:
-        ConfigError: the camera's schema or reference cannot be read.
+        ConfigError: the camera's schema, reference or examples cannot be read.
     """
     own = config.cameras[camera]
+    shown = "" if own.reference else own.examples or config.inspect.examples
     return InspectionTask(
         own.defect_types or config.inspect.defect_types,
         own.instruction or config.inspect.instruction,
@@ -35,6 +37,9 @@ def inspection_task(config: Config, camera: str) -> InspectionTask:
         config.inspect.any_way_up if own.any_way_up is None else own.any_way_up,
         part=own.part or config.inspect.part,
         template=_read_template(config.resolve(config.inspect.template)) if config.inspect.template else None,
+        examples=read_examples(config.resolve(shown), examples_key(config, camera), config.inspect.max_pixels)
+        if shown
+        else (),
     )
 
 
@@ -50,7 +55,7 @@ def _read_reference(path: Path, key: str) -> Picture:
 def _read_template(path: Path) -> InspectionTemplate:
     try:
         raw = tomllib.loads(path.read_text(encoding="utf-8"))
-        return TypeAdapter(InspectionTemplate).validate_python(raw, strict=True)
+        return TypeAdapter(InspectionTemplate).validate_json(json.dumps(raw, default=str), strict=True)
     except OSError as error:
         raise ConfigError(f"`inspect.template`: {path} cannot be read ({error.strerror})") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from lineside.edge.announcements import Announcements
@@ -18,10 +18,12 @@ from lineside.edge.commands.phrases.phrasing import phrases_of
 from lineside.edge.config import STATION, Config
 from lineside.edge.degraded import Degraded
 from lineside.edge.errors import ConfigError, EdgeError
+from lineside.edge.figures import Figures
 from lineside.edge.frames.camera_set import CameraSet
 from lineside.edge.frames.intake import FrameIntake
 from lineside.edge.frames.pipeline import Look, Pipeline, open_look
 from lineside.edge.frames.switches import Switches
+from lineside.edge.history.keeper import History
 from lineside.edge.models import Models, runs_alike
 from lineside.edge.station_file import load_config
 from lineside.edge.wire.messages import JSON_TYPE, StationEvent, WireError
@@ -48,6 +50,8 @@ class Station(Protocol):
     switches: Switches
     cameras: CameraSet
     announcements: Announcements
+    figures: Figures
+    history: History
 
     def with_servers(self, config: Config) -> Config:
         """With the tools of the MCP servers that run."""
@@ -81,6 +85,9 @@ def fixed_problem(before: Config, after: Config) -> str:
             ("group", before.group == after.group),
             ("audit", before.audit == after.audit),
             ("metrics", before.metrics == after.metrics),
+            ("remote", before.remote == after.remote),
+            ("updates", before.updates == after.updates),
+            ("http", before.http == after.http),
             ("model (bundle, device, threads, capacity, kv_cache_mb), commands.bundle", runs_alike(before, after)),
         )
         if not same
@@ -89,11 +96,13 @@ def fixed_problem(before: Config, after: Config) -> str:
 
 
 def prepare(station: Station, config: Config) -> Prepared:
-    """Nothing of the station has changed when this raises.
+    """Nothing of the station has changed when this raises. A model that was installed meanwhile waits for a start.
 
     Raises:
         ConfigError, EngineError: the file cannot be used.
     """
+    if config.model.bundle == station.config.model.bundle:
+        config = replace(config, installed=station.config.installed)
     if differ := fixed_problem(station.config, config):
         raise ConfigError(f"{differ} cannot change while the station runs: start it again")
     phrases = phrases_of(config)
@@ -122,7 +131,7 @@ def take(station: Station, new: Prepared) -> None:
     for camera in station.config.cameras:
         station.degraded.clear(f"switch {camera}")
     station.commands.exchange(new.config, new.conversation)
-    station.pipeline.look = new.look
+    station.pipeline.exchange(new.look)
     station.switches.exchange(new.config.cameras)
     station.frames.exchange(set(new.config.cameras))
     station.cameras.exchange(new.config)
@@ -139,10 +148,15 @@ def say_switched_off(switches: Switches, degraded: Degraded) -> None:
 
 
 class Reloader:
-    """Reads the station file again, on a thread of its own, each time that it is asked to."""
+    """Reads the station file again, on a thread of its own, each time that it is asked to.
+
+    Attributes:
+        lock: held by whoever changes the station.
+    """
 
     def __init__(self, station: Station, send: Callable[[Outgoing], None]) -> None:
         self._station, self._send = station, send
+        self.lock = threading.Lock()
         self._asked, self._closed = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="reload", daemon=True)
 
@@ -172,7 +186,8 @@ class Reloader:
         station = self._station
         path = station.config.file
         try:
-            take(station, prepare(station, load_config(path, also=(tool_problems,))))
+            with self.lock:
+                take(station, prepare(station, load_config(path, also=(tool_problems,))))
         except (EdgeError, EngineError) as error:
             self._refuse(str(error))
         except Exception as error:  # the old station goes on: logged, reported

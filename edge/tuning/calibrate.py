@@ -18,7 +18,9 @@ from lineside.edge.inspection.calibration_file import (
     task_digest,
     write_calibrations,
 )
+from lineside.edge.inspection.example_folder import check_examples, examples_key
 from lineside.edge.inspection.tasks import inspection_task
+from lineside.edge.inspection.usual_file import write_usual
 from lineside.edge.progress import progress
 from lineside.edge.tuning.labelled import Labelled, find_labelled
 from lineside.edge.wire.messages import now
@@ -40,8 +42,10 @@ from lineside.runtime.inspection.calibration import (
     log_loss,
 )
 from lineside.runtime.inspection.inspector import Inspector
+from lineside.runtime.inspection.picture_figures import PictureFigures, figures_of
 from lineside.runtime.inspection.task import InspectionTask
 from lineside.runtime.inspection.threshold_choice import LOOK_AT_EACH, Zones, choose, forecast, held_out
+from lineside.runtime.inspection.usual import Usual, usual_of
 from lineside.runtime.inspection.verdict import abstains, fail_probability
 from lineside.runtime.manifest import Color
 from lineside.runtime.picture import decode_picture
@@ -63,6 +67,22 @@ class Side:
 
 
 @dataclass(frozen=True)
+class _Scored:
+    """Of each picture that can be read: the model's own probability of a defect, whether it abstains, and the label.
+
+    Attributes:
+        colors: whether there were pictures in colour or grey ones.
+        good: what is measured of the good ones.
+    """
+
+    probabilities: Floats
+    abstained: Labels
+    defective: Labels
+    colors: tuple[Color, ...]
+    good: list[PictureFigures]
+
+
+@dataclass(frozen=True)
 class Report:
     """What came out. `after` is cross-validated: each picture is judged by a fit that has not seen it.
 
@@ -80,6 +100,7 @@ class Report:
     after: Side
     zones: Zones
     more: tuple[int, float] | None
+    usual: Usual
     path: Path
 
     @property
@@ -104,7 +125,9 @@ def calibrate(config: Config, folder: Path, camera: str, costs: Costs) -> Report
     limits = Limits(config.model.capacity, config.model.kv_cache_mb * 1024 * 1024)
     model = config.model
     engine = open_engine(config.bundle_path, device=model.device, threads=model.threads, limits=limits).engine
-    probabilities, abstained, defective, colors = _score(engine, task, pictures, config.inspect.max_pixels)
+    check_examples(examples_key(config, cameras[0]), task, engine.tokenizer, engine.bundle.manifest, engine.capacity)
+    scored = _score(engine, task, pictures, config.inspect.max_pixels)
+    probabilities, abstained, defective = scored.probabilities, scored.abstained, scored.defective
     good, bad = _check_counts(folder, defective)
     calibration = fit(probabilities, defective)
     own = (config.inspect.pass_below, config.inspect.fail_above)
@@ -129,12 +152,15 @@ def calibrate(config: Config, folder: Path, camera: str, costs: Costs) -> Report
         bundle_sha256=engine.bundle.sha256,
         task_sha256=task_digest(task),
         fitted_at=now(),
-        colors=colors,
+        colors=scored.colors,
     )
     path = config.calibration_path
     write_calibrations(path, _present(path) | dict.fromkeys(cameras, entry))
+    usual = usual_of(scored.good, decisions.unsure / decisions.pictures)
+    for name in cameras:
+        write_usual(config.usual_path(name), usual)
     skipped = len(pictures) - len(defective)
-    return Report(cameras, defective, skipped, calibration, costs, before, after, zones, more, path)
+    return Report(cameras, defective, skipped, calibration, costs, before, after, zones, more, usual, path)
 
 
 def _zones(probabilities: Floats, defective: Labels, abstained: Labels, costs: Costs) -> tuple[Zones, Decisions]:
@@ -186,14 +212,10 @@ def _task(config: Config, camera: str) -> tuple[list[str], InspectionTask]:
     return cameras, tasks[cameras[0]]
 
 
-def _score(
-    engine: Engine, task: InspectionTask, pictures: Sequence[Labelled], max_pixels: int
-) -> tuple[Floats, Labels, Labels, tuple[Color, ...]]:
-    """Of each picture that can be read: the model's own probability of a defect, whether it abstains, and the label.
-    Behind them, whether there were pictures in colour or grey ones."""
+def _score(engine: Engine, task: InspectionTask, pictures: Sequence[Labelled], max_pixels: int) -> _Scored:
     colors = set[Color]()
     inspector = Inspector(engine, task)
-    probabilities, abstained, defective = [], [], []
+    probabilities, abstained, defective, good = [], [], [], []
     for picture in progress(pictures, "pictures"):
         try:
             pixels = decode_picture(picture.path.read_bytes(), max_pixels)
@@ -201,11 +223,19 @@ def _score(
             log.warning("%s is left out: %s", picture.path, error)
             continue
         colors.add(color_of(pixels))
+        if not picture.defective:
+            good.append(figures_of(pixels))
         verdicts = inspector.probabilities(pixels)
         probabilities.append(fail_probability(verdicts))
         abstained.append(abstains(verdicts))
         defective.append(picture.defective)
-    return np.asarray(probabilities), np.asarray(abstained, bool), np.asarray(defective, bool), tuple(sorted(colors))
+    return _Scored(
+        np.asarray(probabilities),
+        np.asarray(abstained, bool),
+        np.asarray(defective, bool),
+        tuple(sorted(colors)),
+        good,
+    )
 
 
 def _side(

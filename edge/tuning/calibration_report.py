@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from lineside.edge.tuning.calibrate import Report, Side
+from lineside.edge.tuning.watched_lines import watched_lines
 from lineside.runtime.inspection.threshold_choice import fewest
 
 
@@ -35,7 +36,7 @@ def lines(report: Report) -> list[str]:
     ]
     if report.few:
         out.append("Fewer than 30 pictures of a kind: take these figures as a hint, and calibrate again with more.")
-    return [*out, "", f"written     {report.path}"]
+    return [*out, "", *watched_lines(report.usual), f"written     {report.path}"]
 
 
 def _zones(report: Report) -> list[str]:

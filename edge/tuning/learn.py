@@ -13,15 +13,19 @@ from lineside.edge.errors import ConfigError
 from lineside.edge.inspection.evidence import encode_jpeg
 from lineside.edge.inspection.gate_file import write_gate
 from lineside.edge.inspection.gates import Gates
+from lineside.edge.inspection.usual_file import write_usual
 from lineside.edge.progress import progress
 from lineside.edge.tuning.heat import Tile, contact_sheet
 from lineside.edge.tuning.labelled import SUFFIXES
 from lineside.edge.tuning.learn_report import LearnReport
 from lineside.runtime.chat import Picture
 from lineside.runtime.errors import PictureError
+from lineside.runtime.inspection.drift import gate_usual
 from lineside.runtime.inspection.gate import Gate
 from lineside.runtime.inspection.gate_memory import Learnt, learn
 from lineside.runtime.inspection.gate_thresholds import FALSE_ALARMS
+from lineside.runtime.inspection.picture_figures import figures_of
+from lineside.runtime.inspection.usual import usual_of
 from lineside.runtime.picture import decode_picture
 
 log = logging.getLogger("lineside.learn")
@@ -62,12 +66,23 @@ def learn_station(config: Config, folder: Path, camera: str, false_alarms: float
     features = Gates(config.model.threads).features
     learnt = learn(features, good.pictures, bad.pictures, false_alarms)
     paths = [config.gate_path(name) for name in cameras]
-    for path in paths:
+    kept = [each for at, each in enumerate(good.pictures) if at not in learnt.left_out]
+    usual = usual_of([figures_of(each) for each in kept], gate_usual(learnt.memory).unsure)
+    for name, path in zip(cameras, paths, strict=True):
         write_gate(path, learnt.memory)
+        write_usual(config.usual_path(name), usual)
     sheet = paths[0].with_suffix(".jpg")
     _write_sheet(sheet, _tiles(Gate(features, learnt.memory), learnt, good, bad), learnt)
     return LearnReport(
-        cameras, good.names, bad.names, good.skipped + bad.skipped, learnt, paths, sheet, time.monotonic() - started
+        cameras,
+        good.names,
+        bad.names,
+        good.skipped + bad.skipped,
+        learnt,
+        usual,
+        paths,
+        sheet,
+        time.monotonic() - started,
     )
 
 

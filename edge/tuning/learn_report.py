@@ -6,7 +6,9 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
+from lineside.edge.tuning.watched_lines import watched_lines
 from lineside.runtime.inspection.gate_memory import Learnt
+from lineside.runtime.inspection.usual import Usual
 
 FEW = 10
 """Good pictures, below which the gate leaves much to a person."""
@@ -30,6 +32,7 @@ class LearnReport:
     bad: list[str]
     skipped: int
     learnt: Learnt
+    usual: Usual
     paths: list[Path]
     sheet: Path
     seconds: float
@@ -47,6 +50,7 @@ class LearnReport:
             "if these show how they differ; in between it is unsure",
             *self._suspicious(),
             *self._bad_ones(),
+            *watched_lines(self.usual),
             f"picture     {self.sheet}",
         ]
         if self.skipped:

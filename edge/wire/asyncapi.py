@@ -53,7 +53,12 @@ CHANNELS = (
     Channel("call/{tool}", "send", ("Call",), "expires when the call does"),
     Channel("ret/{tool}", "receive", ("Return",), "a retained message is ignored"),
     Channel("confirm/{tool}", "receive", ("Confirmation",), "a retained message is ignored"),
-    Channel("cmd/{command}", "receive", ("AskCommand",), "or plain UTF-8 text; a retained message is ignored"),
+    Channel(
+        "cmd/{command}",
+        "receive",
+        ("AskCommand", "ModelInstallCommand", "ModelRollbackCommand"),
+        "ask, also as plain UTF-8 text; others where `[remote] allow` has their word; a retained message is ignored",
+    ),
     Channel(
         "frame/{camera}",
         "receive",
@@ -78,7 +83,7 @@ PARAMETERS = {
     "client": "the client id of the member's connection to the group",
     "camera": "a name of the station file's [cameras]",
     "source": "a camera or a tool, or station",
-    "command": "such as ask",
+    "command": "such as ask, or model-install",
     "tool": "a name of the station file's [tools]",
 }
 FRAME_HEADERS = {

@@ -12,6 +12,8 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from lineside.edge.wire.watched import WireWatched
+
 JSON_TYPE = "application/json"
 Verdict = Literal["pass", "fail", "unsure"]
 DecidedBy = Literal["phrase", "conversation", "model"]
@@ -147,12 +149,21 @@ class Event(Body):
     Frames of a camera that are rejected for the same reason within a second stand in one event: `count` of them, with
     the `part_ids` of those that had one; `error` is that of the last.
 
-    A `camera_stale` gives no new pictures, `error` says why; `camera_back` when it does again.
+    A `camera_stale` gives no new pictures, `error` says why; `camera_back` when it does again. `pictures_changed`: its
+    last ones are not as those that it learnt from, `error` says in what way; `pictures_as_before` when that is over,
+    with the same code.
     """
 
     SCHEMA: ClassVar[str] = "lineside.event/1"
     event_type: Literal[
-        "frame_rejected", "result_not_sent", "camera_stale", "camera_back", "camera_ended", "camera_failed"
+        "frame_rejected",
+        "result_not_sent",
+        "camera_stale",
+        "camera_back",
+        "camera_ended",
+        "camera_failed",
+        "pictures_changed",
+        "pictures_as_before",
     ]
     camera: str
     name: str = ""
@@ -175,10 +186,27 @@ class ToolEvent(Body):
 
 
 class StationEvent(Body):
-    """On `event/station`: a new station file is in use, or was refused, and `error` says why; all is then as before."""
+    """On `event/station`: the station has changed, or was asked to and did not; `error` says why, all is as before.
+
+    `station_changed`, `station_refused`: a station file, or settings from outside. Of a new `model` in turn
+    `model_verified`, `model_tested` (its self-test), `model_compared` with the one that runs, and `model_switched`; or
+    `model_refused`. After a start that found an installation cut short, `model_kept` or `model_switched` says which
+    model runs. `detail` is for people.
+    """
 
     SCHEMA: ClassVar[str] = "lineside.station_event/1"
-    event_type: Literal["station_changed", "station_refused"]
+    event_type: Literal[
+        "station_changed",
+        "station_refused",
+        "model_verified",
+        "model_tested",
+        "model_compared",
+        "model_switched",
+        "model_refused",
+        "model_kept",
+    ]
+    detail: str = ""
+    model: WireModel | None = None
     error: WireError | None = None
 
 
@@ -331,6 +359,7 @@ class Health(Body):
     outbox_messages: int
     outbox_age_s: float | None = None
     cameras: dict[str, WireCamera] = Field(default_factory=dict)
+    pictures: dict[str, WireWatched] = Field(default_factory=dict)
     queues: dict[str, WireQueue] = Field(default_factory=dict)
     split: list[WireSplit] = Field(default_factory=list)
     bounds_ms: list[float] = Field(default_factory=list)
@@ -356,6 +385,29 @@ class AskCommand(BaseModel):
     tool_choice: str = Field(default="auto", max_length=64)
 
 
+class Change(BaseModel):
+    """The common part of commands that change the station."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    transaction: str = Field(default="", max_length=200)
+
+
+class ModelInstallCommand(Change):
+    """The body of `cmd/model-install`.
+
+    `source` is a folder below the station file's, or the address of one on the local network; `sha256` that of its
+    `bundle.json`. With `shadow_frames` the new model looks at so many frames beside the one that runs first.
+    """
+
+    source: str = Field(min_length=1, max_length=2000)
+    sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
+    shadow_frames: int = Field(default=0, ge=0, le=100_000)
+
+
+class ModelRollbackCommand(Change):
+    """The body of `cmd/model-rollback`: the former model runs again. It may be empty."""
+
+
 class FrameReference(BaseModel):
     """The body of `frame/{camera}` where it is JSON: a file on the station instead of the picture itself."""
 
@@ -376,4 +428,11 @@ WIRE_BODIES: tuple[type[Body], ...] = (
     Info,
     Health,
 )
-INCOMING_BODIES: tuple[type[BaseModel], ...] = (AskCommand, FrameReference, Return, Confirmation)
+INCOMING_BODIES: tuple[type[BaseModel], ...] = (
+    AskCommand,
+    ModelInstallCommand,
+    ModelRollbackCommand,
+    FrameReference,
+    Return,
+    Confirmation,
+)

@@ -23,8 +23,9 @@ from lineside.runtime.chat import Prompt
 from lineside.runtime.cores import usable_cores
 from lineside.runtime.engine.decoding import Decoding
 from lineside.runtime.engine.kv_pool import Entry, Keys, KVBudget, KVPool
+from lineside.runtime.engine.pins import Pin
 from lineside.runtime.engine.sampling import Sampling
-from lineside.runtime.engine.scheduler import Request, Scheduler
+from lineside.runtime.engine.scheduler import Priority, Request, Scheduler
 from lineside.runtime.engine.sequence import Chunking, Sequence
 from lineside.runtime.engine.vision_cache import VisionCache, image_tokens, picture_digest, prompt_keys
 from lineside.runtime.errors import DeviceFailed, DeviceOutOfMemory, NotFinite, PicturesUnsupported, PromptTooLong
@@ -123,9 +124,30 @@ class Engine:
             vision, decoder = sessions(bundle) if sessions else open_cpu(bundle, threads)
         return cls(bundle, tokenizer, vision, decoder, limits, beside)
 
+    def pin(self, prompt: Prompt, *, reserve: int) -> Pin:
+        """Compute the beginning of many prompts once, and keep it for as long as somebody holds the pin.
+
+        A prompt that begins so and needs no more than `reserve` tokens behind it, its answer included, goes on in the
+        same cache; a longer one copies it.
+
+        Raises:
+            EngineError: as `sequence`; KVBudgetExceeded also where the longest request would find no room beside it.
+        """
+        digests = [picture_digest(pixels) for pixels in prompt.pixels]
+        keys = self._keys(prompt, digests)
+        pin = self.pool.pin(keys, min(len(keys) + reserve, self.capacity), prompt, tuple(digests))
+        if pin.entry is None:
+            with self.sequence(prompt, reserve=reserve, request=Request(Priority.FRAME), pin=pin):
+                pass
+        return pin
+
     @contextmanager
-    def sequence(self, prompt: Prompt, *, reserve: int, request: Request | None = None) -> Iterator[Sequence]:
+    def sequence(
+        self, prompt: Prompt, *, reserve: int, request: Request | None = None, pin: Pin | None = None
+    ) -> Iterator[Sequence]:
         """A prefilled sequence in which `reserve` tokens still fit behind the prompt.
+
+        `pin` is what the prompt begins with, where that is pinned: its pictures are not hashed again.
 
         Raises:
             PromptTooLong: prompt and reserve exceed the capacity.
@@ -141,7 +163,8 @@ class Engine:
                 f"the context holds {self.capacity}: {self._longer_context()}"
             )
         timings, began = Timings(), time.perf_counter()
-        digests = [picture_digest(pixels) for pixels in prompt.pixels]
+        known = [] if pin is None else [*pin.digests]
+        digests = known + [picture_digest(pixels) for pixels in prompt.pixels[len(known) :]]
         keys = self._keys(prompt, digests)
         begin, begun = partial(self._begin, prompt, digests, keys, limit, request, timings, began), None
         try:
@@ -171,6 +194,7 @@ class Engine:
         """A prefilled sequence and its cache; the request was made at `began`, on `time.perf_counter()`."""
         with stopwatch(timings, "queue"), self.watched():
             entry, reused = self.pool.acquire(keys, limit, request)
+        request = self.pool.holder(request)
         sequence = Sequence(self._decoder, self.scheduler, self._chunking, entry, keys, limit, request, timings)
         try:
             with self.watched():
@@ -190,6 +214,10 @@ class Engine:
             self.pool.shrink(entry.capacity)  # or the next request would find no room either
         if self.on_ended is not None:
             self.on_ended(sequence.request, Spent(sequence.timings, sequence.counts, sequence.first_token_ms))
+
+    def retire(self) -> None:
+        """Another model takes its place: what is under way ends, and its memory goes with it."""
+        self.pool.leave()
 
     @contextmanager
     def watched(self) -> Iterator[None]:

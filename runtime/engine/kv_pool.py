@@ -2,19 +2,21 @@
 
 A cache that was given back keeps its tokens. The next request whose prompt begins with the same tokens takes the
 cache over and computes only what differs. Tokens are compared by keys: for text the token id, for a picture a hash of
-its pixels.
+its pixels. What is pinned (`runtime.engine.pins`) stays: only a request that begins with it takes over its cache.
 """
 
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from lineside.runtime.engine.scheduler import Queue, Request
+from lineside.runtime.chat import Prompt
+from lineside.runtime.engine.pins import Pin, Pins
+from lineside.runtime.engine.scheduler import Priority, Queue, Request
 from lineside.runtime.errors import DeviceOutOfMemory, KVBudgetExceeded
 from lineside.runtime.sessions.interface import Decoder
 
@@ -69,6 +71,7 @@ class KVBudget:
         self._named_bytes = named_bytes
         self.bytes = self.fitting_bytes = named_bytes
         self.entries: list[Entry] = []
+        self.pins = Pins()
         self.queue = Queue()
         self.clock = 0
 
@@ -77,6 +80,12 @@ class KVBudget:
         if not self._named_bytes:
             self.bytes += own_bytes
             self.fitting_bytes += own_bytes
+
+    def leave(self, own_bytes: int) -> None:
+        """A pool that had joined with `own_bytes` does not share it any more."""
+        if not self._named_bytes:
+            self.bytes -= own_bytes
+            self.fitting_bytes = max(self.fitting_bytes - own_bytes, 0)
 
     def used_bytes(self) -> int:
         return sum(entry.bytes for entry in self.entries)
@@ -96,8 +105,10 @@ class KVPool:
         self._decoder = decoder
         self._context_length = context_length
         self.budget = budget
-        budget.join(2 * self.cost(self._fixed(context_length) or context_length))
-        self._entries, self._queue = budget.entries, budget.queue
+        self._own_bytes = 2 * self.cost(self._fixed(context_length) or context_length)
+        budget.join(self._own_bytes)
+        self._left = False
+        self._entries, self._pins, self._queue = budget.entries, budget.pins, budget.queue
         self._reused = self._evictions = 0
 
     def statistics(self) -> PoolStatistics:
@@ -125,13 +136,60 @@ class KVPool:
             )
         return self._queue.wait(request, lambda: self._take(keys, capacity))
 
+    def pin(self, keys: Keys, tokens: int, prompt: Prompt, digests: tuple[bytes, ...] = ()) -> Pin:
+        """Keep a prefix from now on, once a request has computed it; see `Pin` for the arguments.
+
+        Args:
+            tokens: what the requests that begin with it have room for.
+
+        Raises:
+            KVBudgetExceeded: the longest other request would find no room beside all that is pinned.
+        """
+        pin = Pin(self, keys, prompt, digests)
+        with self._queue.condition:
+            self._pins.add(pin, self._own())
+            pinned = sum(entry.bytes for entry in self._entries if self._pins.tokens(entry))
+            pinned += 0 if pin.entry is not None else self.cost(self._capacity(tokens))
+            longest = self.cost(self._capacity(self._context_length))
+        if pinned + longest > self.budget.bytes:
+            raise KVBudgetExceeded(
+                f"what is kept for every request takes {pinned / 1e6:.1f} MB of KV cache, and the longest "
+                f"request beside it {longest / 1e6:.1f} MB; the engine may use {self.budget.bytes / 1e6:.1f} MB: raise "
+                "`model.kv_cache_mb`, or lower `model.capacity`"
+            )
+        return pin
+
+    def holder(self, request: Request) -> Request:
+        """What a request is while it holds a cache: a guest is cancelled as soon as others wait for one."""
+        if request.priority < Priority.GUEST:
+            return request
+
+        def cancelled() -> bool:
+            wanted = self._queue.has_before(request.priority)
+            return wanted or (request.cancelled is not None and request.cancelled())
+
+        return replace(request, cancelled=cancelled)
+
     def release(self, entry: Entry, keys: Keys) -> None:
         """Give a cache back; it now holds tokens with these keys."""
         with self._queue.condition:
             entry.keys = keys
             entry.proven = min(entry.proven, len(keys))
             entry.busy = False
+            if self._left:
+                self._drop([entry])
+            else:
+                self._pins.look_again(entry)
             self._queue.condition.notify_all()
+
+    def leave(self) -> None:
+        """The model is used no more: its caches go, those that are lent when they are given back."""
+        with self._queue.condition:
+            if not self._left:
+                self._left = True
+                self._drop([entry for entry in self._own() if not entry.busy])
+                self.budget.leave(self._own_bytes)
+                self._queue.condition.notify_all()
 
     def clear(self) -> None:
         """Forget what this pool's idle caches hold."""
@@ -139,6 +197,7 @@ class KVPool:
             for entry in self._own():
                 if not entry.busy:
                     entry.keys, entry.proven = entry.keys[:0], 0
+                    self._pins.look_again(entry)
 
     def shrink(self, capacity: int) -> None:
         """A pass on a cache for `capacity` tokens, given back by now, found no memory: the idle ones go, and as many do
@@ -178,7 +237,9 @@ class KVPool:
         # The last token is always computed, for its logits.
         matches = [(min(common_prefix(entry.keys, keys), len(keys) - 1), entry) for entry in self._own()]
         fitting = [
-            (reused, not e.busy and e.capacity >= capacity, e) for reused, e in matches if reused >= WORTH_REUSING
+            (reused, not e.busy and e.capacity >= capacity and reused >= self._pins.tokens(e), e)
+            for reused, e in matches
+            if reused >= WORTH_REUSING
         ]
         reused, at_hand, best = max(fitting, key=lambda match: match[:2], default=(0, False, None))
         if best is None:
@@ -213,14 +274,22 @@ class KVPool:
         return max(self.budget.fitting_bytes, self.cost(capacity))
 
     def _make_room(self, keys: Keys, capacity: int, keep: Entry | None = None) -> Entry | None:
-        """A new entry. Idle ones go for it, the least recently used first, and `keep`, which is copied from, last."""
+        """A new entry. Idle ones go for it, the least recently used first, and `keep`, which is copied from, last.
+
+        Pinned ones stay while any request is under way, which will give its own back.
+        """
         idle = sorted((entry for entry in self._entries if not entry.busy), key=lambda e: (e is keep, e.used))
+        pinned = [entry for entry in idle if self._pins.tokens(entry)]
+        victims = [entry for entry in idle if entry not in pinned]
         free = self._room(capacity) - self.budget.used_bytes()
-        if free + sum(entry.bytes for entry in idle) < self.cost(capacity):
+        if free + sum(entry.bytes for entry in victims) < self.cost(capacity) and len(idle) == len(self._entries):
+            victims += pinned  # the device's memory was full: nothing else could go, ever
+        if free + sum(entry.bytes for entry in victims) < self.cost(capacity):
             return None
         cache = None
         while free < self.cost(capacity):
-            victim = idle.pop(0)
+            victim = victims.pop(0)
+            idle.remove(victim)
             free += victim.bytes
             self._evict(victim)
             if victim is keep:
@@ -258,6 +327,7 @@ class KVPool:
 
     def _evict(self, victim: Entry) -> None:
         self._entries.remove(victim)
+        self._pins.gone(victim)
         self._evictions += 1
 
 

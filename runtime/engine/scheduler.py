@@ -26,10 +26,13 @@ T = TypeVar("T")
 
 
 class Priority(IntEnum):
-    """Lower goes first."""
+    """Lower goes first. A guest is a request that nothing on the line waits for."""
 
     COMMAND = 0
     FRAME = 1
+    GUEST = 2
+    TRIAL = 3
+    """Of a model that is tried out beside the one that runs."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,10 @@ class Queue:
 
     def __len__(self) -> int:
         return len(self._waiting)
+
+    def has_before(self, priority: Priority) -> bool:
+        """Whether somebody more urgent waits. Takes no lock: who holds the engine asks between two passes."""
+        return any(ticket[0] < priority for ticket in self._waiting[:1])
 
     def wait(self, request: Request, attempt: Callable[[], T | None]) -> T:
         """What `attempt` gives, once it is not None; it is tried, under the condition, for the first in the queue only.

@@ -8,7 +8,7 @@ import numpy as np
 
 from lineside.runtime.chat import Picture, check_pixels
 from lineside.runtime.inspection.task import InspectionTask
-from lineside.runtime.manifest import Beside, Color, Taught, TaughtPart
+from lineside.runtime.manifest import Beside, Color, Manifest, Taught, TaughtPart
 
 SAMPLES = 64
 """Rows and columns of a picture that are looked at to tell its colours."""
@@ -23,6 +23,8 @@ def not_taught(taught: Taught, task: InspectionTask) -> str:
     """Why the model's verdicts on `task` do not count; empty where it was taught such a task."""
     if taught.parts is None:
         return ""
+    if task.examples and task.reference is None:
+        return "the model was not taught to judge by `examples`"
     known = [part for part in taught.parts if part.name is None or _same(part.name, task.part)]
     if not known:
         names = _listed(part.name or "" for part in taught.parts)
@@ -31,6 +33,13 @@ def not_taught(taught: Taught, task: InspectionTask) -> str:
         return f"the model was taught {names}, not {task.part}"
     problems = [_problem(part, task) for part in known]
     return "" if "" in problems else problems[0]
+
+
+def not_asked_so(manifest: Manifest, task: InspectionTask) -> str:
+    """Why the model's verdicts on a task do not count that a station words in another way; empty where they do."""
+    if manifest.taught.parts is None or task.asked == manifest.inspection:
+        return ""
+    return "the model was not taught to be asked as `inspect.template` says"
 
 
 def taught_colors(taught: Taught, task: InspectionTask) -> tuple[Color, ...] | None:

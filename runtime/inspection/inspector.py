@@ -17,9 +17,10 @@ from lineside.runtime.engine.scheduler import Priority, Request
 from lineside.runtime.engine.sequence import Sequence
 from lineside.runtime.errors import AnswerError, DeadlineExceeded, NotFinite, RequestCancelled
 from lineside.runtime.inspection.augmentation import mean, merged, swayed
-from lineside.runtime.inspection.bounds import blank, not_taught, taught_colors, unusual_color
+from lineside.runtime.inspection.bounds import blank, not_asked_so, not_taught, taught_colors, unusual_color
 from lineside.runtime.inspection.calibration import Calibration
 from lineside.runtime.inspection.close_ups import CloseUp, close_ups, worst
+from lineside.runtime.inspection.examples import ShownBefore
 from lineside.runtime.inspection.observation import Inspection, Observation, confidence, nothing_shown
 from lineside.runtime.inspection.reasoning import UNDECIDED, Reasoner
 from lineside.runtime.inspection.reporting import Reporter
@@ -60,13 +61,19 @@ class Inspector:
             task = replace(task, template=engine.bundle.manifest.inspection)
         self.task, self.calibration, self.thresholds = task, calibration, thresholds or Thresholds()
         self._taught, self.colors = engine.bundle.manifest.taught, colors
-        self.not_taught = not_taught(self._taught, task) if calibration is None else ""
+        self.not_taught = ""
+        if calibration is None:
+            self.not_taught = not_taught(self._taught, task) or not_asked_so(engine.bundle.manifest, task)
         self._engine = engine
         self._reasoner = Reasoner(engine, task)
-        self._looking = replace(task, report=None)  # a report changes nothing of what is looked for
+        self._looking = replace(task, report=None, examples=())  # a report changes nothing of what is looked for
         self._candidates = _candidates(engine.tokenizer.token_bytes)
-        self._reporter = Reporter(engine, task, task.report) if task.report is not None else None
+        self._reporter = Reporter(engine, replace(task, examples=()), task.report) if task.report is not None else None
         self._constraint = engine.grammars.object(self._looking.properties())
+        self._shown: ShownBefore | None = None
+        if task.examples and task.reference is None:
+            room = BEGIN_TOKENS + self._reasoner.most_tokens + MAX_ANSWER_TOKENS + len(self._reasoner.prefix)
+            self._shown = ShownBefore(engine, replace(task, report=None), room)
 
     def inspect(self, picture: Picture, request: Request | None = None, region: Region | None = None) -> Inspection:
         """Inspect one picture; `request` has a frame's priority and no deadline where it is left out.
@@ -75,6 +82,8 @@ class Inspector:
         close-ups of the places where the two differ: see `runtime.inspection.close_ups`. Where the two seem not to show
         the same scene, no verdict is better than `unsure`. A report is written behind the verdict, which is the same
         without one.
+
+        A task's examples are shown before the picture, and not when a report is asked for, since they have none.
 
         Where bundle and task say `any_way_up`, each view that leaves doubt is shown once more, rotated: test-time
         augmentation.
@@ -227,7 +236,8 @@ class Inspector:
         left = engine.capacity - BEGIN_TOKENS - thinking - len(prompt.ids)
         room = thinking + min(MAX_ANSWER_TOKENS, max(left, LEAST_ANSWER_TOKENS))
         prompt_sha256 = hashlib.sha256(prompt.ids.tobytes()).hexdigest()
-        with engine.sequence(prompt, reserve=BEGIN_TOKENS + room, request=request) as sequence:
+        pin = self._shown.pin if self._shown is not None else None
+        with engine.sequence(prompt, reserve=BEGIN_TOKENS + room, request=request, pin=pin) as sequence:
             sequence.timings.preprocess_ms = preprocess.preprocess_ms
             begun, reason = self._reasoner.begin(sequence)
             if reason != "stop":  # no verdict can be read
@@ -249,6 +259,8 @@ class Inspector:
 
     def _prompt(self, view: View) -> Prompt:
         chat = self._engine.tokenizer.encode_chat(view.task.messages(view.picture, view.region))
+        if self._shown is not None:
+            chat = self._shown.before(chat)
         return Prompt(np.concatenate([chat.ids, self._reasoner.prefix]), chat.pixels)
 
     def _probabilities(self, logits: npt.NDArray[np.float32]) -> dict[Verdict, float]:

@@ -20,6 +20,12 @@ FRAME_TOKENS = 32
 THEN = f",{ANSWER_PREFIX[1:]}"
 
 
+def most_reasoning_tokens(task: InspectionTask) -> int:
+    """What reasoning may take; 0 where there is none."""
+    most = task.asked.reasoning_characters
+    return most + FRAME_TOKENS if most else 0
+
+
 class Reasoner:
     """Brings a sequence to where the verdict's first token comes next.
 
@@ -31,7 +37,7 @@ class Reasoner:
     def __init__(self, engine: Engine, task: InspectionTask) -> None:
         self._engine = engine
         most = task.asked.reasoning_characters
-        self.most_tokens = most + FRAME_TOKENS if most else 0
+        self.most_tokens = most_reasoning_tokens(task)
         begin = f'{{"{REASONING}":"' if most else ANSWER_PREFIX
         self.prefix: npt.NDArray[np.int64] = engine.tokenizer.encode_text(begin)
         schema = {"type": "string", "maxLength": most}

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from lineside.runtime.chat import Message, Picture
 from lineside.runtime.errors import AnswerError
@@ -27,6 +27,17 @@ REASONING = "reasoning"
 
 
 @dataclass(frozen=True)
+class Example:
+    """A picture of the user's own that is shown before the frame, with the verdict on it and a line about it, possibly
+    empty. Where its defects lie is not known.
+    """
+
+    picture: Picture = field(repr=False)
+    verdict: Literal["pass", "fail"]
+    text: str = ""
+
+
+@dataclass(frozen=True)
 class InspectionTask:
     """What to look for.
 
@@ -40,6 +51,7 @@ class InspectionTask:
         tinted: the picture is coloured where it differs from the reference (see `runtime.inspection.differences`).
         template: how the model is asked; None for the bundle's own way.
         part: what the pictures show, as the bundle names what it was taught; the model is not told.
+        examples: shown before each picture (see `runtime.inspection.examples`); none beside a reference.
     """
 
     defect_types: tuple[str, ...]
@@ -51,6 +63,7 @@ class InspectionTask:
     tinted: bool = False
     part: str = ""
     template: InspectionTemplate | None = None
+    examples: tuple[Example, ...] = field(default=(), repr=False, compare=False)
 
     @property
     def asked(self) -> InspectionTemplate:
@@ -65,7 +78,23 @@ class InspectionTask:
         if region is not None:
             box = ", ".join(map(str, grid_box(region, picture.shape[1], picture.shape[0])))
             parts = (*parts, self.asked.region.replace("{box}", box))
-        return [Message("system", (self.system_text(),)), Message("user", parts)]
+        shown = (turn for example in self.examples for turn in self._turns(example))
+        return [Message("system", (self.system_text(),)), *shown, Message("user", parts)]
+
+    def _turns(self, example: Example) -> tuple[Message, Message]:
+        """What the user shows, and what the model would have answered: as much of it as is known.
+
+        An answer that leaves `defects` out says nothing of where they are; an empty list would say that there are none.
+        The line about the picture is the reasoning where the model is to reason, and else the user's.
+        """
+        answer: dict[str, Any] = {"verdict": example.verdict}
+        if example.verdict == "pass":
+            answer["defects"] = []
+        most, said = self.asked.reasoning_characters, (example.text,) if example.text else ()
+        if most and said:
+            answer, said = {REASONING: example.text[:most], **answer}, ()
+        text = json.dumps(answer, ensure_ascii=False, separators=(",", ":"))
+        return Message("user", (example.picture, *said)), Message("assistant", (text,))
 
     def system_text(self) -> str:
         asked = self.asked

@@ -9,19 +9,18 @@ import threading
 import time
 from typing import Any
 
-import numpy as np
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from lineside.edge.demo.broker import HOST
-from lineside.edge.inspection.evidence import encode_jpeg
 from tests.chaos.account import Account, Kind
 from tests.chaos.station import ACT, NOTE, TOPICS
 from tests.chaos.watcher import Watcher, seconds_left
+from tests.support.small import small_picture
 
-PICTURE = encode_jpeg(np.full((56, 56, 3), 90, np.uint8))
+PICTURE = small_picture()
 MOST_OPEN = 40
 """Without an answer."""
 FILTERS = ("result/+", "event/+", "rsp/+", "call/+", "status")

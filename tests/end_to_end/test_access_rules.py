@@ -6,23 +6,23 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from lineside.edge.config import MqttConfig
 from lineside.edge.daemon import Daemon
 from lineside.edge.demo.broker import HOST
-from lineside.edge.inspection.evidence import encode_jpeg
 from lineside.edge.wire.traffic import Ending
 from tests.support.broker import Mosquitto
 from tests.support.client import Client
 from tests.support.line import Line
 from tests.support.secured import SecuredMosquitto
+from tests.support.small import small_picture
 from tests.support.station import BASE, TOPICS, station
 from tests.support.wait import LIMIT_S
 
 SAID = ("status", "info", "health", "result/a", "event/a", "state/a", "snapshot/a")
-TOLD = ("frame/a", "cmd/ask", "ret/a", "confirm/a")
+CHANGES = ("cmd/model-install", "cmd/model-rollback", "cmd/config", "cmd/switch")
+TOLD = ("frame/a", "cmd/ask", *CHANGES, "ret/a", "confirm/a")
 ANSWERS = ("rsp/ask", "rsp/ask/7", "call/a")
 OTHER = BASE.replace("cell2", "cell3")
 EVERYTHING = (
@@ -33,6 +33,7 @@ WRITES = {
     "press4": {*(f"{BASE}/{topic}" for topic in (*SAID, *ANSWERS)), "clients/me", "plant/lamp/set"},
     "dashboard": set[str](),
     "operator": {f"{BASE}/cmd/ask", f"{BASE}/confirm/a"},
+    "maintainer": {f"{BASE}/{topic}" for topic in CHANGES},
     "camera": {f"{BASE}/frame/a"},
     "actuator": {f"{BASE}/ret/a"},
 }
@@ -40,6 +41,7 @@ READS = {
     "press4": {f"{BASE}/{topic}" for topic in TOLD},
     "dashboard": {f"{base}/{topic}" for base in (BASE, OTHER) for topic in SAID},
     "operator": {f"{BASE}/{topic}" for topic in ("rsp/ask", "rsp/ask/7", "event/a", "status", "info")},
+    "maintainer": {f"{BASE}/{topic}" for topic in ("rsp/ask", "rsp/ask/7", "event/a", "status", "info")},
     "camera": set[str](),
     "actuator": {f"{BASE}/call/a"},
 }
@@ -96,7 +98,7 @@ def test_a_station_says_what_it_may_not_write(broker: Mosquitto, tmp_path: Path,
     client = Client(less)
     with Daemon(station(less, tmp_path)) as daemon:
         assert daemon.wait_online(LIMIT_S)
-        client.publish(TOPICS.frame("cam0"), encode_jpeg(np.full((56, 56, 3), 90, np.uint8)))
+        client.publish(TOPICS.frame("cam0"), small_picture())
         advice = "check its access rules and quotas"
         wanted = {
             f"the broker refuses messages on {BASE}/{kind}/cam0 (Not authorized): {and_so}; {advice}"

@@ -8,23 +8,18 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from lineside.edge.config import CameraConfig, InspectConfig
 from lineside.edge.daemon import Daemon
 from lineside.edge.demo.broker import embedded_broker
-from lineside.edge.inspection.evidence import encode_jpeg
 from tests.support.broker import Mosquitto
 from tests.support.client import Client, Received
+from tests.support.small import small_picture
 from tests.support.station import TOPICS, station
 
 COUNT, AHEAD = 60, 16
 LIMIT_S = 120.0
-
-
-def picture(shade: int) -> bytes:
-    return encode_jpeg(np.full((56, 56, 3), shade, np.uint8))
 
 
 @pytest.fixture(params=["mosquitto", "embedded"])
@@ -56,7 +51,7 @@ def test_every_waiting_frame_has_a_result(port: int, tmp_path: Path, monkeypatch
         Client(port, TOPICS.event("+")),
     )
     for number in range(COUNT):
-        sender.publish(TOPICS.frame("cam0"), picture(number % 200), user={"part_id": str(number)})
+        sender.publish(TOPICS.frame("cam0"), small_picture(number % 200), user={"part_id": str(number)})
     with Daemon(config) as daemon:
         assert daemon.wait_online(LIMIT_S)
         most = [0]
@@ -95,8 +90,8 @@ def test_a_camera_with_a_queue_does_not_starve_a_stream(broker: Mosquitto, tmp_p
 
         def feed() -> None:
             while not ended.is_set():
-                sender._client.publish(TOPICS.frame("queue"), picture(90), qos=1)
-                sender._client.publish(TOPICS.frame("stream"), picture(120), qos=0)
+                sender._client.publish(TOPICS.frame("queue"), small_picture(90), qos=1)
+                sender._client.publish(TOPICS.frame("stream"), small_picture(120), qos=0)
                 time.sleep(0.005)
 
         feeding = threading.Thread(target=feed)

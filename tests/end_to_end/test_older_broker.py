@@ -7,14 +7,13 @@ import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from lineside.edge.daemon import Daemon
-from lineside.edge.inspection.evidence import encode_jpeg
 from tests.support.broker import Mosquitto
 from tests.support.older_broker import OlderClient, older_broker
 from tests.support.proxy import CLOSE, Proxy
+from tests.support.small import small_picture
 from tests.support.station import TOPICS, station
 from tests.support.wait import LIMIT_S, until
 
@@ -25,7 +24,7 @@ CONNECT, PUBACK, REFUSED_3_1_1 = 0x10, 0x40, b"\x20\x02\x00\x01"
 
 @pytest.mark.usefixtures("obedient")
 def test_frames_commands_and_calls_over_3_1_1(tmp_path: Path) -> None:
-    data = encode_jpeg(np.full((56, 56, 3), 90, np.uint8))
+    data = small_picture()
     (tmp_path / "a.jpg").write_bytes(data)
     with older_broker(tmp_path) as port, Daemon(station(port, tmp_path)) as daemon:
         assert daemon.wait_online(LIMIT_S)

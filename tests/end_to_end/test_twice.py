@@ -7,13 +7,11 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from lineside.edge.config import CommandConfig
 from lineside.edge.daemon import Daemon
 from lineside.edge.history_config import HistoryConfig
-from lineside.edge.inspection.evidence import encode_jpeg
 from lineside.runtime.assistant import Answer
 from lineside.runtime.chat import ToolCall
 from lineside.runtime.engine.scheduler import Request
@@ -22,10 +20,11 @@ from lineside.runtime.timings import Counts, Timings
 from tests.support.broker import Mosquitto
 from tests.support.client import Client, Received
 from tests.support.proxy import Proxy
+from tests.support.small import small_picture
 from tests.support.station import TOOLS, TOPICS, station
 from tests.support.wait import LIMIT_S, until
 
-PICTURE = encode_jpeg(np.full((56, 56, 3), 90, np.uint8))
+PICTURE = small_picture()
 STOP = {"stop_line": dataclasses.replace(TOOLS["stop_line"], wait_s=0.0)}
 
 

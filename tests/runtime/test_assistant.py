@@ -1,14 +1,17 @@
-"""A model that is not sure that a function is wanted calls none of its own accord."""
+"""A model that is not sure that a function is wanted calls none of its own accord. A text may be bound to a schema."""
 
 from __future__ import annotations
+
+import json
 
 import numpy as np
 import pytest
 
-from lineside.runtime.assistant import ask
+from lineside.runtime.assistant import ask, stream
 from lineside.runtime.chat import Message, Prompt, Tool
 from lineside.runtime.engine.engine import Engine
 from lineside.runtime.engine.sampling import GREEDY, Sampling
+from lineside.runtime.grammar.json_schema import UnsupportedKeyword
 
 MESSAGES = [
     Message("system", ("You control a production line. Call a function, or say that none fits.",)),
@@ -56,3 +59,18 @@ def test_chance_does_not_call_either(default_engine: Engine) -> None:
 def test_a_call_that_was_asked_for_needs_no_certainty(default_engine: Engine) -> None:
     answer = ask(default_engine, MESSAGES, TOOLS, tool_choice="required", sampling=GREEDY, call_above=1.0)
     assert [call.name for call in answer.calls] == ["set_lamp"]
+
+
+def test_a_text_under_a_schema_is_json(random_engine: Engine) -> None:
+    schema = {"type": "array", "items": {"enum": ["red", "green"]}, "minItems": 2, "maxItems": 3}
+    question = [Message("user", ("Which lamps are on?",))]
+    for seed in range(4):
+        answer = ask(random_engine, question, schema=schema, sampling=Sampling(2.0, seed))
+        assert answer.finish_reason == "stop"
+        found = json.loads(answer.text)
+        assert 2 <= len(found) <= 3
+        assert set(found) <= {"red", "green"}
+    with pytest.raises(UnsupportedKeyword, match="#/not"):
+        ask(random_engine, question, schema={"not": {}})
+    with pytest.raises(ValueError, match="give one of them"):
+        stream(random_engine, question, TOOLS, schema=schema)

@@ -20,7 +20,6 @@ from rich.progress import track
 from lineside.export.default_model.data import ballscrew, commands, pcb
 from lineside.export.default_model.data.ballscrew import Example
 from lineside.export.default_model.scoring.mistakes import draw_mistakes
-from lineside.export.default_model.scoring.score_gate import GateScore, score_gate
 from lineside.export.default_model.scoring.scores import Matches, auroc, balanced_accuracy, match
 from lineside.export.evaluation.cases import held_out_texts
 from lineside.runtime.assistant import ask
@@ -155,15 +154,13 @@ def evaluate(data: Path, bundle: Path, pictures: Path | None = None) -> dict[str
     scores["boards"] = asdict(score_inspections(boards, found, BOARD_IOU))
     if pictures is not None:
         draw_mistakes(boards, found, pictures / "boards.jpg")
-    gate: dict[str, GateScore] = score_gate(screws, data)
-    scores["gate"] = {name: asdict(score) for name, score in gate.items()}
     scores["commands"] = asdict(score_commands(engine, sorted(held_out_texts("clinc"))))
     return scores
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("data", type=Path, help="folder with ballscrew/, pcb/, commands/ and video/")
+    parser.add_argument("data", type=Path, help="folder with ballscrew/, pcb/ and commands/")
     parser.add_argument("bundle", type=Path, nargs="+")
     parser.add_argument("--out", type=Path, default=Path("evaluation.json"))
     arguments = parser.parse_args()

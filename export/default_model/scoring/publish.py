@@ -94,7 +94,6 @@ def card(
         board_iou=BOARD_IOU,
         inspection_rows="\n".join(_inspection_rows(scores)),
         baselines=_baseline_text(baselines),
-        gate_rows="\n".join(_gate_rows(scores)),
         target_rows="\n".join(_target_rows(scores["default"], groups)),
         cases=spoken["all"]["cases"],
         command_rows="\n".join([_row(COMMAND_COLUMNS), "|---" * len(COMMAND_COLUMNS) + "|", *command_rows]),
@@ -116,16 +115,6 @@ def _inspection_rows(scores: Mapping[str, Mapping[str, Any]]) -> Iterable[str]:
         yield _row([label, *("-" if value is None else value for value in values)])
 
 
-def _gate_rows(scores: Mapping[str, Mapping[str, Any]]) -> Iterable[str]:
-    yield _row(["part", "pictures", "AUROC int4", "AUROC float32", "decided alone", "bad ones passed alone",
-                "good ones failed alone", "median ms"])  # fmt: skip
-    yield "|---" * 8 + "|"
-    for part, gate in scores["default"]["gate"].items():
-        other = scores["float32"]["gate"][part]["auroc"]
-        yield _row([part, gate["pictures"], gate["auroc"], other, gate["decided"], gate["missed"],
-                    gate["false_alarms"], gate["median_ms"]])  # fmt: skip
-
-
 def _baseline_text(baselines: Mapping[str, Any]) -> str:
     near, difference = baselines["nearest_neighbours"], baselines["difference"]
     plain, whatever = difference["box_f1"], difference["box_f1_whatever_the_type"]
@@ -145,7 +134,6 @@ def _target_rows(scores: Mapping[str, Any], groups: Mapping[str, Any]) -> Iterab
         yield _row([label, aim, f"{hits / max(cases, 1):.0%}"])
     wrong = groups["all"]["wrongly_called"]
     yield _row(["nothing called where no tool fits", "at least 90 %", f"{1 - wrong['hits'] / max(wrong['of'], 1):.0%}"])
-    yield _row(["AUROC of the gate, bottles", "-", scores["gate"].get("bottles", {}).get("auroc", "-")])
 
 
 def _row(cells: Iterable[object]) -> str:

@@ -12,28 +12,22 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from lineside.devices.cameras.frame import Frame
 from lineside.edge.daemon import Daemon
-from lineside.edge.inspection.evidence import encode_jpeg
 from lineside.runtime.engine.scheduler import Request, Scheduler
 from lineside.runtime.inspection.inspector import Inspector
 from tests.support.broker import Mosquitto
 from tests.support.client import Client, Received
+from tests.support.small import small_picture
 from tests.support.station import TOPICS, station
 from tests.support.wait import LIMIT_S
 
 NEVER = 1_000_000
 
 
-def picture(number: int) -> bytes:
-    """So small that forty of them are inspected in no time."""
-    return encode_jpeg(np.random.default_rng(number).integers(0, 256, (56, 56, 3), np.uint8))
-
-
-PICTURE = picture(90)
+PICTURE = small_picture()
 
 
 class Acknowledgement:

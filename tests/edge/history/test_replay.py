@@ -12,7 +12,7 @@ import pytest
 
 from lineside.devices.cameras.frame import Frame
 from lineside.edge.command_line.main import main
-from lineside.edge.config import Config, InspectConfig
+from lineside.edge.config import Config, InspectConfig, ModelConfig
 from lineside.edge.counters import Counters
 from lineside.edge.degraded import Degraded
 from lineside.edge.errors import EdgeError
@@ -20,13 +20,14 @@ from lineside.edge.frames.results import Clock, to_result
 from lineside.edge.history.keeper import History
 from lineside.edge.history.replay import replay
 from lineside.edge.history.tables import FILE
+from lineside.edge.inspection.tasks import inspection_task
 from lineside.edge.wire.messages import WireModel
 from lineside.runtime.engine.engine import Engine
 from lineside.runtime.inspection.inspector import Inspector
 from lineside.runtime.inspection.task import InspectionTask
 from lineside.runtime.inspection.verdict import Thresholds
 from lineside.runtime.picture import decode_picture
-from tests.support.station import station
+from tests.support.station import THREADS, station
 from tests.support.wait import LIMIT_S
 
 ALWAYS_FAIL = Thresholds(0.0, 0.0)
@@ -39,22 +40,27 @@ def kept(tmp_path: Path, default_engine: Engine, pictures: list[Path]) -> tuple[
     not computed anew, and may be rounded otherwise.
     """
     config = station(1, tmp_path, inspect=InspectConfig(max_age_s=3600.0))
-    history = History(config, "cpu", Counters(), Degraded())
-    history.start()
     inspector = Inspector(default_engine, InspectionTask(("pitting",), part="ball screw"), ALWAYS_FAIL)
     frames = [
         Frame("cam0", data=pictures[0].read_bytes(), part_id="A-1"),
         Frame("cam0", pixels=decode_picture(pictures[1].read_bytes())),
     ]
+    return config, keep(config, inspector, frames)
+
+
+def keep(config: Config, inspector: Inspector, frames: list[Frame]) -> list[str]:
+    """The ids of their results."""
+    history = History(config, "cpu", Counters(), Degraded())
+    history.start()
     for frame in frames:
         picture = frame.pixels if frame.pixels is not None else decode_picture(frame.data or b"")
-        default_engine.pool.clear()
+        inspector.engine.pool.clear()
         found = inspector.inspect(picture)
         result = to_result(frame, found, inspector, WireModel(name="m", sha256="0"), Clock(0.0, 0.0), 10.0)
         history.keep(frame, picture, found, result, inspector)
     assert history.flush(LIMIT_S)
     history.close()
-    return config, [frame.id for frame in frames]
+    return [frame.id for frame in frames]
 
 
 def test_the_same_tokens_come_again(kept: tuple[Config, list[str]]) -> None:
@@ -110,3 +116,22 @@ def test_history_writes_csv(kept: tuple[Config, list[str]], tmp_path: Path) -> N
     assert (row["id"], row["part_id"], row["verdict"]) == (ids[0], "A-1", "fail")
     assert isinstance(json.loads(row["defects"]), list)
     assert main(["history", "-c", str(file), "--since", "yesterday"]) == 2
+
+
+def test_other_examples_are_said(tmp_path: Path, random_bundle: Path, pictures: list[Path]) -> None:
+    """With those of then the prompt is the same."""
+    (tmp_path / "shown/pass").mkdir(parents=True)
+    example = tmp_path / "shown/pass/a.jpg"
+    example.write_bytes(pictures[2].read_bytes())
+    settings = InspectConfig(examples="shown", max_age_s=3600.0)
+    model = ModelConfig(str(random_bundle), threads=THREADS)
+    config = station(1, tmp_path, inspect=settings, model=model)
+    engine = Engine.open(random_bundle, threads=THREADS)
+    inspector = Inspector(engine, inspection_task(config, "cam0"), ALWAYS_FAIL)
+    frame = keep(config, inspector, [Frame("cam0", data=pictures[0].read_bytes())])[0]
+    again = replay(config, frame)
+    assert again.then == "fail"
+    assert not [sentence for sentence in again.differs if "prompt" in sentence]
+    example.write_bytes(pictures[3].read_bytes())
+    with pytest.raises(EdgeError, match="the examples of cam0 are others than then"):
+        replay(config, frame)

@@ -2,9 +2,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from lineside.edge.config import CameraConfig, Config, InspectConfig
+from lineside.edge.errors import ConfigError
 from lineside.edge.inspection.calibration_file import task_digest
 from lineside.edge.inspection.tasks import inspection_task
+from lineside.runtime.engine.engine import Engine
+from lineside.runtime.inspection.inspector import Inspector
 
 
 def test_a_camera_has_its_own_settings_or_those_of_inspect(tmp_path: Path) -> None:
@@ -36,3 +41,19 @@ def test_a_part_with_an_up_and_a_down_is_another_task() -> None:
     )
     assert (free.any_way_up, fixed.any_way_up) == (True, False)
     assert task_digest(free) != task_digest(fixed)
+
+
+def test_a_station_replaces_the_way_its_model_is_asked(tmp_path: Path, default_engine: Engine) -> None:
+    """Which a model of bounds was not taught."""
+    file = tmp_path / "ask.toml"
+    settings = InspectConfig(part="ball screw", template="ask.toml")
+    config = Config(inspect=settings, cameras={"cam0": CameraConfig("mqtt")}, folder=tmp_path)
+    file.write_text('task = "Find {defects}."\nreasoning_characters = 80\n')
+    task = inspection_task(config, "cam0")
+    assert task.system_text() == "Find pitting."
+    assert next(iter(task.properties())) == "reasoning"
+    assert "`inspect.template`" in Inspector(default_engine, task).not_taught
+    for text, said in (("task = 1", "`task`"), ("tasks = 'x'", "`tasks`"), ("task =", "is not TOML")):
+        file.write_text(text)
+        with pytest.raises(ConfigError, match=r"`inspect.template`: .*ask.toml.*" + said):
+            inspection_task(config, "cam0")

@@ -16,7 +16,7 @@ from lineside.runtime.chat import Message, Prompt
 from lineside.runtime.engine.engine import Engine, Limits
 from lineside.runtime.engine.kv_pool import Keys, KVBudget, KVPool, common_prefix
 from lineside.runtime.engine.sampling import GREEDY
-from lineside.runtime.engine.scheduler import Request
+from lineside.runtime.engine.scheduler import Priority, Request
 from lineside.runtime.errors import DeadlineExceeded, DeviceFailed, RequestCancelled
 from tests.support.decoders import PlainDecoder
 from tests.support.wait import LIMIT_S, until
@@ -124,6 +124,34 @@ def test_a_request_waits_for_room_until_its_deadline(float_bundle: Path) -> None
         assert waiting.is_alive()
     waiting.join(LIMIT_S)
     assert not waiting.is_alive()
+
+
+@pytest.mark.parametrize("other", [Priority.FRAME, Priority.COMMAND])
+def test_a_guest_gives_its_cache_up_to_who_waits_for_it(float_bundle: Path, other: Priority) -> None:
+    """Not to another guest, and nobody else gives one up."""
+    budget = Engine.open(float_bundle, threads=1).pool.cost(256)
+    engine = Engine.open(float_bundle, threads=1, limits=Limits(kv_cache_bytes=budget))
+    asked = prompt(engine, 2, (), "Stop!")
+
+    def take(priority: Priority) -> None:
+        with engine.sequence(asked, reserve=ANSWER, request=Request(priority)):
+            pass
+
+    others = [threading.Thread(target=take, args=(priority,)) for priority in (Priority.GUEST, other, Priority.COMMAND)]
+    with engine.sequence(asked, reserve=ANSWER, request=Request(Priority.GUEST)) as guest:
+        others[0].start()
+        until(lambda: len(engine.pool._queue) == 1)
+        assert guest.request.problem() is None
+        others[1].start()
+        until(lambda: len(engine.pool._queue) == 2)
+        assert isinstance(guest.request.problem(), RequestCancelled)
+    with engine.sequence(asked, reserve=ANSWER, request=Request(Priority.FRAME)) as frame:
+        others[2].start()
+        until(lambda: engine.pool._queue.has_before(Priority.FRAME))
+        assert frame.request.problem() is None
+    for thread in others:
+        thread.join(LIMIT_S)
+        assert not thread.is_alive()
 
 
 def test_a_picture_seen_before_is_not_embedded_again(float_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:

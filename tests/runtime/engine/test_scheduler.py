@@ -38,11 +38,12 @@ def run_waiting(scheduler: Scheduler, requests: dict[str, Request]) -> list[str]
     return served
 
 
-def test_commands_before_frames_then_by_deadline_then_in_order() -> None:
+def test_commands_before_frames_before_guests_then_by_deadline_then_in_order() -> None:
     now = time.monotonic()
     served = run_waiting(
         Scheduler(),
         {
+            "urgent guest": Request(Priority.GUEST, now + 60),
             "frame": Request(Priority.FRAME),
             "urgent frame": Request(Priority.FRAME, now + 60),
             "command": Request(Priority.COMMAND),
@@ -50,7 +51,7 @@ def test_commands_before_frames_then_by_deadline_then_in_order() -> None:
             "urgent command": Request(Priority.COMMAND, now + 60),
         },
     )
-    assert served == ["urgent command", "command", "second command", "urgent frame", "frame"]
+    assert served == ["urgent command", "command", "second command", "urgent frame", "frame", "urgent guest"]
 
 
 def test_who_is_late_or_cancelled_leaves_the_queue() -> None:

@@ -1,0 +1,1 @@
+"""The station over HTTP. Loaded where the station file has `[http] port`."""

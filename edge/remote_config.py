@@ -1,0 +1,20 @@
+"""What a station file may say about changes from outside: its keys, their types and defaults."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic.dataclasses import dataclass
+
+from lineside.edge.tool_config import STRICT
+
+Allowed = Literal["config", "model", "switch"]
+
+
+@dataclass(frozen=True, config=STRICT)
+class RemoteConfig:
+    """What may be changed over MQTT. Tools, their limits and policy, and this table never are."""
+
+    allow: tuple[Allowed, ...] = ()
+    """`model` lets `cmd/model-install` and `cmd/model-rollback` through, `config` lets `cmd/config`, `switch` lets
+    `cmd/switch`. What is not named is refused."""
