@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from lineside.edge.http.station import StationServer
     from lineside.edge.integrations.mcp.servers import McpServers
     from lineside.edge.metrics import MetricsServer
+    from lineside.edge.page.routes import Page
 
 log = logging.getLogger("lineside.daemon")
 FRAMES_WAITING, FRAME_BYTES_WAITING = 250, 64 * 1024 * 1024
@@ -74,6 +75,7 @@ class Daemon:
     _history: History | None = None
     _metrics: MetricsServer | None = None
     _http: StationServer | None = None
+    _page: Page | None = None
     _calls: Calls | None = None
 
     def __init__(self, config: Config) -> None:
@@ -93,7 +95,7 @@ class Daemon:
                 self._mcp.close()
             if self._history is not None:
                 self._history.close()
-            for server in (self._metrics, self._http):
+            for server in (self._metrics, self._http, self._page):
                 if server is not None:
                     server.close()
             if self._calls is not None:
@@ -253,8 +255,10 @@ class Daemon:
         if not self.config.http.port:
             return None
         from lineside.edge.http.station import StationServer
+        from lineside.edge.page.routes import Page
 
-        return StationServer(self)
+        self._page = Page(self)
+        return StationServer(self, self._page.routes)
 
     def _make_announcements(self) -> Announcements:
         return Announcements(
@@ -299,7 +303,7 @@ class Daemon:
         self._stop.set()
         notify("STOPPING=1")
         self._watchdog.close()
-        for server in (self._metrics, self._http):
+        for server in (self._metrics, self._http, self._page):
             if server is not None:
                 server.close()
         self.announcements.close()
