@@ -48,8 +48,10 @@ from lineside.edge.wire.traffic import Message
 from lineside.runtime.engine.engine import Engine
 
 if TYPE_CHECKING:
+    from lineside.edge.http.station import StationServer
     from lineside.edge.integrations.mcp.servers import McpServers
     from lineside.edge.metrics import MetricsServer
+    from lineside.edge.page.routes import Page
 
 log = logging.getLogger("lineside.daemon")
 FRAMES_WAITING, FRAME_BYTES_WAITING = 250, 64 * 1024 * 1024
@@ -72,7 +74,8 @@ class Daemon:
     _mcp: McpServers | None = None
     _history: History | None = None
     _metrics: MetricsServer | None = None
-    _http: Part | None = None
+    _http: StationServer | None = None
+    _page: Page | None = None
     _calls: Calls | None = None
 
     def __init__(self, config: Config) -> None:
@@ -92,7 +95,7 @@ class Daemon:
                 self._mcp.close()
             if self._history is not None:
                 self._history.close()
-            for server in (self._metrics, self._http):
+            for server in (self._metrics, self._http, self._page):
                 if server is not None:
                     server.close()
             if self._calls is not None:
@@ -211,7 +214,7 @@ class Daemon:
         cameras = Cameras(self.watch.health, self.drift_watch.figures)
         self.figures = Figures(self.counters, self.store, self.outbox, self.models, cameras, queues)
         self._metrics = serve_metrics(config.metrics, self.figures.health)
-        self._http = serve_http(self)
+        self._http, self._page = serve_http(self)
         self.announcements = self._make_announcements()
         self.reloader = Reloader(self, self.outbox.put)
         self.remote = Remote(self, self.reloader, self.outbox.put)
@@ -281,7 +284,7 @@ class Daemon:
         self._stop.set()
         notify("STOPPING=1")
         self._watchdog.close()
-        for server in (self._metrics, self._http):
+        for server in (self._metrics, self._http, self._page):
             if server is not None:
                 server.close()
         self.announcements.close()

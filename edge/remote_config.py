@@ -8,13 +8,13 @@ from pydantic.dataclasses import dataclass
 
 from lineside.edge.tool_config import STRICT
 
-Allowed = Literal["config", "model", "switch"]
+Allowed = Literal["config", "model", "switch", "learn"]
 
 
 @dataclass(frozen=True, config=STRICT)
 class RemoteConfig:
-    """What may be changed over MQTT. Tools, their limits and policy, and this table never are."""
+    """What may be changed from outside. Tools, their limits and policy, and this table never are."""
 
     allow: tuple[Allowed, ...] = ()
     """`model` lets `cmd/model-install` and `cmd/model-rollback` through, `config` lets `cmd/config`, `switch` lets
-    `cmd/switch`. What is not named is refused."""
+    `cmd/switch`; `learn` lets the station's page teach from people's verdicts. What is not named is refused."""

@@ -13,8 +13,8 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from lineside.edge.wire.figures import WireHistogram
-from lineside.edge.wire.messages import Event, Health, Info, InspectionResult, State, ToolEvent
+from lineside.edge.wire.health import Health, WireHistogram
+from lineside.edge.wire.messages import Event, Info, InspectionResult, State, ToolEvent
 
 STYLES = {"pass": "green", "fail": "red", "unsure": "yellow", "online": "green", "offline": "red"}
 EVENTS = 6
@@ -166,14 +166,19 @@ def _reasons(health: Health, name: str) -> str:
     return f"{name.replace('_', ' ')} {health.counters[name]}: {told}"
 
 
-def _quantile(found: WireHistogram, bounds_ms: list[float], share: float) -> str:
-    """The bound of the bucket in which it falls."""
+def quantile_ms(found: WireHistogram, bounds_ms: list[float], share: float) -> float | None:
+    """The bound of the bucket in which it falls; None where it is beyond the last."""
     wanted, seen = share * sum(found.counts), 0
     for bound, count in zip(bounds_ms, found.counts, strict=False):
         seen += count
         if seen >= wanted:
-            return f"{bound:g} ms"
-    return f"over {bounds_ms[-1]:g} ms"
+            return bound
+    return None
+
+
+def _quantile(found: WireHistogram, bounds_ms: list[float], share: float) -> str:
+    bound = quantile_ms(found, bounds_ms, share)
+    return f"over {bounds_ms[-1]:g} ms" if bound is None else f"{bound:g} ms"
 
 
 def _share(part: int, whole: int) -> str:

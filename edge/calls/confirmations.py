@@ -30,6 +30,7 @@ class Confirmations:
         self._topics, self._send, self._counters = topics, send, counters
         self._condition = threading.Condition()
         self._pending: dict[tuple[str, str], Confirmation | None] = {}
+        self._asked: dict[tuple[str, str], ToolEvent] = {}
         self._closed = False
 
     def require(self, call: ToolCall, timeout_s: float, waiting: Callable[[], None], audit: CallAudit) -> str:
@@ -52,6 +53,8 @@ class Confirmations:
             arguments=dict(call.arguments),
             expires_at=expires_at,
         )
+        with self._condition:
+            self._asked[key] = needed
         audit.asks(call, expires_at)
         self._send(Outgoing(self._topics.event(call.name), needed.encode(), JSON_TYPE, None, expires_at.timestamp()))
         self._counters.add("confirmations_asked")
@@ -61,6 +64,7 @@ class Confirmations:
             while not self._closed and self._pending[key] is None and (left := deadline - time.monotonic()) > 0:
                 self._condition.wait(left)
             answer = self._pending.pop(key)
+            self._asked.pop(key, None)
         audit.answered(call, answer, self._topics.confirm(call.name))
         self._say_ended(call, answer)
         if answer is None and self._closed:
@@ -70,6 +74,11 @@ class Confirmations:
         if not answer.confirmed:
             raise RequestError("declined", f"{call.name} was declined{_by(answer)}")
         return answer.by
+
+    def waiting(self) -> list[ToolEvent]:
+        """The questions that nobody has answered yet, the oldest first."""
+        with self._condition:
+            return [asked for key, asked in self._asked.items() if self._pending.get(key) is None]
 
     def _say_ended(self, call: ToolCall, answer: Confirmation | None) -> None:
         """Whoever shows the question can take it away."""

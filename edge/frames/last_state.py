@@ -99,6 +99,16 @@ class LastState:
             self._counters.add("snapshots_failed")
             log.error("no snapshot of %s: %s", frame.name, error)
 
+    def of(self, camera: str) -> State:
+        """What was published last; empty before the first frame."""
+        with self._lock:
+            return self._states.get(camera, State())
+
+    def picture(self, camera: str) -> bytes:
+        """The newest frame with its boxes, JPEG; empty before the first."""
+        with self._lock:
+            return self._pictures.get(camera, b"")
+
     def set_stale(self, camera: str, *, stale: bool) -> bool:
         """Say of the last verdict that the camera gives no pictures any more, or that it does again. False where that
         could not be published: try again.

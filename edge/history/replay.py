@@ -66,6 +66,7 @@ def replay(config: Config, result_id: str, bundle: Path | None = None) -> Replay
     picture = _picture(config, folder, record)
     made = json.loads(setup.body)
     engine = _engine(config, made, bundle)
+    engine.chunking.hurry_for_nobody()
     inspector = _inspector(config, record.camera, made, engine)
     machine = runs_on(made["machine"]["device"], made["machine"]["threads"])
     again = inspector.inspect(picture)

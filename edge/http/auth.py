@@ -1,7 +1,12 @@
-"""Who may use the HTTP server: whoever shows the key, or without one whoever is on this machine."""
+"""Who may use the HTTP server: whoever shows the key, or without one whoever is on this machine.
+
+A browser shows the key as the password of HTTP's own login; what it is asked as user is never looked at.
+"""
 
 from __future__ import annotations
 
+import base64
+import binascii
 import hmac
 from collections.abc import Collection
 
@@ -46,11 +51,24 @@ class Door:
             host = headers.get("host", "")
             told = f"the host {host!r} is not this machine, which alone is served without a key: give `http.key_file`"
             return None if _is_here(host) else HttpError(403, "foreign_host", told)
-        scheme, _, shown = headers.get("authorization", "").partition(" ")
-        if scheme.lower() == "bearer" and hmac.compare_digest(shown.strip().encode(), self._key):
+        shown = _shown(headers.get("authorization", ""))
+        if shown and hmac.compare_digest(shown, self._key):
             return None
         advice = "send the station's `http.key` as Authorization: Bearer KEY"
         return HttpError(401, "invalid_api_key", f"the key is {'not right' if shown else 'missing'}: {advice}")
+
+
+def _shown(authorization: str) -> bytes:
+    """The key of `Bearer KEY`, or the password of `Basic`; empty where there is neither."""
+    scheme, _, rest = authorization.strip().partition(" ")
+    if scheme.lower() == "bearer":
+        return rest.strip().encode()
+    if scheme.lower() != "basic":
+        return b""
+    try:
+        return base64.b64decode(rest.strip(), validate=True).partition(b":")[2]
+    except (binascii.Error, ValueError):
+        return b""
 
 
 def _is_here(host: str) -> bool:

@@ -120,7 +120,7 @@ async def _failed(_request: Request, error: Exception) -> Response:
 async def _not_there(request: Request, error: Exception) -> Response:
     """No such path, or not with this method."""
     assert isinstance(error, HTTPException)
-    there = "there are GET /v1/models and POST /v1/chat/completions"
+    there = "there are GET /, GET /v1/models and POST /v1/chat/completions"
     return HttpError(error.status_code, "not_found", f"{request.method} {request.url.path}: {there}").response()
 
 

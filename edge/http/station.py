@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
+
+from starlette.routing import BaseRoute
 
 from lineside.edge.config import Config
 from lineside.edge.counters import Counters
@@ -24,11 +27,15 @@ class Served(Protocol):
 
 
 class StationServer:
-    """Listens from the beginning, and answers between `start` and `close`. Raises ConfigError, EdgeError."""
+    """Listens from the beginning, and answers between `start` and `close`. Raises ConfigError, EdgeError.
 
-    def __init__(self, station: Served) -> None:
+    Args:
+        others: what is served beside `/v1` and `/healthz`, behind the same door.
+    """
+
+    def __init__(self, station: Served, others: Sequence[BaseRoute] = ()) -> None:
         self._completions = Completions(lambda: station.config, lambda: station.models)
-        routes = [*self._completions.routes, health_route(station.pulse)]
+        routes = [*self._completions.routes, health_route(station.pulse), *others]
         http = station.config.http
         self._server = HttpServer(http, read_key(station.config), routes, station.counters, {HEALTH_PATH})
         self.port = self._server.port

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 
 from lineside.runtime.chat import Picture
 from lineside.runtime.inspection.observation import Inspection
+from lineside.runtime.inspection.verdict import Defect, Verdict
 
 COLORS = {"pass": (60, 180, 75), "fail": (220, 40, 40), "unsure": (240, 170, 30)}
 JPEG_QUALITY = 85
@@ -21,12 +24,24 @@ def draw(picture: Picture, inspection: Inspection) -> Picture:
     canvas[:BANNER_PX], canvas[BANNER_PX:] = color, picture
     text = f"{inspection.verdict}  {inspection.confidence:.0%}"
     cv2.putText(canvas, text, (6, 17), cv2.FONT_HERSHEY_SIMPLEX, 0.55, (255, 255, 255), 1, cv2.LINE_AA)
-    for defect in inspection.defects:
-        x0, y0, x1, y1 = (round(value) for value in defect.box)
-        cv2.rectangle(canvas, (x0, y0 + BANNER_PX), (x1, y1 + BANNER_PX), color, 2)
-        at = (x0, max(y0 + BANNER_PX - 4, BANNER_PX + 10))
-        cv2.putText(canvas, defect.type, at, cv2.FONT_HERSHEY_SIMPLEX, 0.4, color, 1, cv2.LINE_AA)
+    _outline(canvas, inspection.verdict, inspection.defects, BANNER_PX)
     return canvas
+
+
+def outlined(picture: Picture, verdict: Verdict, defects: Sequence[Defect]) -> Picture:
+    """A copy of the picture with the boxes of its defects, `(height, width, 3)` RGB."""
+    canvas = picture.copy()
+    _outline(canvas, verdict, defects, 0)
+    return canvas
+
+
+def _outline(canvas: Picture, verdict: Verdict, defects: Sequence[Defect], below_px: int) -> None:
+    color = COLORS[verdict]
+    for defect in defects:
+        x0, y0, x1, y1 = (round(value) for value in defect.box)
+        cv2.rectangle(canvas, (x0, y0 + below_px), (x1, y1 + below_px), color, 2)
+        at = (x0, max(y0 + below_px - 4, below_px + 10))
+        cv2.putText(canvas, defect.type, at, cv2.FONT_HERSHEY_SIMPLEX, 0.4, color, 1, cv2.LINE_AA)
 
 
 def encode_jpeg(picture: Picture) -> bytes:

@@ -97,7 +97,7 @@ class Engine:
         self._decoder: Decoder = decoder
         self.device_failures = 0
         self.on_ended: Callable[[Request, Spent], None] | None = None
-        self._chunking = Chunking(decoder.prefill_tokens, scored_heads=decoder.scored_heads)
+        self.chunking = Chunking(decoder.prefill_tokens, scored_heads=decoder.scored_heads)
         self.vision_cache = VisionCache(vision, limits.vision_cache_bytes) if vision else None
 
     @classmethod
@@ -195,7 +195,7 @@ class Engine:
         with stopwatch(timings, "queue"), self.watched():
             entry, reused = self.pool.acquire(keys, limit, request)
         request = self.pool.holder(request)
-        sequence = Sequence(self._decoder, self.scheduler, self._chunking, entry, keys, limit, request, timings)
+        sequence = Sequence(self._decoder, self.scheduler, self.chunking, entry, keys, limit, request, timings)
         try:
             with self.watched():
                 self._prefill(sequence, prompt, digests, reused)

@@ -39,9 +39,13 @@ class Chunking:
     turn_s: float = 0.5
     _tokens_per_s: float = 128.0
 
+    def hurry_for_nobody(self) -> None:
+        """Cut the same prompt always the same way: how it is cut rounds what comes out."""
+        self.turn_s = float("inf")
+
     def size(self, capacity: int) -> int:
         """Tokens of the next chunk."""
-        size = min(self.tokens, int(self._tokens_per_s * self.turn_s))
+        size = int(min(self.tokens, self._tokens_per_s * self.turn_s))
         if self.scored_heads:
             size = min(size, self.score_bytes // (4 * self.scored_heads * capacity))
         return max(size, min(MIN_CHUNK, self.tokens))

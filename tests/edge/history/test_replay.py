@@ -35,11 +35,14 @@ ALWAYS_FAIL = Thresholds(0.0, 0.0)
 
 
 @pytest.fixture
-def kept(tmp_path: Path, default_engine: Engine, pictures: list[Path]) -> tuple[Config, list[str]]:
-    """Two results, of a picture as it came and of the pixels of another, made with empty caches: what a cache holds is
-    not computed anew, and may be rounded otherwise.
+def kept(
+    tmp_path: Path, default_engine: Engine, pictures: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> tuple[Config, list[str]]:
+    """Two results, of a picture as it came and of the pixels of another, made with empty caches and by a station that
+    is not busy: what a cache holds, and what is cut finer so that others wait less, may be rounded otherwise.
     """
     config = station(1, tmp_path, inspect=InspectConfig(max_age_s=3600.0))
+    monkeypatch.setattr(default_engine.chunking, "turn_s", float("inf"))
     inspector = Inspector(default_engine, InspectionTask(("pitting",), part="ball screw"), ALWAYS_FAIL)
     frames = [
         Frame("cam0", data=pictures[0].read_bytes(), part_id="A-1"),

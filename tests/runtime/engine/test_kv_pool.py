@@ -242,7 +242,7 @@ def test_a_request_that_ends_midway_leaves_what_it_wrote_and_no_more(float_bundl
         return whole(cache, ids, past, *rest, **options)  # type: ignore[arg-type]
 
     engine._decoder.prefill = prefill  # type: ignore[method-assign, assignment]
-    engine._chunking.tokens = 32
+    engine.chunking.tokens = 32
     request = Request(cancelled=lambda: len(passes) >= chunks)
     with pytest.raises(RequestCancelled), engine.sequence(second, reserve=ANSWER, request=request):
         pytest.fail("it was not cancelled")
