@@ -15,7 +15,8 @@ from lineside.edge.config import Config
 from lineside.edge.degraded import Degraded
 from lineside.edge.errors import BrokerError, StoreError, TooLarge
 from lineside.edge.models import Models, wire_model, wire_session
-from lineside.edge.wire.messages import JSON_TYPE, Health, Info
+from lineside.edge.wire.health import Health
+from lineside.edge.wire.messages import JSON_TYPE, Info
 from lineside.edge.wire.mqtt import Connection
 from lineside.edge.wire.topics import Topics
 from lineside.edge.wire.traffic import ClosedOver, Ending

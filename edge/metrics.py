@@ -14,7 +14,7 @@ from prometheus_client.registry import Collector
 from lineside.edge.address import show_address
 from lineside.edge.config import MetricsConfig
 from lineside.edge.errors import EdgeError, StoreError
-from lineside.edge.wire.messages import Health
+from lineside.edge.wire.health import Health
 
 log = logging.getLogger("lineside.metrics")
 PREFIX = "lineside"
