@@ -21,6 +21,7 @@ PREFIX = "lineside"
 SERIES: dict[str, tuple[str, ...]] = {
     "frames_dropped": ("camera",),
     "frames_rejected": ("camera", "reason"),
+    "reviews": ("camera", "verdict"),
     "results": ("camera", "decided_by", "verdict"),
     "results_incomplete": ("reason",),
     "commands_failed": ("reason",),
