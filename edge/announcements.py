@@ -15,7 +15,9 @@ from lineside.edge.config import Config
 from lineside.edge.degraded import Degraded
 from lineside.edge.errors import BrokerError, StoreError, TooLarge
 from lineside.edge.models import Models, wire_model, wire_session
-from lineside.edge.wire.messages import JSON_TYPE, Health, Info
+from lineside.edge.wire.changes import WireRemote
+from lineside.edge.wire.health import Health
+from lineside.edge.wire.messages import JSON_TYPE, Info
 from lineside.edge.wire.mqtt import Connection
 from lineside.edge.wire.topics import Topics
 from lineside.edge.wire.traffic import ClosedOver, Ending
@@ -109,6 +111,7 @@ class Announcements:
             commands_model=wire_model(commands) if commands is not frames else None,
             commands_session=wire_session(commands) if commands is not frames else None,
             degraded=self._degraded.sentences(),
+            remote=WireRemote(allow=list(self._config.remote.allow), changed=self._config.changed),
         )
 
     def _run(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import field, replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, SecretStr
 from pydantic.dataclasses import dataclass
@@ -263,6 +263,8 @@ class Config:
     mcp: dict[str, McpConfig] = field(default_factory=dict)
     folder: Path = field(default=Path("."))
     file: Path = field(default=Path("station.toml"))
+    changed: dict[str, Any] = field(default_factory=dict)
+    """Settings that were changed from outside, by key: they stand in the place of the file's."""
     installed: Path | None = None
     """The bundle that was installed in the place of `model.bundle`, where one was."""
 

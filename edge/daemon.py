@@ -32,12 +32,12 @@ from lineside.edge.frames.pipeline import Pipeline
 from lineside.edge.frames.switches import Switches
 from lineside.edge.group_link import GroupLink
 from lineside.edge.history.keeper import History
-from lineside.edge.live.model_commands import ModelCommands
 from lineside.edge.live.reload import Reloader, say_switched_off
-from lineside.edge.live.remote import allowed_commands, guarded
+from lineside.edge.live.remote import Remote, allowed_commands
 from lineside.edge.models import DEVICE_FAILURES, device_of, open_models, there
 from lineside.edge.notify import Watchdog, notify
 from lineside.edge.pulse import Pulse
+from lineside.edge.served import serve_http, serve_metrics
 from lineside.edge.wire.acknowledgements import Window
 from lineside.edge.wire.identity import without_mark
 from lineside.edge.wire.mqtt import Connection
@@ -213,13 +213,12 @@ class Daemon:
         queues: dict[str, Queue] = {"frames": self.pipeline.mailbox, "commands": self.commands}
         cameras = Cameras(self.watch.health, self.drift_watch.figures)
         self.figures = Figures(self.counters, self.store, self.outbox, self.models, cameras, queues)
-        self._metrics = self._serve_metrics()
-        self._http = self._serve_http()
+        self._metrics = serve_metrics(config.metrics, self.figures.health)
+        self._http, self._page = serve_http(self)
         self.announcements = self._make_announcements()
         self.reloader = Reloader(self, self.outbox.put)
-        self.model_commands = ModelCommands(self, self.reloader, self.outbox.put, self.commands.stopping)
-        handlers = {"model-install": self.model_commands.install, "model-rollback": self.model_commands.roll_back}
-        self.commands.handlers.update(guarded(config.remote, handlers))
+        self.remote = Remote(self, self.reloader, self.outbox.put)
+        self.commands.handlers.update(self.remote.handlers)
 
     def _link_states(self) -> StateLink:
         config, mark = self.config.broker_access, self.store.session_mark
@@ -241,24 +240,6 @@ class Daemon:
         from lineside.edge.integrations.mcp.servers import McpServers
 
         return McpServers(config, self.degraded)
-
-    def _serve_metrics(self) -> MetricsServer | None:
-        """Its library is loaded where it is asked for."""
-        if not self.config.metrics.port:
-            return None
-        from lineside.edge.metrics import MetricsServer
-
-        return MetricsServer(self.config.metrics, self.figures.health)
-
-    def _serve_http(self) -> StationServer | None:
-        """Its libraries are loaded where it is asked for."""
-        if not self.config.http.port:
-            return None
-        from lineside.edge.http.station import StationServer
-        from lineside.edge.page.routes import Page
-
-        self._page = Page(self)
-        return StationServer(self, self._page.routes)
 
     def _make_announcements(self) -> Announcements:
         return Announcements(
@@ -284,7 +265,7 @@ class Daemon:
         for model in self.models.opened():
             log.info("%s runs on %s: %s", model.engine.bundle.manifest.name, model.choice.device, model.choice.reason)
         self.outbox.start()
-        self.model_commands.say_interrupted()
+        self.remote.start()
         for part in self._parts():
             part.start()
         self.frame_connection.start()

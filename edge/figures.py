@@ -10,15 +10,8 @@ from typing import Protocol
 from lineside.devices.board import read_board
 from lineside.edge.counters import BOUNDS_MS, Counters
 from lineside.edge.models import Models, wire_model
-from lineside.edge.wire.messages import (
-    Health,
-    WireBoard,
-    WireCamera,
-    WireHistogram,
-    WireModel,
-    WireQueue,
-    WireSplit,
-)
+from lineside.edge.wire.health import Health, WireBoard, WireCamera, WireHistogram, WireQueue, WireSplit
+from lineside.edge.wire.messages import WireModel
 from lineside.edge.wire.outbox import Outbox
 from lineside.edge.wire.store import Store
 from lineside.edge.wire.watched import WireWatched

@@ -14,13 +14,14 @@ from prometheus_client.registry import Collector
 from lineside.edge.address import show_address
 from lineside.edge.config import MetricsConfig
 from lineside.edge.errors import EdgeError, StoreError
-from lineside.edge.wire.messages import Health
+from lineside.edge.wire.health import Health
 
 log = logging.getLogger("lineside.metrics")
 PREFIX = "lineside"
 SERIES: dict[str, tuple[str, ...]] = {
     "frames_dropped": ("camera",),
     "frames_rejected": ("camera", "reason"),
+    "reviews": ("camera", "verdict"),
     "results": ("camera", "decided_by", "verdict"),
     "results_incomplete": ("reason",),
     "commands_failed": ("reason",),

@@ -13,7 +13,8 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from lineside.edge.wire.messages import Event, Health, Info, InspectionResult, State, ToolEvent, WireHistogram
+from lineside.edge.wire.health import Health, WireHistogram
+from lineside.edge.wire.messages import Event, Info, InspectionResult, State, ToolEvent
 
 STYLES = {"pass": "green", "fail": "red", "unsure": "yellow", "online": "green", "offline": "red"}
 EVENTS = 6

@@ -19,11 +19,12 @@ from lineside.edge.broker_checks import Key, Problem
 from lineside.edge.config import Config
 from lineside.edge.current_model import installed_bundle
 from lineside.edge.errors import ConfigError
+from lineside.edge.outside import Changes, apply_changes, changes_path, read_changes
 from lineside.edge.station_checks import problems_of
 from lineside.edge.toml_lines import key_lines, line_of
 
 PREFIX = "LINESIDE_"
-OURS = ("folder", "file", "installed")
+OURS = ("folder", "file", "changed", "installed")
 """Fields of `Config` that are no keys of the file."""
 SECTIONS = tuple(name for name in Config.__dataclass_fields__ if name not in OURS)
 _WORDS: dict[type, str] = {int: "an integer", float: "a number", str: "a text"}
@@ -36,11 +37,13 @@ def load_config(
     *,
     also: Sequence[Callable[[Config], Iterable[Problem]]] = (),
     installed: bool = True,
+    changes: Changes | None = None,
 ) -> Config:
     """Read the station file, and look at what it names.
 
     Args:
         also: further checks, told together with the others.
+        changes: from outside, which are tried; those that were kept where left out.
         installed: with the bundle that was installed in the place of the file's own, where one was.
 
     Raises:
@@ -54,9 +57,11 @@ def load_config(
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not TOML: {error}") from error
     problems: list[Problem] = [((name,), f"unknown key `{name}`") for name in OURS if data.pop(name, None) is not None]
+    changed = apply_changes(data, read_changes(path) if changes is None else changes)
     variables, unknown = _apply_environment(data, environment)
+    outside = {tuple(key.split(".")): str(changes_path(path)) for key in changed}
     said = {(name, key) for name in SINGLE if isinstance(data.get(name), dict) for key in data[name]}
-    config = _validate(data, path, problems)
+    config = _validate(data, path, changed, problems)
     if config is not None:
         if installed:
             config = replace(config, installed=installed_bundle(config.models_path, config.model.bundle))
@@ -67,7 +72,7 @@ def load_config(
     if problems or unknown:
         lines = key_lines(text)
         problems.sort(key=lambda problem: line_of(lines, problem[0]))
-        told = [f"{_place(path, lines, variables, key)}: {message}" for key, message in problems]
+        told = [f"{_place(path, lines, outside | variables, key)}: {message}" for key, message in problems]
         raise ConfigError("\n".join(dict.fromkeys([*told, *unknown])))
     return config or Config()
 
@@ -90,12 +95,13 @@ def _apply_environment(data: dict[str, Any], environment: Mapping[str, str]) -> 
     return variables, unknown
 
 
-def _validate(data: dict[str, Any], path: Path, problems: list[Problem]) -> Config | None:
+def _validate(data: dict[str, Any], path: Path, changed: dict[str, Any], problems: list[Problem]) -> Config | None:
     """What the types say. What is wrong is told and then left out, so that the rest is looked at too."""
     adapter = TypeAdapter(Config)
     while True:
         try:
-            return adapter.validate_python(data | {"folder": path.absolute().parent, "file": path})
+            ours = {"folder": path.absolute().parent, "file": path, "changed": changed}
+            return adapter.validate_python(data | ours)
         except ValidationError as error:
             found = [(_key(item["loc"]), item) for item in error.errors(include_input=False, include_url=False)]
         for key, item in found:
@@ -138,7 +144,7 @@ def _booleans(data: Mapping[str, Any], config: Any, above: Key = ()) -> Iterator
 
 
 def _place(path: Path, lines: Mapping[Key, int], variables: Mapping[Key, str], key: Key) -> str:
-    """Where a mistake is: a variable, or the file and its line."""
+    """Where a mistake is: a variable, the file of changes from outside, or the station file and its line."""
     for length in range(len(key), 0, -1):
         if key[:length] in variables:
             return variables[key[:length]]

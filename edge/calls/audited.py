@@ -97,11 +97,11 @@ class CallAudit:
         until = expires_at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         self._try(self._of_call("question", call) | {"expires_at": until})
 
-    def answered(self, call: ToolCall, answer: Confirmation | None, topic: str) -> None:
-        """By a person, on `topic`; None where nobody did."""
+    def answered(self, call: ToolCall, answer: Confirmation | None, way: str) -> None:
+        """By a person, on a topic or another `way`; None where nobody did."""
         said: dict[str, Any] = {"confirmed": None if answer is None else answer.confirmed}
         if answer is not None:
-            said |= {"by": answer.by, "topic": topic}
+            said |= {"by": answer.by, "way": way}
         self._try({"kind": "answer", "call": call.id, "tool": call.name} | said)
 
     def _of_call(self, kind: str, call: ToolCall) -> dict[str, Any]:

@@ -30,6 +30,7 @@ class Confirmations:
         self._topics, self._send, self._counters = topics, send, counters
         self._condition = threading.Condition()
         self._pending: dict[tuple[str, str], Confirmation | None] = {}
+        self._ways: dict[tuple[str, str], str] = {}
         self._asked: dict[tuple[str, str], ToolEvent] = {}
         self._closed = False
 
@@ -65,7 +66,8 @@ class Confirmations:
                 self._condition.wait(left)
             answer = self._pending.pop(key)
             self._asked.pop(key, None)
-        audit.answered(call, answer, self._topics.confirm(call.name))
+            way = self._ways.pop(key, "")
+        audit.answered(call, answer, way)
         self._say_ended(call, answer)
         if answer is None and self._closed:
             raise RequestError("stopping", f"the station stopped while {call.name} waited for a person")
@@ -86,8 +88,10 @@ class Confirmations:
         ended = ToolEvent(event_type="confirmation_ended", tool=call.name, call_id=call.id, detail=detail)
         self._send(Outgoing(self._topics.event(call.name), ended.encode(), JSON_TYPE))
 
-    def handle(self, tool: str, payload: bytes) -> None:
-        """A message on `confirm/{tool}`. What is malformed, late, doubled or for another tool changes nothing."""
+    def handle(self, tool: str, payload: bytes, way: str = "") -> None:
+        """An answer, by a message on `confirm/{tool}` or another `way`. What is malformed, late, doubled or for another
+        tool changes nothing.
+        """
         try:
             answer = Confirmation.model_validate_json(payload)
         except ValidationError:
@@ -100,6 +104,7 @@ class Confirmations:
                 log.info("confirm/%s: no call %s waits for an answer", tool, answer.id)
                 return
             self._pending[tool, answer.id] = answer
+            self._ways[tool, answer.id] = way or self._topics.confirm(tool)
             self._condition.notify_all()
 
     def close(self) -> None:

@@ -14,7 +14,8 @@ from lineside.devices.errors import CameraError
 from lineside.edge.counters import Counters
 from lineside.edge.degraded import Degraded
 from lineside.edge.frames.last_state import LastState
-from lineside.edge.wire.messages import JSON_TYPE, Event, WireCamera, WireError
+from lineside.edge.wire.health import WireCamera
+from lineside.edge.wire.messages import JSON_TYPE, Event, WireError
 from lineside.edge.wire.store import Outgoing
 from lineside.edge.wire.topics import Topics
 

@@ -21,10 +21,9 @@ from lineside.edge.updates.install import key_of, models_store
 from lineside.edge.updates.models_store import ModelsStore
 from lineside.edge.updates.sources import Source, is_address, open_source
 from lineside.edge.updates.staging import Wanted, fetch
+from lineside.edge.wire.changes import ModelInstallCommand, ModelRollbackCommand
 from lineside.edge.wire.messages import (
     JSON_TYPE,
-    ModelInstallCommand,
-    ModelRollbackCommand,
     Reply,
     StationEvent,
     WireError,

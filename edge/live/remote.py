@@ -6,11 +6,19 @@ from collections.abc import Callable, Mapping
 
 from lineside.edge.commands.inbox import Handler
 from lineside.edge.errors import RequestError
+from lineside.edge.live.model_commands import ModelCommands
+from lineside.edge.live.reload import Reloader, Station
+from lineside.edge.live.settings import Settings
 from lineside.edge.remote_config import Allowed, RemoteConfig
 from lineside.edge.wire.messages import Reply
-from lineside.edge.wire.store import StoredCommand
+from lineside.edge.wire.store import Outgoing, StoredCommand
 
-WORDS: Mapping[str, Allowed] = {"model-install": "model", "model-rollback": "model"}
+WORDS: Mapping[str, Allowed] = {
+    "model-install": "model",
+    "model-rollback": "model",
+    "config": "config",
+    "switch": "switch",
+}
 """What `[remote] allow` must have for a command."""
 
 
@@ -18,9 +26,27 @@ def allowed_commands(remote: RemoteConfig) -> list[str]:
     return [name for name, word in WORDS.items() if word in remote.allow]
 
 
-def guarded(remote: RemoteConfig, handlers: Mapping[str, Handler]) -> dict[str, Handler]:
-    """One for each command that changes the station: its own, or one that refuses it."""
-    return {name: handlers[name] if word in remote.allow else _refusing(word) for name, word in WORDS.items()}
+class Remote:
+    """Answers them.
+
+    Attributes:
+        handlers: one for each command: its own, or one that refuses it.
+    """
+
+    def __init__(self, station: Station, reloader: Reloader, send: Callable[[Outgoing], None]) -> None:
+        self._models = ModelCommands(station, reloader, send, station.commands.stopping)
+        settings, allowed = Settings(station, reloader, send), station.config.remote.allow
+        handlers: dict[str, Handler] = {
+            "model-install": self._models.install,
+            "model-rollback": self._models.roll_back,
+            "config": settings.config,
+            "switch": settings.switch,
+        }
+        self.handlers = {name: handlers[name] if word in allowed else _refusing(word) for name, word in WORDS.items()}
+
+    def start(self) -> None:
+        """Say what came of an installation that the last start was ended in."""
+        self._models.say_interrupted()
 
 
 def _refusing(word: str) -> Handler:

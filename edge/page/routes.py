@@ -98,7 +98,7 @@ class Page:
         if (tool, call) not in waiting or not isinstance(body.get("confirmed"), bool):
             raise HttpError(409, "not_waiting", f"no call {call} of {tool} waits for an answer any more")
         answer = Confirmation(id=str(call), confirmed=body["confirmed"], by=BY)
-        self._station.calls.confirmations.handle(tool, answer.model_dump_json().encode())
+        self._station.calls.confirmations.handle(tool, answer.model_dump_json().encode(), way="page")
         return JSONResponse({"id": call, "confirmed": answer.confirmed})
 
     async def _teach(self, request: Request) -> Response:

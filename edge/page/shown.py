@@ -17,7 +17,7 @@ from lineside.edge.frames.switches import Switches
 from lineside.edge.history.keeper import History
 from lineside.edge.history.records import Query, Record
 from lineside.edge.screen import quantile_ms
-from lineside.edge.wire.messages import Health, WireHistogram
+from lineside.edge.wire.health import Health, WireHistogram
 from lineside.edge.wire.mqtt import Connection
 
 VERDICTS_SHOWN = 24

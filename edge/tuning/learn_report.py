@@ -57,7 +57,7 @@ class LearnReport:
             lines.append(f"skipped     {self.skipped} pictures that cannot be read")
         if count < FEW:
             lines.append(f"few         {FEW} pictures or more tell better how much good parts differ: fewer are unsure")
-        return lines + [f"written     {path}; restart the station to use it" for path in self.paths]
+        return lines + [f"written     {path}; restart the station or send it SIGHUP to use it" for path in self.paths]
 
     def _suspicious(self) -> list[str]:
         scores, left_out = self.learnt.scores, self.learnt.left_out

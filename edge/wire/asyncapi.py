@@ -16,8 +16,43 @@ from typing import Any, Literal
 from pydantic import BaseModel
 
 from lineside import __version__
-from lineside.edge.wire.messages import INCOMING_BODIES, JSON_TYPE, WIRE_BODIES
+from lineside.edge.wire.changes import CHANGES
+from lineside.edge.wire.health import Health
+from lineside.edge.wire.messages import (
+    JSON_TYPE,
+    AskCommand,
+    Body,
+    Call,
+    Confirmation,
+    Event,
+    FrameReference,
+    Info,
+    InspectionResult,
+    Reply,
+    Return,
+    State,
+    StationEvent,
+    ToolEvent,
+)
 
+WIRE_BODIES: tuple[type[Body], ...] = (
+    InspectionResult,
+    State,
+    Event,
+    ToolEvent,
+    StationEvent,
+    Reply,
+    Call,
+    Info,
+    Health,
+)
+INCOMING_BODIES: tuple[type[BaseModel], ...] = (
+    AskCommand,
+    *CHANGES,
+    FrameReference,
+    Return,
+    Confirmation,
+)
 BINDING = "0.2.0"
 """Version of AsyncAPI's binding for MQTT."""
 
@@ -56,7 +91,7 @@ CHANNELS = (
     Channel(
         "cmd/{command}",
         "receive",
-        ("AskCommand", "ModelInstallCommand", "ModelRollbackCommand"),
+        ("AskCommand", "ConfigCommand", "SwitchCommand", "ModelInstallCommand", "ModelRollbackCommand"),
         "ask, also as plain UTF-8 text; others where `[remote] allow` has their word; a retained message is ignored",
     ),
     Channel(

@@ -30,7 +30,8 @@ from lineside.edge.wire.traffic import Message
 log = logging.getLogger("lineside.group")
 ONLINE, OFFLINE = b"online", b"offline"
 IDLE_S = 3.0
-"""A session that has given nothing for so long has nothing more."""
+"""A session that has given nothing for so long, while nothing of it waited for its answer, has nothing more."""
+LOOK_S = 1.0
 AGAIN_S, NEVER_S = 30.0, 24 * 3600.0
 
 
@@ -46,9 +47,13 @@ class Borrowed(Connection):
         super().__init__(*arguments, **options)  # type: ignore[arg-type]
 
     def is_done(self) -> bool:
-        """Whether all that came has been answered, and nothing comes any more."""
-        quiet = time.monotonic() - self._heard > IDLE_S
-        return self.connected.is_set() and quiet and not self._acknowledgements.waiting()
+        """Whether all that came has been answered, and nothing has come since. To be asked again and again: only when a
+        message has been answered the broker sends the next.
+        """
+        now = time.monotonic()
+        if self._acknowledgements.waiting() or not self.connected.is_set():
+            self._heard = now
+        return now - self._heard > IDLE_S
 
     def _handle_message(self, client: Any, data: Any, message: Any) -> None:
         self._heard = time.monotonic()
@@ -130,7 +135,7 @@ class Heirs:
 
     def _run(self) -> None:
         while not self._closed:
-            self._wake.wait(1.0)
+            self._wake.wait(LOOK_S)
             self._wake.clear()
             if not self._closed and self._link.connected.is_set():
                 self._look()
@@ -146,7 +151,7 @@ class Heirs:
                 self._estates.pop(member).stop()
             elif estate.is_done():
                 estate.end_session()
-                del self._estates[member]
+                del self._estates[member], members[member]
                 self.heard(member, b"")
                 self._say(member, b"")
                 log.info("%s has left nothing more to the group", member)
@@ -161,7 +166,6 @@ class Heirs:
     def _inherit(self, member: str) -> None:
         log.warning("%s is gone: what the broker holds for it is taken up here", member)
         self._counters.add("group_members_inherited")
-
         self._estates[member] = estate = Borrowed(
             self._config,
             member,

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from lineside.edge.wire.watched import WireWatched
+from lineside.edge.wire.changes import WireRemote
 
 JSON_TYPE = "application/json"
 Verdict = Literal["pass", "fail", "unsure"]
@@ -300,72 +300,7 @@ class Info(Body):
     tools: dict[str, dict[str, Any]]
     max_payload_bytes: int
     degraded: list[str]
-
-
-class WireCamera(BaseModel):
-    """How a camera does: `age_s` of its newest frame, and in `error` why it gives no new ones."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-    age_s: float | None = None
-    error: WireError | None = None
-
-
-class WireQueue(BaseModel):
-    """What waits, and for how many seconds the oldest has; no `age_s` where nothing waits."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-    waiting: int
-    age_s: float | None = None
-
-
-class WireSplit(BaseModel):
-    """A part of a counter: how much of it had these labels, such as the reason of a rejection."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-    name: str
-    labels: dict[str, str]
-    value: int
-
-
-class WireHistogram(BaseModel):
-    """Times of one stage. `counts` has one number for each of `bounds_ms`, and a last one for what took longer."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-    name: str
-    labels: dict[str, str]
-    counts: list[int]
-    sum_ms: float
-
-
-class WireBoard(BaseModel):
-    """What the board tells of itself, by the names of its sensors; empty where it tells nothing."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-    temperature_c: dict[str, float] = Field(default_factory=dict)
-    power_w: dict[str, float] = Field(default_factory=dict)
-
-
-class Health(Body):
-    """On `health`, retained and expiring: what was counted since the start, how long things took, what waits, and the
-    cameras that run. The Prometheus page has the same figures.
-
-    `split` has parts of `counters` by label. Times are in milliseconds: `frame` and `command` by stage, `first_token`
-    from the engine's request to the first token of its answer.
-    """
-
-    SCHEMA: ClassVar[str] = "lineside.health/1"
-    uptime_s: float
-    counters: dict[str, int]
-    outbox_messages: int
-    outbox_age_s: float | None = None
-    cameras: dict[str, WireCamera] = Field(default_factory=dict)
-    pictures: dict[str, WireWatched] = Field(default_factory=dict)
-    queues: dict[str, WireQueue] = Field(default_factory=dict)
-    split: list[WireSplit] = Field(default_factory=list)
-    bounds_ms: list[float] = Field(default_factory=list)
-    histograms: list[WireHistogram] = Field(default_factory=list)
-    models: dict[str, WireModel] = Field(default_factory=dict)
-    board: WireBoard = Field(default_factory=WireBoard)
+    remote: WireRemote = Field(default_factory=WireRemote)
 
 
 class AskCommand(BaseModel):
@@ -385,29 +320,6 @@ class AskCommand(BaseModel):
     tool_choice: str = Field(default="auto", max_length=64)
 
 
-class Change(BaseModel):
-    """The common part of commands that change the station."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-    transaction: str = Field(default="", max_length=200)
-
-
-class ModelInstallCommand(Change):
-    """The body of `cmd/model-install`.
-
-    `source` is a folder below the station file's, or the address of one on the local network; `sha256` that of its
-    `bundle.json`. With `shadow_frames` the new model looks at so many frames beside the one that runs first.
-    """
-
-    source: str = Field(min_length=1, max_length=2000)
-    sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
-    shadow_frames: int = Field(default=0, ge=0, le=100_000)
-
-
-class ModelRollbackCommand(Change):
-    """The body of `cmd/model-rollback`: the former model runs again. It may be empty."""
-
-
 class FrameReference(BaseModel):
     """The body of `frame/{camera}` where it is JSON: a file on the station instead of the picture itself."""
 
@@ -415,24 +327,3 @@ class FrameReference(BaseModel):
     path: str
     sha256: str = Field(pattern="^[0-9a-f]{64}$")
     part_id: str = ""
-
-
-WIRE_BODIES: tuple[type[Body], ...] = (
-    InspectionResult,
-    State,
-    Event,
-    ToolEvent,
-    StationEvent,
-    Reply,
-    Call,
-    Info,
-    Health,
-)
-INCOMING_BODIES: tuple[type[BaseModel], ...] = (
-    AskCommand,
-    ModelInstallCommand,
-    ModelRollbackCommand,
-    FrameReference,
-    Return,
-    Confirmation,
-)

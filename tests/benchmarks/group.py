@@ -20,6 +20,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
 
 from lineside.edge.inspection.evidence import encode_jpeg
 from tests.chaos.section import GROUP as SECTION
@@ -80,7 +82,9 @@ class Results:
     def send(self) -> None:
         part = str(next(NUMBERS))
         self._sent[part] = time.monotonic()
-        self._client.publish(GROUP.frame("cam0"), PICTURE, user={"part_id": part})
+        attached = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
+        attached.UserProperty = [("part_id", part)]
+        self._client._client.publish(GROUP.frame("cam0"), PICTURE, qos=1, properties=attached)
 
     def _take(self, _client: Any, _data: Any, message: Any) -> None:
         if not message.topic.endswith("/result/cam0"):

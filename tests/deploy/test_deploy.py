@@ -15,14 +15,8 @@ import pytest
 
 from lineside.edge.counters import BOUNDS_MS
 from lineside.edge.metrics import HISTOGRAMS, SERIES, registry_of
-from lineside.edge.wire.messages import (
-    Health,
-    WireBoard,
-    WireCamera,
-    WireHistogram,
-    WireModel,
-    WireQueue,
-)
+from lineside.edge.wire.health import Health, WireBoard, WireCamera, WireHistogram, WireQueue
+from lineside.edge.wire.messages import WireModel
 from tests.conftest import ROOT
 
 UNIT = ROOT / "deploy/systemd/lineside@.service"

@@ -17,6 +17,7 @@ from lineside.edge.frames.camera_watch import CameraWatch
 from lineside.edge.frames.intake import FrameIntake
 from lineside.edge.group_config import GroupConfig
 from lineside.edge.group_link import GroupLink
+from lineside.edge.wire import heirs
 from lineside.edge.wire.mqtt import Connection
 from lineside.edge.wire.topics import GroupTopics
 from lineside.edge.wire.traffic import Message
@@ -120,6 +121,24 @@ def test_one_that_stops_leaves_its_share(join: Join, client: Client) -> None:
     until(lambda: set(heir.frames) == set("0123456789"))
 
 
+def test_an_heir_that_is_slow_takes_all(join: Join, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it took up waits for its answer for longer than a session may be silent."""
+    monkeypatch.setattr(heirs, "IDLE_S", 1.0)
+    heir, busy = join("b"), join("a", acknowledges=False)
+    send(client, *"01234567")
+    until(lambda: (len(heir.frames), len(busy.frames)) == (4, 2))
+    heir.acknowledges = False
+    busy.link.close()
+    until(lambda: len(heir.frames) == 6)
+    heir.received[4].acknowledge()
+    until(lambda: len(heir.frames) == 7)
+    threading.Event().wait(2 * heirs.IDLE_S + heirs.LOOK_S)
+    heir.acknowledges = True
+    for message in heir.received[5:]:
+        message.acknowledge()
+    until(lambda: set(heir.frames) == set("01234567"))
+
+
 def test_one_that_returns_takes_it_back(join: Join, client: Client) -> None:
     """The heir has not answered what it took up."""
     heir, busy = join("b"), join("a", acknowledges=False)
@@ -134,21 +153,13 @@ def test_one_that_returns_takes_it_back(join: Join, client: Client) -> None:
     assert back.degraded.sentences() == heir.degraded.sentences() == []
 
 
-def test_a_station_in_no_group(broker: Mosquitto) -> None:
-    with Line(broker.port) as line:
-        nothing = cast(FrameIntake, None)
-        link = GroupLink(
-            Config(),
-            "lineside-a",
-            nothing,
-            cast(Commands, None),
-            cast(CameraWatch, None),
-            threading.Event().set,
-            Counters(),
-            Degraded(),
-            lambda _name, _present: "",
-            line.connection,
-        )
-        link.start()
-        assert link.settled
-        link.close()
+def test_a_station_in_no_group() -> None:
+    nobody = cast(Connection, None)
+    frames, commands, watch = cast(FrameIntake, None), cast(Commands, None), cast(CameraWatch, None)
+    changed, said = threading.Event().set, Degraded()
+    link = GroupLink(
+        Config(), "lineside-a", frames, commands, watch, changed, Counters(), said, lambda _name, _present: "", nobody
+    )
+    link.start()
+    assert link.settled
+    link.close()

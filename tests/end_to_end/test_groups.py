@@ -87,13 +87,15 @@ def test_one_frame_is_one_id_whoever_looks_at_it(members: Client, pictures: list
     assert len({message.json()["id"] for message in results}) == 2
 
 
-def test_what_acts_is_for_a_station_itself(members: Client) -> None:
+def test_what_acts_is_for_a_station_itself(members: Client, tmp_path: Path) -> None:
     for mark in (b"1", b"2"):
         body = {"text": "Stop the line.", "tool_choice": "stop_line"}
         members.publish(GROUP.command("ask"), json.dumps(body), response_topic="clients/1", correlation=mark)
         reply = members.wait_for(lambda m, own=mark: m.correlation == own and m.topic == "clients/1")[0].json()  # type: ignore[misc]
         assert reply["error"]["code"] == "not_in_group"
         assert reply["command"] == "ask"
+    logs = b"".join(path.read_bytes() for path in tmp_path.glob("[ab]/lineside.audit/*.jsonl"))
+    assert logs.count(b'"code":"not_in_group"') == 2
     members.publish(GROUP.command("switch"), "{}", response_topic="clients/1", correlation=b"3")
     reply = members.wait_for(lambda m: m.correlation == b"3" and m.topic == "clients/1")[0].json()
     assert reply["error"]["code"] == "not_in_group"

@@ -88,6 +88,7 @@ def test_the_daemon_speaks_to_its_broker_only(station: Path, tmp_path: Path, bro
         "calibrate FILE LABELLED",
         "export CHECKPOINT BUNDLE",
         "plan default",
+        "model install MODEL -c FILE",
         "devices",
     ],
 )
@@ -101,6 +102,7 @@ def test_a_command_speaks_to_nobody(command: str, station: Path, tmp_path: Path)
         "CHECKPOINT": copy_checkpoint("grouped", folder),
         "BUNDLE": tmp_path / "bundle",
         "TALKING": folder / "talking",
+        "MODEL": DEFAULT_BUNDLE,
     }
     if "TALKING" in command:
         edit_manifest(copy_bundle(DEFAULT_BUNDLE, folder / "talking"), lambda manifest: manifest.update(taught={}))

@@ -85,7 +85,7 @@ def test_who_confirmed(tmp_path: Path, answer: bool | None) -> None:
         home.calls.carry_out(call, deadline=time.monotonic() + LIMIT_S, waiting=waiting, asked=ASKED)
     question, answered, last, *_ = log_of(tmp_path)
     assert (question["kind"], question["call"], question["arguments"]) == ("question", "one", {"percent": 5})
-    by = {} if answer is None else {"by": "Eva", "topic": "lineside/test/confirm/belt"}
+    by = {} if answer is None else {"by": "Eva", "way": "lineside/test/confirm/belt"}
     assert answered == {"kind": "answer", "call": "one", "tool": "belt", "confirmed": answer} | by
     if answer:
         assert last["allowed_by"]["confirmed_by"] == "Eva"
@@ -93,6 +93,17 @@ def test_who_confirmed(tmp_path: Path, answer: bool | None) -> None:
     else:
         code = "not_confirmed" if answer is None else "declined"
         assert (last["kind"], last["refused_because"]["code"]) == ("refused", code)
+
+
+def test_a_yes_that_did_not_come_by_mqtt(tmp_path: Path) -> None:
+    with station(tmp_path, belt=dataclasses.replace(BELT, confirm_s=60.0)) as home:
+        yes = b'{"id": "one", "confirmed": true}'
+        call = ToolCall("one", "belt", {"percent": 5})
+        handle = home.calls.confirmations.handle
+        home.calls.carry_out(
+            call, deadline=time.monotonic() + LIMIT_S, waiting=lambda: handle("belt", yes, way="page"), asked=ASKED
+        )
+    assert log_of(tmp_path)[1]["way"] == "page"
 
 
 def test_a_secret_is_in_no_line(tmp_path: Path) -> None:

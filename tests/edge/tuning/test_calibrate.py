@@ -18,6 +18,7 @@ from lineside.edge.daemon import Daemon
 from lineside.edge.errors import ConfigError
 from lineside.edge.inspection.calibration_file import read_calibrations
 from lineside.edge.inspection.inspectors import open_inspectors
+from lineside.edge.inspection.usual_file import read_usual
 from lineside.edge.station_file import load_config
 from lineside.edge.tuning.calibrate import calibrate
 from lineside.edge.tuning.calibration_report import lines
@@ -92,6 +93,10 @@ def test_pictures_in_probabilities_and_a_plot_out(
     assert decode_picture(plot.read_bytes()).shape[2] == 3
     fitted = read_calibrations(station_file.with_name("press4.calibration.json"))
     assert set(fitted) == {"cam0", "cam1"}
+    usual = [read_usual(station_file.with_name(f"press4.{name}.usual.npz")) for name in fitted]
+    assert usual[0] is not None
+    assert usual[0] == usual[1]
+    assert 0 < usual[0].unsure <= 1
     entry = fitted["cam0"]
     assert entry.pass_below == 0  # six good pictures cannot vouch for a `pass`
     assert "`pass` needs 61 good pictures" in said

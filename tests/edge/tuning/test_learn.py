@@ -71,6 +71,7 @@ def test_learnt_pictures_become_a_gate_for_every_camera(
     said = capsys.readouterr().out
     assert "learnt      10 good pictures for cam0, cam1" in said
     assert "skipped     1 pictures" in said
+    assert "watched     light, focus, and whether the camera moves by more than 5 pixels" in said
     assert decode_picture(station_file.with_name("press4.cam0.gate.jpg").read_bytes()).shape[1] == 3 * 360
     inspectors, degraded = open_inspectors(load_config(station_file, {}), default_engine)
     assert degraded == []

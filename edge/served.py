@@ -1,0 +1,44 @@
+"""What a daemon serves where it is asked for; the libraries are loaded then."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from lineside.edge.config import MetricsConfig
+from lineside.edge.wire.health import Health
+
+if TYPE_CHECKING:
+    from typing import Protocol
+
+    from lineside.edge.http.station import Served, StationServer
+    from lineside.edge.metrics import MetricsServer
+    from lineside.edge.page.routes import Page
+    from lineside.edge.page.shown import Shown
+
+    class _Station(Served, Shown, Protocol):
+        """What is served, and shown."""
+
+
+def serve_metrics(config: MetricsConfig, health: Callable[[], Health]) -> MetricsServer | None:
+    """Raises EdgeError where the port cannot be had."""
+    if not config.port:
+        return None
+    from lineside.edge.metrics import MetricsServer
+
+    return MetricsServer(config, health)
+
+
+def serve_http(station: _Station) -> tuple[StationServer, Page] | tuple[None, None]:
+    """The server, and the page that it serves. Raises ConfigError, EdgeError where they cannot be."""
+    if not station.config.http.port:
+        return None, None
+    from lineside.edge.http.station import StationServer
+    from lineside.edge.page.routes import Page
+
+    page = Page(station)
+    try:
+        return StationServer(station, page.routes), page
+    except BaseException:
+        page.close()
+        raise
