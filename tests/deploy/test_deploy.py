@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
 import shutil
 import subprocess
@@ -90,10 +91,16 @@ def test_an_older_python_is_told_so() -> None:
 
 
 @pytest.mark.parametrize("python", [path for path in OLD if int(path.parts[-3].split(".")[1]) < 11] or [None])
-def test_an_older_python_refuses_in_one_sentence(python: Path | None) -> None:
+def test_an_older_python_refuses_in_one_sentence(python: Path | None, tmp_path: Path) -> None:
+    """By hand, and by `make demo`, before it makes anything."""
     if python is None:
         pytest.skip("no older Python is there")
-    done = subprocess.run([python, "-m", "lineside", "--help"], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    assert done.stderr.startswith("lineside: needs Python 3.11 or later, and this is 3.")
-    assert done.stderr.count("\n") == 1
+    made = ["make", "demo", f"PYTHON={python}", f"VENV={tmp_path / 'venv'}"]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+    for command in ([python, "-m", "lineside", "--help"], made):
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, env=environment)
+        assert done.returncode == (2 if command is made else 1)
+        told = [line for line in done.stderr.splitlines() if not line.startswith("make: ***")]
+        assert len(told) == 1
+        assert told[0].startswith("lineside: needs Python 3.11 or later, and this is 3.")
+    assert list(tmp_path.iterdir()) == []
