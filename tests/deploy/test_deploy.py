@@ -95,11 +95,12 @@ def test_an_older_python_refuses_in_one_sentence(python: Path | None, tmp_path: 
     """By hand, and by `make demo`, before it makes anything."""
     if python is None:
         pytest.skip("no older Python is there")
+    by_hand = [str(python), "-m", "lineside", "--help"]
     made = ["make", "demo", f"PYTHON={python}", f"VENV={tmp_path / 'venv'}"]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
-    for command in ([python, "-m", "lineside", "--help"], made):
+    for command, code in ((by_hand, 1), (made, 2)):
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, env=environment)
-        assert done.returncode == (2 if command is made else 1)
+        assert done.returncode == code
         told = [line for line in done.stderr.splitlines() if not line.startswith("make: ***")]
         assert len(told) == 1
         assert told[0].startswith("lineside: needs Python 3.11 or later, and this is 3.")
