@@ -82,6 +82,7 @@ def fixed_problem(before: Config, after: Config) -> str:
             ("store", before.store == after.store),
             ("mcp", before.mcp == after.mcp),
             ("history", before.history == after.history),
+            ("inspect.evidence_folder", before.inspect.evidence_folder == after.inspect.evidence_folder),
             ("group", before.group == after.group),
             ("audit", before.audit == after.audit),
             ("metrics", before.metrics == after.metrics),
