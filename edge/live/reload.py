@@ -199,6 +199,21 @@ class Reloader:
             station.degraded.clear(REFUSED)
             self._say(StationEvent(event_type="station_changed"))
 
+    def reopen(self) -> None:
+        """Take up gates, calibrations and references as they are now, and nothing else of the station file.
+
+        Raises:
+            ConfigError, EngineError: the old ones go on.
+        """
+        station = self._station
+        with self.lock:
+            look = open_look(station.config, station.models.frames_engine)
+            for sentence in station.pipeline.look.degraded:
+                station.degraded.clear(sentence)
+            for sentence in look.degraded:
+                station.degraded.set(sentence, sentence)
+            station.pipeline.exchange(look)
+
     def _refuse(self, why: str) -> None:
         log.error("the station file is not taken, the old one goes on: %s", why)
         self._station.degraded.set(REFUSED, f"the station file is not taken, the old one goes on: {why}")

@@ -70,7 +70,8 @@ function drawNotices(state) {
     $("degraded").hidden = !state.degraded.length;
     $("degraded").querySelector("ul").replaceChildren(...state.degraded.map((line) => make("li", {}, line)));
   }
-  if (changed("waiting", state.waiting)) {
+  const may = state.may.includes("confirm");
+  if (changed("waiting", [state.waiting, may])) {
     $("waiting").hidden = !state.waiting.length;
     $("waiting").querySelector("ul").replaceChildren(...state.waiting.map((asked) => {
       const answer = (confirmed) => (event) =>
@@ -78,7 +79,9 @@ function drawNotices(state) {
       return make("li", {},
         make("strong", {}, asked.tool), make("code", {}, JSON.stringify(asked.arguments)),
         make("span", {class: "quiet"}, `until ${clock(asked.expires_at)}`),
-        make("button", {onclick: answer(true)}, "Yes, do it"), make("button", {onclick: answer(false)}, "No"));
+        make("button", {disabled: !may, onclick: answer(true)}, "Yes, do it"),
+        make("button", {disabled: !may, onclick: answer(false)}, "No"),
+        may ? "" : make("span", {class: "quiet"}, "answered here once the page has http.page_key_file"));
     }));
   }
 }
