@@ -143,7 +143,7 @@ def test_what_fails_its_self_test_or_lies_elsewhere_is_refused(
     assert models_store(config).installed() == []
     assert ask(client, "model-install", "2", source=config.model.bundle)["error"]["code"] == "outside"
     assert ask(client, "model-install", "3", source="nowhere")["error"]["code"] == "not_found"
-    unsaid = ask(client, "model-install", "5", source="http://127.0.0.1:9/bundle")["error"]
+    unsaid = ask(client, "model-install", "6", source="http://127.0.0.1:9/bundle")["error"]
     assert (unsaid["code"], "sha256" in unsaid["message"]) == ("unverified", True)
     assert ask(client, "model-install", "4", source="other", key_file="mine")["error"]["code"] == "malformed"
     assert ask(client, "model-rollback", "5")["error"]["code"] == "no_former"
