@@ -21,6 +21,8 @@ from lineside.edge.http.errors import HttpError
 from lineside.edge.secret_file import read_secret
 
 PAGE_PATH = "/page/"
+LOGIN = 'Basic realm="Lineside", charset="UTF-8"'
+"""Has a browser ask for the key."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,11 @@ class Keys:
     page: str
 
     def of(self, path: str) -> str:
-        return self.page if self.page and (path == "/" or path.startswith(PAGE_PATH)) else self.api
+        return self.page if self.page and _of_page(path) else self.api
+
+
+def _of_page(path: str) -> bool:
+    return path == "/" or path.startswith(PAGE_PATH)
 
 
 def read_keys(config: Config) -> Keys:
@@ -63,7 +69,10 @@ class Door:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["path"] not in self._open and (problem := self._problem(scope)) is not None:
-            await problem.response()(scope, receive, send)
+            response = problem.response()
+            if problem.status == 401 and _of_page(scope["path"]):
+                response.headers["WWW-Authenticate"] = LOGIN
+            await response(scope, receive, send)
             return
         await self._app(scope, receive, send)
 
