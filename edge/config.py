@@ -11,7 +11,8 @@ from pydantic.dataclasses import dataclass
 
 from lineside.edge.audit_config import AuditConfig
 from lineside.edge.current_model import models_folder
-from lineside.edge.data_folder import database_path
+from lineside.edge.data_folder import NAME as DATABASE
+from lineside.edge.data_folder import data_folder
 from lineside.edge.group_config import GroupConfig
 from lineside.edge.history_config import HistoryConfig
 from lineside.edge.http_config import HttpConfig
@@ -36,6 +37,10 @@ class StationConfig:
     """The station's name."""
     base_topic: str = ""
     """Its topics are below this one; `lineside/{name}` where it is empty."""
+    data: str = ""
+    """The folder of all that the station keeps, from the station file's folder: for a station file in a folder that
+    cannot be written, such as `/etc/lineside`. Where it is empty everything is beside the station file; of a station in
+    a git checkout it is below `$XDG_STATE_HOME/lineside` (`~/.local/state/lineside`)."""
     timezone: str = ""
     """For quiet hours, such as `Europe/Berlin`; the machine's own where it is empty."""
     drain_s: Annotated[float, Field(ge=0, le=600)] = 10.0
@@ -177,7 +182,7 @@ class InspectConfig:
     deadline_s: Annotated[float, Field(ge=0, le=DAY_S)] = 0.0
     """An inspection is ended when its frame is older than that, wherever it is; 0 for none."""
     evidence_folder: str = ""
-    """Where pictures with their boxes drawn are kept; nowhere where it is empty."""
+    """Where pictures with their boxes drawn are kept, from the data folder; nowhere where it is empty."""
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -218,8 +223,7 @@ class StoreConfig:
     """The daemon's database: what waits for the broker, and what was taken over from it."""
 
     path: str = ""
-    """The database's file, from the station file's folder. Where it is empty `lineside.db` there; of a station in a git
-    checkout it is below `$XDG_STATE_HOME/lineside` (`~/.local/state/lineside`)."""
+    """The database's file, from the data folder (`station.data`); `lineside.db` where it is empty."""
     max_messages: Annotated[int, Field(ge=10)] = 100_000
     """How many messages may wait for the broker; the oldest go first when it is full."""
     max_payload_bytes: Annotated[int, Field(ge=1024)] = 8 * MIB
@@ -276,10 +280,23 @@ class Config:
         return (self.group.base_topic or beside) if self.group.name else ""
 
     @property
+    def data_path(self) -> Path:
+        """The folder of all that the station keeps."""
+        return self.resolve(self.station.data) if self.station.data else data_folder(self.station.name, self.folder)
+
+    @property
     def store_path(self) -> Path:
-        if self.store.path:
-            return self.resolve(self.store.path)
-        return database_path(self.station.name, self.folder)
+        return self.data_path / (self.store.path or DATABASE)
+
+    @property
+    def history_path(self) -> Path:
+        """The folder of the history."""
+        return self.data_path / self.history.folder
+
+    @property
+    def evidence_path(self) -> Path | None:
+        """The folder of pictures with their boxes drawn; None where none are kept."""
+        return self.data_path / self.inspect.evidence_folder if self.inspect.evidence_folder else None
 
     @property
     def models_path(self) -> Path:
@@ -289,7 +306,7 @@ class Config:
     @property
     def audit_path(self) -> Path:
         """The folder of the audit log."""
-        return self.resolve(self.audit.folder) if self.audit.folder else self.store_path.with_suffix(".audit")
+        return self.data_path / self.audit.folder if self.audit.folder else self.store_path.with_suffix(".audit")
 
     @property
     def bundle_path(self) -> Path:
@@ -310,8 +327,8 @@ class Config:
 
     @property
     def calibration_path(self) -> Path:
-        """Beside the station file, with its name."""
-        return self.folder / f"{self.file.stem}.calibration.json"
+        """Where `lineside calibrate` keeps what it fitted."""
+        return self._taught("calibration.json")
 
     @property
     def broker_access(self) -> MqttConfig:
@@ -325,17 +342,24 @@ class Config:
 
     @property
     def commands_path(self) -> Path:
-        """Where `lineside calibrate --commands` keeps what it fitted, beside the station file."""
-        return self.folder / f"{self.file.stem}.commands.json"
+        """Where `lineside calibrate --commands` keeps what it fitted."""
+        return self._taught("commands.json")
 
     def gate_path(self, camera: str) -> Path:
         """Where `lineside learn` keeps what it learnt of a camera."""
-        return self.folder / f"{self.file.stem}.{camera}.gate.npz"
+        return self._taught(f"{camera}.gate.npz")
 
     def usual_path(self, camera: str) -> Path:
         """Where `lineside learn` and `lineside calibrate` keep how a camera's good pictures usually are."""
-        return self.folder / f"{self.file.stem}.{camera}.usual.npz"
+        return self._taught(f"{camera}.usual.npz")
 
     def resolve(self, path: str) -> Path:
-        """Relative paths in the station file are taken from its folder."""
+        """What a station reads: relative paths are taken from the station file's folder."""
         return self.folder / path
+
+    def _taught(self, ending: str) -> Path:
+        """A file with the station file's name. One that is beside the station file already is used there, unless
+        `station.data` says where it belongs."""
+        name = f"{self.file.stem}.{ending}"
+        beside = self.folder / name
+        return beside if not self.station.data and beside.exists() else self.data_path / name

@@ -10,19 +10,18 @@ from pathlib import Path
 NAME = "lineside.db"
 
 
-def database_path(station: str, folder: Path, environment: Mapping[str, str] = os.environ) -> Path:
-    """Of a station that names no `store.path`.
+def data_folder(station: str, folder: Path, environment: Mapping[str, str] = os.environ) -> Path:
+    """Of a station that names no `station.data`.
 
-    Beside the station file; where that is in a git checkout or in the installed package, in a folder of the station's
-    own below `XDG_STATE_HOME` (`~/.local/state`). A database that is beside the file already is used there.
+    That of the station file; where it is in a git checkout or in the installed package, a folder of the station's own
+    below `XDG_STATE_HOME` (`~/.local/state`). Where the database is beside the file already, all the rest goes there.
     """
-    beside = folder / NAME
-    if beside.exists() or not _is_sources(folder.resolve()):
-        return beside
+    if (folder / NAME).exists() or not _is_sources(folder.resolve()):
+        return folder
     home = environment.get("XDG_STATE_HOME", "")
     state = Path(home) if home.startswith("/") else Path.home() / ".local" / "state"
     mark = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:8]
-    return state / "lineside" / f"{station}-{mark}" / NAME
+    return state / "lineside" / f"{station}-{mark}"
 
 
 def _is_sources(folder: Path) -> bool:

@@ -18,7 +18,7 @@ class HistoryConfig:
     """What is kept of each verdict, so that it can be made again, and for how long."""
 
     folder: str = "history"
-    """The folder of the history, from the station file's folder: verdicts and frames."""
+    """The folder of the history, from the data folder (`station.data`): verdicts and frames."""
     frames: tuple[Literal["pass", "fail", "unsure"], ...] = ("pass", "fail", "unsure")
     """Verdicts whose frames are kept, as they came; those of a video or a device as PNG, which loses nothing."""
     max_bytes: Annotated[int, Field(ge=MIB)] = 4 * GIB

@@ -70,8 +70,8 @@ def _station(config: Config) -> Iterator[Problem]:
             ZoneInfo(zone)
         except (ZoneInfoNotFoundError, ValueError, OSError):
             yield ("station", "timezone"), f"`station.timezone` {zone!r} is not known: Europe/Berlin would be right"
-    folder = config.resolve(config.store.path).parent
-    if config.store.path and not folder.is_dir():
+    folder = config.store_path.parent
+    if folder != config.data_path and not folder.is_dir():
         yield ("store", "path"), f"`store.path`: {folder} is not a folder"
 
 

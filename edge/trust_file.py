@@ -1,4 +1,4 @@
-"""What `lineside calibrate --commands` leaves beside the station file, and the daemon takes up."""
+"""What `lineside calibrate --commands` leaves in the data folder, and the daemon takes up."""
 
 from __future__ import annotations
 
@@ -73,6 +73,7 @@ def write_trust(path: Path, fitted: TrustFile) -> None:
     """
     partial = path.with_name(f"{path.name}.partial")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         partial.write_text(fitted.model_dump_json(by_alias=True, indent=2) + "\n", encoding="utf-8")
         os.replace(partial, path)
     except OSError as error:

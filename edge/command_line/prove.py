@@ -43,7 +43,7 @@ def history(options: argparse.Namespace) -> int:
         return fail(f"--since and --until take a time such as 2026-11-29 or 2026-11-29T06:00:00+01:00 ({error})", 2)
     query = Query(options.camera, options.part, tuple(options.verdict), since, until, limit=options.limit)
     config = load_config(options.config)
-    with reading(config.resolve(config.history.folder)) as db:
+    with reading(config.history_path) as db:
         records = search(db, query)
         if options.csv is None:
             for record in records:

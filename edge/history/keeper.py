@@ -73,9 +73,9 @@ class History:
 
     def __init__(self, config: Config, device: Device, counters: Counters, degraded: Degraded) -> None:
         self._settings, self._counters, self._degraded = config.history, counters, degraded
-        self.folder = _made(config.resolve(config.history.folder), "history.folder")
-        evidence = config.inspect.evidence_folder
-        self._evidence = _made(config.resolve(evidence), "inspect.evidence_folder").absolute() if evidence else None
+        self.folder = _made(config.history_path, "history.folder")
+        evidence = config.evidence_path
+        self._evidence = _made(evidence, "inspect.evidence_folder").absolute() if evidence else None
         self._threads = config.model.threads or usable_cores()
         self._setups = Setups(device, self._threads)
         self._retention = Retention(config.history, self.folder)

@@ -56,7 +56,7 @@ def replay(config: Config, result_id: str, bundle: Path | None = None) -> Replay
     Raises:
         EdgeError, EngineError: something that it was made with is gone or has changed; names it.
     """
-    folder = config.resolve(config.history.folder)
+    folder = config.history_path
     with reading(folder) as db:
         record = find(db, result_id)
         setup = setup_of(db, record.setup) if record is not None else None

@@ -1,4 +1,4 @@
-"""What `lineside calibrate` leaves beside the station file, and the daemon takes up."""
+"""What `lineside calibrate` leaves in the data folder, and the daemon takes up."""
 
 from __future__ import annotations
 
@@ -118,6 +118,7 @@ def write_calibrations(path: Path, cameras: dict[str, CameraCalibration]) -> Non
     body = CalibrationFile(cameras=cameras).model_dump_json(by_alias=True, indent=2) + "\n"
     partial = path.with_name(f"{path.name}.partial")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         partial.write_text(body, encoding="utf-8")
         os.replace(partial, path)
     except OSError as error:

@@ -1,4 +1,4 @@
-"""What `lineside learn` leaves beside the station file, and the daemon takes up."""
+"""What `lineside learn` leaves in the data folder, and the daemon takes up."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ def write_gate(path: Path, memory: GateMemory) -> None:
     """Replace the file at once, so that a daemon never reads half of it. Raises ConfigError."""
     partial = path.with_name(path.name + ".partial")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with partial.open("wb") as file:
             np.savez(
                 file,

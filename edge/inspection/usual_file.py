@@ -1,4 +1,4 @@
-"""How a camera's good pictures usually are, as `learn` and `calibrate` leave it beside the station file."""
+"""How a camera's good pictures usually are, as `learn` and `calibrate` leave it in the data folder."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ def write_usual(path: Path, usual: Usual) -> None:
     """Replace the file at once, so that a daemon never reads half of it. Raises ConfigError."""
     partial = path.with_name(path.name + ".partial")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with partial.open("wb") as file:
             np.savez_compressed(
                 file,

@@ -77,6 +77,7 @@ def fixed_problem(before: Config, after: Config) -> str:
         for key, same in (
             ("station.name", before.station.name == after.station.name),
             ("station.base_topic", before.base_topic == after.base_topic),
+            ("station.data", before.station.data == after.station.data),
             ("station.drain_s", before.station.drain_s == after.station.drain_s),
             ("mqtt", before.mqtt == after.mqtt),
             ("store", before.store == after.store),

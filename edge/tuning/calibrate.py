@@ -109,7 +109,7 @@ class Report:
 
 
 def calibrate(config: Config, folder: Path, camera: str, costs: Costs) -> Report:
-    """Fit, judge, and write the file beside the station file.
+    """Fit, judge, and write the file into the data folder.
 
     Args:
         camera: empty for all cameras, which must then have one task.

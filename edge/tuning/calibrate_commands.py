@@ -80,7 +80,7 @@ class CommandReport:
 
 
 def calibrate_commands(config: Config, file: Path) -> CommandReport:
-    """Put each sentence to the model, fit, and write the file beside the station file. Nothing is called.
+    """Put each sentence to the model, fit, and write the file into the data folder. Nothing is called.
 
     Raises:
         ConfigError: the station has no tools; the file is not as it should be, or has too few sentences.

@@ -43,7 +43,7 @@ class _Pictures:
 
 
 def learn_station(config: Config, folder: Path, camera: str, false_alarms: float = FALSE_ALARMS) -> LearnReport:
-    """Learn the good pictures in `folder`, and write a gate beside the station file for `camera`, or for all.
+    """Learn the good pictures in `folder`, and write a gate into the data folder for `camera`, or for all.
 
     Raises:
         ConfigError: no such folder or camera, no pictures, a share that makes no sense, or a file cannot be written.

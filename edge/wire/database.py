@@ -186,7 +186,7 @@ def _lock(path: Path, key: str) -> int:
     except OSError as error:
         raise StoreError(
             f"{path.parent} cannot be written ({error.strerror}): the database belongs there; change the folder's "
-            f"rights, or `{key}`"
+            f"rights, `[station] data` or `{key}`"
         ) from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

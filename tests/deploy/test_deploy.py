@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-import json
+import os
 import re
 import shutil
 import subprocess
@@ -12,15 +12,13 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
-from lineside.edge.counters import BOUNDS_MS
-from lineside.edge.metrics import HISTOGRAMS, SERIES, registry_of
-from lineside.edge.wire.health import Health, WireBoard, WireCamera, WireHistogram, WireQueue
-from lineside.edge.wire.messages import WireModel
+from lineside.edge.metrics import SERIES
 from tests.conftest import ROOT
 
 UNIT = ROOT / "deploy/systemd/lineside@.service"
-DASHBOARD = ROOT / "deploy/compose/grafana/lineside.json"
+CONTAINER = ROOT / "deploy/container/Containerfile"
 OLD = sorted(Path.home().glob(".pyenv/versions/3.*/bin/python3"))
 TOO_EXPOSED = 2.0
 
@@ -55,36 +53,8 @@ def test_the_container_file_has_nothing_to_complain_of() -> None:
     hadolint = Path(sys.executable).with_name("hadolint")
     if not hadolint.exists():
         pytest.skip("hadolint is not there")
-    path = ROOT / "deploy/container/Containerfile"
-    done = subprocess.run([hadolint, path], capture_output=True, text=True, check=False)
+    done = subprocess.run([hadolint, CONTAINER], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "")
-
-
-def metric_names() -> set[str]:
-    """Of a station where everything has happened."""
-    health = Health(
-        uptime_s=1.0,
-        counters=dict.fromkeys((*SERIES, "outbox_refused"), 1),
-        outbox_messages=0,
-        cameras={"cam0": WireCamera(age_s=0.1)},
-        queues={"frames": WireQueue(waiting=0)},
-        bounds_ms=list(BOUNDS_MS),
-        histograms=[
-            WireHistogram(name=name, labels={label: "x"}, counts=[0] * len(BOUNDS_MS) + [1], sum_ms=1.0)
-            for name, (label, _) in HISTOGRAMS.items()
-        ],
-        models={"frames": WireModel(name="m", sha256="0")},
-        board=WireBoard(temperature_c={"cpu": 40.0}, power_w={"VDD_IN": 7.0}),
-    )
-    return {sample.name for family in registry_of(lambda: health).collect() for sample in family.samples}
-
-
-def test_the_dashboard_asks_for_figures_that_there_are() -> None:
-    panels = json.loads(DASHBOARD.read_text())["panels"]
-    expressions = [target["expr"] for panel in panels for target in panel["targets"]]
-    asked = {name for expression in expressions for name in re.findall(r"lineside_\w+", expression)}
-    assert len(asked) > 10
-    assert asked - metric_names() == set()
 
 
 def test_every_split_counter_is_counted_with_these_labels() -> None:
@@ -100,12 +70,15 @@ def test_every_split_counter_is_counted_with_these_labels() -> None:
     assert {name: {labels} for name, labels in SERIES.items() if not name.startswith("tokens_")} == given
 
 
-def test_compose_mounts_what_is_there() -> None:
-    folder = ROOT / "deploy/compose"
-    mounted = re.findall(r"- (\.[^:]+):[^:\s]+:ro", (folder / "compose.yaml").read_text())
-    assert len(mounted) >= 6
-    made = {"./broker"}  # by the user, see docs/operate.md
-    assert {path for path in mounted if not (folder / path).exists()} == made
+def test_the_container_takes_one_pin_for_each_package() -> None:
+    """Packages that are pinned several times, with markers, have one that fits."""
+    command = re.search(r"(sed -nE .*?) > /tmp/pins.txt", CONTAINER.read_text())
+    assert command is not None
+    told = subprocess.run(command[1], shell=True, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    pins = [Requirement(line) for line in told.splitlines()]
+    fitting = [pin.name for pin in pins if pin.marker is None or pin.marker.evaluate()]
+    assert len(fitting) > 40
+    assert len(fitting) == len(set(fitting))
 
 
 def test_an_older_python_is_told_so() -> None:
@@ -118,10 +91,17 @@ def test_an_older_python_is_told_so() -> None:
 
 
 @pytest.mark.parametrize("python", [path for path in OLD if int(path.parts[-3].split(".")[1]) < 11] or [None])
-def test_an_older_python_refuses_in_one_sentence(python: Path | None) -> None:
+def test_an_older_python_refuses_in_one_sentence(python: Path | None, tmp_path: Path) -> None:
+    """By hand, and by `make demo`, before it makes anything."""
     if python is None:
         pytest.skip("no older Python is there")
-    done = subprocess.run([python, "-m", "lineside", "--help"], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    assert done.stderr.startswith("lineside: needs Python 3.11 or later, and this is 3.")
-    assert done.stderr.count("\n") == 1
+    by_hand = [str(python), "-m", "lineside", "--help"]
+    made = ["make", "demo", f"PYTHON={python}", f"VENV={tmp_path / 'venv'}"]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+    for command, code in ((by_hand, 1), (made, 2)):
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, env=environment)
+        assert done.returncode == code
+        told = [line for line in done.stderr.splitlines() if not line.startswith("make: ***")]
+        assert len(told) == 1
+        assert told[0].startswith("lineside: needs Python 3.11 or later, and this is 3.")
+    assert list(tmp_path.iterdir()) == []

@@ -75,6 +75,6 @@ class Watch:
             output,
             {address for address in reached if address[1] != NAME_SERVER},
             any(LOOK_UP.match(line) for line in trace) or any(port == NAME_SERVER for _, port in reached),
-            {self._folder / path for path in written if not path.startswith(BLAMELESS)},
+            {Path(os.path.normpath(self._folder / path)) for path in written if not path.startswith(BLAMELESS)},
             list(self._home.rglob("*")),
         )

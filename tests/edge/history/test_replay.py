@@ -76,7 +76,7 @@ def test_the_same_tokens_come_again(kept: tuple[Config, list[str]]) -> None:
 
 
 def change(config: Config, statement: str) -> None:
-    with closing(sqlite3.connect(config.resolve(config.history.folder) / FILE)) as db, db:
+    with closing(sqlite3.connect(config.history_path / FILE)) as db, db:
         db.execute(statement)
 
 

@@ -92,7 +92,7 @@ def test_what_cannot_be_written_is_named(tmp_path: Path, what: str) -> None:
         folder.chmod(0o755)
     assert done.stdout.strip() == (
         f"{path.parent} cannot be written (Permission denied): the database belongs there; change the folder's rights, "
-        "or `[store] path`"
+        "`[station] data` or `[store] path`"
     )
 
 
