@@ -173,8 +173,8 @@ class InspectConfig:
     fail_above: Annotated[float, Field(ge=0, le=1)] = 0.65
     """From this one it is `fail`; in between `unsure`."""
     any_way_up: bool = True
-    """Test-time augmentation, for a model that was taught so: a frame is shown once more, rotated by half a turn, and a
-    third time for the defects where the rotated view alone raised suspicion."""
+    """Test-time augmentation, for a model that was taught so: a frame is shown once more, rotated by half a turn, where
+    that may change the verdict, and a third time for the defects where the rotated view alone raised suspicion."""
     max_pixels: Annotated[int, Field(ge=1)] = DEFAULT_MAX_PIXELS
     """A larger picture is rejected."""
     max_age_s: Annotated[float, Field(gt=0, le=DAY_S)] = 10.0

@@ -34,7 +34,7 @@ from lineside.edge.group_link import GroupLink
 from lineside.edge.history.keeper import History
 from lineside.edge.live.reload import Reloader, say_switched_off
 from lineside.edge.live.remote import Remote, allowed_commands
-from lineside.edge.models import DEVICE_FAILURES, device_of, open_models, there
+from lineside.edge.models import DEVICE_FAILURES, device_of, open_or_fall_back, there
 from lineside.edge.notify import Watchdog, notify
 from lineside.edge.pulse import Pulse
 from lineside.edge.served import serve_http, serve_metrics
@@ -107,7 +107,10 @@ class Daemon:
         """Behind the store, which one daemon alone can have: the second has not loaded a model when it is told so."""
         phrases = phrases_of(config)  # before a model is loaded: they may have a mistake
         self._mcp = self._start_servers(config) if config.mcp else None
-        self.models = open_models(config)
+        config, self.models, fallen = open_or_fall_back(config)
+        self.config = config
+        if fallen:
+            self.degraded.set("installed model", fallen)
         if self._mcp is not None:
             config = self.config = self._mcp.with_tools(config, self.models.commands_engine)
         client_id, access = config.mqtt.client_id or f"lineside-{config.station.name}", config.broker_access

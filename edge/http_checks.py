@@ -24,18 +24,24 @@ def http_problems(config: Config) -> Iterator[Problem]:
     if http.port == config.metrics.port:
         yield ("http", "port"), f"`http.port` {http.port} is `metrics.port` too: choose another"
     key = http.key.get_secret_value()
-    if key and http.key_file:
-        yield ("http", "key"), "`http.key` and `http.key_file` are both given: one of them is right"
     if not key and not http.key_file and not is_loopback(http.address):
         advice = "give `http.key_file`, or LINESIDE_HTTP__KEY in the environment"
         yield ("http", "address"), f"`http.address` {http.address}: anybody who reaches it could ask: {advice}"
-    if not key.isascii():
-        yield ("http", "key"), "`http.key` has other characters than ASCII, which HTTP cannot carry"
-    if http.key_file:
+    yield from _secret_problems(config, "key", key, http.key_file)
+    yield from _secret_problems(config, "page_key", http.page_key.get_secret_value(), http.page_key_file)
+
+
+def _secret_problems(config: Config, name: str, given: str, file: str) -> Iterator[Problem]:
+    if given and file:
+        yield ("http", name), f"`http.{name}` and `http.{name}_file` are both given: one of them is right"
+    if not given.isascii():
+        yield ("http", name), f"`http.{name}` has other characters than ASCII, which HTTP cannot carry"
+    if file:
+        key = f"http.{name}_file"
         try:
-            secret = read_secret(str(config.resolve(http.key_file)), "http.key_file", "key")
+            secret = read_secret(str(config.resolve(file)), key, "key")
         except ConfigError as error:
-            yield ("http", "key_file"), str(error)
+            yield ("http", f"{name}_file"), str(error)
         else:
             if not secret.isascii():
-                yield ("http", "key_file"), "`http.key_file` has other characters than ASCII, which HTTP cannot carry"
+                yield ("http", f"{name}_file"), f"`{key}` has other characters than ASCII, which HTTP cannot carry"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -106,6 +106,30 @@ def open_models(config: Config) -> Models:
         if isinstance(model, NoModel):
             log.error("%s", model)
     return models
+
+
+def open_or_fall_back(config: Config) -> tuple[Config, Models, str]:
+    """Where a model that was installed in the place of `model.bundle` cannot be opened, that of the station file runs
+    again; the sentence says so, and is empty else. `config` is returned with the bundle that runs.
+
+    Raises:
+        EngineError: see `open_models`.
+    """
+    if config.installed is None:
+        return config, open_models(config), ""
+    try:
+        models = open_models(config)
+        if isinstance(models.frames, Opened):
+            return config, models, ""
+        for model in models.opened():
+            model.engine.retire()
+        why = str(models.frames)
+    except EngineError as error:
+        why = str(error)
+    log.error("%s; `model.bundle` runs in its place", why)
+    sentence = f"the installed model cannot be opened, `model.bundle` runs in its place; install it again: {why}"
+    config = replace(config, installed=None)
+    return config, open_models(config), sentence
 
 
 def open_beside(config: Config, running: Models) -> Models:

@@ -256,7 +256,8 @@ def _export_commands(commands: Commands[argparse.ArgumentParser]) -> None:
     export.add_argument(
         "--any-way-up",
         action="store_true",
-        help="test-time augmentation: the model was taught parts whichever way up they are, and sees each frame twice",
+        help="test-time augmentation: the model was taught parts whichever way up they are, and sees a frame once "
+        "more, rotated, where that may change the verdict",
     )
     export.add_argument("--taught", type=Path, metavar="FILE.toml", help=f"{TAUGHT}; no bounds where left out")
     export.set_defaults(handler="bundle.export")

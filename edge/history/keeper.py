@@ -10,6 +10,7 @@ import json
 import logging
 import threading
 from collections import deque
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,7 +26,7 @@ from lineside.edge.history import pictures
 from lineside.edge.history.records import Query, Record, Setup
 from lineside.edge.history.retention import Retention
 from lineside.edge.history.setups import AnyInspector, Setups, views_of
-from lineside.edge.history.tables import FILE, HISTORY, find, insert, search, setup_of
+from lineside.edge.history.tables import FILE, HISTORY, find, insert, reviewed, reviews_of, search, setup_of
 from lineside.edge.inspection.evidence import draw, encode_jpeg
 from lineside.edge.steady import unix_time
 from lineside.edge.wire.database import Database
@@ -147,11 +148,15 @@ class History:
                 "INSERT INTO reviews (id, verdict, by, at) VALUES (?, ?, ?, ?)", (result_id, verdict, by, unix_time())
             )
 
-    def reviewed(self, result_id: str) -> Verdict | None:
-        """What a person said of a result, where one did."""
+    def reviews_of(self, ids: Sequence[str]) -> dict[str, Verdict]:
+        """What people said last of those results that they said something of."""
         with self._database.transaction(lambda: None, lasting=False) as db:
-            row = db.execute("SELECT verdict FROM reviews WHERE id = ? ORDER BY seq DESC", (result_id,)).fetchone()
-        return row[0] if row else None
+            return reviews_of(db, ids)
+
+    def reviewed(self, camera: str, verdict: Verdict, most: int) -> list[Record]:
+        """The newest pictures of a camera that are still there, and of which people said `verdict` last."""
+        with self._database.transaction(lambda: None, lasting=False) as db:
+            return list(reviewed(db, camera, verdict, most))
 
     # On the history's thread
 

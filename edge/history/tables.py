@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 from lineside.edge.errors import StoreError
 from lineside.edge.history.records import COLUMNS, Query, Record, Setup
 from lineside.edge.wire.database import Tables
+from lineside.edge.wire.messages import Verdict
 
 FILE = "verdicts.db"
 SCHEMA = """
@@ -54,6 +55,24 @@ def find(db: sqlite3.Connection, result_id: str) -> Record | None:
 def setup_of(db: sqlite3.Connection, digest: str) -> Setup | None:
     row = db.execute("SELECT digest, body FROM setups WHERE digest = ?", (digest,)).fetchone()
     return Setup(*row) if row else None
+
+
+def reviews_of(db: sqlite3.Connection, ids: Sequence[str]) -> dict[str, Verdict]:
+    """The latest review of each of these results that has one."""
+    marks = ", ".join("?" * len(ids))
+    return dict(db.execute(f"SELECT id, verdict FROM reviews WHERE id IN ({marks}) ORDER BY seq", tuple(ids)))
+
+
+def reviewed(db: sqlite3.Connection, camera: str, verdict: Verdict, most: int) -> Iterator[Record]:
+    """Those whose latest review is `verdict` and whose frame is there, the newest first."""
+    columns = ", ".join(f"verdicts.{column}" for column in COLUMNS)
+    latest = "SELECT id, verdict AS said FROM reviews WHERE seq IN (SELECT max(seq) FROM reviews GROUP BY id)"
+    rows = db.execute(
+        f"SELECT {columns} FROM ({latest}) AS latest JOIN verdicts ON verdicts.id = latest.id "
+        "WHERE said = ? AND camera = ? AND frame_bytes > 0 ORDER BY captured_at DESC LIMIT ?",
+        (verdict, camera, most),
+    )
+    return (Record(*row) for row in rows)
 
 
 def search(db: sqlite3.Connection, query: Query) -> Iterator[Record]:

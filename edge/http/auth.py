@@ -9,7 +9,9 @@ import base64
 import binascii
 import hmac
 from collections.abc import Collection
+from dataclasses import dataclass
 
+from pydantic import SecretStr
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -18,12 +20,37 @@ from lineside.edge.config import Config
 from lineside.edge.http.errors import HttpError
 from lineside.edge.secret_file import read_secret
 
+PAGE_PATH = "/page/"
+LOGIN = 'Basic realm="Lineside", charset="UTF-8"'
+"""Has a browser ask for the key."""
 
-def read_key(config: Config) -> str:
-    """From `http.key_file`, else `http.key`; empty where there is neither. Raises ConfigError."""
-    if config.http.key_file:
-        return read_secret(str(config.resolve(config.http.key_file)), "http.key_file", "key")
-    return config.http.key.get_secret_value()
+
+@dataclass(frozen=True)
+class Keys:
+    """Of the server, and of the page where it has one of its own; empty for none."""
+
+    api: str
+    page: str
+
+    def of(self, path: str) -> str:
+        return self.page if self.page and _of_page(path) else self.api
+
+
+def _of_page(path: str) -> bool:
+    return path == "/" or path.startswith(PAGE_PATH)
+
+
+def read_keys(config: Config) -> Keys:
+    """Raises ConfigError."""
+    http = config.http
+    return Keys(
+        _read(config, "http.key_file", http.key_file, http.key),
+        _read(config, "http.page_key_file", http.page_key_file, http.page_key),
+    )
+
+
+def _read(config: Config, key: str, file: str, given: SecretStr) -> str:
+    return read_secret(str(config.resolve(file)), key, "key") if file else given.get_secret_value()
 
 
 class Door:
@@ -33,26 +60,30 @@ class Door:
     whose name was made to lead here, does not.
 
     Args:
-        key: what a client must show; empty for nothing.
+        keys: what a client must show.
         open_paths: what anybody may ask for.
     """
 
-    def __init__(self, app: ASGIApp, key: str, open_paths: Collection[str] = ()) -> None:
-        self._app, self._key, self._open = app, key.encode(), frozenset(open_paths)
+    def __init__(self, app: ASGIApp, keys: Keys, open_paths: Collection[str] = ()) -> None:
+        self._app, self._keys, self._open = app, keys, frozenset(open_paths)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["path"] not in self._open and (problem := self._problem(Headers(scope=scope))) is not None:
-            await problem.response()(scope, receive, send)
+        if scope["path"] not in self._open and (problem := self._problem(scope)) is not None:
+            response = problem.response()
+            if problem.status == 401 and _of_page(scope["path"]):
+                response.headers["WWW-Authenticate"] = LOGIN
+            await response(scope, receive, send)
             return
         await self._app(scope, receive, send)
 
-    def _problem(self, headers: Headers) -> HttpError | None:
-        if not self._key:
+    def _problem(self, scope: Scope) -> HttpError | None:
+        headers, key = Headers(scope=scope), self._keys.of(scope["path"])
+        if not key:
             host = headers.get("host", "")
             told = f"the host {host!r} is not this machine, which alone is served without a key: give `http.key_file`"
             return None if _is_here(host) else HttpError(403, "foreign_host", told)
         shown = _shown(headers.get("authorization", ""))
-        if shown and hmac.compare_digest(shown, self._key):
+        if shown and hmac.compare_digest(shown, key.encode()):
             return None
         advice = "send the station's `http.key` as Authorization: Bearer KEY"
         return HttpError(401, "invalid_api_key", f"the key is {'not right' if shown else 'missing'}: {advice}")

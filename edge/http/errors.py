@@ -50,7 +50,7 @@ class HttpError(EdgeError):
         if self.retry_after_s:
             headers["Retry-After"] = str(self.retry_after_s)
         if self.status == 401:
-            headers["WWW-Authenticate"] = 'Basic realm="Lineside", charset="UTF-8"'
+            headers["WWW-Authenticate"] = "Bearer"
         return JSONResponse(self.body(), self.status, headers)
 
 

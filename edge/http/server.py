@@ -20,7 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from lineside.edge.address import is_loopback, show_address
 from lineside.edge.counters import Counters
 from lineside.edge.errors import EdgeError, RequestError
-from lineside.edge.http.auth import Door
+from lineside.edge.http.auth import Door, Keys
 from lineside.edge.http.errors import CLIENT_LEFT, HttpError, http_error
 from lineside.edge.http_config import HttpConfig
 from lineside.runtime.errors import EngineError
@@ -35,7 +35,7 @@ class HttpServer:
     """Serves `routes` between `start` and `close`. The port is taken at once.
 
     Args:
-        key: what clients must show; empty for nothing.
+        keys: what clients must show.
         open_paths: what is served without it.
 
     Raises:
@@ -43,10 +43,15 @@ class HttpServer:
     """
 
     def __init__(
-        self, config: HttpConfig, key: str, routes: Sequence[BaseRoute], counters: Counters, open_paths: Collection[str]
+        self,
+        config: HttpConfig,
+        keys: Keys,
+        routes: Sequence[BaseRoute],
+        counters: Counters,
+        open_paths: Collection[str],
     ) -> None:
         where = show_address(config.address, config.port)
-        if not key and not is_loopback(config.address):
+        if not keys.api and not is_loopback(config.address):
             raise EdgeError(f"`http.address` {config.address}: without a key only this machine may be served")
         if not is_loopback(config.address):
             log.warning("`http.address`: the key comes to %s in the clear: put a proxy with TLS before it", where)
@@ -55,7 +60,7 @@ class HttpServer:
             self._socket = socket.create_server((config.address, config.port), family=family)
         except OSError as error:
             raise EdgeError(f"`http.port`: {where} cannot be used ({error.strerror}): choose another") from error
-        door = Middleware(Door, key=key, open_paths=open_paths)
+        door = Middleware(Door, keys=keys, open_paths=open_paths)
         app = Starlette(routes=list(routes), middleware=[door], exception_handlers=HANDLERS)
         self._server = uvicorn.Server(
             uvicorn.Config(

@@ -9,7 +9,7 @@ from starlette.routing import BaseRoute
 
 from lineside.edge.config import Config
 from lineside.edge.counters import Counters
-from lineside.edge.http.auth import read_key
+from lineside.edge.http.auth import read_keys
 from lineside.edge.http.completions import Completions
 from lineside.edge.http.health import HEALTH_PATH, health_route
 from lineside.edge.http.server import HttpServer
@@ -37,7 +37,7 @@ class StationServer:
         self._completions = Completions(lambda: station.config, lambda: station.models)
         routes = [*self._completions.routes, health_route(station.pulse), *others]
         http = station.config.http
-        self._server = HttpServer(http, read_key(station.config), routes, station.counters, {HEALTH_PATH})
+        self._server = HttpServer(http, read_keys(station.config), routes, station.counters, {HEALTH_PATH})
         self.port = self._server.port
 
     def start(self) -> None:

@@ -97,6 +97,10 @@ class ModelCommands:
     def _install(self, request: ModelInstallCommand) -> str:
         config = self._station.config
         store = models_store(config)
+        if is_address(request.source) and request.sha256 is None and key_of(config) is None:
+            raise UpdateError(
+                "unverified", "a bundle from the network needs its `sha256`, or `[updates] key_file` at the station"
+            )
         with store.locked():
             source = _Stoppable(self._source(request.source), self._stopping)
             bundle = fetch(store, Wanted(source, request.sha256, key_of(config)))

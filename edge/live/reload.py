@@ -83,6 +83,7 @@ def fixed_problem(before: Config, after: Config) -> str:
             ("store", before.store == after.store),
             ("mcp", before.mcp == after.mcp),
             ("history", before.history == after.history),
+            ("inspect.evidence_folder", before.inspect.evidence_folder == after.inspect.evidence_folder),
             ("group", before.group == after.group),
             ("audit", before.audit == after.audit),
             ("metrics", before.metrics == after.metrics),
@@ -198,6 +199,21 @@ class Reloader:
             log.info("%s was taken", path)
             station.degraded.clear(REFUSED)
             self._say(StationEvent(event_type="station_changed"))
+
+    def reopen(self) -> None:
+        """Take up gates, calibrations and references as they are now, and nothing else of the station file.
+
+        Raises:
+            ConfigError, EngineError: the old ones go on.
+        """
+        station = self._station
+        with self.lock:
+            look = open_look(station.config, station.models.frames_engine)
+            for sentence in station.pipeline.look.degraded:
+                station.degraded.clear(sentence)
+            for sentence in look.degraded:
+                station.degraded.set(sentence, sentence)
+            station.pipeline.exchange(look)
 
     def _refuse(self, why: str) -> None:
         log.error("the station file is not taken, the old one goes on: %s", why)

@@ -41,7 +41,7 @@ class Page:
 
     def __init__(self, station: Shown) -> None:
         self._station = station
-        self.teaching = Teaching(lambda: station.config, station.history, lambda: station.reloader.ask())
+        self.teaching = Teaching(lambda: station.config, station.history, lambda: station.reloader.reopen())
 
     @property
     def routes(self) -> list[BaseRoute]:
@@ -64,10 +64,10 @@ class Page:
         return FileResponse(STATIC / "index.html", headers=SAFE)
 
     async def _state(self, _request: Request) -> Response:
-        job = self.teaching.now()
+        job = self.teaching.job
 
         def look() -> dict[str, Any]:
-            state = state_of(self._station, self._station.config.remote.allow)
+            state = state_of(self._station, self._may())
             return state | {"job": asdict(job) if job is not None else None}
 
         return JSONResponse(await run_in_threadpool(look), headers=NOT_STORED)
@@ -93,6 +93,9 @@ class Page:
     async def _confirm(self, request: Request) -> Response:
         """`{"id": ..., "confirmed": true or false}`, as on MQTT."""
         body = await _body(request)
+        if "confirm" not in self._may():
+            told = "this page answers no questions: give it a password of its own, `http.page_key_file`"
+            raise HttpError(403, "not_allowed", told)
         tool, call = request.path_params["tool"], body.get("id")
         waiting = {(asked.tool, asked.call_id) for asked in self._station.calls.confirmations.waiting()}
         if (tool, call) not in waiting or not isinstance(body.get("confirmed"), bool):
@@ -104,7 +107,7 @@ class Page:
     async def _teach(self, request: Request) -> Response:
         kind = _kind(request)
         await _body(request)
-        if "learn" not in self._station.config.remote.allow:
+        if "learn" not in self._may():
             advice = 'write `[remote] allow = ["learn"]` into the station file'
             raise HttpError(403, "not_allowed", f"this station does not {kind} from its page: {advice}")
         job = await run_in_threadpool(_told, lambda: self.teaching.start(kind, request.path_params["camera"]))
@@ -116,6 +119,12 @@ class Page:
         if path is None or not path.exists():
             raise HttpError(404, "not_found", f"nothing was drawn of {camera} yet")
         return FileResponse(path, headers=NOT_STORED)
+
+    def _may(self) -> set[str]:
+        """What may be done here besides looking. A key that programs have lets nobody answer for a person."""
+        http = self._station.config.http
+        confirm = {"confirm"} if http.page_key.get_secret_value() or http.page_key_file else set()
+        return confirm | (set(self._station.config.remote.allow) & {"learn"})
 
     async def _record(self, request: Request) -> Record:
         result_id = request.path_params["id"]

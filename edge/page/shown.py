@@ -18,14 +18,15 @@ from lineside.edge.history.keeper import History
 from lineside.edge.history.records import Query, Record
 from lineside.edge.screen import quantile_ms
 from lineside.edge.wire.health import Health, WireHistogram
+from lineside.edge.wire.messages import Verdict
 from lineside.edge.wire.mqtt import Connection
 
 VERDICTS_SHOWN = 24
 
 
 class Reload(Protocol):
-    def ask(self) -> None:
-        """Read the station file, its gates and calibrations again."""
+    def reopen(self) -> None:
+        """Take up gates and calibrations anew. Raises EdgeError, EngineError, and then the old ones go on."""
 
 
 class Shown(Protocol):
@@ -60,7 +61,7 @@ def state_of(station: Shown, allowed: Collection[str]) -> dict[str, Any]:
         "queues": {name: queue.model_dump() for name, queue in health.queues.items()},
         "outbox": health.outbox_messages,
         "waiting": [asked.model_dump(mode="json") for asked in station.calls.confirmations.waiting()],
-        "verdicts": [verdict_of(station.history, r) for r in station.history.search(Query(limit=VERDICTS_SHOWN))],
+        "verdicts": _verdicts(station.history),
         "may": sorted(allowed),
     }
 
@@ -101,7 +102,13 @@ def _stage(found: WireHistogram, bounds_ms: list[float]) -> dict[str, Any]:
     }
 
 
-def verdict_of(history: History, record: Record) -> dict[str, Any]:
+def _verdicts(history: History) -> list[dict[str, Any]]:
+    records = history.search(Query(limit=VERDICTS_SHOWN))
+    said = history.reviews_of([record.id for record in records])
+    return [_verdict(record, said.get(record.id)) for record in records]
+
+
+def _verdict(record: Record, said: Verdict | None) -> dict[str, Any]:
     """A kept verdict with what a person said of it."""
     body = json.loads(record.result)
     return {
@@ -115,5 +122,5 @@ def verdict_of(history: History, record: Record) -> dict[str, Any]:
         "doubt": body.get("doubt") or "",
         "defects": [defect["type"] for defect in body.get("defects", ())],
         "pictured": bool(record.frame) and record.expired_at is None,
-        "reviewed": history.reviewed(record.id),
+        "reviewed": said,
     }

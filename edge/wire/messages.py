@@ -92,8 +92,8 @@ class WireError(BaseModel):
 
 
 class InspectionResult(Body):
-    """On `result/{camera}`. `confidence` is a probability taken from the model's logits, with
-    test-time augmentation over two views their mean.
+    """On `result/{camera}`. `confidence` is a probability taken from the model's logits. With test-time augmentation a
+    verdict that one view decided has the probability of that view, one of two views their mean.
 
     It is calibrated, as `fail_probability` is, where `calibrated` says so. `report` satisfies the camera's own JSON
     Schema, where it has one and the result is complete. With a gate (`lineside learn`), `decided_by` says whether its

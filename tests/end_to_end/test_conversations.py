@@ -135,6 +135,7 @@ def test_states_that_leave_no_room_are_found_at_start(config: Config, tmp_path: 
     fits = Daemon(config)  # the default model is not shown them
     fits.store.close()
     fits.history.close()
+    fits.calls.close_audit()
     config = dataclasses.replace(config, model=dataclasses.replace(small, bundle=str(bundle)))
     with pytest.raises(ConfigError, match="tokens of each prompt"):
         Daemon(config)

@@ -31,6 +31,7 @@ from tests.support.wait import LIMIT_S, until
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 QUIET = ["--no-sandbox", "--disable-background-networking", "--disable-dev-shm-usage"]
+API_KEY = "of programs"
 VERDICTS, VERDICTS_WIDE = 20, 640
 STATION = f"""
 [station]
@@ -48,7 +49,8 @@ part = "ball screw"
 max_age_s = 3600.0
 [http]
 port = {{http}}
-key_file = "key"
+key_file = "api-key"
+page_key_file = "key"
 [remote]
 allow = ["learn"]
 [cameras.cam0]
@@ -67,6 +69,7 @@ def config(broker: Mosquitto, tmp_path: Path) -> Config:
         free.bind(("127.0.0.1", 0))
         port = int(free.getsockname()[1])
     (tmp_path / "key").write_text(KEY)
+    (tmp_path / "api-key").write_text(API_KEY)
     file = tmp_path / "press4.toml"
     access = "\n".join(f"{key} = {json.dumps(value)}" for key, value in broker.station_access.items())
     file.write_text(STATION.format(port=broker.port, http=port, access=access))
@@ -108,7 +111,13 @@ def test_who_may(station: Daemon, config: Config) -> None:
     assert ask(config, "/page/review/none", {"verdict": "pass"}, **{"X-Lineside": "1"})[0] == 404
     assert ask(config, "/page/confirm/stop_line", {"id": "a", "confirmed": True}, **{"X-Lineside": "1"})[0] == 409
     assert ask(config, "/page/learn/cam0", {}, **{"X-Lineside": "1"})[1]["error"]["code"] == "no_reviews"
-    assert station.history.reviewed(record.id) is None
+    assert station.history.reviews_of([record.id]) == {}
+    assert ask(config, "/page/state", Authorization=f"Bearer {API_KEY}")[0] == 401
+    assert ask(config, "/v1/models", Authorization=f"Bearer {API_KEY}")[0] == 200
+    assert ask(config, "/v1/models")[0] == 401
+    http = station.config.http
+    station.config = replace(station.config, http=replace(http, page_key_file=""))
+    assert ask(config, "/page/confirm/stop_line", {"id": "a", "confirmed": True}, **{"X-Lineside": "1"})[0] == 403
     station.config = replace(station.config, remote=RemoteConfig())
     assert ask(config, "/page/learn/cam0", {}, **{"X-Lineside": "1"})[1]["error"]["code"] == "not_allowed"
 
@@ -148,7 +157,7 @@ def test_in_a_browser(station: Daemon, config: Config) -> None:
             verdict = "pass" if card.locator(".badge.pass").count() else "fail"
             card.locator(f"button.{verdict}").click()
             card_id = card.locator("img").get_attribute("src").split("/")[-1].split(".")[0]
-            until(lambda: station.history.reviewed(card_id) == verdict)  # noqa: B023
+            until(lambda: station.history.reviews_of([card_id]) == {card_id: verdict})  # noqa: B023
         page.click("#teaching button:has-text('Learn')")
         until(lambda: "done, and in use" in (page.text_content("#job") or ""))
         until(lambda: loaded(page, "#drawn img", 1))

@@ -70,7 +70,8 @@ function drawNotices(state) {
     $("degraded").hidden = !state.degraded.length;
     $("degraded").querySelector("ul").replaceChildren(...state.degraded.map((line) => make("li", {}, line)));
   }
-  if (changed("waiting", state.waiting)) {
+  const may = state.may.includes("confirm");
+  if (changed("waiting", [state.waiting, may])) {
     $("waiting").hidden = !state.waiting.length;
     $("waiting").querySelector("ul").replaceChildren(...state.waiting.map((asked) => {
       const answer = (confirmed) => (event) =>
@@ -78,7 +79,9 @@ function drawNotices(state) {
       return make("li", {},
         make("strong", {}, asked.tool), make("code", {}, JSON.stringify(asked.arguments)),
         make("span", {class: "quiet"}, `until ${clock(asked.expires_at)}`),
-        make("button", {onclick: answer(true)}, "Yes, do it"), make("button", {onclick: answer(false)}, "No"));
+        make("button", {disabled: !may, onclick: answer(true)}, "Yes, do it"),
+        make("button", {disabled: !may, onclick: answer(false)}, "No"),
+        may ? "" : make("span", {class: "quiet"}, "answered here once the page has http.page_key_file"));
     }));
   }
 }
@@ -144,6 +147,24 @@ function drawVerdict(verdict) {
     make("div", {class: "row"}, make("span", {class: "quiet"}, "right is"), say("pass"), say("fail"))));
 }
 
+function drawVerdicts(verdicts) {
+  // A card that has not changed stays the same element: nobody's click is lost.
+  const box = $("verdicts"), there = new Map([...box.children].map((card) => [card.dataset.id, card]));
+  verdicts.forEach((verdict, at) => {
+    let card = there.get(verdict.id);
+    const text = JSON.stringify(verdict);
+    if (!card || card.dataset.json !== text) {
+      const fresh = drawVerdict(verdict);
+      fresh.dataset.id = verdict.id;
+      fresh.dataset.json = text;
+      if (card) card.replaceWith(fresh);
+      card = fresh;
+    }
+    if (box.children[at] !== card) box.insertBefore(card, box.children[at] ?? null);
+  });
+  while (box.children.length > verdicts.length) box.lastChild.remove();
+}
+
 function drawTeaching(state) {
   const may = state.may.includes("learn"), busy = state.job !== null && state.job.code === null;
   if (changed("teaching", [state.cameras.map((camera) => camera.name), may, busy])) {
@@ -184,7 +205,7 @@ async function refresh() {
   drawHead(state);
   drawNotices(state);
   drawCameras(state.cameras);
-  if (changed("verdicts", state.verdicts)) $("verdicts").replaceChildren(...state.verdicts.map(drawVerdict));
+  if (changed("verdicts", state.verdicts)) drawVerdicts(state.verdicts);
   drawTeaching(state);
   drawStages(state.stages);
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from lineside.edge.config import Config, InspectConfig, ModelConfig
 from lineside.edge.current_model import installed_bundle
 from lineside.edge.daemon import Daemon
+from lineside.edge.models import open_or_fall_back, there
 from lineside.edge.remote_config import RemoteConfig
 from lineside.edge.updates.install import models_store
 from lineside.edge.updates_config import UpdatesConfig
@@ -110,6 +112,14 @@ def test_the_next_start_comes_up_with_it(config: Config, client: Client) -> None
     assert installed_bundle(config.models_path, config.model.bundle) == models_store(config).bundle(new)
 
 
+def test_an_installed_model_that_cannot_be_opened_gives_way(config: Config) -> None:
+    fallen, models, said = open_or_fall_back(replace(config, installed=config.folder / "gone"))
+    assert "cannot be opened" in said
+    assert fallen.installed is None
+    assert there(models.frames_engine).bundle.path == config.bundle_path
+    assert open_or_fall_back(config)[2] == ""
+
+
 @pytest.mark.parametrize("command", ["model-install", "model-rollback"])
 def test_without_its_word_it_is_refused(broker: Mosquitto, tmp_path: Path, client: Client, command: str) -> None:
     with Daemon(station(broker, tmp_path, remote=RemoteConfig(("config", "switch")))) as daemon:
@@ -133,6 +143,8 @@ def test_what_fails_its_self_test_or_lies_elsewhere_is_refused(
     assert models_store(config).installed() == []
     assert ask(client, "model-install", "2", source=config.model.bundle)["error"]["code"] == "outside"
     assert ask(client, "model-install", "3", source="nowhere")["error"]["code"] == "not_found"
+    unsaid = ask(client, "model-install", "6", source="http://127.0.0.1:9/bundle")["error"]
+    assert (unsaid["code"], "sha256" in unsaid["message"]) == ("unverified", True)
     assert ask(client, "model-install", "4", source="other", key_file="mine")["error"]["code"] == "malformed"
     assert ask(client, "model-rollback", "5")["error"]["code"] == "no_former"
     assert frame(client, pictures[0], "a")["model"]["sha256"] == daemon.engine.bundle.sha256

@@ -34,7 +34,7 @@ def test_float_logits_agree_with_transformers(
 ) -> None:
     label, bundle = case
     engine = Engine.open(bundle)
-    monkeypatch.setattr(engine, "_chunking", Chunking(tokens=chunk))
+    monkeypatch.setattr(engine, "chunking", Chunking(tokens=chunk))
     with np.load(GOLDEN / label / "expected.npz") as stored:
         ids, steps, logits = (stored[f"{name}.{part}"] for part in ("ids", "steps", "logits"))
     prompt = prompts(engine.tokenizer)[name]
