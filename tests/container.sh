@@ -2,7 +2,7 @@
 # Builds deploy/container by buildah on a root filesystem of Debian's packages, where no registry can be reached, and runs
 # it with a read-only root, as its own user and without capabilities: a station before a Mosquitto inspects one picture.
 #   sudo apt-get install buildah mmdebstrap mosquitto mosquitto-clients && sudo sh tests/container.sh
-# Once with the station file in the volume, once in a read-only /etc/lineside. Takes about three minutes.
+# Once with the station file in the volume, once in a read-only /etc/lineside. Takes three to six minutes.
 set -eu
 cd "$(dirname "$0")/.."
 work=$PWD/build/container
