@@ -328,7 +328,7 @@ class Config:
     @property
     def calibration_path(self) -> Path:
         """Where `lineside calibrate` keeps what it fitted."""
-        return self._taught("calibration.json")
+        return self._kept("calibration.json")
 
     @property
     def broker_access(self) -> MqttConfig:
@@ -343,21 +343,26 @@ class Config:
     @property
     def commands_path(self) -> Path:
         """Where `lineside calibrate --commands` keeps what it fitted."""
-        return self._taught("commands.json")
+        return self._kept("commands.json")
+
+    @property
+    def changes_path(self) -> Path:
+        """Where settings that came from outside are kept."""
+        return self._kept("remote.json")
 
     def gate_path(self, camera: str) -> Path:
         """Where `lineside learn` keeps what it learnt of a camera."""
-        return self._taught(f"{camera}.gate.npz")
+        return self._kept(f"{camera}.gate.npz")
 
     def usual_path(self, camera: str) -> Path:
         """Where `lineside learn` and `lineside calibrate` keep how a camera's good pictures usually are."""
-        return self._taught(f"{camera}.usual.npz")
+        return self._kept(f"{camera}.usual.npz")
 
     def resolve(self, path: str) -> Path:
         """What a station reads: relative paths are taken from the station file's folder."""
         return self.folder / path
 
-    def _taught(self, ending: str) -> Path:
+    def _kept(self, ending: str) -> Path:
         """A file with the station file's name. One that is beside the station file already is used there, unless
         `station.data` says where it belongs."""
         name = f"{self.file.stem}.{ending}"

@@ -1,4 +1,4 @@
-"""Settings of a station that were changed from outside, in a file beside the station file, which stays as it is.
+"""Settings of a station that were changed from outside, in a file of its data folder; the station file stays as it is.
 
 `station.remote.json` has values by key, such as `inspect.pass_below`, below the word of `[remote] allow` that let them
 in. Where the station file takes the word back they do not count.
@@ -21,13 +21,8 @@ Changes = dict[Word, dict[str, Any]]
 _CHANGES: TypeAdapter[Changes] = TypeAdapter(Changes)
 
 
-def changes_path(station_file: Path) -> Path:
-    return station_file.with_name(f"{station_file.stem}.remote.json")
-
-
-def read_changes(station_file: Path) -> Changes:
+def read_changes(path: Path) -> Changes:
     """Raises ConfigError where the file cannot be used."""
-    path = changes_path(station_file)
     try:
         return _CHANGES.validate_json(path.read_bytes())
     except (FileNotFoundError, NotADirectoryError):
@@ -37,9 +32,10 @@ def read_changes(station_file: Path) -> Changes:
         raise ConfigError(f"{path} cannot be read ({why}): delete it to go back to the station file") from None
 
 
-def write_changes(station_file: Path, changes: Changes) -> None:
+def write_changes(path: Path, changes: Changes) -> None:
     """On disk when it returns. Raises OSError, and then the former ones count."""
-    replace_file(changes_path(station_file), json.dumps(changes, indent=2, ensure_ascii=False).encode() + b"\n")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    replace_file(path, json.dumps(changes, indent=2, ensure_ascii=False).encode() + b"\n")
 
 
 def apply_changes(data: dict[str, Any], changes: Changes) -> dict[str, Any]:

@@ -16,10 +16,10 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from lineside.edge.broker_checks import Key, Problem
-from lineside.edge.config import Config
+from lineside.edge.config import Config, StationConfig
 from lineside.edge.current_model import installed_bundle
 from lineside.edge.errors import ConfigError
-from lineside.edge.outside import Changes, apply_changes, changes_path, read_changes
+from lineside.edge.outside import Changes, apply_changes, read_changes
 from lineside.edge.station_checks import problems_of
 from lineside.edge.toml_lines import key_lines, line_of
 
@@ -57,9 +57,11 @@ def load_config(
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not TOML: {error}") from error
     problems: list[Problem] = [((name,), f"unknown key `{name}`") for name in OURS if data.pop(name, None) is not None]
-    changed = apply_changes(data, read_changes(path) if changes is None else changes)
     variables, unknown = _apply_environment(data, environment)
-    outside = {tuple(key.split(".")): str(changes_path(path)) for key in changed}
+    kept = _changes_path(data, path)
+    changed = apply_changes(data, read_changes(kept) if changes is None else changes)
+    _apply_environment(data, environment)  # a variable goes before a change
+    outside = {tuple(key.split(".")): str(kept) for key in changed}
     said = {(name, key) for name in SINGLE if isinstance(data.get(name), dict) for key in data[name]}
     config = _validate(data, path, changed, problems)
     if config is not None:
@@ -75,6 +77,17 @@ def load_config(
         told = [f"{_place(path, lines, outside | variables, key)}: {message}" for key, message in problems]
         raise ConfigError("\n".join(dict.fromkeys([*told, *unknown])))
     return config or Config()
+
+
+def _changes_path(data: Mapping[str, Any], path: Path) -> Path:
+    """Before the rest of the file is known to be right: what is wrong with these two keys is told with all else."""
+    table = data.get("station")
+    said = {key: table[key] for key in ("name", "data") if key in table} if isinstance(table, dict) else {}
+    try:
+        station = StationConfig(**said)
+    except ValidationError:
+        station = StationConfig()
+    return Config(station, folder=path.absolute().parent, file=path).changes_path
 
 
 def _apply_environment(data: dict[str, Any], environment: Mapping[str, str]) -> tuple[dict[Key, str], list[str]]:

@@ -29,14 +29,13 @@ def check(path: Path, *, bundles: bool = False, device: Device = "auto") -> int:
     """
     from lineside.edge.broker_access import warnings_of
     from lineside.edge.commands.phrases.phrasing import phrases_of
-    from lineside.edge.outside import changes_path
 
     config = _load(path)
     phrases_of(config)
     for warning in warnings_of(config.broker_access):
         print(f"warning: {warning}", file=sys.stderr)
     for key, value in config.changed.items():
-        print(f"changed from outside: {key} = {value!r} ({changes_path(path).name})")
+        print(f"changed from outside: {key} = {value!r} ({config.changes_path.name})")
     cameras, tools = (", ".join(names) or "none" for names in (config.cameras, config.tools))
     if bundles:
         from lineside.edge.command_line.bundle import check_bundle

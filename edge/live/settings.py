@@ -12,7 +12,7 @@ from lineside.edge.commands.body import parse_change
 from lineside.edge.config import STATION, Config
 from lineside.edge.errors import EdgeError, RequestError, UpdateError
 from lineside.edge.live.reload import Reloader, Station, prepare, take
-from lineside.edge.outside import Word, changes_path, read_changes, write_changes
+from lineside.edge.outside import Word, read_changes, write_changes
 from lineside.edge.station_file import load_config
 from lineside.edge.wire.changes import ConfigCommand, SwitchCommand
 from lineside.edge.wire.messages import JSON_TYPE, Reply, StationEvent, WireError
@@ -71,11 +71,11 @@ class Settings:
 
     def _change(self, word: Word, values: Mapping[str, Any]) -> None:
         """What cannot be undone comes last: kept on the disk, then taken."""
-        station, file = self._station, self._station.config.file
+        station, file, path = self._station, self._station.config.file, self._station.config.changes_path
         if word == "config":
             for key in values:
                 _check_key(key, station.config.cameras)
-        changes = read_changes(file)
+        changes = read_changes(path)
         kept = {**changes.get(word, {}), **values}
         changes[word] = {key: value for key, value in kept.items() if value is not None}
         new = prepare(station, load_config(file, also=(tool_problems,), changes=changes))
@@ -86,9 +86,9 @@ class Settings:
                 "station SIGHUP first",
             )
         try:
-            write_changes(file, changes)
+            write_changes(path, changes)
         except OSError as error:
-            raise UpdateError("storage", f"{changes_path(file)} cannot be written ({error.strerror})") from error
+            raise UpdateError("storage", f"{path} cannot be written ({error.strerror})") from error
         take(station, new)
 
     def _say(self, event: StationEvent) -> None:

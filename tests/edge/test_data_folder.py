@@ -9,6 +9,7 @@ from lineside.edge.audit_config import AuditConfig
 from lineside.edge.config import Config, InspectConfig, StationConfig, StoreConfig
 from lineside.edge.data_folder import data_folder
 from lineside.edge.history_config import HistoryConfig
+from lineside.edge.station_file import load_config
 from tests.conftest import ROOT
 
 UNNAMED = StationConfig()
@@ -24,6 +25,7 @@ def kept(config: Config) -> dict[str, Path]:
         "evidence": config.evidence_path or Path(),
         "calibration": config.calibration_path,
         "commands": config.commands_path,
+        "changes": config.changes_path,
         "gate": config.gate_path("cam0"),
         "usual": config.usual_path("cam0"),
     }
@@ -43,6 +45,7 @@ def test_beside_the_station_file(tmp_path: Path) -> None:
         "ev",
         "station.calibration.json",
         "station.commands.json",
+        "station.remote.json",
         "station.cam0.gate.npz",
         "station.cam0.usual.npz",
     }
@@ -97,3 +100,18 @@ def test_what_the_file_says_goes_first(tmp_path: Path) -> None:
     assert config.store_path == tmp_path / "data/x/a.db"
     assert config.history_path == Path("/b")
     assert config.audit_path == tmp_path / "data/c"
+
+
+def test_changes_from_outside_are_read_there(tmp_path: Path) -> None:
+    """Where a variable says so, too; and a variable goes before a change."""
+    file = tmp_path / "etc/station.toml"
+    file.parent.mkdir()
+    file.write_text('[remote]\nallow = ["config"]\n')
+    (tmp_path / "lib").mkdir()
+    (tmp_path / "lib/station.remote.json").write_text(
+        '{"config": {"inspect.pass_below": 0.1, "inspect.fail_above": 0.9}}'
+    )
+    variables = {"LINESIDE_STATION__DATA": str(tmp_path / "lib"), "LINESIDE_INSPECT__FAIL_ABOVE": "0.8"}
+    inspect = load_config(file, variables).inspect
+    assert (inspect.pass_below, inspect.fail_above) == (0.1, 0.8)
+    assert load_config(file, {}).inspect == InspectConfig()

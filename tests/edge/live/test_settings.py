@@ -11,7 +11,6 @@ import pytest
 
 from lineside.edge.command_line.main import main
 from lineside.edge.daemon import Daemon
-from lineside.edge.outside import changes_path
 from lineside.edge.station_file import load_config
 from tests.support.broker import Mosquitto
 from tests.support.client import Client
@@ -149,7 +148,7 @@ def test_nothing_else_is_changed(file: Path, daemon: Daemon, requester: Requeste
         code = requester.refused("config", {"set": {"inspect.pass_below": 0.1, key: {"allowed": True}}})
         assert code == "not_from_outside", key
     assert daemon.config is before
-    assert not changes_path(file).exists()
+    assert not load_config(file).changes_path.exists()
 
 
 def test_what_is_wrong_is_refused_whole(file: Path, daemon: Daemon, client: Client, requester: Requester) -> None:
@@ -162,7 +161,7 @@ def test_what_is_wrong_is_refused_whole(file: Path, daemon: Daemon, client: Clie
     assert event["event_type"] == "station_refused"
     assert "inspect.pass_below" in event["error"]["message"]
     assert daemon.config is before
-    assert not changes_path(file).exists()
+    assert not load_config(file).changes_path.exists()
 
 
 def test_a_tool_that_was_added_to_the_file_is_not_taken_up_from_outside(
@@ -172,7 +171,7 @@ def test_a_tool_that_was_added_to_the_file_is_not_taken_up_from_outside(
     assert requester.refused("config", {"set": {"inspect.pass_below": 0.1}}) == "station_file_changed"
     assert requester.refused("switch", {"camera": "cam0", "on": False}) == "station_file_changed"
     assert not daemon.config.tools["stop_line"].allowed
-    assert not changes_path(file).exists()
+    assert not load_config(file).changes_path.exists()
 
 
 @pytest.mark.parametrize(
@@ -194,20 +193,21 @@ def test_each_is_refused_without_its_own_word(
         commands = client.on(f"{BASE}/info")[0].json()["commands"]
         assert not set(refused.split()) & set(commands)
         assert daemon.config.inspect.pass_below == 0.35
-    assert not changes_path(file).exists()
+    assert not load_config(file).changes_path.exists()
 
 
 def test_a_file_of_changes_opens_no_other_table(file: Path) -> None:
     before = load_config(file)
     keys = {"tools.stop_line.allowed": True, "remote.allow": ["model"], "station.name": "x"}
-    changes_path(file).write_text(json.dumps({"config": keys}))
+    load_config(file).changes_path.write_text(json.dumps({"config": keys}))
     assert load_config(file) == before
 
 
 def test_a_file_of_changes_that_cannot_be_read_is_named(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    changes_path(file).write_text("{")
+    path = load_config(file).changes_path
+    path.write_text("{")
     assert main(["check", str(file)]) == 2
     assert "station.remote.json cannot be read" in capsys.readouterr().err
-    changes_path(file).write_text(json.dumps({"config": {"inspect.pass_below": 3, "cameras.gone.part": "valve"}}))
+    path.write_text(json.dumps({"config": {"inspect.pass_below": 3, "cameras.gone.part": "valve"}}))
     assert main(["check", str(file)]) == 2
-    assert f"{changes_path(file)}: `inspect.pass_below`" in capsys.readouterr().err
+    assert f"{path}: `inspect.pass_below`" in capsys.readouterr().err
