@@ -123,7 +123,7 @@ def test_a_new_station_is_checked_taught_and_run(
 
 
 def test_pictures_are_inspected_and_sentences_decided(run: Run, pictures: list[Path]) -> None:
-    assert "fail" in run("inspect", "default", pictures[-1]).stdout
+    assert "fail" in run("inspect", "default", pictures[-1], "--part", "ball screw").stdout
     assert "was not taught to converse" in run("ask", "default", "Is the belt running?").stderr
     assert run("new", "ride", "--template", "car").returncode == 0
     assert 'Media_Volume {"value": 30}' in run("say", "ride", "volume to 30").stdout
