@@ -11,7 +11,8 @@ from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from lineside.edge.broker_checks import Key, Problem, broker_problems
-from lineside.edge.config import NAME, STATION, CameraConfig, Config
+from lineside.edge.camera_config import CameraConfig
+from lineside.edge.config import NAME, STATION, Config
 from lineside.edge.errors import ConfigError
 from lineside.edge.http_checks import http_problems
 from lineside.edge.mcp_checks import mcp_problems

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from lineside.devices.cameras.frame import Frame
-from lineside.edge.config import Config, InspectConfig
+from lineside.edge.config import Config
 from lineside.edge.counters import Counters
 from lineside.edge.degraded import Degraded
 from lineside.edge.drain import Drain
@@ -18,9 +18,12 @@ from lineside.edge.frames.answers import Answers
 from lineside.edge.frames.drift_watch import DriftWatch
 from lineside.edge.frames.last_state import LastState
 from lineside.edge.frames.mailbox import Mailbox, Work
+from lineside.edge.frames.newest import NewestFrames
 from lineside.edge.frames.results import Clock, to_result
+from lineside.edge.frames.seen import Seen
 from lineside.edge.frames.switches import Switches
 from lineside.edge.history.keeper import History
+from lineside.edge.inspect_config import InspectConfig
 from lineside.edge.inspection.inspectors import open_inspectors
 from lineside.edge.inspection.watched import WatchedFor, open_watched
 from lineside.edge.models import NoModel, there, wire_model
@@ -74,6 +77,9 @@ class Pipeline:
 
     Attributes:
         look: set by `exchange`, at any time: the frame under way ends with the one that it began with.
+        deliver: gives the result of a frame out; `answers.give` where nothing else is done with it.
+        observers: are told of each frame once its result was given out; they must return at once.
+        newest: is given each frame as it comes.
         shadow: is shown each frame with its verdict, once its result is on its way; it must return at once.
     """
 
@@ -97,7 +103,10 @@ class Pipeline:
         self._station, self._pulse = station or Degraded(), pulse or Pulse()
         self._drift_watch = drift
         self.exchange(open_look(config, engine))
+        self.deliver: Callable[[Frame, InspectionResult], None] = answers.give
+        self.observers: list[Callable[[Seen], None]] = []
         self.shadow: Callable[[str, Picture, Verdict], None] | None = None
+        self.newest: NewestFrames | None = None
         self.mailbox = Mailbox()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="pipeline", daemon=True)
@@ -130,6 +139,8 @@ class Pipeline:
         called once: when the frame has its result, was rejected, or gave way to a newer one.
         """
         self._counters.add("frames_received")
+        if self.newest is not None:
+            self.newest.put(frame)
         if not triggered and not self._switches.inspected(frame.camera):
             self._counters.add("frames_not_inspected")
             done()
@@ -210,7 +221,7 @@ class Pipeline:
         inspection.timings.preprocess_ms += decoding.preprocess_ms
         clock = Clock((started - frame.received) * 1e3, (time.monotonic() - frame.received) * 1e3)
         result = to_result(frame, inspection, inspector, wire_model(bundle), clock, look.settings.max_age_s)
-        self._answers.give(frame, result)
+        self.deliver(frame, result)
         self._count(result)
         if inspection.decided_by == "gate":
             self._counters.add("results_by_gate")
@@ -218,6 +229,8 @@ class Pipeline:
         self._last.show(frame, picture, inspection, result)
         self._history.keep(frame, picture, inspection, result, inspector)
         self._drift_watch.see(frame.camera, picture, inspection)
+        for observer in self.observers:
+            observer(Seen(frame, picture, inspection, result))
         if (shadow := self.shadow) is not None:
             shadow(frame.camera, picture, result.verdict)
 

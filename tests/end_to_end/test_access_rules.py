@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from lineside.edge.config import MqttConfig
 from lineside.edge.daemon import Daemon
 from lineside.edge.demo.broker import HOST
+from lineside.edge.mqtt_config import MqttConfig
 from lineside.edge.wire.traffic import Ending
 from tests.support.broker import Mosquitto
 from tests.support.client import Client
