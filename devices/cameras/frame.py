@@ -22,6 +22,7 @@ class Frame:
         name: file name or frame number, for people.
         part_id: the part in the picture, where known.
         sha256: of `data`, where it is known already.
+        moment_known: False where `received` is the time of a later delivery, and nobody knows that of the capture.
         id: the same for each delivery of one frame; a picture that a camera gives is always a new one.
     """
 
@@ -33,4 +34,5 @@ class Frame:
     name: str = ""
     part_id: str = ""
     sha256: str = ""
+    moment_known: bool = True
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
