@@ -19,6 +19,7 @@ JSON_TYPE = "application/json"
 Verdict = Literal["pass", "fail", "unsure"]
 DecidedBy = Literal["phrase", "conversation", "model"]
 Outcome = Literal["issued", "accepted", "achieved", "failed", "expired", "refused", "dry_run"]
+OutputOutcome = Literal["done", "failed", "late", "skipped", "repeated"]
 
 
 def now() -> datetime:
@@ -84,6 +85,20 @@ class WireGate(BaseModel):
     region: tuple[float, float, float, float]
 
 
+class WireOutput(BaseModel):
+    """What an output really did for a part. `done`: the other side has taken `state`, `at` that time, `after_ms` after
+    the capture. `failed`: it has not, or nobody knows. `late`: the verdict came too late, and it was not done.
+    `skipped`: it had nothing to do. `repeated`: it had been begun before a restart, and was not done again.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    outcome: OutputOutcome
+    state: Literal["on", "off"] | None = None
+    at: datetime | None = None
+    after_ms: float | None = None
+    detail: str = ""
+
+
 class WireError(BaseModel):
     """`code` is for programs, `message` for people."""
 
@@ -100,7 +115,7 @@ class InspectionResult(Body):
     Schema, where it has one and the result is complete. With a gate (`lineside learn`), `decided_by` says whether its
     score was enough, and the probabilities of what it decided come from the score. `doubt` says why the verdict is
     `unsure` whatever the probability: the model was not taught such a part or picture, or the picture shows nothing
-    (`decided_by` is `picture` then).
+    (`decided_by` is `picture` then). `outputs` says by name what each did, where the station has any for this camera.
     """
 
     SCHEMA: ClassVar[str] = "lineside.result/1"
@@ -123,6 +138,7 @@ class InspectionResult(Body):
     decided_by: Literal["gate", "model", "picture"] = "model"
     doubt: str | None = None
     gate: WireGate | None = None
+    outputs: dict[str, WireOutput] | None = None
 
     def encode(self) -> bytes:
         """A report may well be null: it is left out only where the camera has no schema."""
@@ -184,6 +200,15 @@ class ToolEvent(Body):
     arguments: dict[str, Any] | None = None
     expires_at: datetime | None = None
     detail: str = ""
+
+
+class OutputEvent(Body):
+    """On `event/{output}`: it cannot be reached, `error` says why; or it can again. Each is said once."""
+
+    SCHEMA: ClassVar[str] = "lineside.output_event/1"
+    event_type: Literal["output_failed", "output_back"]
+    output: str
+    error: WireError | None = None
 
 
 class StationEvent(Body):
