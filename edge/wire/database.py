@@ -45,6 +45,11 @@ CREATE TABLE packets (
     PRIMARY KEY (session, packet_id)
 ) WITHOUT ROWID;
 """
+TRIGGERS = """
+CREATE TABLE triggers (
+    id TEXT PRIMARY KEY, name TEXT NOT NULL, said TEXT NOT NULL, part_id TEXT NOT NULL, at REAL NOT NULL
+);
+"""
 FROM_1 = """
 ALTER TABLE answered RENAME TO answered_1;
 {schema}
@@ -228,11 +233,14 @@ def _open(path: Path, tables: Tables) -> sqlite3.Connection:
 
 
 def _upgrade(db: sqlite3.Connection) -> str:
+    (version,) = db.execute("PRAGMA user_version").fetchone()
+    if version == 2:
+        return TRIGGERS
     before = db.execute("SELECT 1 FROM sqlite_master WHERE name = 'answered'").fetchone()
-    return FROM_1.format(schema=SCHEMA, now=time.time()) if before else SCHEMA
+    return (FROM_1.format(schema=SCHEMA, now=time.time()) if before else SCHEMA) + TRIGGERS
 
 
-STORE = Tables(2, _upgrade, "what waited to be sent, and which requests were answered", "[store] path")
+STORE = Tables(3, _upgrade, "what waited to be sent, and which requests were answered", "[store] path")
 """Versions 0 and 1 had the same tables; 0 did not say so."""
 
 
