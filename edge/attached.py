@@ -19,6 +19,7 @@ from lineside.edge.frames.pipeline import Pipeline
 from lineside.edge.frames.switches import Switches
 from lineside.edge.models import Models
 from lineside.edge.pulse import Pulse
+from lineside.edge.triggers.triggers import Triggers
 from lineside.edge.wire.mqtt import Connection
 from lineside.edge.wire.outbox import Outbox
 from lineside.edge.wire.store import Store
@@ -83,4 +84,9 @@ def attach(station: Station) -> Attached:
         from lineside.edge.outputs.attach import open_outputs
 
         attached.parts.append(open_outputs(station))
+    if station.config.triggers:
+        triggers = Triggers(station)
+        attached.parts.append(triggers)
+        attached.handlers["trigger"] = triggers.accept
+        attached.connected.append(triggers.connected)
     return attached

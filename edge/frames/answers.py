@@ -10,13 +10,15 @@ from dataclasses import dataclass
 from lineside.devices.cameras.frame import Frame
 from lineside.edge.counters import Counters
 from lineside.edge.errors import StoreError
+from lineside.edge.frames.part import Part
 from lineside.edge.frames.rejections import Rejections
 from lineside.edge.wire.identity import Delivery, Use, delivered_id, next_use, request_id
 from lineside.edge.wire.messages import JSON_TYPE, Event, InspectionResult, WireError
 from lineside.edge.wire.outbox import Outbox
-from lineside.edge.wire.store import FrameAnswer, Outgoing, Store
+from lineside.edge.wire.store import FrameAnswer, Outgoing, Remembered, Store
 from lineside.edge.wire.topics import Topics
 from lineside.edge.wire.traffic import Message
+from lineside.edge.wire.trigger_store import PartAnswer
 
 log = logging.getLogger("lineside.frames")
 
@@ -120,7 +122,10 @@ class Answers:
 
     def give(self, frame: Frame, result: InspectionResult) -> None:
         message = Outgoing(self._topics.result(frame.camera), result.encode(), JSON_TYPE)
-        memory = self._memory_of(frame, again=True)
+        memory: Remembered | None = self._memory_of(frame, again=True)
+        if isinstance(frame, Part):
+            views = (self._memory_of(view, again=False) for view in frame.views)
+            memory = PartAnswer(frame.id, tuple(view for view in views if view is not None))
         self._outbox.put(message, memory, lasting=memory is not None)
 
     def hold(self, frame: Frame, result: InspectionResult) -> None:

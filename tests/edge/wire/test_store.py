@@ -203,11 +203,11 @@ def test_a_database_of_a_later_version_is_refused_and_left(tmp_path: Path) -> No
     path = tmp_path / "s.db"
     with closing(sqlite3.connect(path)) as db:
         db.execute("CREATE TABLE of_tomorrow (id INTEGER)")
-        db.execute("PRAGMA user_version = 3")
+        db.execute("PRAGMA user_version = 4")
     before = path.read_bytes()
     with pytest.raises(StoreError) as caught:
         Store(path, 100)
-    assert str(caught.value) == f"{path} is a database of version 3, this Lineside reads up to 2: update Lineside"
+    assert str(caught.value) == f"{path} is a database of version 4, this Lineside reads up to 3: update Lineside"
     assert path.read_bytes() == before
 
 
