@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 import uuid
 from dataclasses import dataclass, field
@@ -36,3 +37,10 @@ class Frame:
     sha256: str = ""
     moment_known: bool = True
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
+
+    def digest(self) -> str:
+        """The SHA-256 of what came: of the file's bytes, or of the pixels of a video."""
+        if self.sha256:
+            return self.sha256
+        came = self.data if self.data is not None else self.pixels.tobytes() if self.pixels is not None else b""
+        return hashlib.sha256(came).hexdigest()

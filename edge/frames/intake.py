@@ -18,10 +18,10 @@ from lineside.edge.errors import RequestError
 from lineside.edge.frames.answers import Answers
 from lineside.edge.frames.arrivals import Arrivals
 from lineside.edge.frames.pipeline import Pipeline
-from lineside.edge.frames.reference import read_captured_at, read_referenced
 from lineside.edge.frames.switches import Switches
 from lineside.edge.wire.identity import request_id, without_mark
 from lineside.edge.wire.messages import FrameReference
+from lineside.edge.wire.reference import read_captured_at, read_referenced
 from lineside.edge.wire.traffic import Message
 
 log = logging.getLogger("lineside.frames")

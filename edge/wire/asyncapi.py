@@ -16,11 +16,11 @@ from typing import Any, Literal
 from pydantic import BaseModel
 
 from lineside import __version__
+from lineside.edge.wire.asking import AskCommand
 from lineside.edge.wire.changes import CHANGES
 from lineside.edge.wire.health import Health
 from lineside.edge.wire.messages import (
     JSON_TYPE,
-    AskCommand,
     Body,
     Call,
     Confirmation,

@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from lineside.edge.wire.asking import ShownFrame
 from lineside.edge.wire.changes import WireRemote
 
 JSON_TYPE = "application/json"
@@ -263,13 +264,18 @@ class CallReport(BaseModel):
 
 
 class Reply(Body):
-    """The answer to a command, on its response topic or `rsp/{command}`; `model` is the one that it was put to."""
+    """The answer to a command, on its response topic or `rsp/{command}`; `model` is the one that it was put to.
+
+    Of a question with a `schema`, `answer` is the JSON that satisfies it; `frames` are the pictures that were shown.
+    """
 
     SCHEMA: ClassVar[str] = "lineside.reply/1"
     command: str
     transaction: str = ""
     ok: bool
     text: str = ""
+    answer: Any = None
+    frames: list[ShownFrame] = Field(default_factory=list)
     calls: list[CallReport] = Field(default_factory=list)
     model: WireModel | None = None
     error: WireError | None = None
@@ -326,23 +332,6 @@ class Info(Body):
     max_payload_bytes: int
     degraded: list[str]
     remote: WireRemote = Field(default_factory=WireRemote)
-
-
-class AskCommand(BaseModel):
-    """The body of `cmd/ask` as JSON; plain text is taken as `text`.
-
-    `tool_choice` is auto, required (some call), none (a text), or the name of the tool to call. It asks for a call, and
-    does not allow one. `conversation` names the conversation that the command belongs to, among those of this response
-    topic.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-    text: str = Field(min_length=1, max_length=8000)
-    transaction: str = Field(default="", max_length=200)
-    conversation: str = Field(default="", max_length=200)
-    max_tokens: int | None = Field(default=None, ge=1, le=4096)
-    expires_at: datetime | None = None
-    tool_choice: str = Field(default="auto", max_length=64)
 
 
 class FrameReference(BaseModel):
