@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from lineside.edge.daemon import Daemon
-from lineside.edge.outputs_config import OutputConfig
+from lineside.edge.frames.seen import Seen
+from lineside.edge.outputs_config import On, OutputConfig
 from tests.support.broker import Mosquitto
 from tests.support.client import Client
 from tests.support.plc import Plc
@@ -19,7 +20,7 @@ from tests.support.station import TOPICS, station
 from tests.support.wait import LIMIT_S, until
 
 pytestmark = pytest.mark.plain_broker
-ANY = ("pass", "fail", "unsure")
+ANY: tuple[On, ...] = ("pass", "fail", "unsure")
 REJECT, STOP, ALIVE = 1, 2, 3
 
 
@@ -46,10 +47,14 @@ def test_a_frame_moves_machines_until_the_pipeline_hangs(
     }
     config = station(broker, tmp_path, outputs=outputs)
     hang = threading.Event()
+
+    def wait(_seen: Seen) -> None:
+        hang.wait()
+
     with Daemon(replace(config, inspect=replace(config.inspect, max_age_s=2.0))) as daemon:
         assert daemon.wait_online(LIMIT_S)
         until(lambda: plc.values(STOP) == [1])
-        daemon.pipeline.observers.append(lambda _: hang.wait())
+        daemon.pipeline.observers.append(wait)
         client.publish(TOPICS.frame("cam0"), pictures[0].read_bytes(), qos=1, user={"part_id": "p7"})
         body = client.on(TOPICS.result("cam0"))[0].json()
         did = body["outputs"]

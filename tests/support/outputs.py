@@ -15,6 +15,7 @@ from lineside.edge.degraded import Degraded
 from lineside.edge.frames.answers import Answers
 from lineside.edge.outputs.outputs import Outputs
 from lineside.edge.outputs.trouble import Trouble
+from lineside.edge.outputs.wires import Wire
 from lineside.edge.outputs_config import OutputConfig
 from lineside.edge.wire.messages import InspectionResult, Verdict, WireModel, WireTimings
 from lineside.edge.wire.outbox import Outbox
@@ -49,16 +50,16 @@ class Station:
         lives: whether the pipeline is alive.
     """
 
-    def __init__(self, folder: Path, machines: Mapping[str, Machine] | None = None, **outputs: OutputConfig) -> None:
+    def __init__(self, folder: Path, *, wires: Mapping[str, Wire] | None = None, **outputs: OutputConfig) -> None:
         self.store = Store(folder / "lineside.db", 1000)
         self.counters, self.degraded = Counters(), Degraded()
         outbox = cast(Outbox, Unsent(self.store))
         self.answers = Answers(TOPICS, self.store, outbox, self.counters)
-        self.machines = machines or {name: Machine() for name in outputs}
+        self.machines = {name: Machine() for name in outputs}
         self.unfit, self.lives = "", True
         trouble = Trouble(TOPICS, outbox.put, self.degraded, self.counters)
         self.outputs = Outputs(
-            outputs, self.machines, self.answers, trouble, 600.0, lambda _: self.unfit, lambda: self.lives
+            outputs, wires or self.machines, self.answers, trouble, 600.0, lambda _: self.unfit, lambda: self.lives
         )
         self.answers.rejected.append(self.outputs.rejected)
 

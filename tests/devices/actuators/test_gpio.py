@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from gpiozero import Device
@@ -22,8 +22,14 @@ def board() -> Iterator[MockFactory]:
 def test_a_pin_is_set_and_counted(board: MockFactory, active_high: bool) -> None:
     pin = Pin("GPIO17", active_high)
     states = []
-    for do in (lambda: pin.set(True), lambda: pin.set(False), lambda: pin.count(3), lambda: pin.count(4)):
-        do()
+    steps: list[Callable[[], None]] = [
+        lambda: pin.set(True),
+        lambda: pin.set(False),
+        lambda: pin.count(3),
+        lambda: pin.count(4),
+    ]
+    for step in steps:
+        step()
         states.append(board.pin(17).state == active_high)
     assert states == [True, False, True, False]
     pin.probe()

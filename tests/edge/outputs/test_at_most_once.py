@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 from hypothesis import given, settings
@@ -32,15 +33,29 @@ OUTPUTS = st.builds(
     st.sampled_from(["on", "off", "keep"]),
     st.sampled_from([0.0, 1.0]),
 )
+
+
+@dataclass(frozen=True)
+class Step:
+    """A verdict of a part that was captured `age_s` ago; or something else that happens."""
+
+    what: str = "verdict"
+    verdict: Verdict = "fail"
+    camera: str = "top"
+    age_s: float = 0.0
+
+
+VERDICTS: tuple[Verdict, ...] = ("pass", "fail", "unsure")
 STEPS = st.lists(
     st.one_of(
-        st.tuples(
+        st.builds(
+            Step,
             st.just("verdict"),
-            st.sampled_from(["pass", "fail", "unsure"]),
+            st.sampled_from(VERDICTS),
             st.sampled_from(["top", "side"]),
             st.sampled_from([0.0, 0.004, 0.05]),
         ),
-        st.sampled_from([("break",), ("repair",), ("unfit",), ("fit",), ("pause",)]),
+        st.builds(Step, st.sampled_from(["break", "repair", "unfit", "fit", "pause"])),
     ),
     min_size=1,
     max_size=25,
@@ -49,37 +64,39 @@ STEPS = st.lists(
 
 @settings(max_examples=25, deadline=None)
 @given(outputs=st.tuples(OUTPUTS, OUTPUTS), steps=STEPS)
-def test_at_most_once_and_for_its_own_verdict(
-    outputs: tuple[OutputConfig, OutputConfig], steps: list[tuple[object, ...]]
-) -> None:
+def test_at_most_once_and_for_its_own_verdict(outputs: tuple[OutputConfig, OutputConfig], steps: list[Step]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         with Station(Path(folder), one=outputs[0], two=outputs[1]) as station:
-            said = _play(station, steps)
+            said, came = _play(station, steps)
             until(lambda: station.results().keys() == said.keys())
             results = station.results()
         for name, output in zip(("one", "two"), outputs, strict=True):
             machine = station.machines[name]
             about = [part for _, part, _ in machine.writes if part]
             assert len(about) == len(set(about)), "a part's output was done twice"
-            for on, part, _ in machine.writes:
+            for on, part, at in machine.writes:
                 if part:
-                    assert on == (said[part] in output.verdicts), "done for another verdict"
+                    assert on == (said[part].verdict in output.verdicts), "done for another verdict"
+                    assert at >= came[part] - said[part].age_s + output.delay_s, "done before it was due"
             done = {part for part, body in results.items() if body["outputs"][name]["outcome"] == "done"}
             assert done == set(about), "what was done is not what the results say"
 
 
-def _play(station: Station, steps: list[tuple[object, ...]]) -> dict[str, Verdict]:
-    said: dict[str, Verdict] = {}
-    for what, *how in steps:
-        if what == "verdict":
-            verdict, camera, age_s = how
-            said[station.verdict(verdict, camera, age_s=age_s)] = verdict  # type: ignore[arg-type, index]
-        elif what == "break":
+def _play(station: Station, steps: list[Step]) -> tuple[dict[str, Step], dict[str, float]]:
+    """What was said of each part, and a time before which it did not come."""
+    said: dict[str, Step] = {}
+    came: dict[str, float] = {}
+    for step in steps:
+        if step.what == "verdict":
+            now = time.monotonic()
+            part = station.verdict(step.verdict, step.camera, age_s=step.age_s)
+            said[part], came[part] = step, now
+        elif step.what == "break":
             station.machines["one"].break_down()
-        elif what == "repair":
+        elif step.what == "repair":
             station.machines["one"].repair()
-        elif what in ("unfit", "fit"):
-            station.unfit = "camera top: black" if what == "unfit" else ""
-        else:
+        elif step.what == "pause":
             time.sleep(0.01)
-    return said
+        else:
+            station.unfit = "camera top: black" if step.what == "unfit" else ""
+    return said, came

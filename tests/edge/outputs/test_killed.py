@@ -38,8 +38,8 @@ CHILD = """
 
     folder, port, delay_s = Path(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
     config = OutputConfig("modbus", delay_s=delay_s, pulse_s=0.01)
-    machines = {"reject": Kills(Coil(ModbusLink("127.0.0.1", port, timeout_s=30), 0))}
-    with Station(folder, machines, reject=config) as station:
+    wires = {"reject": Kills(Coil(ModbusLink("127.0.0.1", port, timeout_s=30), 0))}
+    with Station(folder, wires=wires, reject=config) as station:
         frame = Frame("top", id="f" * 32)
         assert station.answers.take(frame, Delivered(Delivery("s", 1, False), Use("c", 1)), lambda: None)
         station.outputs.deliver(frame, result_of(frame, "fail"))

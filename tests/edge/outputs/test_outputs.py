@@ -87,11 +87,8 @@ def test_each_verdict_of_its_list_switches_it_on(tmp_path: Path, verdict: str, o
 
 
 def test_unsure_and_rejected_frames_do_what_is_declared(tmp_path: Path) -> None:
-    outputs = {
-        "divert": OutputConfig("modbus", on_unsure="on", on_error="on", pulse_s=0.01),
-        "lamp": OutputConfig("modbus", on_unsure="keep", on_error="keep"),
-    }
-    with Station(tmp_path, **outputs) as station:
+    divert = OutputConfig("modbus", on_unsure="on", on_error="on", pulse_s=0.01)
+    with Station(tmp_path, divert=divert, lamp=OutputConfig("modbus", on_unsure="keep", on_error="keep")) as station:
         did = station.outputs_of(station.verdict("unsure"))
         assert (did["divert"]["outcome"], did["lamp"]["outcome"]) == ("done", "skipped")
         frame = Frame("top")
