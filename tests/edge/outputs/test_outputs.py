@@ -157,6 +157,14 @@ def test_the_safe_state_holds_while_the_station_is_unfit(tmp_path: Path) -> None
     assert station.machines["keep"].levels == [True, False]
 
 
+def test_a_safe_state_that_is_on_ends_with_a_verdict_and_a_pulse_does_not(tmp_path: Path) -> None:
+    with Station(tmp_path, stop=OutputConfig("modbus", safe="on", pulse_s=60)) as station:
+        assert station.outputs_of(station.verdict("pass"))["stop"]["state"] == "off"
+        assert station.outputs_of(station.verdict("fail"))["stop"]["state"] == "on"
+        assert station.outputs_of(station.verdict("pass"))["stop"]["outcome"] == "skipped"
+        assert station.machines["stop"].levels == [True, False, True]
+
+
 def test_a_heartbeat_goes_on_while_the_pipeline_lives_and_no_longer(tmp_path: Path) -> None:
     with Station(tmp_path, alive=OutputConfig("modbus", heartbeat_s=0.01)) as station:
         machine = station.machines["alive"]
