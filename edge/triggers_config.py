@@ -16,8 +16,8 @@ class TriggerConfig:
     inspection with one verdict, on `result/NAME`."""
 
     kind: Literal["mqtt", "timer", "gpio", "modbus", "opcua"]
-    """`mqtt`: a message on `trigger/NAME`. `timer`: every `interval_s`. `gpio`: an edge on a pin of the board. `modbus`:
-    a coil of a PLC. `opcua`: the value of a node of an OPC UA server."""
+    """`mqtt`: a message on `trigger/NAME`. `timer`: every `interval_s`. `gpio`: an edge on a pin of the board.
+    `modbus`: a coil of a PLC. `opcua`: the value of a node of an OPC UA server."""
     cameras: Annotated[tuple[str, ...], Field(min_length=1, max_length=16)]
     """Names of `[cameras]`: one picture of each for every part."""
     wait_s: Annotated[float, Field(gt=0, le=600)] = 2.0
