@@ -80,6 +80,10 @@ class Attached:
 def attach(station: Station) -> Attached:
     """Raises ConfigError, EdgeError where one of them cannot be."""
     attached = Attached()
+    if station.config.outputs:
+        from lineside.edge.outputs.attach import open_outputs
+
+        attached.parts.append(open_outputs(station))
     if station.config.triggers:
         triggers = Triggers(station)
         attached.parts.append(triggers)

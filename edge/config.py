@@ -20,6 +20,7 @@ from lineside.edge.http_config import HttpConfig
 from lineside.edge.inspect_config import InspectConfig
 from lineside.edge.mcp_config import McpConfig
 from lineside.edge.mqtt_config import MqttConfig
+from lineside.edge.outputs_config import OutputConfig
 from lineside.edge.remote_config import RemoteConfig
 from lineside.edge.tool_config import DAY_S, STRICT, ToolConfig
 from lineside.edge.triggers_config import TriggerConfig
@@ -150,6 +151,7 @@ class Config:
     cameras: dict[str, CameraConfig] = field(default_factory=dict)
     triggers: dict[str, TriggerConfig] = field(default_factory=dict)
     tools: dict[str, ToolConfig] = field(default_factory=dict)
+    outputs: dict[str, OutputConfig] = field(default_factory=dict)
     mcp: dict[str, McpConfig] = field(default_factory=dict)
     folder: Path = field(default=Path("."))
     file: Path = field(default=Path("station.toml"))

@@ -26,6 +26,7 @@ from lineside.edge import http_config as http_module
 from lineside.edge import inspect_config as inspect_module
 from lineside.edge import mcp_config as mcp_module
 from lineside.edge import mqtt_config as mqtt_module
+from lineside.edge import outputs_config as outputs_module
 from lineside.edge import remote_config as remote_module
 from lineside.edge import tool_config as tool_module
 from lineside.edge import triggers_config as triggers_module
@@ -46,6 +47,7 @@ TABLES = (
     ("tools.NAME.state", tool_module.StateConfig),
     ("[tools.NAME.phrases]", tool_module.PhraseConfig),
     ("[tools.NAME.home_assistant]", tool_module.HomeAssistantConfig),
+    ("outputs.NAME", outputs_module.OutputConfig),
     ("mcp.NAME", mcp_module.McpConfig),
     ("mcp.NAME.tools.TOOL", mcp_module.McpToolConfig),
     ("commands", config_module.CommandConfig),

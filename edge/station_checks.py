@@ -16,6 +16,7 @@ from lineside.edge.config import NAME, STATION, Config
 from lineside.edge.errors import ConfigError
 from lineside.edge.http_checks import http_problems
 from lineside.edge.mcp_checks import mcp_problems
+from lineside.edge.output_checks import output_problems
 from lineside.edge.quiet_hours import parse_quiet_hours
 from lineside.edge.state_checks import state_problems
 from lineside.edge.tool_config import ToolConfig
@@ -54,6 +55,7 @@ def problems_of(config: Config, said: AbstractSet[Key]) -> Iterator[Problem]:
     yield from trigger_problems(config)
     yield from mcp_problems(config)
     yield from http_problems(config)
+    yield from output_problems(config)
     for server, settings in config.mcp.items():
         for name, tool in settings.tools.items():
             yield from _tool(config, ("mcp", server, "tools", name), tool)

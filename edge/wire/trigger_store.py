@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from lineside.edge.wire.identity import Delivery, delivered_id, next_use, request_id
-from lineside.edge.wire.store import FRAMES_KEPT, FrameAnswer, Outgoing, Store, last_use_of, write_use
+from lineside.edge.wire.packets import last_use, write_use
+from lineside.edge.wire.store import FRAMES_KEPT, FrameAnswer, Outgoing, Store
 
 Taken = Literal["new", "waits", "answered", "refused"]
 
@@ -70,7 +71,7 @@ class TriggerStore:
     def _take(self, db: sqlite3.Connection, arriving: Arriving) -> tuple[StoredTrigger, Taken]:
         trigger = arriving.trigger
         if (delivery := arriving.unmarked) is not None:
-            use = next_use(last_use_of(db, delivery), trigger.id, delivery.dup)
+            use = next_use(last_use(db, delivery), trigger.id, delivery.dup)
             write_use(db, delivery, use)
             trigger = replace(trigger, id=request_id("trigger", delivered_id(delivery, use))[:32])
         row = db.execute("SELECT topic, payload FROM frames WHERE request = ?", (trigger.id,)).fetchone()
