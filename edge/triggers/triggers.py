@@ -15,6 +15,7 @@ from lineside.edge.figures import Figures
 from lineside.edge.frames.answers import Answers
 from lineside.edge.frames.camera_set import CameraSet
 from lineside.edge.frames.newest import NewestFrames
+from lineside.edge.frames.part import Part
 from lineside.edge.frames.pipeline import Pipeline
 from lineside.edge.frames.switches import Switches
 from lineside.edge.triggers.collector import Collector
@@ -58,7 +59,7 @@ class Triggers:
             lambda: station.config.cameras,
             lambda camera: station.cameras.live(camera) is not None,
             station.newest.after,
-            station.pipeline,
+            lambda work, triggered: station.pipeline.put(work, triggered=triggered),
             self._refuse,
             self._drop,
         )
@@ -70,6 +71,7 @@ class Triggers:
             station.counters,
             station.switches.sentences,
             station.outbox.wake,
+            self._tell_rejected,
         )
         self._sources = [
             SourceThread(name, open_source(trigger), self.intake.fire, events, station.degraded, self._online)
@@ -105,6 +107,10 @@ class Triggers:
         names = ", ".join(alone(self._station.config.triggers).get(frame.camera, ()))
         why = f"no trigger asked for it: {frame.camera} is looked at for {names} alone (`also_untriggered` is false)"
         self._station.answers.reject(frame, "no_trigger", why)
+
+    def _tell_rejected(self, part: Part) -> None:
+        for told in self._station.answers.rejected:
+            told(part)
 
     def _drop(self, _frame: Frame) -> None:
         self._station.counters.add("frames_not_inspected")

@@ -5,16 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-import paho.mqtt.client as paho
 import pytest
-from paho.mqtt.enums import CallbackAPIVersion
-from paho.mqtt.packettypes import PacketTypes
-from paho.mqtt.properties import Properties
 
 from lineside.edge.camera_config import CameraConfig
 from lineside.edge.daemon import Daemon
-from lineside.edge.demo.broker import HOST
 from lineside.edge.history_config import HistoryConfig
 from lineside.edge.inspect_config import InspectConfig
 from lineside.edge.triggers_config import TriggerConfig
@@ -28,7 +24,7 @@ from tests.support.wait import LIMIT_S, until
 
 TWO = {"top": CameraConfig("mqtt"), "side": CameraConfig("mqtt")}
 COUNT = 1000
-QUICK = {"history": HistoryConfig(frames=()), "inspect": InspectConfig(part="ball screw", max_age_s=3600.0)}
+QUICK: dict[str, Any] = {"history": HistoryConfig(frames=()), "inspect": InspectConfig(part="ball screw", max_age_s=3600.0)}
 """Without files beside the results."""
 
 
@@ -87,7 +83,9 @@ def test_a_thousand_triggers_have_a_thousand_results(
     """Over a link to the broker that breaks again and again."""
     triggers = {"eye": TriggerConfig("mqtt", ("cam",), wait_s=LIMIT_S)}
     link = Proxy(broker.port)
-    with Daemon(station(broker, tmp_path, port=link.port, cameras={"cam": folder}, triggers=triggers, **QUICK)) as daemon:
+    with Daemon(
+        station(broker, tmp_path, port=link.port, cameras={"cam": folder}, triggers=triggers, **QUICK)
+    ) as daemon:
         assert daemon.wait_online(LIMIT_S)
         for number in range(COUNT):
             client._client.publish(TOPICS.trigger("eye"), json.dumps({"part_id": str(number)}), qos=1)

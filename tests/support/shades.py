@@ -1,4 +1,4 @@
-"""An inspector that looks at nothing but the brightness of a picture, where a test is about what becomes of verdicts."""
+"""An inspector that looks at nothing but how bright a picture is, where a test is about what becomes of verdicts."""
 
 from __future__ import annotations
 
