@@ -13,6 +13,7 @@ from lineside.edge.config import NAME, STATION, Config
 from lineside.edge.errors import ConfigError
 from lineside.edge.outputs_config import OutputConfig, OutputKind
 from lineside.edge.templates import compile_template
+from lineside.edge.triggers_config import alone
 
 NEEDS: Mapping[OutputKind, tuple[str, ...]] = {
     "modbus": ("address",),
@@ -68,8 +69,8 @@ def output_problems(config: Config) -> Iterator[Problem]:
 
 
 def sources(config: Config) -> set[str]:
-    """Whatever has verdicts."""
-    return set(config.cameras)
+    """Whatever has verdicts: triggers, and the cameras that are not looked at for a trigger alone."""
+    return (set(config.cameras) - alone(config.triggers).keys()) | set(config.triggers)
 
 
 def _name(config: Config, name: str) -> Iterator[tuple[str, str]]:
@@ -77,7 +78,7 @@ def _name(config: Config, name: str) -> Iterator[tuple[str, str]]:
         yield "", "has a name with other characters than letters, digits, _ and -"
     if name == STATION:
         yield "", f"would speak on event/{STATION}, where the station does"
-    for kind, names in (("camera", sources(config)), ("tool", config.tools)):
+    for kind, names in (("camera", config.cameras), ("trigger", config.triggers), ("tool", config.tools)):
         if name in names:
             yield "", f"has the name of a {kind}: both would speak on event/{name}"
 

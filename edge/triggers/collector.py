@@ -123,8 +123,7 @@ class Collector:
             return own
         queued = not self._is_sent(frame.camera)
         with self._condition:
-            wanting = [one for one in self._gatherings if one.wants(frame, queued=queued)]
-            found = next((one for one in wanting if one.names(frame)), next(iter(wanting), None))
+            found = self._whose(frame, queued=queued)
             if found is None:
                 if not (own or (self._hold_s[frame.camera] and not queued)):
                     return False
@@ -140,6 +139,14 @@ class Collector:
         elif pushed_out is not None:
             self._unclaimed(pushed_out)
         return True
+
+    def _whose(self, frame: Frame, *, queued: bool) -> Gathering | None:
+        """The part that a frame names, else the one that has waited longest."""
+        if frame.part_id:
+            for one in self._gatherings:
+                if one.names(frame) and one.wants(frame, queued=queued):
+                    return one
+        return next((one for one in self._gatherings if one.wants(frame, queued=queued)), None)
 
     def _is_sent(self, camera: str) -> bool:
         settings = self._cameras().get(camera)

@@ -89,10 +89,16 @@ class TriggerIntake:
         self._condition = threading.Condition()
         self._come: deque[_Come] = deque()
         self._waiting: dict[str, tuple[str, float]] = {}
+        self._left: list[StoredTrigger] = []
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="triggers", daemon=True)
 
     def start(self) -> None:
+        """With what an earlier run has left: before anything new comes."""
+        try:
+            self._left = self._store.waiting()
+        except StoreError as error:
+            log.error("%s", error)
         self._thread.start()
 
     def close(self) -> None:
@@ -145,15 +151,8 @@ class TriggerIntake:
             pass
 
     def resume(self) -> None:
-        """What an earlier run has left without a result. Once, when the station is online."""
-        try:
-            left = self._store.waiting()
-        except StoreError as error:
-            log.error("%s", error)
-            return
-        for trigger in left:
-            if trigger.id in self._waiting:
-                continue
+        """Begin what an earlier run has left without a result. Once, when the station is online."""
+        for trigger in self._left:
             if (config := self._triggers.get(trigger.name)) is None:
                 gone = RequestError(
                     "unknown_trigger", f"{trigger.name!r} is not in the station file's [triggers] any more"

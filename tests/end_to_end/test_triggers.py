@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import paho.mqtt.client as paho
 import pytest
+from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
 
 from lineside.edge.camera_config import CameraConfig
 from lineside.edge.daemon import Daemon
+from lineside.edge.demo.broker import HOST
 from lineside.edge.history_config import HistoryConfig
 from lineside.edge.inspect_config import InspectConfig
+from lineside.edge.outputs_config import OutputConfig
 from lineside.edge.triggers_config import TriggerConfig
 from tests.support.broker import Mosquitto
 from tests.support.client import Client, Received
@@ -23,8 +30,12 @@ from tests.support.station import TOPICS, station
 from tests.support.wait import LIMIT_S, until
 
 TWO = {"top": CameraConfig("mqtt"), "side": CameraConfig("mqtt")}
-COUNT = 1000
-QUICK: dict[str, Any] = {"history": HistoryConfig(frames=()), "inspect": InspectConfig(part="ball screw", max_age_s=3600.0)}
+COUNT, PARTS = 1000, 12
+ASKS, REJECTS = 7, 20
+QUICK: dict[str, Any] = {
+    "history": HistoryConfig(frames=()),
+    "inspect": InspectConfig(part="ball screw", max_age_s=3600.0),
+}
 """Without files beside the results."""
 
 
@@ -47,6 +58,45 @@ def plc() -> Iterator[Plc]:
     controller = Plc()
     yield controller
     controller.close()
+
+
+class Persistent:
+    """Results of the trigger by their ids; the broker keeps what comes while this one is away."""
+
+    def __init__(self, port: int) -> None:
+        self.bodies: dict[str, dict[str, Any]] = {}
+        subscribed = threading.Event()
+        self._client = client = paho.Client(CallbackAPIVersion.VERSION2, "watcher", protocol=paho.MQTTv5)
+        client.on_connect = lambda c, *_: c.subscribe(TOPICS.result("eye"), qos=1)
+        client.on_subscribe = lambda *_: subscribed.set()
+        client.on_message = lambda _c, _d, message: self._take(message.payload)
+        client.reconnect_delay_set(1, 1)
+        keep = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+        keep.SessionExpiryInterval = 600
+        client.connect(HOST, port, clean_start=False, properties=keep)
+        client.loop_start()
+        assert subscribed.wait(LIMIT_S)
+
+    def _take(self, payload: bytes) -> None:
+        body = json.loads(payload)
+        self.bodies[body["id"]] = body
+
+    @property
+    def ids(self) -> list[str]:
+        return list(self.bodies)
+
+    def close(self) -> None:
+        self._client.disconnect()
+        self._client.loop_stop()
+
+
+@pytest.fixture
+def lasting_broker(tmp_path: Path) -> Iterator[Mosquitto]:
+    """Knows after a kill what it knew before."""
+    (tmp_path / "broker").mkdir()
+    mosquitto = Mosquitto(tmp_path / "broker", persistence=True)
+    yield mosquitto
+    mosquitto.stop()
 
 
 def results(client: Client) -> list[Received]:
@@ -99,3 +149,40 @@ def test_a_thousand_triggers_have_a_thousand_results(
     parts = {message.json()["part_id"] for message in results(client)}
     assert parts == {str(number) for number in range(COUNT)}
     assert not [message for message in client.received if message.topic == TOPICS.event("eye")]
+
+
+def test_triggers_go_on_while_the_broker_is_dead(lasting_broker: Mosquitto, tmp_path: Path, plc: Plc) -> None:
+    """A PLC asks for each part by a coil, and is told of each verdict by another, once a part and at once."""
+    pictures = tmp_path / "pictures"
+    for camera, verdicts in (("top", ("pass", "pass", "fail", "pass")), ("side", ("pass", "fail", "pass", "pass"))):
+        (pictures / camera).mkdir(parents=True)
+        for at, verdict in enumerate(verdicts):
+            (pictures / camera / f"{at}.jpg").write_bytes(shaded(verdict))  # type: ignore[arg-type]
+    cameras = {name: CameraConfig("folder", str(pictures / name), loop=True) for name in ("top", "side")}
+    address = f"127.0.0.1:{plc.port}"
+    triggers = {
+        "eye": TriggerConfig("modbus", ("top", "side"), LIMIT_S, address=address, coil=ASKS, poll_ms=1, reset=True)
+    }
+    outputs = {"reject": OutputConfig("modbus", address=address, coil=REJECTS)}
+    watcher = Persistent(lasting_broker.port)
+    with Daemon(
+        station(lasting_broker, tmp_path, cameras=cameras, triggers=triggers, outputs=outputs, **QUICK)
+    ) as daemon:
+        assert daemon.wait_online(LIMIT_S)
+        until(lambda: plc.values(REJECTS) == [0])  # the safe state of the start
+        for number in range(PARTS):
+            if number == PARTS // 3:
+                until(lambda: len(watcher.ids) == PARTS // 3)
+                lasting_broker.stop()
+            plc.set(ASKS, True)
+            until(lambda done=number + 1: len(plc.values(ASKS)) == done)  # type: ignore[misc]
+            until(lambda done=number + 2: len(plc.values(REJECTS)) == done)  # type: ignore[misc]
+            if number == 2 * PARTS // 3:
+                lasting_broker.start()
+        until(lambda: len(watcher.ids) == PARTS)
+        counted = daemon.counters.snapshot()
+        decided = plc.values(REJECTS)[1:]
+    assert (counted["triggers"], counted["results"], counted["views"]) == (PARTS, PARTS, 2 * PARTS)
+    assert decided == [0, 1, 1, 0] * (PARTS // 4)
+    assert [body["outputs"]["reject"]["outcome"] for body in watcher.bodies.values()] == ["done"] * PARTS
+    watcher.close()
