@@ -23,6 +23,7 @@ from lineside.edge.mqtt_config import MqttConfig
 from lineside.edge.remote_config import RemoteConfig
 from lineside.edge.tool_config import DAY_S, STRICT, ToolConfig
 from lineside.edge.updates_config import UpdatesConfig
+from lineside.edge.zigbee_config import Zigbee2MqttConfig
 from lineside.runtime.defaults import CALL_ABOVE, DEFAULT_BUNDLE, WRONG_CALL_COSTS
 
 NAME = r"^[A-Za-z0-9_-]{1,64}$"
@@ -149,6 +150,7 @@ class Config:
     cameras: dict[str, CameraConfig] = field(default_factory=dict)
     tools: dict[str, ToolConfig] = field(default_factory=dict)
     mcp: dict[str, McpConfig] = field(default_factory=dict)
+    zigbee2mqtt: Zigbee2MqttConfig = field(default_factory=Zigbee2MqttConfig)
     folder: Path = field(default=Path("."))
     file: Path = field(default=Path("station.toml"))
     changed: dict[str, Any] = field(default_factory=dict)
@@ -237,6 +239,11 @@ class Config:
     def changes_path(self) -> Path:
         """Where settings that came from outside are kept."""
         return self._kept("remote.json")
+
+    @property
+    def zigbee_path(self) -> Path:
+        """Where the devices of Zigbee2MQTT are kept for a start without the broker."""
+        return self._kept("zigbee2mqtt.json")
 
     def gate_path(self, camera: str) -> Path:
         """Where `lineside learn` keeps what it learnt of a camera."""

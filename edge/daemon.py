@@ -39,7 +39,8 @@ from lineside.edge.live.remote import Remote, allowed_commands
 from lineside.edge.models import DEVICE_FAILURES, device_of, open_or_fall_back, there
 from lineside.edge.notify import Watchdog, notify
 from lineside.edge.pulse import Pulse
-from lineside.edge.served import serve_http, serve_metrics, start_servers
+from lineside.edge.served import read_devices, serve_http, serve_metrics, start_servers
+from lineside.edge.wire.access import Access
 from lineside.edge.wire.acknowledgements import Window
 from lineside.edge.wire.identity import without_mark
 from lineside.edge.wire.mqtt import Connection
@@ -52,6 +53,7 @@ from lineside.runtime.engine.engine import Engine
 if TYPE_CHECKING:
     from lineside.edge.http.station import StationServer
     from lineside.edge.integrations.mcp.servers import McpServers
+    from lineside.edge.integrations.zigbee.devices import ZigbeeDevices
     from lineside.edge.metrics import MetricsServer
     from lineside.edge.page.routes import Page
 
@@ -68,6 +70,7 @@ class Daemon:
     """
 
     _mcp: McpServers | None = None
+    _zigbee: ZigbeeDevices | None = None
     _history: History | None = None
     _metrics: MetricsServer | None = None
     _http: StationServer | None = None
@@ -101,6 +104,9 @@ class Daemon:
 
     def _open(self, config: Config) -> None:
         """Behind the store, which one daemon alone can have: the second has not loaded a model when it is told so."""
+        self._client_id = client_id = config.mqtt.client_id or f"lineside-{config.station.name}"
+        self._zigbee = read_devices(config, Access(client_id, self.store.session_mark, self.counters, self.degraded))
+        config = self.with_devices(config)
         phrases = phrases_of(config)  # before a model is loaded: they may have a mistake
         self._mcp = start_servers(config, self.degraded)
         config, self.models, fallen = open_or_fall_back(config)
@@ -109,8 +115,7 @@ class Daemon:
             self.degraded.set("installed model", fallen)
         if self._mcp is not None:
             config = self.config = self._mcp.with_tools(config, self.models.commands_engine)
-        client_id, access = config.mqtt.client_id or f"lineside-{config.station.name}", config.broker_access
-        self._client_id = client_id
+        access = config.broker_access
         for warning in warnings_of(access):
             log.warning("%s", warning)
         self.connection = Connection(
@@ -159,7 +164,7 @@ class Daemon:
             station=self.degraded,
             pulse=self.pulse,
         )
-        others: dict[str, Binding] = {"mcp": self._mcp} if self._mcp is not None else {}
+        others = self._other_bindings()
         self.calls = self._calls = Calls(
             config,
             self.topics,
@@ -220,11 +225,28 @@ class Daemon:
         self.remote = Remote(self, self.reloader, self.outbox.put)
         self.commands.handlers.update(self.remote.handlers)
         self.attached = attach(self)
+        if self._zigbee is not None:
+            self._zigbee.follow(self.connection, lambda topic: self.calls.states.take(topic, b"", retained=False))
+            self.attached.parts.append(self._zigbee)
+            self.attached.connected.append(self._zigbee.connect_now)
 
     def _link_states(self) -> StateLink:
         config, mark = self.config.broker_access, self.store.session_mark
         states = self.calls.states
         return StateLink(config, self._client_id, states, self.counters, self.degraded, mark, self.connection)
+
+    def _other_bindings(self) -> dict[str, Binding]:
+        """Those of tools that do not stand in the station file alone."""
+        others: dict[str, Binding] = {"mcp": self._mcp} if self._mcp is not None else {}
+        if self._zigbee is not None:
+            from lineside.edge.integrations.zigbee.devices import ZigbeeBinding
+
+            others["zigbee2mqtt"] = ZigbeeBinding(self._zigbee, self.connection)
+        return others
+
+    def with_devices(self, config: Config) -> Config:
+        """With the tools of the devices of Zigbee2MQTT."""
+        return self._zigbee.with_tools(config) if self._zigbee is not None else config
 
     def with_servers(self, config: Config) -> Config:
         """With the tools of the MCP servers that run."""

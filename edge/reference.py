@@ -29,6 +29,7 @@ from lineside.edge import mqtt_config as mqtt_module
 from lineside.edge import remote_config as remote_module
 from lineside.edge import tool_config as tool_module
 from lineside.edge import updates_config as updates_module
+from lineside.edge import zigbee_config as zigbee_module
 from lineside.edge.command_line.parser import make_parser
 
 NOTE = "<!-- Made by `python -m lineside.edge.reference docs/reference` from the code: do not edit. -->"
@@ -46,6 +47,8 @@ TABLES = (
     ("[tools.NAME.home_assistant]", tool_module.HomeAssistantConfig),
     ("mcp.NAME", mcp_module.McpConfig),
     ("mcp.NAME.tools.TOOL", mcp_module.McpToolConfig),
+    ("zigbee2mqtt", zigbee_module.Zigbee2MqttConfig),
+    ("zigbee2mqtt.devices.FRIENDLY_NAME", zigbee_module.ZigbeeDeviceConfig),
     ("commands", config_module.CommandConfig),
     ("store", config_module.StoreConfig),
     ("history", history_module.HistoryConfig),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from lineside.edge.config import Config, MetricsConfig
 from lineside.edge.degraded import Degraded
+from lineside.edge.wire.access import Access
 from lineside.edge.wire.health import Health
 
 if TYPE_CHECKING:
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
     from lineside.edge.http.station import Served, StationServer
     from lineside.edge.integrations.mcp.servers import McpServers
+    from lineside.edge.integrations.zigbee.devices import ZigbeeDevices
     from lineside.edge.metrics import MetricsServer
     from lineside.edge.page.routes import Page
     from lineside.edge.page.shown import Shown
@@ -29,6 +31,15 @@ def start_servers(config: Config, degraded: Degraded) -> McpServers | None:
     from lineside.edge.integrations.mcp.servers import McpServers
 
     return McpServers(config, degraded)
+
+
+def read_devices(config: Config, access: Access) -> ZigbeeDevices | None:
+    """Those of Zigbee2MQTT that the station file names, as they are now."""
+    if not config.zigbee2mqtt.devices:
+        return None
+    from lineside.edge.integrations.zigbee.devices import ZigbeeDevices
+
+    return ZigbeeDevices(config, access)
 
 
 def serve_metrics(config: MetricsConfig, health: Callable[[], Health]) -> MetricsServer | None:

@@ -19,6 +19,7 @@ from lineside.edge.mcp_checks import mcp_problems
 from lineside.edge.quiet_hours import parse_quiet_hours
 from lineside.edge.state_checks import state_problems
 from lineside.edge.tool_config import ToolConfig
+from lineside.edge.zigbee_checks import zigbee_problems
 from lineside.runtime.errors import BundleError
 
 
@@ -52,6 +53,7 @@ def problems_of(config: Config, said: AbstractSet[Key]) -> Iterator[Problem]:
         yield from state_problems(config.tools, name, config.base_topic)
     yield from mcp_problems(config)
     yield from http_problems(config)
+    yield from zigbee_problems(config)
     for server, settings in config.mcp.items():
         for name, tool in settings.tools.items():
             yield from _tool(config, ("mcp", server, "tools", name), tool)

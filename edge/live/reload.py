@@ -53,6 +53,9 @@ class Station(Protocol):
     figures: Figures
     history: History
 
+    def with_devices(self, config: Config) -> Config:
+        """With the tools of the devices of Zigbee2MQTT, as they were at the start."""
+
     def with_servers(self, config: Config) -> Config:
         """With the tools of the MCP servers that run."""
 
@@ -82,6 +85,7 @@ def fixed_problem(before: Config, after: Config) -> str:
             ("mqtt", before.mqtt == after.mqtt),
             ("store", before.store == after.store),
             ("mcp", before.mcp == after.mcp),
+            ("zigbee2mqtt", replace(before.zigbee2mqtt, tools={}) == replace(after.zigbee2mqtt, tools={})),
             ("history", before.history == after.history),
             ("inspect.evidence_folder", before.inspect.evidence_folder == after.inspect.evidence_folder),
             ("group", before.group == after.group),
@@ -107,6 +111,7 @@ def prepare(station: Station, config: Config) -> Prepared:
         config = replace(config, installed=station.config.installed)
     if differ := fixed_problem(station.config, config):
         raise ConfigError(f"{differ} cannot change while the station runs: start it again")
+    config = station.with_devices(config)
     phrases = phrases_of(config)
     config = station.with_servers(config)
     look = open_look(config, station.models.frames_engine)
