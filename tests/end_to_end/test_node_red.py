@@ -46,7 +46,7 @@ def test_the_flow_runs(broker: Mosquitto, client: Client, pictures: list[Path], 
             assert (seen["id"], seen["part_id"]) == (result["id"], "A-1047")
             for verdict in ("pass", "fail", "unsure"):
                 client.publish(TOPICS.result("cam9"), json.dumps({"verdict": verdict, "part_id": verdict}))
-                client.wait_for(lambda m, to=verdict: m.topic == f"plant/verdict/{to}" and m.json()["part_id"] == to)
+                gone_to(client, verdict)
 
             node_red.press("ask-say")
             waits = client.on(TOPICS.event("stop_line"))[0].json()
@@ -58,6 +58,10 @@ def test_the_flow_runs(broker: Mosquitto, client: Client, pictures: list[Path], 
             assert client.on("plant/line")[0].payload == b"stop"
             ended = client.on(TOPICS.event("stop_line"), 2)[1].json()
             assert ended["detail"] == "confirmed by Node-RED"
+
+
+def gone_to(client: Client, verdict: str) -> None:
+    client.wait_for(lambda m: m.topic == f"plant/verdict/{verdict}" and m.json()["part_id"] == verdict)
 
 
 def answered(client: Client, node_red: NodeRed) -> bool:
