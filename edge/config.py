@@ -20,7 +20,9 @@ from lineside.edge.http_config import HttpConfig
 from lineside.edge.inspect_config import InspectConfig
 from lineside.edge.mcp_config import McpConfig
 from lineside.edge.mqtt_config import MqttConfig
+from lineside.edge.outputs_config import OutputConfig
 from lineside.edge.remote_config import RemoteConfig
+from lineside.edge.sparkplug_config import SparkplugConfig
 from lineside.edge.tool_config import DAY_S, STRICT, ToolConfig
 from lineside.edge.updates_config import UpdatesConfig
 from lineside.edge.zigbee_config import Zigbee2MqttConfig
@@ -149,8 +151,10 @@ class Config:
     updates: UpdatesConfig = field(default_factory=UpdatesConfig)
     cameras: dict[str, CameraConfig] = field(default_factory=dict)
     tools: dict[str, ToolConfig] = field(default_factory=dict)
+    outputs: dict[str, OutputConfig] = field(default_factory=dict)
     mcp: dict[str, McpConfig] = field(default_factory=dict)
     zigbee2mqtt: Zigbee2MqttConfig = field(default_factory=Zigbee2MqttConfig)
+    sparkplug: SparkplugConfig = field(default_factory=SparkplugConfig)
     folder: Path = field(default=Path("."))
     file: Path = field(default=Path("station.toml"))
     changed: dict[str, Any] = field(default_factory=dict)

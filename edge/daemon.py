@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Self
 from lineside.edge.announcements import Announcements
 from lineside.edge.attached import Part, attach
 from lineside.edge.broker_access import warnings_of
-from lineside.edge.calls.bindings import Binding
 from lineside.edge.calls.calls import Calls
 from lineside.edge.calls.state_link import StateLink
 from lineside.edge.commands.bounds import asked_beyond
+from lineside.edge.commands.eyes import Eyes
 from lineside.edge.commands.inbox import Commands
 from lineside.edge.commands.phrases.phrasing import phrases_of
 from lineside.edge.config import Config
@@ -39,8 +39,7 @@ from lineside.edge.live.remote import Remote, allowed_commands
 from lineside.edge.models import DEVICE_FAILURES, device_of, open_or_fall_back, there
 from lineside.edge.notify import Watchdog, notify
 from lineside.edge.pulse import Pulse
-from lineside.edge.served import read_devices, serve_http, serve_metrics, start_servers
-from lineside.edge.wire.access import Access
+from lineside.edge.served import bindings_of, read_devices, serve_http, serve_metrics, start_servers
 from lineside.edge.wire.acknowledgements import Window
 from lineside.edge.wire.identity import without_mark
 from lineside.edge.wire.mqtt import Connection
@@ -70,7 +69,7 @@ class Daemon:
     """
 
     _mcp: McpServers | None = None
-    _zigbee: ZigbeeDevices | None = None
+    zigbee: ZigbeeDevices | None = None
     _history: History | None = None
     _metrics: MetricsServer | None = None
     _http: StationServer | None = None
@@ -105,8 +104,8 @@ class Daemon:
     def _open(self, config: Config) -> None:
         """Behind the store, which one daemon alone can have: the second has not loaded a model when it is told so."""
         self._client_id = client_id = config.mqtt.client_id or f"lineside-{config.station.name}"
-        self._zigbee = read_devices(config, Access(client_id, self.store.session_mark, self.counters, self.degraded))
-        config = self.with_devices(config)
+        self.zigbee = read_devices(config, client_id, self.store, self.counters, self.degraded)
+        config = self.zigbee.with_tools(config) if self.zigbee is not None else config
         phrases = phrases_of(config)  # before a model is loaded: they may have a mistake
         self._mcp = start_servers(config, self.degraded)
         config, self.models, fallen = open_or_fall_back(config)
@@ -164,7 +163,7 @@ class Daemon:
             station=self.degraded,
             pulse=self.pulse,
         )
-        others = self._other_bindings()
+        self.newest = self.pipeline.newest = NewestFrames(lambda camera: self.cameras.live(camera))
         self.calls = self._calls = Calls(
             config,
             self.topics,
@@ -172,7 +171,7 @@ class Daemon:
             self.outbox,
             self.connection,
             self.counters,
-            others,
+            bindings_of(self._mcp, self.zigbee, self.connection),
             self._drain,
             self.degraded,
         )
@@ -186,6 +185,7 @@ class Daemon:
             self.calls,
             self.counters,
             phrases,
+            Eyes(self.newest, self.switches, self.last_state.show_picture),
         )
         self.frames = FrameIntake(
             set(config.cameras),
@@ -202,7 +202,6 @@ class Daemon:
         say_switched_off(self.switches, self.degraded)
         self.cameras = CameraSet(config, self.switches, self.pipeline, self._make_watch, self.online)
         self.watch = self.cameras.watch
-        self.newest = self.pipeline.newest = NewestFrames(self.cameras.live)
         self.group = GroupLink(
             config,
             self._client_id,
@@ -225,28 +224,11 @@ class Daemon:
         self.remote = Remote(self, self.reloader, self.outbox.put)
         self.commands.handlers.update(self.remote.handlers)
         self.attached = attach(self)
-        if self._zigbee is not None:
-            self._zigbee.follow(self.connection, lambda topic: self.calls.states.take(topic, b"", retained=False))
-            self.attached.parts.append(self._zigbee)
-            self.attached.connected.append(self._zigbee.connect_now)
 
     def _link_states(self) -> StateLink:
         config, mark = self.config.broker_access, self.store.session_mark
         states = self.calls.states
         return StateLink(config, self._client_id, states, self.counters, self.degraded, mark, self.connection)
-
-    def _other_bindings(self) -> dict[str, Binding]:
-        """Those of tools that do not stand in the station file alone."""
-        others: dict[str, Binding] = {"mcp": self._mcp} if self._mcp is not None else {}
-        if self._zigbee is not None:
-            from lineside.edge.integrations.zigbee.devices import ZigbeeBinding
-
-            others["zigbee2mqtt"] = ZigbeeBinding(self._zigbee, self.connection)
-        return others
-
-    def with_devices(self, config: Config) -> Config:
-        """With the tools of the devices of Zigbee2MQTT."""
-        return self._zigbee.with_tools(config) if self._zigbee is not None else config
 
     def with_servers(self, config: Config) -> Config:
         """With the tools of the MCP servers that run."""

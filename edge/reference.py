@@ -26,7 +26,9 @@ from lineside.edge import http_config as http_module
 from lineside.edge import inspect_config as inspect_module
 from lineside.edge import mcp_config as mcp_module
 from lineside.edge import mqtt_config as mqtt_module
+from lineside.edge import outputs_config as outputs_module
 from lineside.edge import remote_config as remote_module
+from lineside.edge import sparkplug_config as sparkplug_module
 from lineside.edge import tool_config as tool_module
 from lineside.edge import updates_config as updates_module
 from lineside.edge import zigbee_config as zigbee_module
@@ -45,10 +47,12 @@ TABLES = (
     ("tools.NAME.state", tool_module.StateConfig),
     ("[tools.NAME.phrases]", tool_module.PhraseConfig),
     ("[tools.NAME.home_assistant]", tool_module.HomeAssistantConfig),
+    ("outputs.NAME", outputs_module.OutputConfig),
     ("mcp.NAME", mcp_module.McpConfig),
     ("mcp.NAME.tools.TOOL", mcp_module.McpToolConfig),
     ("zigbee2mqtt", zigbee_module.Zigbee2MqttConfig),
     ("zigbee2mqtt.devices.FRIENDLY_NAME", zigbee_module.ZigbeeDeviceConfig),
+    ("sparkplug", sparkplug_module.SparkplugConfig),
     ("commands", config_module.CommandConfig),
     ("store", config_module.StoreConfig),
     ("history", history_module.HistoryConfig),

@@ -109,6 +109,15 @@ class LastState:
         with self._lock:
             return self._pictures.get(camera, b"")
 
+    def show_picture(self, camera: str, picture: Picture) -> None:
+        """Publish a frame that was not inspected, as it is: the next inspected one takes its place."""
+        try:
+            if self._connection.connected.is_set():
+                self._publish_snapshot(camera, encode_jpeg(picture))
+        except (ValueError, BrokerError, cv2.error) as error:
+            self._counters.add("snapshots_failed")
+            log.warning("no snapshot of %s: %s", camera, error)
+
     def set_stale(self, camera: str, *, stale: bool) -> bool:
         """Say of the last verdict that the camera gives no pictures any more, or that it does again. False where that
         could not be published: try again.

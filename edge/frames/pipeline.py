@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from lineside.devices.cameras.frame import Frame
 from lineside.edge.config import Config
@@ -172,7 +173,9 @@ class Pipeline:
             work.done()
 
     def _run(self) -> None:
-        while (work := self.mailbox.get()) is not None:
+        idle = partial(self._pulse.beat, "pipeline")
+        idle()
+        while (work := self.mailbox.get(idle)) is not None:
             self._pulse.begin("pipeline")
             self._process(work)
             self._pulse.end("pipeline")

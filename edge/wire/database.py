@@ -38,6 +38,7 @@ CREATE INDEX IF NOT EXISTS calls_passed ON calls (passed);
 CREATE TABLE frames (
     id INTEGER PRIMARY KEY AUTOINCREMENT, request TEXT NOT NULL UNIQUE, topic TEXT, payload BLOB
 );
+CREATE TABLE IF NOT EXISTS held (request TEXT PRIMARY KEY, topic TEXT NOT NULL, payload BLOB NOT NULL);
 CREATE TABLE rejections (camera TEXT NOT NULL, code TEXT NOT NULL, body BLOB NOT NULL, PRIMARY KEY (camera, code));
 CREATE TABLE sessions (name TEXT PRIMARY KEY, mark TEXT NOT NULL);
 CREATE TABLE packets (
@@ -45,6 +46,7 @@ CREATE TABLE packets (
     PRIMARY KEY (session, packet_id)
 ) WITHOUT ROWID;
 """
+FROM_2 = "CREATE TABLE held (request TEXT PRIMARY KEY, topic TEXT NOT NULL, payload BLOB NOT NULL);"
 FROM_1 = """
 ALTER TABLE answered RENAME TO answered_1;
 {schema}
@@ -228,11 +230,13 @@ def _open(path: Path, tables: Tables) -> sqlite3.Connection:
 
 
 def _upgrade(db: sqlite3.Connection) -> str:
+    if db.execute("PRAGMA user_version").fetchone()[0] == 2:
+        return FROM_2
     before = db.execute("SELECT 1 FROM sqlite_master WHERE name = 'answered'").fetchone()
     return FROM_1.format(schema=SCHEMA, now=time.time()) if before else SCHEMA
 
 
-STORE = Tables(2, _upgrade, "what waited to be sent, and which requests were answered", "[store] path")
+STORE = Tables(3, _upgrade, "what waited to be sent, and which requests were answered", "[store] path")
 """Versions 0 and 1 had the same tables; 0 did not say so."""
 
 

@@ -12,12 +12,14 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from lineside.edge.wire.asking import ShownFrame
 from lineside.edge.wire.changes import WireRemote
 
 JSON_TYPE = "application/json"
 Verdict = Literal["pass", "fail", "unsure"]
 DecidedBy = Literal["phrase", "conversation", "model"]
 Outcome = Literal["issued", "accepted", "achieved", "failed", "expired", "refused", "dry_run"]
+OutputOutcome = Literal["done", "failed", "late", "skipped", "repeated"]
 
 
 def now() -> datetime:
@@ -83,6 +85,20 @@ class WireGate(BaseModel):
     region: tuple[float, float, float, float]
 
 
+class WireOutput(BaseModel):
+    """What an output really did for a part. `done`: the other side has taken `state`, `at` that time, `after_ms` after
+    the capture. `failed`: it has not, or nobody knows. `late`: the verdict came too late, and it was not done.
+    `skipped`: it had nothing to do. `repeated`: it had been begun before a restart, and was not done again.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    outcome: OutputOutcome
+    state: Literal["on", "off"] | None = None
+    at: datetime | None = None
+    after_ms: float | None = None
+    detail: str = ""
+
+
 class WireError(BaseModel):
     """`code` is for programs, `message` for people."""
 
@@ -99,7 +115,7 @@ class InspectionResult(Body):
     Schema, where it has one and the result is complete. With a gate (`lineside learn`), `decided_by` says whether its
     score was enough, and the probabilities of what it decided come from the score. `doubt` says why the verdict is
     `unsure` whatever the probability: the model was not taught such a part or picture, or the picture shows nothing
-    (`decided_by` is `picture` then).
+    (`decided_by` is `picture` then). `outputs` says by name what each did, where the station has any for this camera.
     """
 
     SCHEMA: ClassVar[str] = "lineside.result/1"
@@ -122,6 +138,7 @@ class InspectionResult(Body):
     decided_by: Literal["gate", "model", "picture"] = "model"
     doubt: str | None = None
     gate: WireGate | None = None
+    outputs: dict[str, WireOutput] | None = None
 
     def encode(self) -> bytes:
         """A report may well be null: it is left out only where the camera has no schema."""
@@ -185,6 +202,15 @@ class ToolEvent(Body):
     detail: str = ""
 
 
+class OutputEvent(Body):
+    """On `event/{output}`: it cannot be reached, `error` says why; or it can again. Each is said once."""
+
+    SCHEMA: ClassVar[str] = "lineside.output_event/1"
+    event_type: Literal["output_failed", "output_back"]
+    output: str
+    error: WireError | None = None
+
+
 class StationEvent(Body):
     """On `event/station`: the station has changed, or was asked to and did not; `error` says why, all is as before.
 
@@ -238,13 +264,18 @@ class CallReport(BaseModel):
 
 
 class Reply(Body):
-    """The answer to a command, on its response topic or `rsp/{command}`; `model` is the one that it was put to."""
+    """The answer to a command, on its response topic or `rsp/{command}`; `model` is the one that it was put to.
+
+    Of a question with a `schema`, `answer` is the JSON that satisfies it; `frames` are the pictures that were shown.
+    """
 
     SCHEMA: ClassVar[str] = "lineside.reply/1"
     command: str
     transaction: str = ""
     ok: bool
     text: str = ""
+    answer: Any = None
+    frames: list[ShownFrame] = Field(default_factory=list)
     calls: list[CallReport] = Field(default_factory=list)
     model: WireModel | None = None
     error: WireError | None = None
@@ -301,23 +332,6 @@ class Info(Body):
     max_payload_bytes: int
     degraded: list[str]
     remote: WireRemote = Field(default_factory=WireRemote)
-
-
-class AskCommand(BaseModel):
-    """The body of `cmd/ask` as JSON; plain text is taken as `text`.
-
-    `tool_choice` is auto, required (some call), none (a text), or the name of the tool to call. It asks for a call, and
-    does not allow one. `conversation` names the conversation that the command belongs to, among those of this response
-    topic.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-    text: str = Field(min_length=1, max_length=8000)
-    transaction: str = Field(default="", max_length=200)
-    conversation: str = Field(default="", max_length=200)
-    max_tokens: int | None = Field(default=None, ge=1, le=4096)
-    expires_at: datetime | None = None
-    tool_choice: str = Field(default="auto", max_length=64)
 
 
 class FrameReference(BaseModel):

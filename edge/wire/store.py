@@ -1,9 +1,9 @@
 """What must survive a power cut.
 
 Outbox: results, events, calls and replies, until the broker has acknowledged them. Inbox: commands from acknowledgement
-to reply. Answered: replies by request, and frames with their results, given again to a duplicate. Calls: those that
-were let through, by id, so that none is carried out twice, and rates hold over a restart. Sessions and packets: which
-request came last with which packet id of which session of the broker.
+to reply. Held: results that wait for their outputs. Answered: replies by request, and frames with their results, given
+again to a duplicate. Calls: those that were let through, by id, so that none is carried out twice, and rates hold over
+a restart. Sessions and packets: which request came last with which packet id of which session of the broker.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from lineside.edge.errors import StoreError
 from lineside.edge.steady import unix_time
 from lineside.edge.wire.database import Database
 from lineside.edge.wire.identity import Delivery, Use, delivered_id, next_use
+from lineside.edge.wire.packets import last_use, write_use
 
 log = logging.getLogger("lineside.store")
 
@@ -230,8 +231,8 @@ class Store:
         """
         with self._transaction() as db:
             if unmarked is not None:
-                use = next_use(_last_use(db, unmarked), command.digest, unmarked.dup)
-                _write_use(db, unmarked, use)
+                use = next_use(last_use(db, unmarked), command.digest, unmarked.dup)
+                write_use(db, unmarked, use)
                 command = replace(command, digest=delivered_id(unmarked, use))
             row = db.execute(
                 "SELECT topic, payload, correlation FROM answered WHERE digest = ?", (command.digest,)
@@ -317,7 +318,7 @@ class Store:
     def last_use(self, delivery: Delivery) -> Use | None:
         """The request that was answered last of those that came with this packet id in this session."""
         with self._transaction() as db:
-            return _last_use(db, delivery)
+            return last_use(db, delivery)
 
     def answered_frame(self, requests: tuple[str, str]) -> Outgoing | None:
         """What answered the first of the requests that has an answer: without a topic where it is not given again."""
@@ -327,6 +328,39 @@ class Store:
                 if row:
                     return Outgoing(row[0] or "", row[1] or b"", "application/json")
         return None
+
+    def hold(self, request: str, message: Outgoing, answers: FrameAnswer | None) -> None:
+        """Keep a result until its outputs have been done; after a kill, `release_held` gives out what is kept here.
+
+        From now on a duplicate of the frame `request` is known to be one.
+        """
+        with self._transaction() as db:
+            db.execute(
+                "INSERT OR REPLACE INTO held (request, topic, payload) VALUES (?, ?, ?)",
+                (request, message.topic, message.payload),
+            )
+            if answers is not None:
+                _remember_frame(db, answers, None)
+
+    def release(self, request: str, message: Outgoing) -> None:
+        """In one transaction: the result with what its outputs did into the outbox, and what was held out."""
+        with self._transaction(lasting=False) as db:
+            self._release(db, request, message)
+
+    def release_held(self) -> int:
+        """After a kill: give out what was held, as it is; returns how many results these were."""
+        with self._transaction() as db:
+            held = db.execute("SELECT request, topic, payload FROM held ORDER BY rowid").fetchall()
+            for request, topic, payload in held:
+                self._release(db, request, Outgoing(topic, payload, "application/json"))
+        return len(held)
+
+    def _release(self, db: sqlite3.Connection, request: str, message: Outgoing) -> None:
+        self._insert(db, message)
+        db.execute(
+            "UPDATE frames SET topic = ?, payload = ? WHERE request = ?", (message.topic, message.payload, request)
+        )
+        db.execute("DELETE FROM held WHERE request = ?", (request,))
 
     def hold_rejection(
         self, camera: str, code: str, merge: Callable[[bytes | None], bytes], answers: FrameAnswer | None
@@ -357,24 +391,9 @@ class Store:
         self._database.close()
 
 
-def _last_use(db: sqlite3.Connection, delivery: Delivery) -> Use | None:
-    row = db.execute(
-        "SELECT content, number FROM packets WHERE session = ? AND packet_id = ?",
-        (delivery.session, delivery.packet_id),
-    ).fetchone()
-    return Use(*row) if row else None
-
-
-def _write_use(db: sqlite3.Connection, delivery: Delivery, use: Use) -> None:
-    db.execute(
-        "INSERT OR REPLACE INTO packets (session, packet_id, content, number) VALUES (?, ?, ?, ?)",
-        (delivery.session, delivery.packet_id, use.content, use.number),
-    )
-
-
 def _remember_frame(db: sqlite3.Connection, answers: FrameAnswer, message: Outgoing | None) -> None:
     """With the message, or without where it is not to be given again."""
-    _write_use(db, answers.delivery, answers.use)
+    write_use(db, answers.delivery, answers.use)
     topic, payload = (message.topic, message.payload) if message and answers.again else (None, None)
     cursor = db.execute(
         "INSERT OR REPLACE INTO frames (request, topic, payload) VALUES (?, ?, ?)", (answers.request, topic, payload)

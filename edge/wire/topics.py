@@ -34,7 +34,7 @@ class Topics:
         return f"{self.base}/state/{camera}"
 
     def event(self, source: str) -> str:
-        """Of a camera or a tool."""
+        """Of a camera, a tool or an output."""
         return f"{self.base}/event/{source}"
 
     def snapshot(self, camera: str) -> str:
