@@ -61,11 +61,13 @@ class Attached:
     handlers: what takes the messages of a kind of topic, by that kind, and acknowledges them. On the network thread,
         which goes on at once.
     connected: called on the network thread each time that the station has said that it is online.
+    exchanged: called when a new station file or another model was taken, on the thread that did it.
     """
 
     parts: list[Part] = field(default_factory=list)
     handlers: dict[str, Callable[[str, Message], None]] = field(default_factory=dict)
     connected: list[Callable[[], None]] = field(default_factory=list)
+    exchanged: list[Callable[[], None]] = field(default_factory=list)
 
     def start(self) -> None:
         for part in self.parts:
@@ -75,7 +77,28 @@ class Attached:
         for part in reversed(self.parts):
             part.close()
 
+    def taken(self) -> None:
+        for told in self.exchanged:
+            told()
 
-def attach(_station: Station) -> Attached:
+
+def attach(station: Station) -> Attached:
     """Raises ConfigError, EdgeError where one of them cannot be."""
-    return Attached()
+    attached = Attached()
+    _tell_home_assistant(station, attached)
+    return attached
+
+
+def _tell_home_assistant(station: Station, attached: Attached) -> None:
+    """Where the station file has `[home_assistant]`, or had it at the last start."""
+    config = station.config
+    if config.home_assistant is None and not config.published_path.exists():
+        return
+    from lineside.edge.integrations.home_assistant.link import HomeAssistantLink
+
+    client_id = config.mqtt.client_id or f"lineside-{config.station.name}"
+    mark, leader = station.store.session_mark, station.connection
+    link = HomeAssistantLink(lambda: station.config, client_id, station.counters, station.degraded, mark, leader)
+    attached.parts.append(link)
+    attached.connected.append(link.connect_now)
+    attached.exchanged.append(link.changed)

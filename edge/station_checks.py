@@ -14,6 +14,7 @@ from lineside.edge.broker_checks import Key, Problem, broker_problems
 from lineside.edge.camera_config import CameraConfig
 from lineside.edge.config import NAME, STATION, Config
 from lineside.edge.errors import ConfigError
+from lineside.edge.home_assistant_checks import home_assistant_problems
 from lineside.edge.http_checks import http_problems
 from lineside.edge.mcp_checks import mcp_problems
 from lineside.edge.quiet_hours import parse_quiet_hours
@@ -52,6 +53,7 @@ def problems_of(config: Config, said: AbstractSet[Key]) -> Iterator[Problem]:
         yield from state_problems(config.tools, name, config.base_topic)
     yield from mcp_problems(config)
     yield from http_problems(config)
+    yield from home_assistant_problems(config)
     for server, settings in config.mcp.items():
         for name, tool in settings.tools.items():
             yield from _tool(config, ("mcp", server, "tools", name), tool)

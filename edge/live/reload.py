@@ -27,13 +27,20 @@ from lineside.edge.history.keeper import History
 from lineside.edge.models import Models, runs_alike
 from lineside.edge.station_file import load_config
 from lineside.edge.wire.messages import JSON_TYPE, StationEvent, WireError
-from lineside.edge.wire.store import Outgoing
+from lineside.edge.wire.store import Outgoing, Store
 from lineside.edge.wire.topics import Topics
 from lineside.runtime.errors import EngineError
 
 log = logging.getLogger("lineside.live")
 REFUSED = "station file"
 """The key of what `degraded` says of a refused file."""
+
+
+class Attached(Protocol):
+    """Parts that the station has where its file asks for them."""
+
+    def taken(self) -> None:
+        """The station is from now on as a new file, or another model, makes it."""
 
 
 class Station(Protocol):
@@ -52,6 +59,10 @@ class Station(Protocol):
     announcements: Announcements
     figures: Figures
     history: History
+    store: Store
+
+    @property
+    def attached(self) -> Attached: ...
 
     def with_servers(self, config: Config) -> Config:
         """With the tools of the MCP servers that run."""
@@ -90,6 +101,7 @@ def fixed_problem(before: Config, after: Config) -> str:
             ("remote", before.remote == after.remote),
             ("updates", before.updates == after.updates),
             ("http", before.http == after.http),
+            ("home_assistant", before.home_assistant == after.home_assistant),
             ("model (bundle, device, threads, capacity, kv_cache_mb), commands.bundle", runs_alike(before, after)),
         )
         if not same
@@ -142,6 +154,7 @@ def take(station: Station, new: Prepared) -> None:
     if new.rules is not None:
         station.hear_states()
     station.announcements.exchange(new.config, station.models)
+    station.attached.taken()
 
 
 def say_switched_off(switches: Switches, degraded: Degraded) -> None:
