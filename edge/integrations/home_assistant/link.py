@@ -40,6 +40,9 @@ class HomeAssistantLink:
     Args:
         config: asked for the station file as it is now.
 
+    Attributes:
+        nothing_left: set when all that was announced has been taken back.
+
     Raises:
         ConfigError: the file of what was announced cannot be read.
     """
@@ -51,7 +54,7 @@ class HomeAssistantLink:
         counters: Counters,
         degraded: Degraded,
         session_mark: Callable[[str, bool], str],
-        leader: Connection,
+        leader: Connection | None = None,
     ) -> None:
         self._config, self._degraded = config, degraded
         announced = config().home_assistant
@@ -62,6 +65,7 @@ class HomeAssistantLink:
         self._offer: Offer | None = None
         self._gone: list[str] = []
         self._wake, self._closed = threading.Event(), threading.Event()
+        self.nothing_left = threading.Event()
         self._thread = threading.Thread(target=self._run, name="home-assistant", daemon=True)
         self._connection = Connection(
             config().broker_access,
@@ -193,3 +197,5 @@ class HomeAssistantLink:
             except OSError as error:
                 log.error("%s cannot be written (%s)", self._config().published_path, error.strerror)
             self._said.pop(topic, None)
+            if not self._published.topics:
+                self.nothing_left.set()

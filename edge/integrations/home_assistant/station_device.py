@@ -14,8 +14,11 @@ from lineside.edge.wire.topics import Topics
 
 EXPIRE_S = 60
 """`health` comes every ten seconds."""
-SAID = "value_json.text or (value_json.error.message if value_json.error is defined else '')"
-"""What a reply says: its text, or why there is none."""
+SAID = (
+    "value_json.text or (value_json.error.message if value_json.error is defined else "
+    "value_json.calls | map(attribute='outcome') | join(', '))"
+)
+"""What a reply says: its text, why nothing was done, or what came of its calls."""
 VERSION = "value_json.model.name ~ ' ' ~ value_json.model.sha256[:12]"
 FRAMES = "value_json.histograms | selectattr('name', 'eq', 'frame') | selectattr('labels.stage', 'eq', 'total') | list"
 
