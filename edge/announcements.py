@@ -106,6 +106,7 @@ class Announcements:
             model=wire_model(frames),
             cameras=sorted(self._config.cameras),
             stale=self._stale(),
+            triggers={name: list(it.cameras) for name, it in sorted(self._config.triggers.items())} or None,
             commands=self._commands,
             group=self._config.group_topic or None,
             tools=tools,

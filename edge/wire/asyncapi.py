@@ -16,11 +16,11 @@ from typing import Any, Literal
 from pydantic import BaseModel
 
 from lineside import __version__
+from lineside.edge.wire.asking import AskCommand
 from lineside.edge.wire.changes import CHANGES
 from lineside.edge.wire.health import Health
 from lineside.edge.wire.messages import (
     JSON_TYPE,
-    AskCommand,
     Body,
     Call,
     Confirmation,
@@ -28,6 +28,7 @@ from lineside.edge.wire.messages import (
     FrameReference,
     Info,
     InspectionResult,
+    OutputEvent,
     Reply,
     Return,
     State,
@@ -40,6 +41,7 @@ WIRE_BODIES: tuple[type[Body], ...] = (
     State,
     Event,
     ToolEvent,
+    OutputEvent,
     StationEvent,
     Reply,
     Call,
@@ -79,8 +81,8 @@ CHANNELS = (
     Channel(
         "event/{source}",
         "send",
-        ("Event", "ToolEvent", "StationEvent"),
-        "of a camera, a tool or the station; kept on disk",
+        ("Event", "ToolEvent", "OutputEvent", "StationEvent"),
+        "of a camera, a tool, an output or the station; kept on disk",
     ),
     Channel("state/{camera}", "send", ("State",), "the last verdict", retain=True),
     Channel("snapshot/{camera}", "send", ("Snapshot",), "the frame with its boxes drawn", qos=0, retain=True),
@@ -117,7 +119,7 @@ PARAMETERS = {
     "group": "the group's base topic, lineside/groups/{name} where `group.base_topic` sets no other",
     "client": "the client id of the member's connection to the group",
     "camera": "a name of the station file's [cameras]",
-    "source": "a camera or a tool, or station",
+    "source": "a camera, a tool or an output, or station",
     "command": "such as ask, or model-install",
     "tool": "a name of the station file's [tools]",
 }

@@ -1,7 +1,7 @@
 #!/bin/sh
 # The tests run against a real Mosquitto with certificates by openssl, and watch system calls with strace: these are
 # installed from Debian where they are missing and that is allowed. AsyncAPI's own parser comes from npm, once, where npm
-# is there; without it, or without a network, its one test is skipped.
+# is there; without it, or without a network, its one test is skipped; so it is with Home Assistant's core.
 set -eu
 PATH="$PATH:/usr/sbin:/usr/local/sbin"
 parser=build/asyncapi-parser
@@ -9,6 +9,7 @@ if command -v npm >/dev/null && [ ! -d "$parser/node_modules/@asyncapi/parser" ]
     timeout 120 npm install --silent --no-audit --no-fund --no-package-lock --prefix "$parser" @asyncapi/parser@3.6.3 \
         >/dev/null 2>&1 || rm -rf "$parser"
 fi
+sh tests/support/home_assistant.sh
 missing=""
 for program in mosquitto strace openssl; do
     command -v "$program" >/dev/null || missing="$missing $program"
