@@ -82,6 +82,7 @@ class Attached:
         for told in self.exchanged:
             told()
 
+
 def attach(station: Station) -> Attached:
     """Raises ConfigError, EdgeError where one of them cannot be."""
     attached = Attached()

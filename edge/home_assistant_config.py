@@ -19,7 +19,7 @@ class DiscoveryConfig:
     discovery_prefix: Annotated[str, Field(pattern=r"^[^#+\x00/$][^#+\x00]*$")] = "homeassistant"
     """The discovery prefix of Home Assistant's MQTT integration."""
     cameras: tuple[str, ...] | None = None
-    """The cameras that are announced; all where it is left out."""
+    """The cameras that are announced, and with them the triggers that look with no others; all where it is left out."""
     tools: tuple[str, ...] | None = None
     """The tools that are announced, such as those whose devices Home Assistant does not know already; all where it is
     left out. Calling them needs `[remote] allow = ["call"]`."""

@@ -107,7 +107,7 @@ def test_a_station_in_home_assistant(
 def everything_appears(hall: Hall) -> None:
     """With every key of its payload, and a state."""
     home = hall.home
-    until(lambda: "lineside_hall-gate-switch-inspection" in hall.announced())
+    until(lambda: "lineside_hall-parcel-button-look" in hall.announced())
     announced = hall.announced()
     until(lambda: home.ask("entities").keys() == announced.keys())
     entities = home.ask("entities")
@@ -118,6 +118,8 @@ def everything_appears(hall: Hall) -> None:
         "lineside_hall": None,
         "lineside_hall-door": "lineside_hall",
         "lineside_hall-gate": "lineside_hall",
+        "lineside_hall-parcel": "lineside_hall",
+        "lineside_hall-yard": "lineside_hall",
     }
     home.wait_for("binary_sensor.hall_status", "on")
     home.wait_for("binary_sensor.hall_degraded", "off")
@@ -152,6 +154,12 @@ def it_changes_with_a_verdict(hall: Hall) -> None:
     home.wait_for("sensor.hall_door_verdict", "pass")
     home.wait_for("binary_sensor.hall_door_problem", "off")
     assert home.state("sensor.hall_gate_verdict")["state"] == "unknown"
+    home.call("button.press", "button.hall_parcel_look_now")
+    hall.plant.on(f"{BASE}/trigger/parcel")
+    hall.frame("gate")
+    home.wait_for("sensor.hall_parcel_verdict", "pass")
+    home.wait_for("event.hall_parcel_result", lambda state: state["event_type"] == "pass")
+    home.wait_for("sensor.hall_gate_verdict", "pass")
 
 
 def a_camera_is_switched(hall: Hall) -> None:
@@ -166,10 +174,10 @@ def a_camera_is_switched(hall: Hall) -> None:
     home.wait_for("binary_sensor.hall_degraded", "on")
     home.call("switch.turn_on", "switch.hall_door_inspection")
     home.wait_for("switch.hall_door_inspection", "on")
-    body = {"camera": "gate", "what": "camera", "on": False}
-    plant.publish(f"{BASE}/cmd/switch", json.dumps(body), correlation=b"gate")
-    home.wait_for("sensor.hall_gate_verdict", "unavailable")
-    assert home.state("switch.hall_gate_inspection")["state"] == "on"
+    body = {"camera": "yard", "what": "camera", "on": False}
+    plant.publish(f"{BASE}/cmd/switch", json.dumps(body), correlation=b"yard")
+    home.wait_for("sensor.hall_yard_verdict", "unavailable")
+    assert home.state("switch.hall_yard_inspection")["state"] == "on"
     assert home.state("sensor.hall_door_verdict")["state"] == "pass"
 
 
@@ -227,11 +235,11 @@ def a_new_model_is_offered(hall: Hall) -> None:
 
 
 def what_leaves_the_station_file_goes(hall: Hall, file: Path) -> None:
-    text = file.read_text().replace('[cameras.gate]\nkind = "mqtt"\n', "")
+    text = file.read_text().replace('[cameras.yard]\nkind = "mqtt"\n', "")
     start, end = text.index("[tools.show]"), text.index("[tools.stop_line]")
     file.write_text(text[:start] + text[end:])
     hall.daemon.reloader.reload()
-    until(lambda: "lineside_hall-gate" not in hall.home.ask("devices"))
+    until(lambda: "lineside_hall-yard" not in hall.home.ask("devices"))
     until(lambda: hall.home.ask("entities").keys() == hall.announced().keys())
     left = hall.home.ask("entities")
     assert "lineside_hall-text-tool-show" not in left

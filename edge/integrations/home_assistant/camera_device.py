@@ -1,8 +1,8 @@
-"""The device of one camera."""
+"""The device of one camera, and of one trigger: both give verdicts."""
 
 from __future__ import annotations
 
-from typing import get_args
+from typing import Any, get_args
 
 from lineside.edge.config import Config
 from lineside.edge.integrations.home_assistant.device import Device
@@ -10,14 +10,18 @@ from lineside.edge.integrations.home_assistant.expressions import (
     SWITCHED_ON,
     VALUE,
     WHO,
+    Code,
     command,
     cut,
     literal,
+    payload,
 )
 from lineside.edge.integrations.home_assistant.ids import camera_id, spoken, station_id
 from lineside.edge.integrations.home_assistant.station_device import EXPIRE_S, SAID
+from lineside.edge.triggers_config import alone
 from lineside.edge.wire.messages import Event, Verdict
 from lineside.edge.wire.topics import Topics
+from lineside.edge.wire.trigger_messages import TriggerEvent
 
 DESCRIBE = "Describe what you see."
 KEPT = "this.state if this.state not in ('unknown', 'unavailable') else 'None'"
@@ -36,7 +40,8 @@ def camera_device(config: Config, camera: str) -> Device:
     here = [{"topic": topics.status}]
     device = Device(camera_id(base, camera), about, [*here, {"topic": topics.info, "value_template": stale}])
     _add_verdict(device, topics, camera)
-    _add_result(device, topics, camera)
+    if camera not in alone(config.triggers):
+        _add_result(device, topics, camera)
     _add_condition(device, topics, camera, here)
     _add_questions(device, topics, camera, config.commands.expiry_s)
     if "switch" in config.remote.allow:
@@ -52,6 +57,25 @@ def camera_device(config: Config, camera: str) -> Device:
             state_topic=topics.info,
             value_template=f"{{{{ 'ON' if value_json.remote.settings[{setting}] else 'OFF' }}}}",
             availability=here,
+        )
+    return device
+
+
+def trigger_device(config: Config, trigger: str) -> Device:
+    """The parts that a trigger has several cameras look at. Where it is a message, a button sends it."""
+    topics, base = Topics(config.base_topic), config.base_topic
+    about = {"name": f"{config.station.name} {spoken(trigger)}", "mdl": "Trigger", "via_device": station_id(base)}
+    device = Device(camera_id(base, trigger), about, [{"topic": topics.status}])
+    _add_verdict(device, topics, trigger)
+    _add_result(device, topics, trigger)
+    _add_events(device, topics, trigger, list(get_args(TriggerEvent.model_fields["event_type"].annotation)))
+    if not config.triggers[trigger].moves:
+        device.add(
+            "button",
+            "look",
+            "Look now",
+            command_topic=topics.trigger(trigger),
+            command_template=payload({"id": Code(f"{literal(f'{WHO}/')} ~ utcnow().timestamp()")}),
         )
     return device
 
@@ -136,14 +160,18 @@ def _add_condition(device: Device, topics: Topics, camera: str, here: list[dict[
         value_template=f"{{{{ value_json.cameras.get({literal(camera)}, {{}}).get('age_s', 'None') }}}}",
         expire_after=EXPIRE_S,
     )
+    _add_events(device, topics, camera, list(get_args(Event.model_fields["event_type"].annotation)), availability=here)
+
+
+def _add_events(device: Device, topics: Topics, name: str, kinds: list[str], **options: Any) -> None:
     device.add(
         "event",
         "event",
         "Event",
         entity_category="diagnostic",
-        state_topic=topics.event(camera),
-        event_types=list(get_args(Event.model_fields["event_type"].annotation)),
-        availability=here,
+        state_topic=topics.event(name),
+        event_types=kinds,
+        **options,
     )
 
 

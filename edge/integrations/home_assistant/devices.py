@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lineside.edge.config import Config
-from lineside.edge.integrations.home_assistant.camera_device import camera_device
+from lineside.edge.integrations.home_assistant.camera_device import camera_device, trigger_device
 from lineside.edge.integrations.home_assistant.device import Device
 from lineside.edge.integrations.home_assistant.ids import discovery_topic
 from lineside.edge.integrations.home_assistant.offer import Offer
@@ -23,5 +23,11 @@ def devices_of(config: Config, offer: Offer | None) -> dict[str, Device]:
     station = station_device(config, offer)
     add_tools(station, config)
     names = config.cameras if announced.cameras is None else [n for n in announced.cameras if n in config.cameras]
-    devices = [station, *(camera_device(config, name) for name in names)]
+    shown = set(names)
+    triggers = [name for name, trigger in config.triggers.items() if shown.issuperset(trigger.cameras)]
+    devices = [
+        station,
+        *(camera_device(config, name) for name in names),
+        *(trigger_device(config, name) for name in triggers),
+    ]
     return {discovery_topic(announced.discovery_prefix, device.id): device for device in devices}

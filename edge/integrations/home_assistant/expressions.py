@@ -43,6 +43,11 @@ def command(body: Mapping[str, Any], about: str = "", expiry_s: float = 0.0) -> 
     body = {**body, "transaction": Code(f"{json.dumps(mark)} ~ utcnow().timestamp()")}
     if expiry_s:
         body["expires_at"] = Code(f"(utcnow() + timedelta(seconds={expiry_s:g})).isoformat()")
+    return payload(body)
+
+
+def payload(body: Mapping[str, Any]) -> str:
+    """A JSON body."""
     return "{{ " + literal(body) + " | to_json }}"
 
 
