@@ -19,7 +19,6 @@ from lineside.edge.frames.pipeline import Pipeline
 from lineside.edge.frames.switches import Switches
 from lineside.edge.models import Models
 from lineside.edge.pulse import Pulse
-from lineside.edge.triggers.triggers import Triggers
 from lineside.edge.wire.mqtt import Connection
 from lineside.edge.wire.outbox import Outbox
 from lineside.edge.wire.store import Store
@@ -91,6 +90,8 @@ def attach(station: Station) -> Attached:
 
         attached.parts.append(open_outputs(station))
     if station.config.triggers:
+        from lineside.edge.triggers.triggers import Triggers
+
         triggers = Triggers(station)
         attached.parts.append(triggers)
         attached.handlers["trigger"] = triggers.accept

@@ -16,7 +16,6 @@ from functools import partial
 from lineside.devices.cameras.frame import Frame
 from lineside.edge.camera_config import CameraConfig
 from lineside.edge.frames.mailbox import Work
-from lineside.edge.frames.pipeline import Pipeline
 from lineside.edge.triggers.gathering import Gathering, size_of
 from lineside.edge.triggers.live_cameras import LiveCameras
 from lineside.edge.triggers_config import TriggerConfig, alone
@@ -43,7 +42,8 @@ class Collector:
     Args:
         cameras: how the station's cameras are now.
         live: whether a camera runs whether anybody looks or not.
-        refuse: a frame that must be answered and belongs to no trigger.
+        put: into the pipeline's queues, with whether it must be answered.
+        refuse: a frame that must be answered and belongs to no trigger; `drop` one that must not.
     """
 
     def __init__(
@@ -52,12 +52,12 @@ class Collector:
         cameras: Callable[[], Mapping[str, CameraConfig]],
         live: Callable[[str], bool],
         after: Callable[[str, float, float], Frame],
-        pipeline: Pipeline,
+        put: Callable[[Work, bool], None],
         refuse: Callable[[Frame], None],
         drop: Callable[[Frame], None],
     ) -> None:
         self._triggers, self._cameras, self._live = triggers, cameras, live
-        self._pipeline, self._refuse, self._drop = pipeline, refuse, drop
+        self._put_into, self._refuse, self._drop = put, refuse, drop
         self._alone = alone(dict(triggers))
         self._named = {camera for trigger in triggers.values() for camera in trigger.cameras}
         before = {camera: [t.before_s for t in triggers.values() if camera in t.cameras] for camera in self._named}
@@ -123,8 +123,7 @@ class Collector:
             return own
         queued = not self._is_sent(frame.camera)
         with self._condition:
-            wanting = [one for one in self._gatherings if one.wants(frame, queued=queued)]
-            found = next((one for one in wanting if one.names(frame)), next(iter(wanting), None))
+            found = self._whose(frame, queued=queued)
             if found is None:
                 if not (own or (self._hold_s[frame.camera] and not queued)):
                     return False
@@ -140,6 +139,14 @@ class Collector:
         elif pushed_out is not None:
             self._unclaimed(pushed_out)
         return True
+
+    def _whose(self, frame: Frame, *, queued: bool) -> Gathering | None:
+        """The part that a frame names, else the one that has waited longest."""
+        if frame.part_id:
+            for one in self._gatherings:
+                if one.names(frame) and one.wants(frame, queued=queued):
+                    return one
+        return next((one for one in self._gatherings if one.wants(frame, queued=queued)), None)
 
     def _is_sent(self, camera: str) -> bool:
         settings = self._cameras().get(camera)
@@ -170,7 +177,7 @@ class Collector:
                 return
             self._gatherings.remove(gathering)
         part = gathering.part()
-        self._pipeline.put(Work(part, partial(self._done, gathering)), triggered=True)
+        self._put_into(Work(part, partial(self._done, gathering)), True)
 
     def _done(self, gathering: Gathering) -> None:
         with self._condition:
@@ -182,7 +189,7 @@ class Collector:
     def _unclaimed(self, early: _Early) -> None:
         frame = early.work.frame
         if frame.camera not in self._alone:
-            self._pipeline.put(early.work, triggered=early.triggered)
+            self._put_into(early.work, early.triggered)
         elif early.triggered:
             self._refuse(frame)
             early.work.done()

@@ -23,6 +23,7 @@ class Gathering:
         asked: live cameras, which say themselves what is wrong with them.
         found: by camera, a frame or why there is none.
         resumed: it is of an earlier run of the station: what stood before a camera then is gone.
+        moment_known: False where it came once more and says no time: nobody knows when the part was there.
         done: called when the part has its result.
     """
 
@@ -32,6 +33,7 @@ class Gathering:
     deadline: float
     done: Callable[[], None]
     resumed: bool = False
+    moment_known: bool = True
     found: dict[str, Work | WireMissing] = field(default_factory=dict)
     asked: set[str] = field(default_factory=set)
 
@@ -79,6 +81,7 @@ class Gathering:
             received=self.moment,
             part_id=named,
             id=trigger.id,
+            moment_known=self.moment_known,
             trigger=WireTrigger(id=trigger.said or trigger.id, name=trigger.name, at=at),
             views=frames,
             missing=tuple(found for found in self.found.values() if isinstance(found, WireMissing)),

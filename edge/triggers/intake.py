@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from lineside.devices.triggers.trigger import Moment
 from lineside.edge.counters import Counters
 from lineside.edge.errors import RequestError, StoreError
+from lineside.edge.frames.part import Part
 from lineside.edge.triggers.collector import Collector
 from lineside.edge.triggers.events import TriggerEvents
 from lineside.edge.triggers.gathering import Gathering
@@ -40,6 +41,7 @@ class _Come:
     taken: Callable[[], None]
     problem: RequestError | None = None
     lasting: bool = True
+    moment_known: bool = True
 
 
 class Room:
@@ -67,6 +69,7 @@ class TriggerIntake:
     Args:
         problems: cameras that are switched off, with a sentence each.
         wake: the outbox, where an answer goes out again.
+        rejected: told of a part that has no verdict.
     """
 
     def __init__(
@@ -78,16 +81,24 @@ class TriggerIntake:
         counters: Counters,
         problems: Callable[[], Mapping[str, str]],
         wake: Callable[[], None],
+        rejected: Callable[[Part], None],
     ) -> None:
         self._triggers, self._store, self._collector, self._events = triggers, store, collector, events
         self._counters, self._problems, self._wake = counters, problems, wake
+        self._rejected = rejected
         self._condition = threading.Condition()
         self._come: deque[_Come] = deque()
         self._waiting: dict[str, tuple[str, float]] = {}
+        self._left: list[StoredTrigger] = []
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="triggers", daemon=True)
 
     def start(self) -> None:
+        """With what an earlier run has left: before anything new comes."""
+        try:
+            self._left = self._store.waiting()
+        except StoreError as error:
+            log.error("%s", error)
         self._thread.start()
 
     def close(self) -> None:
@@ -109,7 +120,7 @@ class TriggerIntake:
             self._counters.add("triggers_ignored_retained")
             message.acknowledge()
             return
-        moment, at, part_id = time.monotonic(), datetime.now(UTC), message.user.get("part_id", "")
+        moment, now, part_id = time.monotonic(), datetime.now(UTC), message.user.get("part_id", "")
         request, problem = TriggerRequest(), None
         try:
             request = _read(message.payload)
@@ -125,8 +136,11 @@ class TriggerIntake:
             )
         else:
             mark = uuid.uuid4().hex
+        at = min(request.at, now) if request.at is not None else now
+        moment -= (now - at).total_seconds()
         trigger = StoredTrigger(mark, name, request.id, request.part_id or part_id, at.timestamp())
-        self._put(_Come(Arriving(trigger, delivery), moment, message.acknowledge, problem))
+        known = request.at is not None or not message.dup
+        self._put(_Come(Arriving(trigger, delivery), moment, message.acknowledge, problem, moment_known=known))
 
     def fire(self, name: str, moment: Moment) -> None:
         """A source has triggered; returns when that was taken over, or the station stops."""
@@ -137,25 +151,19 @@ class TriggerIntake:
             pass
 
     def resume(self) -> None:
-        """What an earlier run has left without a result. Once, when the station is online."""
-        try:
-            left = self._store.waiting()
-        except StoreError as error:
-            log.error("%s", error)
-            return
-        for trigger in left:
-            if trigger.id in self._waiting:
-                continue
+        """Begin what an earlier run has left without a result. Once, when the station is online."""
+        for trigger in self._left:
             if (config := self._triggers.get(trigger.name)) is None:
                 gone = RequestError(
                     "unknown_trigger", f"{trigger.name!r} is not in the station file's [triggers] any more"
                 )
-                self._reject(trigger, gone)
+                self._reject(trigger, gone, time.monotonic())
                 self._store.forget(trigger.id)
                 continue
             self._counters.add("triggers_resumed")
             age_s = max(time.time() - trigger.at, 0.0)
-            self._begin(trigger, config, time.monotonic() - age_s, lambda: None, resumed=True)
+            now, ended = time.monotonic(), partial(self._ended, trigger.id, lambda: None)
+            self._begin(Gathering(trigger, config, now - age_s, now + config.wait_s, ended, resumed=True))
 
     def _check_kind(self, name: str) -> None:
         if (config := self._triggers.get(name)) is None:
@@ -183,7 +191,8 @@ class TriggerIntake:
             except Exception as error:  # a boundary as that of a frame: counted, logged, reported
                 log.exception("triggers could not be taken over")
                 for one in come:
-                    self._reject(one.arriving.trigger, RequestError("internal", f"unexpected: {error!r}"))
+                    problem = RequestError("internal", f"unexpected: {error!r}")
+                    self._reject(one.arriving.trigger, problem, one.moment)
                     one.taken()
 
     def _take(self, come: list[_Come]) -> None:
@@ -208,7 +217,7 @@ class TriggerIntake:
         if how == "new":
             self._start(come, trigger, lambda: None)
         elif how == "refused" and come.problem is not None:
-            self._reject(trigger, come.problem)
+            self._reject(trigger, come.problem, come.moment)
         else:
             self._counters.add("triggers_duplicate")
             if how == "answered":
@@ -217,22 +226,16 @@ class TriggerIntake:
 
     def _start(self, come: _Come, trigger: StoredTrigger, done: Callable[[], None]) -> None:
         self._counters.add("triggers", trigger=trigger.name)
-        self._begin(trigger, self._triggers[trigger.name], come.moment, done)
-
-    def _begin(
-        self,
-        trigger: StoredTrigger,
-        config: TriggerConfig,
-        moment: float,
-        done: Callable[[], None],
-        *,
-        resumed: bool = False,
-    ) -> None:
-        with self._condition:
-            self._waiting[trigger.id] = trigger.name, moment
-        deadline = (time.monotonic() if resumed else moment + config.delay_s) + config.wait_s
+        deadline_s = (config := self._triggers[trigger.name]).delay_s + config.wait_s
         ended = partial(self._ended, trigger.id, done)
-        self._collector.begin(Gathering(trigger, config, moment, deadline, ended, resumed), self._problems())
+        self._begin(
+            Gathering(trigger, config, come.moment, come.moment + deadline_s, ended, moment_known=come.moment_known)
+        )
+
+    def _begin(self, gathering: Gathering) -> None:
+        with self._condition:
+            self._waiting[gathering.trigger.id] = gathering.trigger.name, gathering.moment
+        self._collector.begin(gathering, self._problems())
 
     def _ended(self, trigger_id: str, done: Callable[[], None]) -> None:
         with self._condition:
@@ -243,10 +246,13 @@ class TriggerIntake:
         with self._condition:
             return Counter(name for name, _ in self._waiting.values())
 
-    def _reject(self, trigger: StoredTrigger, problem: RequestError) -> None:
-        label = "" if problem.code == "unknown_trigger" else trigger.name  # whoever sends it could name any
-        self._counters.add("triggers_rejected", trigger=label, reason=problem.code)
+    def _reject(self, trigger: StoredTrigger, problem: RequestError, moment: float) -> None:
+        """A part without a verdict, where there is such a trigger: whoever sends one could name any."""
+        ours = trigger.name in self._triggers
+        self._counters.add("triggers_rejected", trigger=trigger.name if ours else "", reason=problem.code)
         self._events.rejected(trigger, problem)
+        if ours:
+            self._rejected(Part(camera=trigger.name, id=trigger.id, part_id=trigger.part_id, received=moment))
 
 
 def _read(payload: bytes) -> TriggerRequest:

@@ -6,6 +6,7 @@ import threading
 from typing import Protocol
 
 from lineside.devices.cameras.frame import Frame
+from lineside.devices.triggers.timer import Timer
 from lineside.devices.triggers.trigger import TriggerSource
 from lineside.edge.config import Config
 from lineside.edge.counters import Counters
@@ -14,6 +15,7 @@ from lineside.edge.figures import Figures
 from lineside.edge.frames.answers import Answers
 from lineside.edge.frames.camera_set import CameraSet
 from lineside.edge.frames.newest import NewestFrames
+from lineside.edge.frames.part import Part
 from lineside.edge.frames.pipeline import Pipeline
 from lineside.edge.frames.switches import Switches
 from lineside.edge.triggers.collector import Collector
@@ -46,7 +48,7 @@ class Station(Protocol):
 
 
 class Triggers:
-    """Raises ConfigError where a source's library is missing."""
+    """From what triggers to the parts in the pipeline's queue."""
 
     def __init__(self, station: Station) -> None:
         config = station.config
@@ -57,7 +59,7 @@ class Triggers:
             lambda: station.config.cameras,
             lambda camera: station.cameras.live(camera) is not None,
             station.newest.after,
-            station.pipeline,
+            lambda work, triggered: station.pipeline.put(work, triggered=triggered),
             self._refuse,
             self._drop,
         )
@@ -69,6 +71,7 @@ class Triggers:
             station.counters,
             station.switches.sentences,
             station.outbox.wake,
+            self._tell_rejected,
         )
         self._sources = [
             SourceThread(name, open_source(trigger), self.intake.fire, events, station.degraded, self._online)
@@ -105,10 +108,27 @@ class Triggers:
         why = f"no trigger asked for it: {frame.camera} is looked at for {names} alone (`also_untriggered` is false)"
         self._station.answers.reject(frame, "no_trigger", why)
 
+    def _tell_rejected(self, part: Part) -> None:
+        for told in self._station.answers.rejected:
+            told(part)
+
     def _drop(self, _frame: Frame) -> None:
         self._station.counters.add("frames_not_inspected")
 
 
 def open_source(trigger: TriggerConfig) -> TriggerSource:
-    """Its library is loaded here. Nothing is opened before its thread runs."""
-    raise NotImplementedError
+    """Nothing is opened, and no library loaded, before its thread runs."""
+    if trigger.kind == "gpio":
+        from lineside.devices.triggers.gpio import GpioTrigger
+
+        return GpioTrigger(trigger.pin, trigger.pull, trigger.edge, trigger.debounce_s)
+    if trigger.kind == "modbus":
+        from lineside.devices.triggers.modbus import CoilTrigger
+
+        poll_s = trigger.poll_ms / 1e3
+        return CoilTrigger(trigger.address, trigger.unit, trigger.coil, trigger.edge, poll_s, reset=trigger.reset)
+    if trigger.kind == "opcua":
+        from lineside.devices.triggers.opcua import NodeTrigger
+
+        return NodeTrigger(trigger.address, trigger.node, trigger.edge)
+    return Timer(trigger.interval_s)

@@ -19,8 +19,9 @@ from lineside.edge.pulse import Pulse
 from lineside.edge.steady import unix_time
 from lineside.edge.wire.lanes import Lane, Lanes
 from lineside.edge.wire.mqtt import Connection
+from lineside.edge.wire.remembered import Remembered
 from lineside.edge.wire.shorten import farewell, shorten
-from lineside.edge.wire.store import Outgoing, Remembered, Store
+from lineside.edge.wire.store import Outgoing, Store
 from lineside.edge.wire.traffic import Ending
 from lineside.edge.wire.trouble import Trouble
 

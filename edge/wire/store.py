@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
 
 from lineside.edge.degraded import Degraded
 from lineside.edge.errors import StoreError
@@ -23,6 +22,7 @@ from lineside.edge.steady import unix_time
 from lineside.edge.wire.database import Database
 from lineside.edge.wire.identity import Delivery, Use, delivered_id, next_use
 from lineside.edge.wire.packets import last_use, write_use
+from lineside.edge.wire.remembered import FrameAnswer, Remembered
 
 log = logging.getLogger("lineside.store")
 
@@ -30,8 +30,6 @@ DAY_S = 24 * 3600
 REMEMBERED_S = 7 * DAY_S
 """How long requests and calls are remembered at least, and a day longer than the broker keeps the session."""
 ANSWERED_KEPT = 50_000
-FRAMES_KEPT = 10_000
-"""Answered frames. A redelivery is the first thing that comes on the next connection: it has fewer before it."""
 CALLS_REMEMBERED = 100_000
 
 
@@ -82,31 +80,6 @@ class StoredCall:
     tool: str
     arguments: str
     report: str | None
-
-
-@dataclass(frozen=True)
-class FrameAnswer:
-    """What to remember with a message that answers a QoS 1 frame.
-
-    Attributes:
-        request: the frame's own id where it has a result, the delivery's where it was rejected: a rejected frame that
-            is sent anew is looked at anew.
-        again: whether the message is given again to a duplicate.
-    """
-
-    request: str
-    delivery: Delivery
-    use: Use
-    again: bool
-
-    def remember(self, db: sqlite3.Connection, message: Outgoing) -> None:
-        _remember_frame(db, self, message)
-
-
-class Remembered(Protocol):
-    """What is kept of a request, in the transaction that puts its answer into the outbox."""
-
-    def remember(self, db: sqlite3.Connection, message: Outgoing) -> None: ...
 
 
 class Store:
@@ -341,7 +314,7 @@ class Store:
                     return Outgoing(row[0] or "", row[1] or b"", "application/json")
         return None
 
-    def hold(self, request: str, message: Outgoing, answers: FrameAnswer | None) -> None:
+    def hold(self, request: str, message: Outgoing, answers: Remembered | None) -> None:
         """Keep a result until its outputs have been done; after a kill, `release_held` gives out what is kept here.
 
         From now on a duplicate of the frame `request` is known to be one.
@@ -352,7 +325,7 @@ class Store:
                 (request, message.topic, message.payload),
             )
             if answers is not None:
-                _remember_frame(db, answers, None)
+                answers.remember(db, None)
 
     def release(self, request: str, message: Outgoing) -> None:
         """In one transaction: the result with what its outputs did into the outbox, and what was held out."""
@@ -383,7 +356,7 @@ class Store:
             body = merge(row[0] if row else None)
             db.execute("INSERT OR REPLACE INTO rejections (camera, code, body) VALUES (?, ?, ?)", (camera, code, body))
             if answers is not None:
-                _remember_frame(db, answers, None)
+                answers.remember(db, None)
         return body
 
     def held_rejections(self) -> list[tuple[str, str]]:
@@ -401,13 +374,3 @@ class Store:
 
     def close(self) -> None:
         self._database.close()
-
-
-def _remember_frame(db: sqlite3.Connection, answers: FrameAnswer, message: Outgoing | None) -> None:
-    """With the message, or without where it is not to be given again."""
-    write_use(db, answers.delivery, answers.use)
-    topic, payload = (message.topic, message.payload) if message and answers.again else (None, None)
-    cursor = db.execute(
-        "INSERT OR REPLACE INTO frames (request, topic, payload) VALUES (?, ?, ?)", (answers.request, topic, payload)
-    )
-    db.execute("DELETE FROM frames WHERE id <= ?", ((cursor.lastrowid or 0) - FRAMES_KEPT,))

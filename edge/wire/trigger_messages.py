@@ -5,19 +5,21 @@ from __future__ import annotations
 from datetime import datetime
 from typing import ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from lineside.edge.wire.messages import Body, WireError
 
 
 class TriggerRequest(BaseModel):
     """The body of `trigger/{trigger}`, where it is not empty. The same `id` again is the same part: its result is given
-    again, and nothing is looked at. Without one, each message is a part of its own.
+    again, and nothing is looked at. Without one, each message is a part of its own. `at` is when the part was there,
+    with a time zone; the time of arrival where it is left out.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     id: str = Field(default="", max_length=200)
     part_id: str = Field(default="", max_length=200)
+    at: AwareDatetime | None = None
 
 
 class TriggerEvent(Body):

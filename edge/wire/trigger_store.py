@@ -9,7 +9,8 @@ from typing import Literal
 
 from lineside.edge.wire.identity import Delivery, delivered_id, next_use, request_id
 from lineside.edge.wire.packets import last_use, write_use
-from lineside.edge.wire.store import FRAMES_KEPT, FrameAnswer, Outgoing, Store
+from lineside.edge.wire.remembered import FrameAnswer, remember_answer
+from lineside.edge.wire.store import Outgoing, Store
 
 Taken = Literal["new", "waits", "answered", "refused"]
 
@@ -46,14 +47,10 @@ class PartAnswer:
     id: str
     frames: tuple[FrameAnswer, ...] = ()
 
-    def remember(self, db: sqlite3.Connection, message: Outgoing) -> None:
+    def remember(self, db: sqlite3.Connection, message: Outgoing | None) -> None:
         for frame in self.frames:
             frame.remember(db, message)
-        cursor = db.execute(
-            "INSERT OR REPLACE INTO frames (request, topic, payload) VALUES (?, ?, ?)",
-            (self.id, message.topic, message.payload),
-        )
-        db.execute("DELETE FROM frames WHERE id <= ?", ((cursor.lastrowid or 0) - FRAMES_KEPT,))
+        remember_answer(db, self.id, message)
         db.execute("DELETE FROM triggers WHERE id = ?", (self.id,))
 
 
@@ -75,6 +72,8 @@ class TriggerStore:
             write_use(db, delivery, use)
             trigger = replace(trigger, id=request_id("trigger", delivered_id(delivery, use))[:32])
         row = db.execute("SELECT topic, payload FROM frames WHERE request = ?", (trigger.id,)).fetchone()
+        if row and row[0] is None:
+            return trigger, "waits"  # for its outputs
         if row:
             self._store.insert(db, Outgoing(row[0], row[1], "application/json"))
             return trigger, "answered"

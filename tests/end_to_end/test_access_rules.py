@@ -23,7 +23,7 @@ from tests.support.wait import LIMIT_S
 SAID = ("status", "info", "health", "result/a", "event/a", "state/a", "snapshot/a")
 CHANGES = ("cmd/model-install", "cmd/model-rollback", "cmd/config", "cmd/switch", "cmd/call")
 ANNOUNCED, BIRTH = "homeassistant/device/a/config", "homeassistant/status"
-TOLD = ("frame/a", "cmd/ask", *CHANGES, "ret/a", "confirm/a")
+TOLD = ("frame/a", "trigger/a", "cmd/ask", *CHANGES, "ret/a", "confirm/a")
 ANSWERS = ("rsp/ask", "rsp/ask/7", "call/a")
 OTHER = BASE.replace("cell2", "cell3")
 EVERYTHING = (
@@ -35,8 +35,9 @@ WRITES = {
     "dashboard": set[str](),
     "operator": {f"{BASE}/cmd/ask", f"{BASE}/confirm/a"},
     "maintainer": {f"{BASE}/{topic}" for topic in CHANGES},
-    "homeassistant": {BIRTH, *(f"{BASE}/{topic}" for topic in ("cmd/ask", *CHANGES, "confirm/a"))},
+    "homeassistant": {BIRTH, *(f"{BASE}/{topic}" for topic in ("trigger/a", "cmd/ask", *CHANGES, "confirm/a"))},
     "camera": {f"{BASE}/frame/a"},
+    "trigger": {f"{BASE}/trigger/a"},
     "actuator": {f"{BASE}/ret/a"},
 }
 READS = {
@@ -49,6 +50,7 @@ READS = {
         *(ANNOUNCED, BIRTH),
     },
     "camera": set[str](),
+    "trigger": set[str](),
     "actuator": {f"{BASE}/call/a"},
 }
 

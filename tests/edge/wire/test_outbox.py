@@ -19,7 +19,8 @@ from lineside.edge.steady import unix_time
 from lineside.edge.wire.messages import CallReport, Reply
 from lineside.edge.wire.mqtt import Connection
 from lineside.edge.wire.outbox import INFLIGHT, STRIKES, Outbox
-from lineside.edge.wire.store import Outgoing, Remembered, Store
+from lineside.edge.wire.remembered import Remembered
+from lineside.edge.wire.store import Outgoing, Store
 from lineside.edge.wire.traffic import Ending
 from tests.support.wait import LIMIT_S
 
