@@ -16,6 +16,7 @@ from lineside.edge.data_folder import NAME as DATABASE
 from lineside.edge.data_folder import data_folder
 from lineside.edge.group_config import GroupConfig
 from lineside.edge.history_config import HistoryConfig
+from lineside.edge.home_assistant_config import DiscoveryConfig
 from lineside.edge.http_config import HttpConfig
 from lineside.edge.inspect_config import InspectConfig
 from lineside.edge.mcp_config import McpConfig
@@ -150,6 +151,7 @@ class Config:
     http: HttpConfig = field(default_factory=HttpConfig)
     remote: RemoteConfig = field(default_factory=RemoteConfig)
     updates: UpdatesConfig = field(default_factory=UpdatesConfig)
+    home_assistant: DiscoveryConfig | None = None
     cameras: dict[str, CameraConfig] = field(default_factory=dict)
     triggers: dict[str, TriggerConfig] = field(default_factory=dict)
     tools: dict[str, ToolConfig] = field(default_factory=dict)
@@ -250,6 +252,11 @@ class Config:
     def zigbee_path(self) -> Path:
         """Where the devices of Zigbee2MQTT are kept for a start without the broker."""
         return self._kept("zigbee2mqtt.json")
+
+    @property
+    def published_path(self) -> Path:
+        """Where is kept what was announced to Home Assistant."""
+        return self._kept("home-assistant.json")
 
     def gate_path(self, camera: str) -> Path:
         """Where `lineside learn` keeps what it learnt of a camera."""

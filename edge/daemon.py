@@ -250,6 +250,7 @@ class Daemon:
             commands=sorted(["ask", *allowed_commands(self.config.remote)]),
             degraded=self.degraded,
             online=self.online,
+            stale=self.cameras.stale,
         )
 
     def _make_watch(self, watched: dict[str, Watched]) -> CameraWatch:

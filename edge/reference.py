@@ -22,6 +22,7 @@ from lineside.edge import camera_config as camera_module
 from lineside.edge import config as config_module
 from lineside.edge import group_config as group_module
 from lineside.edge import history_config as history_module
+from lineside.edge import home_assistant_config as home_assistant_module
 from lineside.edge import http_config as http_module
 from lineside.edge import inspect_config as inspect_module
 from lineside.edge import mcp_config as mcp_module
@@ -64,6 +65,7 @@ TABLES = (
     ("remote", remote_module.RemoteConfig),
     ("updates", updates_module.UpdatesConfig),
     ("http", http_module.HttpConfig),
+    ("home_assistant", home_assistant_module.DiscoveryConfig),
 )
 
 

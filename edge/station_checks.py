@@ -14,6 +14,7 @@ from lineside.edge.broker_checks import Key, Problem, broker_problems
 from lineside.edge.camera_config import CameraConfig
 from lineside.edge.config import NAME, STATION, Config
 from lineside.edge.errors import ConfigError
+from lineside.edge.home_assistant_checks import home_assistant_problems
 from lineside.edge.http_checks import http_problems
 from lineside.edge.mcp_checks import mcp_problems
 from lineside.edge.output_checks import output_problems
@@ -59,6 +60,7 @@ def problems_of(config: Config, said: AbstractSet[Key]) -> Iterator[Problem]:
     yield from http_problems(config)
     yield from zigbee_problems(config)
     yield from sparkplug_problems(config)
+    yield from home_assistant_problems(config)
     yield from output_problems(config)
     for server, settings in config.mcp.items():
         for name, tool in settings.tools.items():
