@@ -98,4 +98,11 @@ def attach(station: Station) -> Attached:
         devices.follow(station.connection, lambda topic: calls.states.take(topic, b"", retained=False))
         attached.parts.append(devices)
         attached.connected.append(devices.connect_now)
+    if station.config.triggers:
+        from lineside.edge.triggers.triggers import Triggers
+
+        triggers = Triggers(station)
+        attached.parts.append(triggers)
+        attached.handlers["trigger"] = triggers.accept
+        attached.connected.append(triggers.connected)
     return attached

@@ -24,13 +24,14 @@ from lineside.edge.outputs_config import OutputConfig
 from lineside.edge.remote_config import RemoteConfig
 from lineside.edge.sparkplug_config import SparkplugConfig
 from lineside.edge.tool_config import DAY_S, STRICT, ToolConfig
+from lineside.edge.triggers_config import TriggerConfig
 from lineside.edge.updates_config import UpdatesConfig
 from lineside.edge.zigbee_config import Zigbee2MqttConfig
 from lineside.runtime.defaults import CALL_ABOVE, DEFAULT_BUNDLE, WRONG_CALL_COSTS
 
 NAME = r"^[A-Za-z0-9_-]{1,64}$"
 STATION = "station"
-"""Where the station itself speaks, `event/station`: no camera and no tool may have that name."""
+"""Where the station itself speaks, `event/station`: no camera, tool or trigger may have that name."""
 MIB = 1024 * 1024
 Device = Literal["auto", "tensorrt", "cuda", "cpu"]
 
@@ -150,6 +151,7 @@ class Config:
     remote: RemoteConfig = field(default_factory=RemoteConfig)
     updates: UpdatesConfig = field(default_factory=UpdatesConfig)
     cameras: dict[str, CameraConfig] = field(default_factory=dict)
+    triggers: dict[str, TriggerConfig] = field(default_factory=dict)
     tools: dict[str, ToolConfig] = field(default_factory=dict)
     outputs: dict[str, OutputConfig] = field(default_factory=dict)
     mcp: dict[str, McpConfig] = field(default_factory=dict)

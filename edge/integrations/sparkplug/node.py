@@ -15,7 +15,6 @@ from typing import Any
 from lineside.edge.counters import Counters
 from lineside.edge.degraded import Degraded
 from lineside.edge.errors import EdgeError, StoreError
-from lineside.edge.frames.seen import Seen
 from lineside.edge.integrations.sparkplug import metrics
 from lineside.edge.integrations.sparkplug.payload import INT64, Command, Metric, decode, encode
 from lineside.edge.integrations.sparkplug.waiting import BDSEQS, WaitingResults
@@ -41,7 +40,7 @@ class SparkplugNode:
 
     Args:
         node_id: the edge node's name.
-        cameras: the cameras as they are now: each is a device.
+        cameras: the cameras and triggers as they are now: each is a device.
         properties: what the birth says of the station.
     """
 
@@ -101,11 +100,8 @@ class SparkplugNode:
         self._link.stop()
         self._waiting.close()
 
-    def see(self, seen: Seen) -> None:
-        """On the pipeline's thread, which goes on at once."""
-        self.tell(seen.result)
-
     def tell(self, result: InspectionResult) -> None:
+        """On the pipeline's thread, which goes on at once."""
         with self._condition:
             self._results.append(result)
             self._condition.notify_all()
@@ -285,7 +281,9 @@ class SparkplugNode:
         """What waits, the oldest first, and the question whether it has arrived."""
         rows = self._waiting.after(self._sent, AT_ONCE)
         for row in rows:
-            if row.camera in self._alive:
+            if row.camera not in self._alive:  # the station file has it no more
+                self._counters.add("sparkplug_results_lost")
+            else:
                 old = row.id <= self._old
                 index = self._devices[row.camera]
                 data = metrics.device_metrics(row.values, row.timestamp, index, named=False, historical=old)
