@@ -87,6 +87,13 @@ def attach(station: Station) -> Attached:
         from lineside.edge.outputs.attach import open_outputs
 
         attached.parts.append(open_outputs(station))
+    if station.config.triggers:
+        from lineside.edge.triggers.triggers import Triggers
+
+        triggers = Triggers(station)
+        attached.parts.append(triggers)
+        attached.handlers["trigger"] = triggers.accept
+        attached.connected.append(triggers.connected)
     if station.config.sparkplug.group_id:
         from lineside.edge.integrations.sparkplug.attach import open_sparkplug
 
@@ -98,11 +105,4 @@ def attach(station: Station) -> Attached:
         devices.follow(station.connection, lambda topic: calls.states.take(topic, b"", retained=False))
         attached.parts.append(devices)
         attached.connected.append(devices.connect_now)
-    if station.config.triggers:
-        from lineside.edge.triggers.triggers import Triggers
-
-        triggers = Triggers(station)
-        attached.parts.append(triggers)
-        attached.handlers["trigger"] = triggers.accept
-        attached.connected.append(triggers.connected)
     return attached

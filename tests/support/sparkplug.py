@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from lineside.edge.demo.broker import HOST
-from lineside.edge.wire.messages import InspectionResult, Verdict, WireDefect, WireModel, WireTimings
+from lineside.edge.wire.messages import InspectionResult, Verdict, WireModel, WireTimings
+from lineside.edge.wire.views import WireDefect
 from tests.conftest import ROOT
 from tests.support.wait import LIMIT_S
 
