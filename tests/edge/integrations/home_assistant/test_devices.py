@@ -138,6 +138,7 @@ def test_only_what_is_allowed_can_be_done() -> None:
     assert platforms == {"text-ask"}
     assert "event-tool-gate-confirmation" in nothing.components
     everything = of_station(station(tools=tools)).components
+    assert {each.get("qos") for each in everything.values() if "command_topic" in each} == {1}
     assert {"number-tool-fan", "button-tool-gate", "number-pass_below", "button-rollback"} <= everything.keys()
     assert "button-tool-never" not in everything
     assert "update-model" not in everything
