@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 @dataclass(frozen=True)
 class Frame:
-    """One picture: either `data`, a JPEG or PNG as it is, or `pixels`, RGB `(height, width, 3)` uint8.
+    """One picture: either `data`, a picture file as it is, or `pixels`, RGB `(height, width, 3)` uint8.
 
     Attributes:
         camera: the camera's name in the station file.

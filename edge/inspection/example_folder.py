@@ -15,9 +15,9 @@ from lineside.runtime.inspection.reasoning import most_reasoning_tokens
 from lineside.runtime.inspection.task import Example, InspectionTask
 from lineside.runtime.manifest import Manifest
 from lineside.runtime.picture import decode_picture
+from lineside.runtime.picture_kinds import SUFFIXES
 from lineside.runtime.text.tokenizer import Tokenizer
 
-SUFFIXES = {".jpg", ".jpeg", ".png"}
 LONGEST_LINE = 500
 Label = Literal["pass", "fail"]
 FOLDERS: tuple[Label, ...] = ("pass", "fail")

@@ -18,11 +18,11 @@ from lineside.runtime.chat import Picture
 from lineside.runtime.engine.scheduler import Priority, Request
 from lineside.runtime.errors import EngineError, PictureError, RequestCancelled
 from lineside.runtime.picture import decode_picture
+from lineside.runtime.picture_kinds import SUFFIXES
 
 SHADOW_S = 3600.0
 """So long a new model waits for the frames that it is to look at."""
 LOOK_EVERY_S = 0.5
-SUFFIXES = (".jpg", ".jpeg", ".png")
 
 
 @dataclass

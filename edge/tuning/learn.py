@@ -16,7 +16,6 @@ from lineside.edge.inspection.gates import Gates
 from lineside.edge.inspection.usual_file import write_usual
 from lineside.edge.progress import progress
 from lineside.edge.tuning.heat import Tile, contact_sheet
-from lineside.edge.tuning.labelled import SUFFIXES
 from lineside.edge.tuning.learn_report import LearnReport
 from lineside.runtime.chat import Picture
 from lineside.runtime.errors import PictureError
@@ -27,6 +26,7 @@ from lineside.runtime.inspection.gate_thresholds import FALSE_ALARMS
 from lineside.runtime.inspection.picture_figures import figures_of
 from lineside.runtime.inspection.usual import usual_of
 from lineside.runtime.picture import decode_picture
+from lineside.runtime.picture_kinds import SUFFIXES
 
 log = logging.getLogger("lineside.learn")
 MOST_PICTURES = 200
@@ -59,7 +59,9 @@ def learn_station(config: Config, folder: Path, camera: str, false_alarms: float
         raise ConfigError("the station has no camera: add one to the station file")
     good = _read(folder, config.inspect.max_pixels)
     if not good.names and not good.skipped:
-        raise ConfigError(f"{folder} has no pictures (.jpg, .jpeg, .png) itself: put some of good parts into it")
+        raise ConfigError(
+            f"{folder} has no pictures ({', '.join(sorted(SUFFIXES))}) itself: put some of good parts into it"
+        )
     bad = _Pictures([], [], 0)
     if (folder / BAD).is_dir():
         bad = _read(folder / BAD, config.inspect.max_pixels)

@@ -181,7 +181,7 @@ def _messages(schemas: dict[str, Any]) -> dict[str, Any]:
     messages: dict[str, Any] = {
         "Status": {"contentType": "text/plain", "payload": {"enum": ["online", "offline"]}},
         "Snapshot": jpeg,
-        "Frame": jpeg | {"description": "a JPEG, or a PNG", "headers": FRAME_HEADERS},
+        "Frame": jpeg | {"description": "a JPEG, PNG, BMP, TIFF or WebP", "headers": FRAME_HEADERS},
     }
     for body in (*WIRE_BODIES, *INCOMING_BODIES):
         payload = schema(body)

@@ -28,6 +28,14 @@ def test_a_camera_has_its_own_settings_or_those_of_inspect(tmp_path: Path) -> No
     assert own.properties()["report"] == {"type": "boolean"}
 
 
+def test_a_reference_of_a_kind_that_is_not_read_names_its_key(tmp_path: Path) -> None:
+    (tmp_path / "good.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
+    config = Config(cameras={"cam0": CameraConfig("mqtt", reference="good.heic")}, folder=tmp_path)
+    told = r"`cameras.cam0.reference`: .*good.heic: HEIC is not read: save it as JPEG or PNG"
+    with pytest.raises(ConfigError, match=told):
+        inspection_task(config, "cam0")
+
+
 def test_a_camera_may_see_another_way_than_the_others() -> None:
     config = Config(
         inspect=InspectConfig(any_way_up=False),
