@@ -9,14 +9,17 @@ from pydantic.dataclasses import dataclass
 
 from lineside.edge.tool_config import DAY_S, STRICT
 
+LEAST_SIDE, MOST_SIDE = 448, 1540
+"""Pixels that `max_side` may be."""
+
 
 @dataclass(frozen=True, config=STRICT)
 class CameraConfig:
     """`[cameras.NAME]`: where frames come from, and what is looked for in them."""
 
     kind: Literal["folder", "video", "mqtt"]
-    """`folder` plays every picture of a folder; `video` a file, a stream or a device, of which the newest frame counts;
-    `mqtt` takes what is sent to `frame/NAME`."""
+    """`folder` looks at every picture of a folder; `video` a file, a stream or a device, of which the newest frame
+    counts; `mqtt` takes what is sent to `frame/NAME`."""
     source: str = ""
     """The folder or file, from the station file's folder; an address such as `rtsp://...`; a device, such as `0`."""
     interval_s: Annotated[float, Field(ge=0, le=DAY_S)] = 0.0
@@ -24,6 +27,18 @@ class CameraConfig:
     0 where nobody knows."""
     loop: bool = False
     """Whether a folder or file begins again at its end."""
+    watch: bool = False
+    """Whether a folder is a queue: pictures that come while the station runs are looked at too, each once, the oldest
+    first. What was looked at is remembered over a restart; no file is moved."""
+    rotate: Literal[0, 90, 180, 270] = 0
+    """By so many degrees, clockwise, each picture is turned first, the reference and those that are learnt from too.
+    Boxes are in pixels of the turned frame."""
+    region: tuple[int, int, int, int] | None = None
+    """`[x, y, width, height]` of what is looked at, in pixels of the turned frame; all of it where it is left out.
+    Boxes and evidence are of the whole frame."""
+    max_side: Annotated[int, Field(ge=0, le=MOST_SIDE)] = 0
+    """The longer side of what the model is shown, 448 to 1540 pixels: how many image tokens a look may cost. 0 for as
+    many as the model takes. The gate looks at all pixels."""
     black_after: Annotated[int, Field(ge=0)] = 0
     """After so many black frames in a row (their mean is below 5 of 255) a stream or device is stale and gives no
     results; 0 for never."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from lineside.edge.broker_checks import Key, Problem, broker_problems
-from lineside.edge.camera_config import CameraConfig
+from lineside.edge.camera_config import LEAST_SIDE, CameraConfig
 from lineside.edge.config import NAME, STATION, Config
 from lineside.edge.errors import ConfigError
 from lineside.edge.http_checks import http_problems
@@ -129,6 +129,14 @@ def _camera(config: Config, name: str, camera: CameraConfig) -> Iterator[Problem
         yield (*above, "source"), f"{key}: {path} is not a folder"
     elif camera.kind == "video" and _is_file_name(camera.source) and not path.is_file():
         yield (*above, "source"), f"{key}: {path} is not a file; an address has ://, a device is a number"
+    if camera.watch and (camera.kind != "folder" or camera.loop):
+        yield (*above, "watch"), f"`cameras.{name}.watch` is for a camera of kind folder that does not `loop`"
+    if camera.region is not None and (min(camera.region[:2]) < 0 or min(camera.region[2:]) < 1):
+        said = f"`cameras.{name}.region` {list(camera.region)} is not [x, y, width, height] in pixels of the frame"
+        yield (*above, "region"), said
+    if 0 < camera.max_side < LEAST_SIDE:
+        said = f"`cameras.{name}.max_side` {camera.max_side} is below {LEAST_SIDE}; 0 for as many as the model takes"
+        yield (*above, "max_side"), said
     if camera.reference and not config.resolve(camera.reference).is_file():
         yield (*above, "reference"), f"`cameras.{name}.reference`: {config.resolve(camera.reference)} is not a file"
     if camera.schema:

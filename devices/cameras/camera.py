@@ -15,6 +15,7 @@ from lineside.devices.cameras.live import STALE_INTERVALS, LiveCamera
 from lineside.devices.cameras.shot import Shot
 from lineside.devices.cameras.stream import read_stream
 from lineside.devices.cameras.video_file import VideoFile
+from lineside.devices.cameras.watched_folder import WatchedFolder
 
 Kind = Literal["folder", "video", "mqtt"]
 READ_S = 10.0
@@ -33,6 +34,7 @@ class CameraSettings:
         loop: begin again at the end of a folder or file.
         black_after: so many black frames one after the other are a camera that sees nothing; 0 for never. For an
             address or a device.
+        memory: of a folder: watch it, and remember there what was looked at; None plays what is there.
     """
 
     name: str
@@ -41,6 +43,7 @@ class CameraSettings:
     interval_s: float = 0.0
     loop: bool = False
     black_after: int = 0
+    memory: Path | None = None
 
 
 class Camera(Protocol):
@@ -62,6 +65,8 @@ def open_camera(settings: CameraSettings, base: Path) -> Camera | None:
     if settings.kind == "mqtt":
         return None
     path = base / settings.source
+    if settings.kind == "folder" and settings.memory is not None:
+        return WatchedFolder(settings.name, path, settings.interval_s, settings.memory)
     if settings.kind == "folder":
         return FolderCamera(settings.name, path, settings.interval_s, settings.loop)
     if "://" in settings.source or settings.source.isdigit() or path.is_char_device():

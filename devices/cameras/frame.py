@@ -21,6 +21,8 @@ class Frame:
         received: `time.monotonic()` at capture, for ages that a clock change does not disturb.
         name: file name or frame number, for people.
         part_id: the part in the picture, where known.
+        problem: why there is no picture; such a frame is rejected.
+        max_side: pixels of the longer side of what the model is shown; 0 for what the camera's settings say.
         sha256: of `data`, where it is known already.
         id: the same for each delivery of one frame; a picture that a camera gives is always a new one.
     """
@@ -33,4 +35,6 @@ class Frame:
     name: str = ""
     part_id: str = ""
     sha256: str = ""
+    max_side: int = 0
+    problem: str = ""
     id: str = field(default_factory=lambda: uuid.uuid4().hex)

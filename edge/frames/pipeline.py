@@ -25,6 +25,7 @@ from lineside.edge.frames.switches import Switches
 from lineside.edge.history.keeper import History
 from lineside.edge.inspect_config import InspectConfig
 from lineside.edge.inspection.inspectors import open_inspectors
+from lineside.edge.inspection.preparing import upright_frame
 from lineside.edge.inspection.watched import WatchedFor, open_watched
 from lineside.edge.models import NoModel, there, wire_model
 from lineside.edge.pulse import Pulse
@@ -35,7 +36,8 @@ from lineside.runtime.engine.scheduler import Priority, Request
 from lineside.runtime.errors import EngineError, PictureError, RequestCancelled
 from lineside.runtime.inspection.gated import GatedInspector
 from lineside.runtime.inspection.inspector import Inspector
-from lineside.runtime.picture import check_picture, decode_picture
+from lineside.runtime.inspection.preparation import AS_GIVEN, Preparation
+from lineside.runtime.picture import check_picture
 from lineside.runtime.timings import Timings, stopwatch
 
 log = logging.getLogger("lineside.pipeline")
@@ -57,6 +59,10 @@ class Look:
         if camera not in self.inspectors:
             raise RequestError("unknown_camera", f"{camera!r} is not in the station file's [cameras] any more")
         return self.inspectors[camera]
+
+    def preparation(self, camera: str) -> Preparation:
+        """How its frames are made ready; as they are where it has gone, or there is no model."""
+        return self.inspectors[camera].task.preparation if camera in self.inspectors else AS_GIVEN
 
 
 def open_look(config: Config, engine: Engine | NoModel) -> Look:
@@ -147,6 +153,8 @@ class Pipeline:
             return
         try:
             self._switches.check(frame.camera)
+            if frame.problem:
+                raise RequestError("unreadable", frame.problem)
             if frame.pixels is None:
                 check_picture(frame.data or b"", self.look.settings.max_pixels)
         except (RequestError, PictureError) as error:
@@ -201,7 +209,7 @@ class Pipeline:
             raise RequestError("too_old", f"{age_s:.1f} s old; `inspect.max_age_s` is {look.settings.max_age_s:g}")
         try:
             with stopwatch(decoding, "preprocess"):
-                picture = _decode(work.frame, look.settings.max_pixels)
+                picture = upright_frame(work.frame, look.preparation(work.frame.camera), look.settings.max_pixels)
         except PictureError:
             if work.before is not None:
                 self._process(work.before)
@@ -215,7 +223,8 @@ class Pipeline:
         frame, inspector = work.frame, look.inspector(work.frame.camera)
         bundle = there(look.engine).bundle
         deadline = born + look.settings.deadline_s if look.settings.deadline_s else None
-        inspection = inspector.inspect(picture, Request(Priority.FRAME, deadline, self._stopping.is_set))
+        request = Request(Priority.FRAME, deadline, self._stopping.is_set)
+        inspection = inspector.inspect(picture, request, max_side=frame.max_side)
         if inspection.finish_reason == "cancelled":
             raise RequestCancelled("the station is stopping")
         inspection.timings.preprocess_ms += decoding.preprocess_ms
@@ -228,7 +237,7 @@ class Pipeline:
         self._say(frame.camera, inspection.doubt if inspection.gate is None and not inspector.not_taught else "")
         self._last.show(frame, picture, inspection, result)
         self._history.keep(frame, picture, inspection, result, inspector)
-        self._drift_watch.see(frame.camera, picture, inspection)
+        self._drift_watch.see(frame.camera, inspector.task.preparation.part(picture), inspection)
         for observer in self.observers:
             observer(Seen(frame, picture, inspection, result))
         if (shadow := self.shadow) is not None:
@@ -241,7 +250,3 @@ class Pipeline:
             self._counters.add("results_incomplete", reason=result.finish_reason)
         for stage, value_ms in result.timing_ms:
             self._counters.observe("frame", value_ms, stage=stage)
-
-
-def _decode(frame: Frame, max_pixels: int) -> Picture:
-    return frame.pixels if frame.pixels is not None else decode_picture(frame.data or b"", max_pixels)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import cv2
@@ -9,8 +10,10 @@ import numpy as np
 
 from lineside.edge.history.keeper import History
 from lineside.edge.history.records import Record
+from lineside.edge.history.setups import preparation_then
 from lineside.edge.inspection.evidence import encode_jpeg, outlined
 from lineside.runtime.errors import PictureError
+from lineside.runtime.inspection.preparation import AS_GIVEN
 from lineside.runtime.inspection.verdict import Defect
 from lineside.runtime.picture import decode_picture
 
@@ -24,12 +27,14 @@ def kept_picture(history: History, record: Record, *, small: bool) -> bytes | No
         return None
     try:
         picture = decode_picture((history.folder / record.frame).read_bytes())
+        setup = history.setup(record)
+        preparation = preparation_then(json.loads(setup.body)["task"]) if setup is not None else AS_GIVEN
+        picture = preparation.upright(picture)
     except (OSError, PictureError):
         return None
     body = record.body
-    drawn = outlined(
-        picture, record.verdict, [Defect(found["type"], tuple(found["box"])) for found in body.get("defects", ())]
-    )
+    defects = [Defect(found["type"], tuple(found["box"])) for found in body.get("defects", ())]
+    drawn = outlined(picture, record.verdict, defects, preparation.box)
     if small and (longest := max(drawn.shape[:2])) > THUMBNAIL_PX:
         size = [max(1, round(side * THUMBNAIL_PX / longest)) for side in (drawn.shape[1], drawn.shape[0])]
         drawn = np.asarray(cv2.resize(drawn, size, interpolation=cv2.INTER_AREA), np.uint8)

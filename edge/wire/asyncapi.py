@@ -127,6 +127,11 @@ FRAME_HEADERS = {
     "properties": {
         "part_id": {"type": "string", "description": "comes back in the result"},
         "name": {"type": "string", "description": "a file name, for people"},
+        "max_side": {
+            "type": "string",
+            "pattern": "^[0-9]+$",
+            "description": "the longer side of what the model is shown, 448 to 1540 pixels; the camera's if left out",
+        },
         "captured_at": {
             "type": "string",
             "format": "date-time",

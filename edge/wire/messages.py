@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from lineside.edge.camera_config import LEAST_SIDE, MOST_SIDE
 from lineside.edge.wire.changes import WireRemote
 
 JSON_TYPE = "application/json"
@@ -99,7 +100,8 @@ class InspectionResult(Body):
     Schema, where it has one and the result is complete. With a gate (`lineside learn`), `decided_by` says whether its
     score was enough, and the probabilities of what it decided come from the score. `doubt` says why the verdict is
     `unsure` whatever the probability: the model was not taught such a part or picture, or the picture shows nothing
-    (`decided_by` is `picture` then).
+    (`decided_by` is `picture` then). Boxes are in pixels of the whole frame, as the camera's `rotate` turns it.
+    `max_side` is what the frame itself asked for.
     """
 
     SCHEMA: ClassVar[str] = "lineside.result/1"
@@ -118,6 +120,7 @@ class InspectionResult(Body):
     timing_ms: WireTimings
     frame_sha256: str
     late: bool | None = None
+    max_side: int | None = None
     report: Any = None
     decided_by: Literal["gate", "model", "picture"] = "model"
     doubt: str | None = None
@@ -327,3 +330,5 @@ class FrameReference(BaseModel):
     path: str
     sha256: str = Field(pattern="^[0-9a-f]{64}$")
     part_id: str = ""
+    max_side: int | None = Field(default=None, ge=LEAST_SIDE, le=MOST_SIDE)
+    """Pixels of the longer side of what the model is shown, in place of the camera's own."""
