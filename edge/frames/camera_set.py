@@ -44,6 +44,11 @@ def _open(config: Config, name: str, camera: CameraConfig) -> Camera | None:
         camera.loop,
         camera.black_after,
         config.looked_at_path(name) if camera.watch else None,
+        camera.size,
+        camera.fps,
+        camera.exposure_ms,
+        camera.producer,
+        camera.hardware_trigger,
     )
     return open_camera(settings, config.folder)
 
@@ -128,7 +133,8 @@ class CameraSet:
 
 def _wire(camera: CameraConfig) -> tuple[object, ...]:
     """What a camera is opened with."""
-    return camera.kind, camera.source, camera.interval_s, camera.loop, camera.watch, camera.black_after
+    read = camera.kind, camera.source, camera.interval_s, camera.loop, camera.watch, camera.black_after
+    return *read, camera.size, camera.fps, camera.exposure_ms, camera.producer, camera.hardware_trigger
 
 
 def _without(cameras: dict[str, CameraConfig], names: set[str]) -> dict[str, CameraConfig]:

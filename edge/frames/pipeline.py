@@ -19,6 +19,7 @@ from lineside.edge.frames.drift_watch import DriftWatch
 from lineside.edge.frames.last_state import LastState
 from lineside.edge.frames.mailbox import Mailbox, Work
 from lineside.edge.frames.newest import NewestFrames
+from lineside.edge.frames.part_ids import PartIds
 from lineside.edge.frames.results import Clock, to_result
 from lineside.edge.frames.seen import Seen
 from lineside.edge.frames.switches import Switches
@@ -52,6 +53,7 @@ class Look:
     inspectors: Mapping[str, Inspector | GatedInspector]
     degraded: Sequence[str] = ()
     watched: Mapping[str, WatchedFor] = field(default_factory=dict)
+    part_ids: PartIds = field(default_factory=lambda: PartIds({}))
 
     def inspector(self, camera: str) -> Inspector | GatedInspector:
         """Raises RequestError where there is no model, or the camera has gone meanwhile."""
@@ -69,7 +71,7 @@ def open_look(config: Config, engine: Engine | NoModel) -> Look:
     """Raises ConfigError where a camera's schema or reference cannot be used."""
     inspectors, degraded = ({}, []) if isinstance(engine, NoModel) else open_inspectors(config, engine)
     watched, unwatched = open_watched(config, inspectors)
-    return Look(config.inspect, engine, inspectors, [*degraded, *unwatched], watched)
+    return Look(config.inspect, engine, inspectors, [*degraded, *unwatched], watched, PartIds(config.cameras))
 
 
 class Pipeline:
@@ -145,6 +147,7 @@ class Pipeline:
         called once: when the frame has its result, was rejected, or gave way to a newer one.
         """
         self._counters.add("frames_received")
+        frame = self.look.part_ids.named(frame)
         if self.newest is not None:
             self.newest.put(frame)
         if not triggered and not self._switches.inspected(frame.camera):

@@ -66,6 +66,12 @@ def test_an_empty_file_is_a_station(tmp_path: Path) -> None:
         ("[cameras.a]\nkind = 'folder'\nsource = 'none'", r":3: `cameras\.a\.source`: .*none is not a folder"),
         ("[cameras.a]\nkind = 'folder'", r":2: `cameras\.a\.source` is missing"),
         ("[cameras.a]\nkind = 'video'\nsource = 'none.mp4'", r":3: `cameras\.a\.source`: .*none\.mp4 is not a file"),
+        ("[cameras.a]\nkind = 'video'\nsource = 'rtsp://x/y'\nfps = 3", r":4: `cameras\.a\.fps` is for"),
+        ("[cameras.a]\nkind = 'mqtt'\nproducer = 'x.cti'", r":3: `cameras\.a\.producer` is for .* genicam"),
+        ("[cameras.a]\nkind = 'mqtt'\nwatch = true", r":3: `cameras\.a\.watch` is for a camera of kind folder"),
+        ("[cameras.a]\nkind = 'gstreamer'", r":2: `cameras\.a\.source` is missing"),
+        ("[cameras.a]\nkind = 'mqtt'\npart_id_pattern = '('", r":3: `cameras\.a\.part_id_pattern` is not a reg"),
+        ("[cameras.a]\nkind = 'mqtt'\npart_id_pattern = 'a'", r":3: `cameras\.a\.part_id_pattern` has no group"),
         (
             "[cameras.a]\nkind = 'mqtt'\nregion = [5, -1, 9, 9]",
             r":3: `cameras\.a\.region` \[5, -1, 9, 9\] is not \[x, y",
