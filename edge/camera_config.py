@@ -8,9 +8,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from lineside.edge.tool_config import DAY_S, STRICT
-
-LEAST_SIDE, MOST_SIDE = 448, 1540
-"""Pixels that `max_side` may be."""
+from lineside.runtime.defaults import LARGEST_SIDE
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -53,7 +51,7 @@ class CameraConfig:
     region: tuple[int, int, int, int] | None = None
     """`[x, y, width, height]` of what is looked at, in pixels of the turned frame; all of it where it is left out.
     Boxes and evidence are of the whole frame."""
-    max_side: Annotated[int, Field(ge=0, le=MOST_SIDE)] = 0
+    max_side: Annotated[int, Field(ge=0, le=LARGEST_SIDE)] = 0
     """The longer side of what the model is shown, 448 to 1540 pixels: how many image tokens a look may cost. 0 for as
     many as the model takes. The gate looks at all pixels."""
     black_after: Annotated[int, Field(ge=0)] = 0

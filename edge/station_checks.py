@@ -11,14 +11,17 @@ from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from lineside.edge.broker_checks import Key, Problem, broker_problems
-from lineside.edge.camera_config import LEAST_SIDE, CameraConfig
+from lineside.edge.camera_config import CameraConfig
 from lineside.edge.config import NAME, STATION, Config
 from lineside.edge.errors import ConfigError
 from lineside.edge.http_checks import http_problems
 from lineside.edge.mcp_checks import mcp_problems
+from lineside.edge.output_checks import output_problems
 from lineside.edge.quiet_hours import parse_quiet_hours
 from lineside.edge.state_checks import state_problems
 from lineside.edge.tool_config import ToolConfig
+from lineside.edge.trigger_checks import trigger_problems
+from lineside.runtime.defaults import SMALLEST_SIDE
 from lineside.runtime.errors import BundleError
 
 
@@ -50,8 +53,10 @@ def problems_of(config: Config, said: AbstractSet[Key]) -> Iterator[Problem]:
     for name, tool in config.tools.items():
         yield from _tool(config, ("tools", name), tool)
         yield from state_problems(config.tools, name, config.base_topic)
+    yield from trigger_problems(config)
     yield from mcp_problems(config)
     yield from http_problems(config)
+    yield from output_problems(config)
     for server, settings in config.mcp.items():
         for name, tool in settings.tools.items():
             yield from _tool(config, ("mcp", server, "tools", name), tool)
@@ -135,8 +140,8 @@ def _camera(config: Config, name: str, camera: CameraConfig) -> Iterator[Problem
     if camera.region is not None and (min(camera.region[:2]) < 0 or min(camera.region[2:]) < 1):
         said = f"`cameras.{name}.region` {list(camera.region)} is not [x, y, width, height] in pixels of the frame"
         yield (*above, "region"), said
-    if 0 < camera.max_side < LEAST_SIDE:
-        said = f"`cameras.{name}.max_side` {camera.max_side} is below {LEAST_SIDE}; 0 for as many as the model takes"
+    if 0 < camera.max_side < SMALLEST_SIDE:
+        said = f"`cameras.{name}.max_side` {camera.max_side} is below {SMALLEST_SIDE}; 0 for as many as the model takes"
         yield (*above, "max_side"), said
     if camera.reference and not config.resolve(camera.reference).is_file():
         yield (*above, "reference"), f"`cameras.{name}.reference`: {config.resolve(camera.reference)} is not a file"

@@ -62,6 +62,19 @@ def check_picture(data: bytes, max_pixels: int = DEFAULT_MAX_PIXELS) -> None:
             raise PictureUndecodable(f"the picture is cut short ({len(data)} bytes, and no end)")
 
 
+def fit_side(picture: Picture, max_side: int | None) -> Picture:
+    """The picture, shrunk where its longer side has more than `max_side` pixels; None leaves it as it is.
+
+    A model is shown ceil(width / t) x ceil(height / t) tokens of it, t being a token's side: this is what a look costs.
+    """
+    height, width = picture.shape[:2]
+    if max_side is None or max(height, width) <= max_side:
+        return picture
+    scale = max_side / max(height, width)
+    size = (max(round(width * scale), 1), max(round(height * scale), 1))
+    return cv2.resize(picture, size, interpolation=cv2.INTER_AREA).astype(picture.dtype, copy=False)
+
+
 @contextmanager
 def _opened(data: bytes, max_pixels: int) -> Iterator[Image.Image]:
     if not data:
@@ -113,20 +126,6 @@ def _check_pages(image: Image.Image) -> None:
         if page == MAX_PAGES or not int(image.tag_v2.get(NEW_SUBFILE_TYPE, 0)) & 1:
             raise PictureUndecodable("a TIFF of several pages: save the one that is to be looked at by itself")
     image.seek(0)
-
-
-def fitted(picture: Picture, max_side: int) -> Picture:
-    """The picture, shrunk where its longer side has more than `max_side` pixels; as it is where that is 0.
-
-    A model is shown ceil(width / t) x ceil(height / t) tokens of it, t being the side of a token: this is what a look
-    costs.
-    """
-    height, width = picture.shape[:2]
-    if not max_side or max(height, width) <= max_side:
-        return picture
-    scale = max_side / max(height, width)
-    size = (max(round(width * scale), 1), max(round(height * scale), 1))
-    return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def to_patches(

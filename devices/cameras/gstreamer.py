@@ -1,6 +1,6 @@
 """A GStreamer pipeline as a camera, run by `gst-launch-1.0`: its frames come through a pipe.
 
-The wheels of OpenCV have no GStreamer. A program of its own has a merit, too: a plugin that crashes takes nothing along.
+The wheels of OpenCV have no GStreamer. A plugin that crashes takes nothing along that is not in its own program.
 """
 
 from __future__ import annotations

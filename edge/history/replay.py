@@ -99,6 +99,9 @@ def _as_then(config: Config, camera: str, task: dict[str, Any]) -> Config:
 
 
 def _picture(config: Config, folder: Path, record: Record) -> Picture:
+    if views := record.body.get("views"):
+        single = ", ".join(f"{view['id']} ({view['camera']})" for view in views)
+        raise EdgeError(f"{record.id} is the result of several views: replay them one by one, {single}")
     if not record.frame:
         raise EdgeError(f"the frame of {record.id} was not kept: `history.frames` leaves out {record.verdict!r}")
     if record.expired_at is not None:

@@ -11,7 +11,8 @@ import numpy as np
 from lineside.edge.history.keeper import History
 from lineside.edge.history.records import Record
 from lineside.edge.history.setups import preparation_then
-from lineside.edge.inspection.evidence import encode_jpeg, outlined
+from lineside.edge.inspection.evidence import beside, encode_jpeg, outlined
+from lineside.runtime.chat import Picture
 from lineside.runtime.errors import PictureError
 from lineside.runtime.inspection.preparation import AS_GIVEN
 from lineside.runtime.inspection.verdict import Defect
@@ -22,23 +23,30 @@ THUMBNAIL_PX = 320
 
 
 def kept_picture(history: History, record: Record, *, small: bool) -> bytes | None:
-    """A JPEG of the frame with its boxes; None where the frame is not there any more."""
+    """A JPEG of the frame with its boxes, of a part of those of its views; None where none is there any more."""
+    views = [history.find(view["id"]) for view in record.body.get("views") or ()]
+    panels = [_drawn(history, one) for one in (views or [record]) if one is not None]
+    there = [panel for panel in panels if panel is not None]
+    if not there:
+        return None
+    drawn = beside(there)
+    if small and (longest := max(drawn.shape[:2])) > THUMBNAIL_PX:
+        size = [max(1, round(side * THUMBNAIL_PX / longest)) for side in (drawn.shape[1], drawn.shape[0])]
+        drawn = np.asarray(cv2.resize(drawn, size, interpolation=cv2.INTER_AREA), np.uint8)
+    return encode_jpeg(drawn)
+
+
+def _drawn(history: History, record: Record) -> Picture | None:
     if not record.frame or record.expired_at is not None:
         return None
     try:
         picture = decode_picture((history.folder / record.frame).read_bytes())
         setup = history.setup(record)
         preparation = preparation_then(json.loads(setup.body)["task"]) if setup is not None else AS_GIVEN
-        picture = preparation.upright(picture)
     except (OSError, PictureError):
         return None
-    body = record.body
-    defects = [Defect(found["type"], tuple(found["box"])) for found in body.get("defects", ())]
-    drawn = outlined(picture, record.verdict, defects, preparation.box)
-    if small and (longest := max(drawn.shape[:2])) > THUMBNAIL_PX:
-        size = [max(1, round(side * THUMBNAIL_PX / longest)) for side in (drawn.shape[1], drawn.shape[0])]
-        drawn = np.asarray(cv2.resize(drawn, size, interpolation=cv2.INTER_AREA), np.uint8)
-    return encode_jpeg(drawn)
+    found = [Defect(one["type"], tuple(one["box"])) for one in record.body.get("defects", ())]
+    return outlined(preparation.upright(picture), record.verdict, found, preparation.box)
 
 
 def frame_path(history: History, record: Record) -> Path | None:

@@ -18,7 +18,7 @@ from lineside.runtime.grammar.json_schema import Schema
 from lineside.runtime.inspection.preparation import AS_GIVEN, Preparation
 from lineside.runtime.inspection.verdict import VERDICTS, Defect, Region, Verdict
 from lineside.runtime.inspection_template import InspectionTemplate
-from lineside.runtime.picture import fitted
+from lineside.runtime.picture import fit_side
 from lineside.runtime.text.strict_json import load_json
 
 GRID = 1000
@@ -81,7 +81,7 @@ class InspectionTask:
         `region` is where to look, x0, y0, x1, y1 in pixels.
         """
         pictures = (picture,) if self.reference is None else (self.reference, picture)
-        parts: tuple[Picture | str, ...] = tuple(fitted(each, self.max_side) for each in pictures)
+        parts: tuple[Picture | str, ...] = tuple(fit_side(each, self.max_side or None) for each in pictures)
         if region is not None:
             box = ", ".join(map(str, grid_box(region, picture.shape[1], picture.shape[0])))
             parts = (*parts, self.asked.region.replace("{box}", box))
@@ -101,7 +101,7 @@ class InspectionTask:
         if most and said:
             answer, said = {REASONING: example.text[:most], **answer}, ()
         text = json.dumps(answer, ensure_ascii=False, separators=(",", ":"))
-        return Message("user", (fitted(example.picture, self.max_side), *said)), Message("assistant", (text,))
+        return Message("user", (fit_side(example.picture, self.max_side or None), *said)), Message("assistant", (text,))
 
     def system_text(self) -> str:
         asked = self.asked

@@ -11,7 +11,7 @@ from PIL import Image
 
 from lineside.runtime.errors import PictureError, PictureTooLarge, PictureUndecodable
 from lineside.runtime.manifest import ImageSettings
-from lineside.runtime.picture import check_picture, decode_picture, fitted, to_patches
+from lineside.runtime.picture import check_picture, decode_picture, to_patches
 from lineside.runtime.picture_kinds import SUFFIXES, suffix_of, webp_size
 from lineside.runtime.pixel_format import NEW_SUBFILE_TYPE
 
@@ -149,13 +149,6 @@ def test_a_tiff_with_a_preview_is_its_picture_or_refused(preview: int, first: bo
             decode_picture(buffer.getvalue())
     else:
         assert decode_picture(buffer.getvalue()).shape == (40, 60, 3)
-
-
-@pytest.mark.parametrize(
-    ("size", "side", "wanted"), [((900, 300), 448, (448, 149)), ((90, 30), 448, (90, 30)), ((900, 300), 0, (900, 300))]
-)
-def test_fitted(size: tuple[int, int], side: int, wanted: tuple[int, int]) -> None:
-    assert fitted(np.zeros((size[1], size[0], 3), np.uint8), side).shape[1::-1] == wanted
 
 
 def test_transparency_is_white() -> None:

@@ -1,7 +1,8 @@
 #!/bin/sh
 # The tests run against a real Mosquitto with certificates by openssl, and watch system calls with strace: these are
 # installed from Debian where they are missing and that is allowed. AsyncAPI's own parser comes from npm, once, where npm
-# is there; without it, or without a network, its one test is skipped.
+# is there; without it, or without a network, its one test is skipped. GStreamer's
+# tests are skipped without gst-launch-1.0, which is installed beside what is missing: it is not needed by itself.
 set -eu
 PATH="$PATH:/usr/sbin:/usr/local/sbin"
 parser=build/asyncapi-parser
@@ -28,4 +29,5 @@ if [ "$(id -u)" -ne 0 ]; then
 fi
 $as_root apt-get update -qq
 # shellcheck disable=SC2086
-DEBIAN_FRONTEND=noninteractive $as_root apt-get install -y -qq --no-install-recommends $missing >/dev/null
+DEBIAN_FRONTEND=noninteractive $as_root apt-get install -y -qq --no-install-recommends $missing \
+    gstreamer1.0-tools gstreamer1.0-plugins-base >/dev/null

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Generator
 from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 import pytest
 
 from lineside.devices.cameras import genicam
 from lineside.devices.cameras.camera import CameraSettings, open_camera
+from lineside.devices.cameras.frame import Frame
 from lineside.devices.cameras.genicam import DEEP, GenicamSettings, read_genicam, set_up, to_bgr
 from lineside.devices.cameras.live import LiveCamera
 from lineside.devices.errors import CameraError
@@ -26,7 +29,7 @@ def test_a_camera_is_found_by_its_serial_number_or_id(source: str, channel: int,
     camera = open_camera(CameraSettings("cam", "genicam", source, producer=str(viky)), tmp_path)
     assert isinstance(camera, LiveCamera)
     stop = threading.Event()
-    with closing(camera.frames(stop)) as frames:
+    with closing(cast("Generator[Frame, None, None]", camera.frames(stop))) as frames:
         pixels = next(frames).pixels
     assert pixels is not None
     assert pixels.shape == (400, 400, 3)

@@ -5,14 +5,17 @@ from __future__ import annotations
 import os
 import shutil
 import threading
+from collections.abc import Generator
 from contextlib import closing
 from itertools import islice
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
 
 from lineside.devices.cameras.camera import CameraSettings, open_camera
+from lineside.devices.cameras.frame import Frame
 from lineside.devices.cameras.gstreamer import PROGRAM, read_gstreamer
 from lineside.devices.cameras.live import LiveCamera
 from lineside.devices.cameras.masking import masked
@@ -71,7 +74,7 @@ def test_a_pipeline_that_stops_is_opened_anew_and_ends_with_the_camera() -> None
     camera = open_camera(settings, Path())
     assert isinstance(camera, LiveCamera)
     stop = threading.Event()
-    with closing(camera.frames(stop)) as frames:
+    with closing(cast("Generator[Frame, None, None]", camera.frames(stop))) as frames:
         first = next(frames)
         assert first.pixels is not None
         assert first.pixels.shape == (32, 32, 3)

@@ -8,9 +8,9 @@ import stat
 from datetime import UTC, datetime
 from pathlib import Path
 
-from lineside.edge.camera_config import LEAST_SIDE, MOST_SIDE
 from lineside.edge.errors import RequestError
 from lineside.edge.wire.messages import FrameReference
+from lineside.runtime.defaults import LARGEST_SIDE, SMALLEST_SIDE
 
 FIRST_YEAR = 1970
 """Where a clock that was never set begins."""
@@ -43,8 +43,9 @@ def read_referenced(folder: Path, reference: FrameReference, max_bytes: int) -> 
 def read_max_side(text: str) -> int:
     """Of the user property. Raises RequestError where it is no number of pixels that `max_side` may be."""
     side = int(text) if text.isascii() and text.isdigit() and len(text) <= 4 else 0
-    if not LEAST_SIDE <= side <= MOST_SIDE:
-        raise RequestError("malformed", f"max_side {text!r} is not a number of pixels from {LEAST_SIDE} to {MOST_SIDE}")
+    if not SMALLEST_SIDE <= side <= LARGEST_SIDE:
+        bounds = f"{SMALLEST_SIDE} to {LARGEST_SIDE}"
+        raise RequestError("malformed", f"max_side {text!r} is not a number of pixels from {bounds}")
     return side
 
 
