@@ -262,6 +262,10 @@ class Config:
         """Where `lineside learn` keeps what it learnt of a camera."""
         return self._kept(f"{camera}.gate.npz")
 
+    def looked_at_path(self, camera: str) -> Path:
+        """Where a camera that watches a folder keeps what it has looked at."""
+        return self._kept(f"{camera}.looked-at.db")
+
     def usual_path(self, camera: str) -> Path:
         """Where `lineside learn` and `lineside calibrate` keep how a camera's good pictures usually are."""
         return self._kept(f"{camera}.usual.npz")
