@@ -21,6 +21,7 @@ from lineside.edge.inspect_config import InspectConfig
 from lineside.edge.mcp_config import McpConfig
 from lineside.edge.mqtt_config import MqttConfig
 from lineside.edge.remote_config import RemoteConfig
+from lineside.edge.safety_config import SafetyConfig
 from lineside.edge.tool_config import DAY_S, STRICT, ToolConfig
 from lineside.edge.updates_config import UpdatesConfig
 from lineside.runtime.defaults import CALL_ABOVE, DEFAULT_BUNDLE, WRONG_CALL_COSTS
@@ -146,6 +147,7 @@ class Config:
     http: HttpConfig = field(default_factory=HttpConfig)
     remote: RemoteConfig = field(default_factory=RemoteConfig)
     updates: UpdatesConfig = field(default_factory=UpdatesConfig)
+    safety: SafetyConfig = field(default_factory=SafetyConfig)
     cameras: dict[str, CameraConfig] = field(default_factory=dict)
     tools: dict[str, ToolConfig] = field(default_factory=dict)
     mcp: dict[str, McpConfig] = field(default_factory=dict)

@@ -27,6 +27,7 @@ from lineside.edge import inspect_config as inspect_module
 from lineside.edge import mcp_config as mcp_module
 from lineside.edge import mqtt_config as mqtt_module
 from lineside.edge import remote_config as remote_module
+from lineside.edge import safety_config as safety_module
 from lineside.edge import tool_config as tool_module
 from lineside.edge import updates_config as updates_module
 from lineside.edge.command_line.parser import make_parser
@@ -42,10 +43,12 @@ TABLES = (
     ("tools.NAME.rate_limit", tool_module.RateLimit),
     ("tools.NAME.publish", tool_module.PublishConfig),
     ("tools.NAME.state", tool_module.StateConfig),
+    ("tools.NAME.kuksa", tool_module.SignalConfig),
     ("[tools.NAME.phrases]", tool_module.PhraseConfig),
     ("[tools.NAME.home_assistant]", tool_module.HomeAssistantConfig),
     ("mcp.NAME", mcp_module.McpConfig),
     ("mcp.NAME.tools.TOOL", mcp_module.McpToolConfig),
+    ("safety", safety_module.SafetyConfig),
     ("commands", config_module.CommandConfig),
     ("store", config_module.StoreConfig),
     ("history", history_module.HistoryConfig),

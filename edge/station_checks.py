@@ -17,6 +17,7 @@ from lineside.edge.errors import ConfigError
 from lineside.edge.http_checks import http_problems
 from lineside.edge.mcp_checks import mcp_problems
 from lineside.edge.quiet_hours import parse_quiet_hours
+from lineside.edge.safety_checks import safety_problems
 from lineside.edge.state_checks import state_problems
 from lineside.edge.tool_config import ToolConfig
 from lineside.runtime.errors import BundleError
@@ -50,6 +51,7 @@ def problems_of(config: Config, said: AbstractSet[Key]) -> Iterator[Problem]:
     for name, tool in config.tools.items():
         yield from _tool(config, ("tools", name), tool)
         yield from state_problems(config.tools, name, config.base_topic)
+    yield from safety_problems(config)
     yield from mcp_problems(config)
     yield from http_problems(config)
     for server, settings in config.mcp.items():

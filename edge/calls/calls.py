@@ -21,6 +21,7 @@ from lineside.edge.calls.bindings.publish import PublishBinding
 from lineside.edge.calls.bindings.python import PythonBinding
 from lineside.edge.calls.bindings.query import QueryBinding
 from lineside.edge.calls.confirmations import Confirmations
+from lineside.edge.calls.guard import Guard
 from lineside.edge.calls.policy import Policy
 from lineside.edge.calls.running import Running
 from lineside.edge.calls.states import States
@@ -105,7 +106,8 @@ class Calls:
 
     def make_rules(self, config: Config) -> Rules:
         """Rules for a station file that is not in use yet. Raises ConfigError, AuditError."""
-        policy, states = Policy(config.tools, config.station.timezone), States(config.tools, self._counters)
+        states = States(config.tools, self._counters, also=config.safety.states)
+        policy = Policy(config.tools, config.station.timezone, guard=Guard(config.tools, config.safety, states))
         bindings: dict[str, Binding] = {
             "actuator": self.actuators,
             "publish": PublishBinding(config.tools, self._connection),
