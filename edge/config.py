@@ -24,6 +24,7 @@ from lineside.edge.remote_config import RemoteConfig
 from lineside.edge.safety_config import SafetyConfig
 from lineside.edge.tool_config import DAY_S, STRICT, ToolConfig
 from lineside.edge.updates_config import UpdatesConfig
+from lineside.edge.vss_config import KuksaConfig, VssConfig
 from lineside.runtime.defaults import CALL_ABOVE, DEFAULT_BUNDLE, WRONG_CALL_COSTS
 
 NAME = r"^[A-Za-z0-9_-]{1,64}$"
@@ -148,6 +149,8 @@ class Config:
     remote: RemoteConfig = field(default_factory=RemoteConfig)
     updates: UpdatesConfig = field(default_factory=UpdatesConfig)
     safety: SafetyConfig = field(default_factory=SafetyConfig)
+    vss: VssConfig = field(default_factory=VssConfig)
+    kuksa: KuksaConfig = field(default_factory=KuksaConfig)
     cameras: dict[str, CameraConfig] = field(default_factory=dict)
     tools: dict[str, ToolConfig] = field(default_factory=dict)
     mcp: dict[str, McpConfig] = field(default_factory=dict)

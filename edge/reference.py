@@ -30,6 +30,7 @@ from lineside.edge import remote_config as remote_module
 from lineside.edge import safety_config as safety_module
 from lineside.edge import tool_config as tool_module
 from lineside.edge import updates_config as updates_module
+from lineside.edge import vss_config as vss_module
 from lineside.edge.command_line.parser import make_parser
 
 NOTE = "<!-- Made by `python -m lineside.edge.reference docs/reference` from the code: do not edit. -->"
@@ -49,6 +50,8 @@ TABLES = (
     ("mcp.NAME", mcp_module.McpConfig),
     ("mcp.NAME.tools.TOOL", mcp_module.McpToolConfig),
     ("safety", safety_module.SafetyConfig),
+    ("vss", vss_module.VssConfig),
+    ("kuksa", vss_module.KuksaConfig),
     ("commands", config_module.CommandConfig),
     ("store", config_module.StoreConfig),
     ("history", history_module.HistoryConfig),

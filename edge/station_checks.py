@@ -15,6 +15,7 @@ from lineside.edge.camera_config import CameraConfig
 from lineside.edge.config import NAME, STATION, Config
 from lineside.edge.errors import ConfigError
 from lineside.edge.http_checks import http_problems
+from lineside.edge.kuksa_checks import kuksa_problems
 from lineside.edge.mcp_checks import mcp_problems
 from lineside.edge.quiet_hours import parse_quiet_hours
 from lineside.edge.safety_checks import safety_problems
@@ -52,6 +53,7 @@ def problems_of(config: Config, said: AbstractSet[Key]) -> Iterator[Problem]:
         yield from _tool(config, ("tools", name), tool)
         yield from state_problems(config.tools, name, config.base_topic)
     yield from safety_problems(config)
+    yield from kuksa_problems(config)
     yield from mcp_problems(config)
     yield from http_problems(config)
     for server, settings in config.mcp.items():

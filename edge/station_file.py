@@ -22,6 +22,7 @@ from lineside.edge.errors import ConfigError
 from lineside.edge.outside import Changes, apply_changes, read_changes
 from lineside.edge.station_checks import problems_of
 from lineside.edge.toml_lines import key_lines, line_of
+from lineside.edge.vss.station import add_vehicle
 
 PREFIX = "LINESIDE_"
 OURS = ("folder", "file", "changed", "installed")
@@ -62,6 +63,7 @@ def load_config(
     changed = apply_changes(data, read_changes(kept) if changes is None else changes)
     _apply_environment(data, environment)  # a variable goes before a change
     outside = {tuple(key.split(".")): str(kept) for key in changed}
+    problems += add_vehicle(data, path.absolute().parent)
     said = {(name, key) for name in SINGLE if isinstance(data.get(name), dict) for key in data[name]}
     config = _validate(data, path, changed, problems)
     if config is not None:

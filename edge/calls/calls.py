@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lineside import __version__
 from lineside.edge.audit.log import AuditLog
@@ -39,6 +39,9 @@ from lineside.edge.wire.store import Store, StoredCall
 from lineside.edge.wire.topics import Topics
 from lineside.runtime.chat import ToolCall
 
+if TYPE_CHECKING:
+    from lineside.edge.calls.kuksa import KuksaLink
+
 log = logging.getLogger("lineside.calls")
 MAX_RESULT_BYTES = 16 * 1024
 MAX_DETAIL_CHARACTERS = 1000
@@ -64,6 +67,7 @@ class Calls:
 
     Attributes:
         rules: those of the station file as it is now; `exchange` replaces them.
+        kuksa: the databroker, where there is one.
 
     Raises:
         ConfigError: a tool's policy or binding makes no sense, or the audit log's folder cannot be made.
@@ -90,6 +94,7 @@ class Calls:
         self.actuators = ActuatorBinding(topics, outbox.put, counters)
         outbox.on_given_up.append(self.actuators.never_sent)
         self._others = dict(others or {})
+        self.kuksa = _open_kuksa(config, self._degraded, counters) if config.kuksa.address else None
         self._running, self._drain = Running(), drain or Drain(0.0)
         self._lock = threading.Lock()
         self._former: list[Rules] = []
@@ -114,6 +119,10 @@ class Calls:
             "python": PythonBinding(config.tools),
             "query": QueryBinding(config.tools, states),
         }
+        if self.kuksa is not None:
+            from lineside.edge.calls.bindings.kuksa import KuksaBinding
+
+            bindings["kuksa"] = KuksaBinding(config.tools, self.kuksa)
         return Rules(policy, states, bindings | self._others, CallAudit(self._audit_of(config), config.tools))
 
     def _audit_of(self, config: Config) -> AuditLog | None:
@@ -274,11 +283,20 @@ class Calls:
             rules.states.close()
             for binding in rules.bindings.values():
                 binding.close()
+        if self.kuksa is not None:
+            self.kuksa.close()
 
     def close_audit(self) -> None:
         """When no call runs any more."""
         if self._audit_log is not None:
             self._audit_log.close()
+
+
+def _open_kuksa(config: Config, degraded: Degraded, counters: Counters) -> KuksaLink:
+    """Its library is loaded for those who have a databroker alone."""
+    from lineside.edge.calls.kuksa import KuksaLink
+
+    return KuksaLink(config.kuksa, config.resolve, degraded, counters)
 
 
 def _repeated(call: ToolCall, earlier: StoredCall) -> CallReport:

@@ -90,6 +90,7 @@ def fixed_problem(before: Config, after: Config) -> str:
             ("remote", before.remote == after.remote),
             ("updates", before.updates == after.updates),
             ("http", before.http == after.http),
+            ("kuksa", before.kuksa == after.kuksa),
             ("model (bundle, device, threads, capacity, kv_cache_mb), commands.bundle", runs_alike(before, after)),
         )
         if not same
