@@ -76,6 +76,18 @@ class Attached:
             part.close()
 
 
-def attach(_station: Station) -> Attached:
+def attach(station: Station) -> Attached:
     """Raises ConfigError, EdgeError where one of them cannot be."""
-    return Attached()
+    attached = Attached()
+    if station.config.outputs:
+        from lineside.edge.outputs.attach import open_outputs
+
+        attached.parts.append(open_outputs(station))
+    if station.config.triggers:
+        from lineside.edge.triggers.triggers import Triggers
+
+        triggers = Triggers(station)
+        attached.parts.append(triggers)
+        attached.handlers["trigger"] = triggers.accept
+        attached.connected.append(triggers.connected)
+    return attached

@@ -16,6 +16,7 @@ from lineside.edge.calls.bindings import Binding
 from lineside.edge.calls.calls import Calls
 from lineside.edge.calls.state_link import StateLink
 from lineside.edge.commands.bounds import asked_beyond
+from lineside.edge.commands.eyes import Eyes
 from lineside.edge.commands.inbox import Commands
 from lineside.edge.commands.phrases.phrasing import phrases_of
 from lineside.edge.config import Config
@@ -117,11 +118,11 @@ class Daemon:
             access,
             client_id,
             self.topics.status,
-            self.topics.subscriptions(),
+            self.topics.subscriptions(triggers=bool(config.triggers)),
             self._dispatch,
             self._connected,
             self.counters,
-            left=(self.topics.frame("+"),),
+            left=self.topics.left(triggers=bool(config.triggers)),
             session_mark=self.store.session_mark,
             degraded=self.degraded,
         )
@@ -159,6 +160,7 @@ class Daemon:
             station=self.degraded,
             pulse=self.pulse,
         )
+        self.newest = self.pipeline.newest = NewestFrames(lambda camera: self.cameras.live(camera))
         others: dict[str, Binding] = {"mcp": self._mcp} if self._mcp is not None else {}
         self.calls = self._calls = Calls(
             config,
@@ -181,6 +183,7 @@ class Daemon:
             self.calls,
             self.counters,
             phrases,
+            Eyes(self.newest, self.switches, self.last_state.show_picture),
         )
         self.frames = FrameIntake(
             set(config.cameras),
@@ -197,7 +200,6 @@ class Daemon:
         say_switched_off(self.switches, self.degraded)
         self.cameras = CameraSet(config, self.switches, self.pipeline, self._make_watch, self.online)
         self.watch = self.cameras.watch
-        self.newest = self.pipeline.newest = NewestFrames(self.cameras.live)
         self.group = GroupLink(
             config,
             self._client_id,
@@ -364,7 +366,7 @@ class Daemon:
                 self.counters.add(f"{kind}_ignored_retained")
             elif kind == "ret":
                 self.calls.actuators.handle(name, without_mark(message.payload))
-            else:
+            elif kind == "confirm":
                 self.calls.confirmations.handle(name, without_mark(message.payload))
             message.acknowledge()
 

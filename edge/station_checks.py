@@ -17,10 +17,12 @@ from lineside.edge.errors import ConfigError
 from lineside.edge.http_checks import http_problems
 from lineside.edge.kuksa_checks import kuksa_problems
 from lineside.edge.mcp_checks import mcp_problems
+from lineside.edge.output_checks import output_problems
 from lineside.edge.quiet_hours import parse_quiet_hours
 from lineside.edge.safety_checks import safety_problems
 from lineside.edge.state_checks import state_problems
 from lineside.edge.tool_config import ToolConfig
+from lineside.edge.trigger_checks import trigger_problems
 from lineside.runtime.errors import BundleError
 
 
@@ -54,8 +56,10 @@ def problems_of(config: Config, said: AbstractSet[Key]) -> Iterator[Problem]:
         yield from state_problems(config.tools, name, config.base_topic)
     yield from safety_problems(config)
     yield from kuksa_problems(config)
+    yield from trigger_problems(config)
     yield from mcp_problems(config)
     yield from http_problems(config)
+    yield from output_problems(config)
     for server, settings in config.mcp.items():
         for name, tool in settings.tools.items():
             yield from _tool(config, ("mcp", server, "tools", name), tool)
