@@ -228,7 +228,8 @@ class _Hearing:
 def _type_of(signal: str, stub: Any, token: list[tuple[str, str]], timeout_s: float) -> int:
     """Raises grpc.RpcError."""
     answer = stub.ListMetadata(val_pb2.ListMetadataRequest(root=signal), timeout=timeout_s, metadata=token)
-    return next((each.data_type for each in answer.metadata if each.path == signal), types_pb2.DATA_TYPE_UNSPECIFIED)
+    kinds = [int(each.data_type) for each in answer.metadata if each.path == signal]
+    return kinds[0] if kinds else int(types_pb2.DATA_TYPE_UNSPECIFIED)
 
 
 def _plain(kind: str, value: Any) -> Any:

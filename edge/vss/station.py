@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from lineside.edge.conditions import parse_condition
 from lineside.edge.errors import ConfigError
-from lineside.edge.vss.tools import list_problems, offered, state_table, tool_name, tool_table
+from lineside.edge.vss.tools import Verb, list_problems, offered, state_table, tool_name, tool_table
 from lineside.edge.vss.tree import Signal, read_signals
 from lineside.edge.vss_config import VssConfig
 
@@ -37,8 +37,13 @@ def add_vehicle(data: dict[str, Any], folder: Path) -> list[Problem]:
         signals = read_signals(folder / vss.file)
     except ConfigError as error:
         return [(("vss", "file"), f"`vss.file`: {error}")]
-    problems = [(("vss", "actuators"), each) for each in list_problems("vss.actuators", "set", vss.actuators, signals)]
-    problems += [(("vss", "sensors"), each) for each in list_problems("vss.sensors", "get", vss.sensors, signals)]
+    problems: list[Problem] = []
+    lists: tuple[tuple[Verb, str, tuple[str, ...]], ...] = (
+        ("set", "actuators", vss.actuators),
+        ("get", "sensors", vss.sensors),
+    )
+    for verb, key, patterns in lists:
+        problems += [(("vss", key), each) for each in list_problems(f"vss.{key}", verb, patterns, signals)]
     broker = data.get("kuksa")
     kuksa = isinstance(broker, dict) and bool(broker.get("address"))
     if vss.sensors and not (kuksa or vss.states):
