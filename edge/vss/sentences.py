@@ -83,6 +83,8 @@ def _entry(signal: Signal, entries: Mapping[str, Any]) -> tuple[Any, str] | None
     """What is said of a signal, and the place that the wildcards of its path stand for."""
     for pattern, entry in entries.items():
         if matching(pattern, {signal.path: signal}):
+            if "**" in pattern:
+                return entry, ""
             parts = pattern.split(".")
             said = signal.path.split(".")[-len(parts) :]
             return entry, ".".join(part for part, key in zip(said, parts, strict=True) if "*" in key)
@@ -129,10 +131,10 @@ class _Maker:
 
     def _patterns(self, manner: str) -> list[str]:
         """Sentences of the signal's own, and those that are made with its name."""
-        if isinstance(self.entry, list):
-            return self.entry if manner == "ask" else []
+        if isinstance(self.entry, list | tuple):
+            return [*self.entry] if manner == "ask" else []
         own = self.entry.get(manner, []) if isinstance(self.entry, dict) else []
-        return [*own, *self.table["patterns"].get(manner, [])]
+        return [*([own] if isinstance(own, str) else own), *self.table["patterns"].get(manner, [])]
 
     def _named(self, pattern: str) -> str:
         """Empty where the pattern asks for a name and there is none."""

@@ -51,7 +51,7 @@ def tool(signal: str, wait_s: float = LIMIT_S, **settings: Any) -> ToolConfig:
     return ToolConfig("Set.", VALUE, kuksa=sets, state=state, wait_s=wait_s, **settings)
 
 
-MODES = {"told": '{{ {"slow": "SLOW"}[value] }}', "read": '{{ {"SLOW": "slow"}[value] }}'}
+MODES: dict[str, Any] = {"told": '{{ {"slow": "SLOW"}[value] }}', "read": '{{ {"SLOW": "slow"}[value] }}'}
 TOOLS = {
     "roof": tool(ROOF, 0.3),
     "trunk": tool(TRUNK, only_if="Vehicle.Speed == 0"),

@@ -212,7 +212,8 @@ def test_signals_are_called_by_phrases_in_four_languages(tmp_path: Path) -> None
 
 def test_a_station_calls_its_signals_what_it_likes_and_keeps_its_own_phrases(tmp_path: Path) -> None:
     (tmp_path / "en.toml").write_text(
-        'language = "en"\n[signals]\n"Body.Hood.IsOpen" = "lid"\n'
+        'language = "en"\n[signals]\n"Body.Hood.IsOpen" = { noun = "lid", open = "let me see" }\n'
+        '"Speed" = ["our pace"]\n"ADAS.**" = "autopilot speed"\n'
         '[phrases]\nset_Cabin_RearShade_Position = ["blind {value}"]\n',
         encoding="utf-8",
     )
@@ -221,6 +222,15 @@ def test_a_station_calls_its_signals_what_it_likes_and_keeps_its_own_phrases(tmp
     assert hood is not None
     assert hood.name == "set_Body_Hood_IsOpen"
     assert book.call("open the hood", "auto") is None
+    for text, name in (
+        ("let me see", "set_Body_Hood_IsOpen"),
+        ("our pace", "get_Speed"),
+        ("autopilot speed to 90", "set_ADAS_CruiseControl_SpeedSet"),
+    ):
+        call = book.call(text, "auto")
+        assert call is not None
+        assert call.name == name
+    assert book.call("how fast are we going?", "auto") is None
     assert book.call("close the rear window shade", "auto") is None
     assert book.call("blind 40", "auto") is not None
     assert book.call("Heckrollo zu", "auto") is not None
