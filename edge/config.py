@@ -23,10 +23,12 @@ from lineside.edge.mcp_config import McpConfig
 from lineside.edge.mqtt_config import MqttConfig
 from lineside.edge.outputs_config import OutputConfig
 from lineside.edge.remote_config import RemoteConfig
+from lineside.edge.safety_config import SafetyConfig
 from lineside.edge.sparkplug_config import SparkplugConfig
 from lineside.edge.tool_config import DAY_S, STRICT, ToolConfig
 from lineside.edge.triggers_config import TriggerConfig
 from lineside.edge.updates_config import UpdatesConfig
+from lineside.edge.vss_config import KuksaConfig, VssConfig
 from lineside.edge.zigbee_config import Zigbee2MqttConfig
 from lineside.runtime.defaults import CALL_ABOVE, DEFAULT_BUNDLE, WRONG_CALL_COSTS
 
@@ -152,6 +154,9 @@ class Config:
     remote: RemoteConfig = field(default_factory=RemoteConfig)
     updates: UpdatesConfig = field(default_factory=UpdatesConfig)
     home_assistant: DiscoveryConfig | None = None
+    safety: SafetyConfig = field(default_factory=SafetyConfig)
+    vss: VssConfig = field(default_factory=VssConfig)
+    kuksa: KuksaConfig = field(default_factory=KuksaConfig)
     cameras: dict[str, CameraConfig] = field(default_factory=dict)
     triggers: dict[str, TriggerConfig] = field(default_factory=dict)
     tools: dict[str, ToolConfig] = field(default_factory=dict)

@@ -114,6 +114,7 @@ def fixed_problem(before: Config, after: Config) -> str:
             ("triggers", before.triggers == after.triggers),
             ("http", before.http == after.http),
             ("home_assistant", before.home_assistant == after.home_assistant),
+            ("kuksa", before.kuksa == after.kuksa),
             ("outputs", before.outputs == after.outputs),
             ("model (bundle, device, threads, capacity, kv_cache_mb), commands.bundle", runs_alike(before, after)),
         )
@@ -136,11 +137,16 @@ def prepare(station: Station, config: Config) -> Prepared:
     phrases = phrases_of(config)
     config = station.with_servers(config)
     look = open_look(config, station.models.frames_engine)
-    same = (config.tools, config.station.timezone) == (station.config.tools, station.config.station.timezone)
+    same = _ruling(config) == _ruling(station.config)
     rules = None if same else station.calls.make_rules(config)
     engine = station.models.commands_engine
     conversation = station.commands.converse(config, engine, phrases, rules or station.calls.rules)
     return Prepared(config, look, rules, conversation)
+
+
+def _ruling(config: Config) -> tuple[object, ...]:
+    """What decides on calls."""
+    return config.tools, config.station.timezone, config.safety
 
 
 def take(station: Station, new: Prepared) -> None:
