@@ -18,6 +18,7 @@ from lineside.edge.daemon import Daemon
 from lineside.edge.triggers_config import TriggerConfig
 from tests.support.broker import Mosquitto
 from tests.support.client import Client, Received
+from tests.support.proxy import Proxy
 from tests.support.shades import look_at_brightness, shaded
 from tests.support.station import TOPICS, station
 from tests.support.wait import LIMIT_S, until
@@ -202,3 +203,30 @@ def test_a_camera_of_a_trigger_is_not_inspected_by_itself(broker: Mosquitto, cli
         info = [message for message in client.received if message.topic == TOPICS.info][-1].json()
     assert not [message for message in client.received if message.topic == TOPICS.result("cam0")]
     assert info["triggers"] == {"eye": ["cam0"]}
+
+
+def test_a_frame_that_is_delivered_again_is_not_of_the_next_part(
+    broker: Mosquitto, client: Client, tmp_path: Path
+) -> None:
+    """Nobody names the part, and the acknowledgements of the first one are lost."""
+    link = Proxy(broker.port)
+    with Daemon(station(broker, tmp_path, port=link.port, triggers={"eye": EYE})) as daemon:
+        assert daemon.wait_online(LIMIT_S)
+        assert daemon.outbox.drain(LIMIT_S)
+        link.lose_up = True
+        client.publish(TOPICS.trigger("eye"), '{"id": "1"}')
+        until(lambda: counted(daemon, "triggers") == 1)
+        client.publish(TOPICS.frame("cam0"), shaded("fail"))
+        until(lambda: counted(daemon, "results") == 1)
+        link.lose_up = False
+        link.cut()
+        client.on(TOPICS.result("eye"))
+        until(lambda: counted(daemon, "frames_duplicate") == counted(daemon, "triggers_duplicate") == 1)
+        client.publish(TOPICS.trigger("eye"), '{"id": "2"}')
+        until(lambda: counted(daemon, "triggers") == 2)
+        client.publish(TOPICS.frame("cam0"), shaded("pass"))
+        until(lambda: counted(daemon, "results") == 2)
+        assert daemon.outbox.drain(LIMIT_S)
+    verdicts = {message.json()["trigger"]["id"]: message.json()["verdict"] for message in results(client)}
+    assert verdicts == {"1": "fail", "2": "pass"}
+    link.close()
