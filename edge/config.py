@@ -22,9 +22,11 @@ from lineside.edge.mcp_config import McpConfig
 from lineside.edge.mqtt_config import MqttConfig
 from lineside.edge.outputs_config import OutputConfig
 from lineside.edge.remote_config import RemoteConfig
+from lineside.edge.sparkplug_config import SparkplugConfig
 from lineside.edge.tool_config import DAY_S, STRICT, ToolConfig
 from lineside.edge.triggers_config import TriggerConfig
 from lineside.edge.updates_config import UpdatesConfig
+from lineside.edge.zigbee_config import Zigbee2MqttConfig
 from lineside.runtime.defaults import CALL_ABOVE, DEFAULT_BUNDLE, WRONG_CALL_COSTS
 
 NAME = r"^[A-Za-z0-9_-]{1,64}$"
@@ -153,6 +155,8 @@ class Config:
     tools: dict[str, ToolConfig] = field(default_factory=dict)
     outputs: dict[str, OutputConfig] = field(default_factory=dict)
     mcp: dict[str, McpConfig] = field(default_factory=dict)
+    zigbee2mqtt: Zigbee2MqttConfig = field(default_factory=Zigbee2MqttConfig)
+    sparkplug: SparkplugConfig = field(default_factory=SparkplugConfig)
     folder: Path = field(default=Path("."))
     file: Path = field(default=Path("station.toml"))
     changed: dict[str, Any] = field(default_factory=dict)
@@ -241,6 +245,11 @@ class Config:
     def changes_path(self) -> Path:
         """Where settings that came from outside are kept."""
         return self._kept("remote.json")
+
+    @property
+    def zigbee_path(self) -> Path:
+        """Where the devices of Zigbee2MQTT are kept for a start without the broker."""
+        return self._kept("zigbee2mqtt.json")
 
     def gate_path(self, camera: str) -> Path:
         """Where `lineside learn` keeps what it learnt of a camera."""

@@ -6,13 +6,14 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from importlib.util import find_spec
+from typing import Any
 from urllib.parse import urlsplit
 
 from lineside.edge.broker_checks import Problem
 from lineside.edge.config import NAME, STATION, Config
 from lineside.edge.errors import ConfigError
 from lineside.edge.outputs_config import OutputConfig, OutputKind
-from lineside.edge.templates import compile_template
+from lineside.edge.templates import compile_template, names_in
 from lineside.edge.triggers_config import alone
 
 NEEDS: Mapping[OutputKind, tuple[str, ...]] = {
@@ -61,11 +62,23 @@ def output_problems(config: Config) -> Iterator[Problem]:
             if camera not in sources(config):
                 there = ", ".join(sorted(sources(config))) or "none"
                 yield (*above, "cameras"), f"`outputs.{name}.cameras` names {camera!r}; there is {there}"
-        if output.payload is not None:
-            try:
-                compile_template(output.payload, f"outputs.{name}.payload", ABOUT)
-            except ConfigError as error:
-                yield (*above, "payload"), str(error)
+        try:
+            compile_template(output.payload, f"outputs.{name}.payload")
+            unknown = _names_in(output.payload, f"outputs.{name}.payload") - ABOUT
+        except ConfigError as error:
+            yield (*above, "payload"), str(error)
+        else:
+            if unknown:
+                sentence = f"uses {', '.join(sorted(unknown))}: there is {', '.join(sorted(ABOUT))}"
+                yield (*above, "payload"), f"`outputs.{name}.payload` {sentence}"
+
+
+def _names_in(node: Any, key: str) -> set[str]:
+    """The names that the templates of a text, a table or a list use."""
+    if isinstance(node, str):
+        return names_in(node, key)
+    inner = node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
+    return set().union(*(_names_in(item, key) for item in inner))
 
 
 def sources(config: Config) -> set[str]:

@@ -28,9 +28,11 @@ from lineside.edge import mcp_config as mcp_module
 from lineside.edge import mqtt_config as mqtt_module
 from lineside.edge import outputs_config as outputs_module
 from lineside.edge import remote_config as remote_module
+from lineside.edge import sparkplug_config as sparkplug_module
 from lineside.edge import tool_config as tool_module
 from lineside.edge import triggers_config as triggers_module
 from lineside.edge import updates_config as updates_module
+from lineside.edge import zigbee_config as zigbee_module
 from lineside.edge.command_line.parser import make_parser
 
 NOTE = "<!-- Made by `python -m lineside.edge.reference docs/reference` from the code: do not edit. -->"
@@ -50,6 +52,9 @@ TABLES = (
     ("outputs.NAME", outputs_module.OutputConfig),
     ("mcp.NAME", mcp_module.McpConfig),
     ("mcp.NAME.tools.TOOL", mcp_module.McpToolConfig),
+    ("zigbee2mqtt", zigbee_module.Zigbee2MqttConfig),
+    ("zigbee2mqtt.devices.FRIENDLY_NAME", zigbee_module.ZigbeeDeviceConfig),
+    ("sparkplug", sparkplug_module.SparkplugConfig),
     ("commands", config_module.CommandConfig),
     ("store", config_module.StoreConfig),
     ("history", history_module.HistoryConfig),

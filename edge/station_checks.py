@@ -18,9 +18,11 @@ from lineside.edge.http_checks import http_problems
 from lineside.edge.mcp_checks import mcp_problems
 from lineside.edge.output_checks import output_problems
 from lineside.edge.quiet_hours import parse_quiet_hours
+from lineside.edge.sparkplug_checks import sparkplug_problems
 from lineside.edge.state_checks import state_problems
 from lineside.edge.tool_config import ToolConfig
 from lineside.edge.trigger_checks import trigger_problems
+from lineside.edge.zigbee_checks import zigbee_problems
 from lineside.runtime.errors import BundleError
 
 
@@ -55,6 +57,8 @@ def problems_of(config: Config, said: AbstractSet[Key]) -> Iterator[Problem]:
     yield from trigger_problems(config)
     yield from mcp_problems(config)
     yield from http_problems(config)
+    yield from zigbee_problems(config)
+    yield from sparkplug_problems(config)
     yield from output_problems(config)
     for server, settings in config.mcp.items():
         for name, tool in settings.tools.items():

@@ -148,8 +148,8 @@ class Outputs:
         return config.on_unsure if verdict == "unsure" else "off"
 
     def _nothing_to_do(self, config: OutputConfig, level: Level) -> bool:
-        """A pulse ends by itself: only another part's could be cut short by `off`."""
-        return level == "keep" or (level == "off" and config.pulse_s > 0)
+        """A pulse ends by itself; what a verdict ends is a safe state that is on."""
+        return level == "keep" or (level == "off" and config.pulse_s > 0 and config.safe != "on")
 
     def _watch(self) -> None:
         while not self._stop.wait(LOOK_S):

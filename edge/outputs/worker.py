@@ -113,6 +113,8 @@ class Worker:
         late_s = time.monotonic() - job.latest
         if self._held and self._config.safe != "keep":
             output = WireOutput(outcome="skipped", detail=f"held in its safe state: {self._reason}")
+        elif not job.on and self._pulse_ends < math.inf:
+            output = WireOutput(outcome="skipped", detail="the pulse of another part is not cut short")
         elif late_s > SLACK_S:
             output = WireOutput(
                 outcome="late", detail=f"its turn came {late_s * 1e3:.0f} ms too late: the output was busy"

@@ -199,6 +199,22 @@ def test_a_new_database_says_its_version(tmp_path: Path) -> None:
     assert version_of(tmp_path / "s.db") == 3
 
 
+def test_a_database_without_a_place_for_held_results_gets_one(tmp_path: Path) -> None:
+    path = tmp_path / "s.db"
+    Store(path, 100).close()
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("DROP TABLE held")
+        db.execute("PRAGMA user_version = 2")
+    store = Store(path, 100)
+    store.hold("f", Outgoing("result/top", b"as kept", "application/json"), None)
+    store.close()
+    store = Store(path, 100)
+    assert store.release_held() == 1
+    assert store.release_held() == 0
+    assert [(m.topic, m.payload) for m in store.pending(0, 10)] == [("result/top", b"as kept")]
+    store.close()
+
+
 def test_a_database_of_a_later_version_is_refused_and_left(tmp_path: Path) -> None:
     path = tmp_path / "s.db"
     with closing(sqlite3.connect(path)) as db:
