@@ -12,6 +12,7 @@ from lineside.edge.frames.pipeline import Pipeline
 from lineside.edge.integrations.sparkplug.node import SparkplugNode
 from lineside.edge.integrations.sparkplug.waiting import WaitingResults
 from lineside.edge.models import Models, NoModel, wire_model
+from lineside.edge.triggers_config import alone
 from lineside.edge.wire.mqtt import Connection
 
 
@@ -39,7 +40,7 @@ def open_sparkplug(station: Station) -> SparkplugNode:
         config.broker_access,
         config.mqtt.client_id or f"lineside-{config.station.name}",
         WaitingResults(config.data_path, config.sparkplug.max_waiting, station.degraded),
-        lambda: station.config.cameras,
+        lambda: _devices(station.config),
         properties,
         station.counters,
         station.degraded,
@@ -47,3 +48,9 @@ def open_sparkplug(station: Station) -> SparkplugNode:
     )
     station.pipeline.observers.append(node.see)
     return node
+
+
+def _devices(config: Config) -> list[str]:
+    """Whatever has results: the triggers, and the cameras that are not looked at for a trigger alone."""
+    for_triggers = alone(config.triggers)
+    return [*(camera for camera in config.cameras if camera not in for_triggers), *config.triggers]

@@ -15,6 +15,7 @@ from lineside.devices.errors import LinkError
 from lineside.devices.triggers.trigger import Moment
 from lineside.edge.camera_config import CameraConfig
 from lineside.edge.daemon import Daemon
+from lineside.edge.frames.seen import Seen
 from lineside.edge.triggers_config import TriggerConfig
 from tests.support.broker import Mosquitto
 from tests.support.client import Client, Received
@@ -120,18 +121,25 @@ def test_a_camera_without_a_picture_makes_the_verdict_unsure(broker: Mosquitto, 
     triggers = {"eye": TriggerConfig("mqtt", ("cam0", "side"), wait_s=0.05)}
     with Daemon(station(broker, tmp_path, cameras=cameras, triggers=triggers)) as daemon:
         assert daemon.wait_online(LIMIT_S)
-        for part, verdict in (("A", "pass"), ("B", "fail")):
-            client.publish(TOPICS.frame("cam0"), shaded(verdict), user={"part_id": part})  # type: ignore[arg-type]
+        told: list[Seen] = []
+        daemon.pipeline.observers.append(told.append)
+        for count, (part, verdict) in enumerate((("A", "pass"), ("B", "fail"), ("C", None)), start=1):
+            if verdict is not None:
+                client.publish(TOPICS.frame("cam0"), shaded(verdict), user={"part_id": part})  # type: ignore[arg-type]
+                until(lambda sent=count: counted(daemon, "frames_received") == sent)  # type: ignore[misc]
             client.publish(TOPICS.trigger("eye"), json.dumps({"part_id": part}))
-            client.on(TOPICS.result("eye"), count=len(results(client)) + 1)
-        good, bad = (message.json() for message in client.on(TOPICS.result("eye"), count=2))
-        events = [message.json() for message in client.on(TOPICS.event("eye"), count=2)]
-    assert (good["verdict"], bad["verdict"]) == ("unsure", "fail")
+            until(lambda done=count: len(told) == done)  # type: ignore[misc]
+        good, bad, nothing = (message.json() for message in client.on(TOPICS.result("eye"), count=3))
+        events = [message.json() for message in client.on(TOPICS.event("eye"), count=4)]
+    assert (good["verdict"], bad["verdict"], nothing["verdict"]) == ("unsure", "fail", "unsure")
+    assert [(seen.result.id, len(seen.views)) for seen in told] == [(good["id"], 1), (bad["id"], 1), (nothing["id"], 0)]
     assert [one["camera"] for one in good["missing"]] == ["side"]
     assert "side" in good["doubt"]
     assert {(event["event_type"], event["camera"], event["part_id"]) for event in events} == {
         ("view_missing", "side", "A"),
         ("view_missing", "side", "B"),
+        ("view_missing", "side", "C"),
+        ("view_missing", "cam0", "C"),
     }
 
 
