@@ -15,6 +15,7 @@ from lineside.devices.errors import LinkError
 from lineside.devices.triggers.trigger import Moment
 from lineside.edge.camera_config import CameraConfig
 from lineside.edge.daemon import Daemon
+from lineside.edge.errors import StoreError
 from lineside.edge.frames.seen import Seen
 from lineside.edge.triggers_config import TriggerConfig
 from tests.support.broker import Mosquitto
@@ -238,3 +239,21 @@ def test_a_frame_that_is_delivered_again_is_not_of_the_next_part(
     verdicts = {message.json()["trigger"]["id"]: message.json()["verdict"] for message in results(client)}
     assert verdicts == {"1": "fail", "2": "pass"}
     link.close()
+
+
+def test_a_disk_that_takes_nothing_costs_no_result(
+    broker: Mosquitto, client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_arguments: object, **_options: object) -> None:
+        raise StoreError("no space")
+
+    monkeypatch.setattr("lineside.edge.wire.trigger_store.TriggerStore.take_over", refuse)
+    with running(broker, tmp_path) as daemon:
+        for _ in range(2):
+            client.publish(TOPICS.trigger("eye"), "")
+        until(lambda: counted(daemon, "triggers") == 2)
+        for _ in range(2):
+            client.publish(TOPICS.frame("cam0"), shaded("pass"))
+        found = client.on(TOPICS.result("eye"), count=2)
+        assert counted(daemon, "store_errors")
+    assert len({message.json()["id"] for message in found}) == 2
