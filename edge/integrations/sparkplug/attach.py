@@ -13,6 +13,7 @@ from lineside.edge.frames.pipeline import Pipeline
 from lineside.edge.integrations.sparkplug.node import SparkplugNode
 from lineside.edge.integrations.sparkplug.waiting import WaitingResults
 from lineside.edge.models import Models, NoModel, wire_model
+from lineside.edge.triggers_config import alone
 from lineside.edge.wire.messages import InspectionResult
 from lineside.edge.wire.mqtt import Connection
 
@@ -41,7 +42,7 @@ def open_sparkplug(station: Station) -> SparkplugNode:
         config.broker_access,
         config.mqtt.client_id or f"lineside-{config.station.name}",
         WaitingResults(config.data_path, config.sparkplug.max_waiting, station.degraded),
-        lambda: (*station.config.cameras, *station.config.triggers),
+        lambda: _devices(station.config),
         properties,
         station.counters,
         station.degraded,
@@ -55,3 +56,9 @@ def open_sparkplug(station: Station) -> SparkplugNode:
 
     station.pipeline.deliver = deliver
     return node
+
+
+def _devices(config: Config) -> list[str]:
+    """Whatever has results: the triggers, and the cameras that are not looked at for a trigger alone."""
+    for_triggers = alone(config.triggers)
+    return [*(camera for camera in config.cameras if camera not in for_triggers), *config.triggers]

@@ -40,7 +40,7 @@ class SparkplugNode:
 
     Args:
         node_id: the edge node's name.
-        cameras: the cameras and triggers as they are now: each is a device.
+        cameras: the cameras and triggers that have results now: each is a device.
         properties: what the birth says of the station.
     """
 
