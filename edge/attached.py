@@ -83,4 +83,11 @@ def attach(station: Station) -> Attached:
         from lineside.edge.outputs.attach import open_outputs
 
         attached.parts.append(open_outputs(station))
+    if station.config.triggers:
+        from lineside.edge.triggers.triggers import Triggers
+
+        triggers = Triggers(station)
+        attached.parts.append(triggers)
+        attached.handlers["trigger"] = triggers.accept
+        attached.connected.append(triggers.connected)
     return attached

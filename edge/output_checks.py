@@ -14,6 +14,7 @@ from lineside.edge.config import NAME, STATION, Config
 from lineside.edge.errors import ConfigError
 from lineside.edge.outputs_config import OutputConfig, OutputKind
 from lineside.edge.templates import compile_template, names_in
+from lineside.edge.triggers_config import alone
 
 NEEDS: Mapping[OutputKind, tuple[str, ...]] = {
     "modbus": ("address",),
@@ -81,8 +82,8 @@ def _names_in(node: Any, key: str) -> set[str]:
 
 
 def sources(config: Config) -> set[str]:
-    """Whatever has verdicts."""
-    return set(config.cameras)
+    """Whatever has verdicts: triggers, and the cameras that are not looked at for a trigger alone."""
+    return (set(config.cameras) - alone(config.triggers).keys()) | set(config.triggers)
 
 
 def _name(config: Config, name: str) -> Iterator[tuple[str, str]]:
@@ -90,7 +91,7 @@ def _name(config: Config, name: str) -> Iterator[tuple[str, str]]:
         yield "", "has a name with other characters than letters, digits, _ and -"
     if name == STATION:
         yield "", f"would speak on event/{STATION}, where the station does"
-    for kind, names in (("camera", sources(config)), ("tool", config.tools)):
+    for kind, names in (("camera", config.cameras), ("trigger", config.triggers), ("tool", config.tools)):
         if name in names:
             yield "", f"has the name of a {kind}: both would speak on event/{name}"
 

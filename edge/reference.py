@@ -29,6 +29,7 @@ from lineside.edge import mqtt_config as mqtt_module
 from lineside.edge import outputs_config as outputs_module
 from lineside.edge import remote_config as remote_module
 from lineside.edge import tool_config as tool_module
+from lineside.edge import triggers_config as triggers_module
 from lineside.edge import updates_config as updates_module
 from lineside.edge.command_line.parser import make_parser
 
@@ -39,6 +40,7 @@ TABLES = (
     ("model", config_module.ModelConfig),
     ("inspect", inspect_module.InspectConfig),
     ("cameras.NAME", camera_module.CameraConfig),
+    ("triggers.NAME", triggers_module.TriggerConfig),
     ("tools.NAME", tool_module.ToolConfig),
     ("tools.NAME.rate_limit", tool_module.RateLimit),
     ("tools.NAME.publish", tool_module.PublishConfig),

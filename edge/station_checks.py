@@ -20,6 +20,7 @@ from lineside.edge.output_checks import output_problems
 from lineside.edge.quiet_hours import parse_quiet_hours
 from lineside.edge.state_checks import state_problems
 from lineside.edge.tool_config import ToolConfig
+from lineside.edge.trigger_checks import trigger_problems
 from lineside.runtime.errors import BundleError
 
 
@@ -51,6 +52,7 @@ def problems_of(config: Config, said: AbstractSet[Key]) -> Iterator[Problem]:
     for name, tool in config.tools.items():
         yield from _tool(config, ("tools", name), tool)
         yield from state_problems(config.tools, name, config.base_topic)
+    yield from trigger_problems(config)
     yield from mcp_problems(config)
     yield from http_problems(config)
     yield from output_problems(config)

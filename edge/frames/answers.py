@@ -10,13 +10,16 @@ from dataclasses import dataclass
 from lineside.devices.cameras.frame import Frame
 from lineside.edge.counters import Counters
 from lineside.edge.errors import StoreError
+from lineside.edge.frames.part import Part
 from lineside.edge.frames.rejections import Rejections
 from lineside.edge.wire.identity import Delivery, Use, delivered_id, next_use, request_id
 from lineside.edge.wire.messages import JSON_TYPE, Event, InspectionResult, WireError
 from lineside.edge.wire.outbox import Outbox
-from lineside.edge.wire.store import FrameAnswer, Outgoing, Store
+from lineside.edge.wire.remembered import FrameAnswer, Remembered
+from lineside.edge.wire.store import Outgoing, Store
 from lineside.edge.wire.topics import Topics
 from lineside.edge.wire.traffic import Message
+from lineside.edge.wire.trigger_store import PartAnswer
 
 log = logging.getLogger("lineside.frames")
 
@@ -120,14 +123,14 @@ class Answers:
 
     def give(self, frame: Frame, result: InspectionResult) -> None:
         message = Outgoing(self._topics.result(frame.camera), result.encode(), JSON_TYPE)
-        memory = self._memory_of(frame, again=True)
+        memory = self._memory(frame)
         self._outbox.put(message, memory, lasting=memory is not None)
 
     def hold(self, frame: Frame, result: InspectionResult) -> None:
         """Put the result on disk, as it goes out where the station is killed before `release`."""
         message = Outgoing(self._topics.result(frame.camera), result.encode(), JSON_TYPE)
         try:
-            self._store.hold(frame.id, message, self._memory_of(frame, again=True))
+            self._store.hold(frame.id, message, self._memory(frame))
         except StoreError as error:
             self._counters.add("store_errors")
             log.error("%s", error)
@@ -170,6 +173,13 @@ class Answers:
         """Before it is acknowledged: from then on its packet id may come with another frame."""
         with self._lock:
             self._uses.pop((delivered.delivery.session, delivered.delivery.packet_id), None)
+
+    def _memory(self, frame: Frame) -> Remembered | None:
+        """With a result; that of a part answers the frames of its views, too."""
+        if not isinstance(frame, Part):
+            return self._memory_of(frame, again=True)
+        views = (self._memory_of(view, again=False) for view in frame.views)
+        return PartAnswer(frame.id, tuple(view for view in views if view is not None))
 
     def _memory_of(self, frame: Frame, *, again: bool) -> FrameAnswer | None:
         with self._lock:

@@ -61,7 +61,9 @@ class Fitness:
         return ""
 
     def _looks_at(self, output: OutputConfig, camera: str) -> bool:
-        return output.takes(camera)
+        """Whether verdicts that it takes are made from the pictures of this camera."""
+        triggers = self._station.config.triggers.items()
+        return output.takes(camera) or any(output.takes(name) and camera in one.cameras for name, one in triggers)
 
 
 def open_outputs(station: Station) -> Outputs:

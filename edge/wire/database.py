@@ -46,7 +46,14 @@ CREATE TABLE packets (
     PRIMARY KEY (session, packet_id)
 ) WITHOUT ROWID;
 """
-FROM_2 = "CREATE TABLE held (request TEXT PRIMARY KEY, topic TEXT NOT NULL, payload BLOB NOT NULL);"
+HELD = """
+CREATE TABLE held (request TEXT PRIMARY KEY, topic TEXT NOT NULL, payload BLOB NOT NULL);
+"""
+TRIGGERS = """
+CREATE TABLE triggers (
+    id TEXT PRIMARY KEY, name TEXT NOT NULL, said TEXT NOT NULL, part_id TEXT NOT NULL, at REAL NOT NULL
+);
+"""
 FROM_1 = """
 ALTER TABLE answered RENAME TO answered_1;
 {schema}
@@ -230,10 +237,11 @@ def _open(path: Path, tables: Tables) -> sqlite3.Connection:
 
 
 def _upgrade(db: sqlite3.Connection) -> str:
-    if db.execute("PRAGMA user_version").fetchone()[0] == 2:
-        return FROM_2
+    (version,) = db.execute("PRAGMA user_version").fetchone()
+    if version == 2:
+        return HELD + TRIGGERS
     before = db.execute("SELECT 1 FROM sqlite_master WHERE name = 'answered'").fetchone()
-    return FROM_1.format(schema=SCHEMA, now=time.time()) if before else SCHEMA
+    return (FROM_1.format(schema=SCHEMA, now=time.time()) if before else SCHEMA) + TRIGGERS
 
 
 STORE = Tables(3, _upgrade, "what waited to be sent, and which requests were answered", "[store] path")

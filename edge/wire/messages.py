@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from lineside.edge.wire.asking import ShownFrame
 from lineside.edge.wire.changes import WireRemote
+from lineside.edge.wire.views import Decider, WireDefect, WireGate, WireMissing, WireTrigger, WireView
 
 JSON_TYPE = "application/json"
 Verdict = Literal["pass", "fail", "unsure"]
@@ -48,14 +49,6 @@ class Body(BaseModel):
         return self.model_dump_json(exclude_none=True).encode()
 
 
-class WireDefect(BaseModel):
-    """`box` is x0, y0, x1, y1 in pixels of the frame."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-    type: str
-    box: tuple[float, float, float, float]
-
-
 class WireModel(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
     name: str
@@ -63,7 +56,10 @@ class WireModel(BaseModel):
 
 
 class WireTimings(BaseModel):
-    """Milliseconds: `queue` from capture to the start of work, `total` from capture to the finished result."""
+    """Milliseconds: `queue` from capture to the start of work, `total` from capture to the finished result. In the
+    result of a trigger, `trigger` from it to the last capture, `queue` from there, `total` from the trigger; the others
+    are those of all views together.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     queue: float
@@ -73,16 +69,7 @@ class WireTimings(BaseModel):
     prefill: float
     decode: float
     total: float
-
-
-class WireGate(BaseModel):
-    """What the gate of the camera saw: how unusual the frame is, between which scores the model is asked, and where."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-    score: float
-    pass_below: float
-    fail_above: float
-    region: tuple[float, float, float, float]
+    trigger: float | None = None
 
 
 class WireOutput(BaseModel):
@@ -116,6 +103,9 @@ class InspectionResult(Body):
     score was enough, and the probabilities of what it decided come from the score. `doubt` says why the verdict is
     `unsure` whatever the probability: the model was not taught such a part or picture, or the picture shows nothing
     (`decided_by` is `picture` then). `outputs` says by name what each did, where the station has any for this camera.
+
+    On `result/{trigger}` it is that of a whole part, `camera` is the trigger's name: `fail` where the verdict of any of
+    its `views` is, `pass` where all of its cameras' are, else `unsure`. `missing` names the cameras that have none.
     """
 
     SCHEMA: ClassVar[str] = "lineside.result/1"
@@ -135,10 +125,13 @@ class InspectionResult(Body):
     frame_sha256: str
     late: bool | None = None
     report: Any = None
-    decided_by: Literal["gate", "model", "picture"] = "model"
+    decided_by: Decider = "model"
     doubt: str | None = None
     gate: WireGate | None = None
     outputs: dict[str, WireOutput] | None = None
+    trigger: WireTrigger | None = None
+    views: list[WireView] | None = None
+    missing: list[WireMissing] | None = None
 
     def encode(self) -> bytes:
         """A report may well be null: it is left out only where the camera has no schema."""
@@ -315,7 +308,7 @@ class Info(Body):
 
     `model` looks at frames. Commands are put to it, too, or to `commands_model` where there is one. A model that could
     not be opened has a `session` on the device `none`, with the reason. `group` is the base topic of the station's
-    group, where it is in one.
+    group, where it is in one. `triggers` names the cameras that each trigger looks with.
     """
 
     SCHEMA: ClassVar[str] = "lineside.info/1"
@@ -326,6 +319,7 @@ class Info(Body):
     commands_model: WireModel | None = None
     commands_session: WireSession | None = None
     cameras: list[str]
+    triggers: dict[str, list[str]] | None = None
     commands: list[str]
     group: str | None = None
     tools: dict[str, dict[str, Any]]
