@@ -77,7 +77,8 @@ class Eyes:
             picture, frame = read(left)
             left -= picture.shape[0] * picture.shape[1]
             label = f"Picture {len(shown) + 1}{_whence(frame)}:"
-            shown.append(Shown(fit_side(picture, request.max_side), label, frame))
+            side = request.max_side or (config.cameras[frame.camera].max_side if frame.camera else 0)
+            shown.append(Shown(fit_side(picture, side or None), label, frame))
         if request.snapshot:
             last = {one.frame.camera: one.picture for one in shown if one.frame.camera}
             for camera, picture in last.items():

@@ -29,7 +29,7 @@ CAMERAS = {"door": CameraConfig("mqtt"), "yard": CameraConfig("mqtt"), "attic": 
 
 class Station:
     def __init__(self, folder: Path) -> None:
-        self.config = Config(cameras=CAMERAS, folder=folder, inspect=InspectConfig(max_pixels=20_000))
+        self.config = Config(cameras=dict(CAMERAS), folder=folder, inspect=InspectConfig(max_pixels=20_000))
         self.newest = NewestFrames(lambda _camera: None)
         self.shown: list[tuple[str, Picture]] = []
         self.eyes = Eyes(self.newest, Switches(CAMERAS), lambda *shown: self.shown.append(shown))
@@ -114,6 +114,16 @@ def test_a_picture_is_shrunk_and_its_size_is_told_as_it_came(station: Station) -
     (shown,) = station.look(cameras=["door"], max_side=448)
     assert shown.picture.shape == (4, 448, 3)
     assert (shown.frame.width, shown.frame.height) == (1000, 10)
+
+
+def test_the_model_sees_the_whole_turned_frame(station: Station) -> None:
+    wide = np.zeros((20, 40, 3), np.uint8)
+    wide[:, :10] = 255  # on the left: above, once it is turned
+    station.config.cameras["door"] = CameraConfig("mqtt", rotate=90, region=(0, 0, 20, 10), max_side=448)
+    station.newest.put(Frame("door", pixels=wide))
+    (shown,) = station.look(cameras=["door"])
+    assert (shown.picture.shape, int(shown.picture[:10].min()), int(shown.picture[10:].max())) == ((40, 20, 3), 255, 0)
+    assert (shown.frame.width, shown.frame.height) == (20, 40)
 
 
 def test_a_clip_is_taken_from_now_on(station: Station) -> None:
