@@ -19,6 +19,7 @@ from lineside.edge.frames.pipeline import Pipeline
 from lineside.edge.frames.switches import Switches
 from lineside.edge.models import Models
 from lineside.edge.pulse import Pulse
+from lineside.edge.triggers.triggers import Triggers
 from lineside.edge.wire.mqtt import Connection
 from lineside.edge.wire.outbox import Outbox
 from lineside.edge.wire.store import Store
@@ -76,6 +77,16 @@ class Attached:
             part.close()
 
 
-def attach(_station: Station) -> Attached:
+def attach(station: Station) -> Attached:
     """Raises ConfigError, EdgeError where one of them cannot be."""
-    return Attached()
+    attached = Attached()
+    if station.config.outputs:
+        from lineside.edge.outputs.attach import open_outputs
+
+        attached.parts.append(open_outputs(station))
+    if station.config.triggers:
+        triggers = Triggers(station)
+        attached.parts.append(triggers)
+        attached.handlers["trigger"] = triggers.accept
+        attached.connected.append(triggers.connected)
+    return attached

@@ -20,14 +20,16 @@ from lineside.edge.http_config import HttpConfig
 from lineside.edge.inspect_config import InspectConfig
 from lineside.edge.mcp_config import McpConfig
 from lineside.edge.mqtt_config import MqttConfig
+from lineside.edge.outputs_config import OutputConfig
 from lineside.edge.remote_config import RemoteConfig
 from lineside.edge.tool_config import DAY_S, STRICT, ToolConfig
+from lineside.edge.triggers_config import TriggerConfig
 from lineside.edge.updates_config import UpdatesConfig
 from lineside.runtime.defaults import CALL_ABOVE, DEFAULT_BUNDLE, WRONG_CALL_COSTS
 
 NAME = r"^[A-Za-z0-9_-]{1,64}$"
 STATION = "station"
-"""Where the station itself speaks, `event/station`: no camera and no tool may have that name."""
+"""Where the station itself speaks, `event/station`: no camera, tool or trigger may have that name."""
 MIB = 1024 * 1024
 Device = Literal["auto", "tensorrt", "cuda", "cpu"]
 
@@ -147,7 +149,9 @@ class Config:
     remote: RemoteConfig = field(default_factory=RemoteConfig)
     updates: UpdatesConfig = field(default_factory=UpdatesConfig)
     cameras: dict[str, CameraConfig] = field(default_factory=dict)
+    triggers: dict[str, TriggerConfig] = field(default_factory=dict)
     tools: dict[str, ToolConfig] = field(default_factory=dict)
+    outputs: dict[str, OutputConfig] = field(default_factory=dict)
     mcp: dict[str, McpConfig] = field(default_factory=dict)
     folder: Path = field(default=Path("."))
     file: Path = field(default=Path("station.toml"))

@@ -118,11 +118,11 @@ class Daemon:
             access,
             client_id,
             self.topics.status,
-            self.topics.subscriptions(),
+            self.topics.subscriptions(triggers=bool(config.triggers)),
             self._dispatch,
             self._connected,
             self.counters,
-            left=(self.topics.frame("+"),),
+            left=self.topics.left(triggers=bool(config.triggers)),
             session_mark=self.store.session_mark,
             degraded=self.degraded,
         )
@@ -366,7 +366,7 @@ class Daemon:
                 self.counters.add(f"{kind}_ignored_retained")
             elif kind == "ret":
                 self.calls.actuators.handle(name, without_mark(message.payload))
-            else:
+            elif kind == "confirm":
                 self.calls.confirmations.handle(name, without_mark(message.payload))
             message.acknowledge()
 

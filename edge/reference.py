@@ -26,8 +26,10 @@ from lineside.edge import http_config as http_module
 from lineside.edge import inspect_config as inspect_module
 from lineside.edge import mcp_config as mcp_module
 from lineside.edge import mqtt_config as mqtt_module
+from lineside.edge import outputs_config as outputs_module
 from lineside.edge import remote_config as remote_module
 from lineside.edge import tool_config as tool_module
+from lineside.edge import triggers_config as triggers_module
 from lineside.edge import updates_config as updates_module
 from lineside.edge.command_line.parser import make_parser
 
@@ -38,12 +40,14 @@ TABLES = (
     ("model", config_module.ModelConfig),
     ("inspect", inspect_module.InspectConfig),
     ("cameras.NAME", camera_module.CameraConfig),
+    ("triggers.NAME", triggers_module.TriggerConfig),
     ("tools.NAME", tool_module.ToolConfig),
     ("tools.NAME.rate_limit", tool_module.RateLimit),
     ("tools.NAME.publish", tool_module.PublishConfig),
     ("tools.NAME.state", tool_module.StateConfig),
     ("[tools.NAME.phrases]", tool_module.PhraseConfig),
     ("[tools.NAME.home_assistant]", tool_module.HomeAssistantConfig),
+    ("outputs.NAME", outputs_module.OutputConfig),
     ("mcp.NAME", mcp_module.McpConfig),
     ("mcp.NAME.tools.TOOL", mcp_module.McpToolConfig),
     ("commands", config_module.CommandConfig),

@@ -23,6 +23,7 @@ class Frame:
         name: file name or frame number, for people.
         part_id: the part in the picture, where known.
         sha256: of `data`, where it is known already.
+        moment_known: False where `received` is the time of a later delivery, and nobody knows that of the capture.
         id: the same for each delivery of one frame; a picture that a camera gives is always a new one.
     """
 
@@ -34,6 +35,7 @@ class Frame:
     name: str = ""
     part_id: str = ""
     sha256: str = ""
+    moment_known: bool = True
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
 
     def digest(self) -> str:

@@ -98,6 +98,8 @@ class FrameIntake:
         if stamped:
             age_s = max((datetime.now(UTC) - frame.captured_at).total_seconds(), 0.0)
             frame = replace(frame, received=frame.received - age_s)
+        elif message.delivery is not None and message.delivery.dup:
+            frame = replace(frame, moment_known=False)
         arrived = _Arrived(frame, reference, triggered=message.qos > 0, ages=stamped or not message.qos)
         if self._arrivals.put(camera, arrived, streamed=not message.qos) is not None:
             self._counters.add("frames_received")

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lineside.devices.cameras.frame import Frame
-from lineside.edge.wire.messages import InspectionResult, WireDefect, WireGate, WireModel, WireTimings
+from lineside.edge.wire.messages import InspectionResult, WireModel, WireTimings
+from lineside.edge.wire.views import WireDefect, WireGate
 from lineside.runtime.inspection.gated import GatedInspector
 from lineside.runtime.inspection.inspector import Inspector
 from lineside.runtime.inspection.observation import Inspection

@@ -12,9 +12,15 @@ from lineside.runtime.inspection.observation import Inspection
 
 @dataclass(frozen=True)
 class Seen:
-    """A frame that was inspected, decoded, and its result as it went out."""
+    """A frame that was inspected, decoded, and its result as it went out.
+
+    Attributes:
+        views: of a part, each picture with what was seen in it; `picture` and `inspection` are then those of the worst,
+            and the results of single views are not sent.
+    """
 
     frame: Frame
     picture: Picture
     inspection: Inspection
     result: InspectionResult
+    views: tuple[Seen, ...] = ()
