@@ -44,7 +44,7 @@ class Step:
 
 @dataclass(frozen=True, config=STRICT)
 class Plc:
-    """`[plc]`: a Modbus server in the place of the station's PLC, with a photo-eye and whatever the station switches."""
+    """`[plc]`: a Modbus server in the place of the station's PLC, with a photo-eye and what the station switches."""
 
     photo_eye: Annotated[int, Field(ge=0, le=999)]
     """The coil that a part switches on as it passes."""

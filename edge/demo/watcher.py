@@ -50,7 +50,7 @@ class Watcher:
             return
         for device in self._devices:
             if topic_matches_sub(device.command, message.topic):
-                self._obey(device, message.topic, message.payload)
+                self._obey(device, message.topic, bytes(message.payload))
         tool = message.topic.removeprefix(f"{self.topics.base}/call/")
         if tool != message.topic:  # play the actuator
             call = json.loads(message.payload)
@@ -60,7 +60,7 @@ class Watcher:
             self.messages.put((message.topic, bytes(message.payload)))
 
     def _obey(self, device: Device, topic: str, payload: bytes) -> None:
-        self.messages.put((topic, bytes(payload)))
+        self.messages.put((topic, payload))
         whose = topic.removeprefix(device.command.partition("#")[0].partition("+")[0])
         whose = whose.removesuffix(device.command.partition("+")[2])
         state = device.state.replace("+", whose).replace("#", whose)
