@@ -29,6 +29,8 @@ PLAIN: dict[str, Callable[[Any], Any]] = {
 """The types that a value is made to fit before it is written."""
 PERIOD_MS = 20.0
 """How often a server is asked to tell what has changed."""
+QUEUED = 100
+"""Changes of a node in that time, of which none is to be left out."""
 
 
 class _Background:
@@ -65,10 +67,11 @@ _background = _Background()
 
 @dataclass(frozen=True)
 class _Watched:
-    """A node, and who is told of its values."""
+    """A node, and who is told of its values, and of the end of a connection."""
 
     node: str
     told: Callable[[Any], None]
+    lost: Callable[[], None]
 
     def datachange_notification(self, _node: object, value: Any, _data: object) -> None:
         self.told(value)
@@ -91,9 +94,11 @@ class OpcUaLink:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._keeper: asyncio.Task[None] | None = None
 
-    def subscribe(self, node: str, told: Callable[[Any], None]) -> None:
-        """Before `start`: `told` gets the node's value at each connection and at each change, and returns at once."""
-        self._watched.append(_Watched(node, told))
+    def subscribe(self, node: str, told: Callable[[Any], None], lost: Callable[[], None] = lambda: None) -> None:
+        """Before `start`: `told` gets the node's value at each connection and at each change, `lost` is called when a
+        connection has ended; both return at once.
+        """
+        self._watched.append(_Watched(node, told, lost))
 
     def start(self) -> None:
         self._loop = _background.acquire()
@@ -172,6 +177,8 @@ class OpcUaLink:
         finally:
             self._client = None
             self._types.clear()
+            for watched in self._watched if connected else ():
+                watched.lost()
             with contextlib.suppress(Exception):
                 await asyncio.wait_for(client.disconnect(), self._timeout_s)
         return connected
@@ -182,7 +189,7 @@ class OpcUaLink:
     async def _watch(self, client: Client) -> None:
         for watched in self._watched:
             subscription = await client.create_subscription(PERIOD_MS, watched)
-            await subscription.subscribe_data_change(client.get_node(watched.node))
+            await subscription.subscribe_data_change(client.get_node(watched.node), queuesize=QUEUED)
 
     async def _ask(self, node: str, work: Callable[[Client, str], Coroutine[Any, Any, T]]) -> T:
         """Waits for the first connection only: afterwards a server that is away is an error at once."""

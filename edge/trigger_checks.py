@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from importlib.util import find_spec
 
 from lineside.edge.broker_checks import Key, Problem
 from lineside.edge.config import NAME, STATION, Config
 from lineside.edge.triggers_config import TriggerConfig
 
 NEEDED = {"timer": ("interval_s",), "gpio": ("pin",), "modbus": ("address",), "opcua": ("address", "node")}
+LIBRARIES = {"gpio": "gpiozero", "modbus": "pymodbus", "opcua": "asyncua"}
+"""What each kind needs, from the extra of the kind's name."""
 ONLY = {
     "interval_s": ("timer",),
     "pin": ("gpio",),
@@ -53,9 +56,11 @@ def _kind(above: Key, trigger: TriggerConfig) -> Iterator[Problem]:
     for key, kinds in ONLY.items():
         if trigger.kind not in kinds and getattr(trigger, key) != TriggerConfig.__dataclass_fields__[key].default:
             yield (*above, key), f"`{name}.{key}` says nothing to a trigger of kind {trigger.kind}: leave it out"
+    if (library := LIBRARIES.get(trigger.kind)) and find_spec(library) is None:
+        yield (*above, "kind"), f"`{name}` needs {library}: install lineside[{trigger.kind}]"
     if trigger.kind == "opcua" and trigger.address and not trigger.address.startswith("opc.tcp://"):
         yield (*above, "address"), f"`{name}.address` {trigger.address!r}: opc.tcp://host:4840 would be right"
-    if trigger.kind == "modbus" and "://" in trigger.address:
+    if trigger.kind == "modbus" and not re.fullmatch(r"[^:/]*(:[0-9]{1,5})?", trigger.address):
         yield (*above, "address"), f"`{name}.address` {trigger.address!r}: host or host:port would be right"
     if trigger.reset and trigger.edge != "rising":
         yield (*above, "edge"), f"`{name}.edge` must be rising where `reset` writes the coil back to 0"

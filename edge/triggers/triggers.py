@@ -6,6 +6,7 @@ import threading
 from typing import Protocol
 
 from lineside.devices.cameras.frame import Frame
+from lineside.devices.triggers.timer import Timer
 from lineside.devices.triggers.trigger import TriggerSource
 from lineside.edge.config import Config
 from lineside.edge.counters import Counters
@@ -46,7 +47,7 @@ class Station(Protocol):
 
 
 class Triggers:
-    """Raises ConfigError where a source's library is missing."""
+    """From what triggers to the parts in the pipeline's queue."""
 
     def __init__(self, station: Station) -> None:
         config = station.config
@@ -110,5 +111,18 @@ class Triggers:
 
 
 def open_source(trigger: TriggerConfig) -> TriggerSource:
-    """Its library is loaded here. Nothing is opened before its thread runs."""
-    raise NotImplementedError
+    """Nothing is opened, and no library loaded, before its thread runs."""
+    if trigger.kind == "gpio":
+        from lineside.devices.triggers.gpio import GpioTrigger
+
+        return GpioTrigger(trigger.pin, trigger.pull, trigger.edge, trigger.debounce_s)
+    if trigger.kind == "modbus":
+        from lineside.devices.triggers.modbus import CoilTrigger
+
+        poll_s = trigger.poll_ms / 1e3
+        return CoilTrigger(trigger.address, trigger.unit, trigger.coil, trigger.edge, poll_s, reset=trigger.reset)
+    if trigger.kind == "opcua":
+        from lineside.devices.triggers.opcua import NodeTrigger
+
+        return NodeTrigger(trigger.address, trigger.node, trigger.edge)
+    return Timer(trigger.interval_s)

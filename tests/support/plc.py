@@ -16,7 +16,7 @@ from pymodbus.server import ModbusTcpServer
 from pymodbus.simulator import DataType, SimData, SimDevice
 
 T = TypeVar("T")
-WRITES = {5, 6}
+WRITES, READS_COILS = {5, 6}, 1
 NODES = {"reject": False, "count": 0, "speed": 0.0}
 
 
@@ -53,12 +53,14 @@ class Plc(_OnLoop):
 
     Attributes:
         writes: address, value and `time.monotonic()` of each write of a coil or register, in their order.
+        reads: how often coils were read.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.port = free_port()
         self.writes: list[tuple[int, int, float]] = []
+        self.reads = 0
         self._server: ModbusTcpServer | None = None
         self.switch_on()
 
@@ -78,6 +80,11 @@ class Plc(_OnLoop):
         """What was written there, in its order."""
         return [value for at, value, _ in self.writes if at == address]
 
+    def set(self, coil: int, on: bool) -> None:
+        """As the controller's own program does; it is not among the writes."""
+        assert self._server is not None
+        self._run(self._server.async_setValues(1, 15, coil, [on]))
+
     async def _serve(self) -> None:
         bits = [SimData(0, count=100, values=False, datatype=DataType.BITS)]
         words = [SimData(0, count=100, values=0, datatype=DataType.REGISTERS)]
@@ -88,6 +95,8 @@ class Plc(_OnLoop):
     async def _seen(
         self, function: int, _start: int, address: int, _count: int, _now: list[int], new: list[int] | list[bool] | None
     ) -> ExcCodes | None:
+        if function == READS_COILS:
+            self.reads += 1
         if function in WRITES and new:
             self.writes.append((address, int(new[0]), time.monotonic()))
         return None
