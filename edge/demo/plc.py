@@ -10,17 +10,18 @@ from typing import TYPE_CHECKING
 
 from lineside.edge.demo.broker import HOST, free_port
 from lineside.edge.demo.scene import Plc
-from lineside.edge.errors import ConfigError
+from lineside.edge.errors import BrokerError, ConfigError
 
 if TYPE_CHECKING:
     from pymodbus.client import ModbusTcpClient
     from pymodbus.server import ModbusTcpServer
 
+WATCHED_S = 60.0
 HELD_S = 0.2
 """How long a part is before the photo-eye."""
 SIZE = 1000
 UNIT = 1
-WRITE_COIL, WRITE_COILS = 5, 15
+READ_COILS, WRITE_COIL, WRITE_COILS = 1, 5, 15
 
 
 class PlcServer:
@@ -41,6 +42,7 @@ class PlcServer:
         self._scene, self._switched = scene, switched
         self._names = {coil: name for name, coil in scene.coils.items()}
         self._values: dict[str, bool] = {}
+        self._watched = threading.Event()
         self.port = free_port()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="plc", daemon=True)
@@ -63,6 +65,8 @@ class PlcServer:
     async def _see(
         self, function: int, _start: int, address: int, _count: int, _now: list[int], new: list[int] | list[bool] | None
     ) -> None:
+        if function == READ_COILS and address == self._scene.photo_eye:
+            self._watched.set()
         if function not in (WRITE_COIL, WRITE_COILS) or not new:
             return
         for coil, value in enumerate(new, start=address):
@@ -72,7 +76,12 @@ class PlcServer:
                 self._switched(name, bool(value), time.monotonic())
 
     def pass_part(self) -> float:
-        """A part passes the photo-eye. When it began, on `time.monotonic()`."""
+        """A part passes the photo-eye, once the station watches it. When it began, on `time.monotonic()`.
+
+        Raises BrokerError where the station does not look at the photo-eye.
+        """
+        if not self._watched.wait(WATCHED_S):
+            raise BrokerError(f"the station did not look at the photo-eye, coil {self._scene.photo_eye} of the PLC")
         self._belt.write_coil(self._scene.photo_eye, True, device_id=UNIT)
         began = time.monotonic()
         time.sleep(HELD_S)

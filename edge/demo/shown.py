@@ -19,10 +19,15 @@ class Printer:
 
     def __init__(self) -> None:
         self._began = 0.0
+        self._switched: dict[str, float] = {}
 
     def switched(self, name: str, value: bool, when: float) -> None:
         """The station has switched a coil of the PLC."""
-        _say(f"{'':<44} plc: {name} {'on' if value else 'off'} {1e3 * (when - self._began):.0f} ms after the photo-eye")
+        if value:
+            _say(f"plc      {name} on, {1e3 * (when - self._began):.0f} ms after the photo-eye saw the part")
+        else:
+            _say(f"plc      {name} off, {1e3 * (when - self._switched.get(name, when)):.0f} ms later")
+        self._switched[name] = when
 
     def results(self, watcher: Watcher, open_cameras: int) -> int:
         """One line a frame, until every camera has ended: it says so behind its last result."""
@@ -120,7 +125,8 @@ def _result(result: dict[str, Any]) -> None:
     boxes = [f"{d['type']} {'/'.join(str(round(v)) for v in d['box'])}" for d in result["defects"]]
     found = f"{boxes[0]} +{len(boxes) - 1}" if len(boxes) > 1 else "".join(boxes)
     timing = result["timing_ms"]["total"]
-    name = result["name"] or result["part_id"] or result["camera"]
+    views = ", ".join(f"{view['camera']} {view['verdict']}" for view in result.get("views") or ())
+    name = f"{result['camera']}: {views}" if views else result["name"]
     _say(f"{name:<44} {result['verdict']:<8} {result['confidence']:>6.1%} {found:<34} {timing:>6.0f}")
 
 
