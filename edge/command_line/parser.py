@@ -69,12 +69,10 @@ def _station_commands(commands: Commands[argparse.ArgumentParser]) -> None:
 
     demo = commands.add_parser("demo", help="play a station and show what comes over the broker")
     demo.add_argument(
-        "-c",
-        "--config",
-        type=Path,
-        default=TEMPLATES / "ballscrew" / "station.toml",
-        metavar="station.toml",
-        help="the station file",
+        "station",
+        nargs="?",
+        default="ballscrew",
+        help="a station that ships (factory, home, car, ballscrew), a station file, or its folder",
     )
     demo.add_argument(
         "--broker", default="", metavar="mqtt://...", help="the broker's address; an embedded broker where left out"
