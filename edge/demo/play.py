@@ -113,7 +113,7 @@ def _watch(config: Config, scene: Scene) -> Watcher:
     except OSError as error:
         raise BrokerError(f"no broker at {config.mqtt.host}:{config.mqtt.port} ({error})") from error
     for step in scene.before():
-        watcher.say(step.topic, step.payload)
+        watcher.say(step.topic, step.payload, step.every_s)
     return watcher
 
 

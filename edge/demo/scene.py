@@ -37,9 +37,11 @@ class Step:
     confirm: bool = False
     """Whether a person says yes where the call asks for one."""
     topic: str = ""
-    """Where the world says something, retained."""
+    """Where the world says something."""
     payload: Any = None
     """What it says: text, or JSON."""
+    every_s: Annotated[float, Field(ge=0)] = 0.0
+    """How often it says so, until it says something else there; 0 for once, retained."""
 
 
 @dataclass(frozen=True, config=STRICT)

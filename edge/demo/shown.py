@@ -68,10 +68,13 @@ class Printer:
     def steps(self, watcher: Watcher, scene: Scene) -> list[str]:
         """What is said, and what came of it. Returns the sentences of which something else came than should."""
         wrong = []
+        time.sleep(max((2 * step.every_s for step in scene.before()), default=0.0))  # the station has heard the world
         for step in scene.later():
             if step.topic:
-                _say(f"\nworld    {step.topic}: {step.payload}")
-                watcher.say(step.topic, step.payload)
+                said = step.payload if isinstance(step.payload, str) else json.dumps(step.payload)
+                _say(f"\nworld    {step.topic} {said}")
+                watcher.say(step.topic, step.payload, step.every_s)
+                time.sleep(step.every_s)
             elif not _said(watcher, step):
                 wrong.append(step.say)
         return wrong

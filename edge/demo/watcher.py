@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import queue
+import threading
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,6 +20,7 @@ from lineside.edge.demo.scene import Device
 from lineside.edge.errors import BrokerError
 from lineside.edge.wire.topics import Topics
 
+TICK_S = 0.1
 SHOWN = ("result", "event", "call", "rsp")
 PATIENCE_S = 300.0
 """Without any of these: a slow machine may take a minute for a picture, and none takes five."""
@@ -35,6 +38,8 @@ class Watcher:
         self.messages: queue.Queue[tuple[str, bytes]] = queue.Queue()
         self._devices, self._states = devices, dict[str, dict[str, Any]]()
         self._said = 0
+        self._again: dict[str, tuple[str, float, float]] = {}
+        self._lock, self._closed = threading.Lock(), threading.Event()
         client = paho.Client(CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5)
         if config.mqtt.username:
             client.username_pw_set(config.mqtt.username, config.mqtt.password.get_secret_value())
@@ -44,6 +49,7 @@ class Watcher:
         client.connect(config.mqtt.host, config.mqtt.port)
         client.loop_start()
         self.client = client
+        threading.Thread(target=self._repeat, name="world", daemon=True).start()
 
     def _handle(self, client: paho.Client, _data: Any, message: paho.MQTTMessage) -> None:
         if message.retain:
@@ -64,14 +70,31 @@ class Watcher:
         whose = topic.removeprefix(device.command.partition("#")[0].partition("+")[0])
         whose = whose.removesuffix(device.command.partition("+")[2])
         state = device.state.replace("+", whose).replace("#", whose)
-        self.say(state, self._states.get(state, {}) | json.loads(payload))
+        self.client.publish(state, json.dumps(self._told(state, payload)), qos=1, retain=True)
 
-    def say(self, topic: str, payload: Any) -> None:
-        """What the world says of itself, retained."""
+    def _told(self, state: str, payload: bytes) -> dict[str, Any]:
+        self._states[state] = self._states.get(state, {}) | json.loads(payload)
+        return self._states[state]
+
+    def say(self, topic: str, payload: Any, every_s: float = 0.0) -> None:
+        """What the world says of itself: once, retained, or again and again."""
         if isinstance(payload, dict):
             self._states[topic] = payload
         text = payload if isinstance(payload, str) else json.dumps(payload)
-        self.client.publish(topic, text, qos=1, retain=True)
+        with self._lock:
+            self._again.pop(topic, None)
+            if every_s:
+                self._again[topic] = (text, every_s, time.monotonic() + every_s)
+        self.client.publish(topic, text, qos=1, retain=not every_s).wait_for_publish(PATIENCE_S)
+
+    def _repeat(self) -> None:
+        while not self._closed.wait(TICK_S):
+            now = time.monotonic()
+            with self._lock:
+                due = {topic: said for topic, said in self._again.items() if said[2] <= now}
+                self._again |= {topic: (text, every_s, now + every_s) for topic, (text, every_s, _) in due.items()}
+            for topic, (text, _, _) in due.items():
+                self.client.publish(topic, text, qos=0)
 
     def next(self) -> tuple[str, bytes]:
         """Topic and payload of the next message. Raises BrokerError where none comes for `PATIENCE_S`."""
@@ -94,6 +117,7 @@ class Watcher:
         self.client.publish(self.topics.confirm(tool), body, qos=1)
 
     def close(self) -> None:
+        self._closed.set()
         self.client.disconnect()
         self.client.loop_stop()
         self.client.on_message = None  # it holds this object: together they would wait for the garbage collector
