@@ -227,8 +227,8 @@ class Daemon:
 
     def _link_states(self) -> StateLink:
         config, mark = self.config.broker_access, self.store.session_mark
-        states = self.calls.states
-        return StateLink(config, self._client_id, states, self.counters, self.degraded, mark, self.connection)
+        states, kuksa = self.calls.states, self.calls.kuksa
+        return StateLink(config, self._client_id, states, self.counters, self.degraded, mark, self.connection, kuksa)
 
     def with_servers(self, config: Config) -> Config:
         """With the tools of the MCP servers that run."""
@@ -250,6 +250,7 @@ class Daemon:
             commands=sorted(["ask", *allowed_commands(self.config.remote)]),
             degraded=self.degraded,
             online=self.online,
+            stale=self.cameras.stale,
         )
 
     def _make_watch(self, watched: dict[str, Watched]) -> CameraWatch:

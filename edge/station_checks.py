@@ -14,10 +14,13 @@ from lineside.edge.broker_checks import Key, Problem, broker_problems
 from lineside.edge.camera_config import CameraConfig
 from lineside.edge.config import NAME, STATION, Config
 from lineside.edge.errors import ConfigError
+from lineside.edge.home_assistant_checks import home_assistant_problems
 from lineside.edge.http_checks import http_problems
+from lineside.edge.kuksa_checks import kuksa_problems
 from lineside.edge.mcp_checks import mcp_problems
 from lineside.edge.output_checks import output_problems
 from lineside.edge.quiet_hours import parse_quiet_hours
+from lineside.edge.safety_checks import safety_problems
 from lineside.edge.sparkplug_checks import sparkplug_problems
 from lineside.edge.state_checks import state_problems
 from lineside.edge.tool_config import ToolConfig
@@ -55,11 +58,14 @@ def problems_of(config: Config, said: AbstractSet[Key]) -> Iterator[Problem]:
     for name, tool in config.tools.items():
         yield from _tool(config, ("tools", name), tool)
         yield from state_problems(config.tools, name, config.base_topic)
+    yield from safety_problems(config)
+    yield from kuksa_problems(config)
     yield from trigger_problems(config)
     yield from mcp_problems(config)
     yield from http_problems(config)
     yield from zigbee_problems(config)
     yield from sparkplug_problems(config)
+    yield from home_assistant_problems(config)
     yield from output_problems(config)
     for server, settings in config.mcp.items():
         for name, tool in settings.tools.items():

@@ -62,6 +62,11 @@ def _station_commands(commands: Commands[argparse.ArgumentParser]) -> None:
     top.add_argument("--once", action="store_true", help="print the first screen that is complete, and end")
     top.set_defaults(handler="top.top")
 
+    announced = commands.add_parser("home-assistant", help="show what a station announces to Home Assistant")
+    announced.add_argument("station", type=Path, metavar="STATION", help="the station file, or its folder")
+    announced.add_argument("--remove", action="store_true", help="take back what was announced")
+    announced.set_defaults(handler="home_assistant.home_assistant")
+
     demo = commands.add_parser("demo", help="play a station and show what comes over the broker")
     demo.add_argument(
         "-c",

@@ -90,6 +90,11 @@ class CameraSet:
         camera = self._opened.get(name)
         return camera if isinstance(camera, LiveCamera) else None
 
+    def stale(self) -> list[str]:
+        """Cameras that give no pictures, and those that are switched off."""
+        silent = {name for name, health in self.watch.health().items() if health.error is not None}
+        return sorted(silent | {name for name in self._config.cameras if not self._switches.camera_on(name)})
+
     def exchange(self, config: Config) -> None:
         """Take the station's cameras as they are now, and as they are switched."""
         with self._lock:

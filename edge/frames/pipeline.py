@@ -28,6 +28,7 @@ from lineside.edge.frames.switches import Switches
 from lineside.edge.frames.verdicts import combined, worst
 from lineside.edge.history.keeper import History, Kept
 from lineside.edge.inspect_config import InspectConfig
+from lineside.edge.inspection.evidence import absent, beside
 from lineside.edge.inspection.inspectors import open_inspectors
 from lineside.edge.inspection.preparing import upright_frame
 from lineside.edge.inspection.watched import WatchedFor, open_watched
@@ -42,6 +43,7 @@ from lineside.runtime.engine.scheduler import Priority, Request
 from lineside.runtime.errors import EngineError, PictureError, RequestCancelled
 from lineside.runtime.inspection.gated import GatedInspector
 from lineside.runtime.inspection.inspector import Inspector
+from lineside.runtime.inspection.observation import nothing_shown
 from lineside.runtime.inspection.preparation import AS_GIVEN, Preparation
 from lineside.runtime.picture import check_picture
 from lineside.runtime.timings import Timings, stopwatch
@@ -301,11 +303,15 @@ class Pipeline:
             self._counters.add("views_missing", camera=one.camera, reason=one.code)
             if self.missed is not None:
                 self.missed(part, one)
-        if seen:
-            told = tuple(Seen(kept.frame, kept.picture, kept.inspection, kept.result) for kept in seen)
-            last = told[views.index(worst(views))]
-            for observer in self.observers:
-                observer(Seen(part, last.picture, last.inspection, result, told))
+        told = tuple(Seen(kept.frame, kept.picture, kept.inspection, kept.result) for kept in seen)
+        if told:
+            shown = told[views.index(worst(views))]
+            picture, inspection = shown.picture, shown.inspection
+        else:
+            picture = beside([absent(one.camera) for one in missing])
+            inspection = nothing_shown(result.doubt or "")
+        for observer in self.observers:
+            observer(Seen(part, picture, inspection, result, told))
 
     def _view(self, frame: Frame, look: Look) -> Kept | WireMissing:
         """The boundary for one view of a part: whatever happens in it, the others are looked at."""

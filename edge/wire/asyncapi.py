@@ -96,7 +96,7 @@ CHANNELS = (
     Channel(
         "cmd/{command}",
         "receive",
-        ("AskCommand", "ConfigCommand", "SwitchCommand", "ModelInstallCommand", "ModelRollbackCommand"),
+        ("AskCommand", "ConfigCommand", "SwitchCommand", "ModelInstallCommand", "ModelRollbackCommand", "CallCommand"),
         "ask, also as plain UTF-8 text; others where `[remote] allow` has their word; a retained message is ignored",
     ),
     Channel(

@@ -19,7 +19,7 @@ from lineside.runtime.defaults import LARGEST_SIDE, SMALLEST_SIDE
 
 JSON_TYPE = "application/json"
 Verdict = Literal["pass", "fail", "unsure"]
-DecidedBy = Literal["phrase", "conversation", "model"]
+DecidedBy = Literal["phrase", "conversation", "model", "request"]
 Outcome = Literal["issued", "accepted", "achieved", "failed", "expired", "refused", "dry_run"]
 OutputOutcome = Literal["done", "failed", "late", "skipped", "repeated"]
 
@@ -246,7 +246,8 @@ class CallReport(BaseModel):
     """One function call of a reply, with what really came of it.
 
     `code` says why a call was refused; `result` is what the tool gave back; `decided_by` says whether the sentence was
-    a phrase of the station, meant the last call of its conversation, or the model chose the call.
+    a phrase of the station, meant the last call of its conversation, or the model chose the call; a `request` named
+    the tool itself.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -311,8 +312,9 @@ class Info(Body):
     """On `info`, retained: who answers here, and with what.
 
     `model` looks at frames. Commands are put to it, too, or to `commands_model` where there is one. A model that could
-    not be opened has a `session` on the device `none`, with the reason. `group` is the base topic of the station's
-    group, where it is in one. `triggers` names the cameras that each trigger looks with.
+    not be opened has a `session` on the device `none`, with the reason. `stale` are cameras that give no pictures or
+    are switched off. `group` is the base topic of the station's group, where it is in one. `triggers` names the cameras
+    that each trigger looks with.
     """
 
     SCHEMA: ClassVar[str] = "lineside.info/1"
@@ -323,6 +325,7 @@ class Info(Body):
     commands_model: WireModel | None = None
     commands_session: WireSession | None = None
     cameras: list[str]
+    stale: list[str] = Field(default_factory=list)
     triggers: dict[str, list[str]] | None = None
     commands: list[str]
     group: str | None = None
