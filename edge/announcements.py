@@ -93,7 +93,9 @@ class Announcements:
                 "needs_confirmation": tool.confirm_s > 0,
                 "dry_run": tool.dry_run,
                 "acts": tool.acts,
+                "safety": tool.safety,
             }
+            | ({"only_if": tool.only_if} if tool.only_if else {})
             | ({"state": tool.state.topic} if tool.state is not None else {})
             for name, tool in self._config.tools.items()
         }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from lineside.edge.calls.calls import Calls
 from lineside.edge.commands.inbox import Commands
@@ -24,6 +24,9 @@ from lineside.edge.wire.outbox import Outbox
 from lineside.edge.wire.store import Store
 from lineside.edge.wire.topics import Topics
 from lineside.edge.wire.traffic import Message
+
+if TYPE_CHECKING:
+    from lineside.edge.integrations.zigbee.devices import ZigbeeDevices
 
 
 class Station(Protocol):
@@ -46,6 +49,7 @@ class Station(Protocol):
     calls: Calls
     commands: Commands
     figures: Figures
+    zigbee: ZigbeeDevices | None
 
 
 class Part(Protocol):
@@ -96,6 +100,17 @@ def attach(station: Station) -> Attached:
         attached.parts.append(triggers)
         attached.handlers["trigger"] = triggers.accept
         attached.connected.append(triggers.connected)
+    if station.config.sparkplug.group_id:
+        from lineside.edge.integrations.sparkplug.attach import open_sparkplug
+
+        node = open_sparkplug(station)
+        attached.parts.append(node)
+        attached.connected.append(node.connect_now)
+    if station.zigbee is not None:
+        devices, calls = station.zigbee, station.calls
+        devices.follow(station.connection, lambda topic: calls.states.take(topic, b"", retained=False))
+        attached.parts.append(devices)
+        attached.connected.append(devices.connect_now)
     _tell_home_assistant(station, attached)
     return attached
 

@@ -23,6 +23,8 @@ from lineside.edge.home_assistant_config import DiscoveryConfig
 from lineside.edge.outside import Changes, apply_changes, read_changes
 from lineside.edge.station_checks import problems_of
 from lineside.edge.toml_lines import key_lines, line_of
+from lineside.edge.vss.station import add_vehicle
+from lineside.edge.zigbee_config import move_overrides
 
 PREFIX = "LINESIDE_"
 OURS = ("folder", "file", "changed", "installed")
@@ -67,7 +69,9 @@ def load_config(
     changed = apply_changes(data, read_changes(kept) if changes is None else changes)
     _apply_environment(data, environment)  # a variable goes before a change
     outside = {tuple(key.split(".")): str(kept) for key in changed}
+    problems += add_vehicle(data, path.absolute().parent)
     said = {(name, key) for name in SINGLE if isinstance(data.get(name), dict) for key in data[name]}
+    move_overrides(data)
     config = _validate(data, path, changed, problems)
     if config is not None:
         if installed:

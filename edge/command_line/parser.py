@@ -221,7 +221,7 @@ def _bundle_commands(commands: Commands[argparse.ArgumentParser]) -> None:
 
     inspect = commands.add_parser("inspect", help="inspect pictures, without MQTT")
     inspect.add_argument("bundle", type=Path, help="bundle folder, or `default`")
-    inspect.add_argument("pictures", type=Path, nargs="+", metavar="picture", help="JPEG or PNG files")
+    inspect.add_argument("pictures", type=Path, nargs="+", metavar="picture", help="JPEG, PNG, BMP, TIFF or WebP files")
     inspect.add_argument("--defects", default="pitting", help="defect types, separated by commas")
     inspect.add_argument("--part", default="", help="what they show, as the bundle names what its model was taught")
     inspect.add_argument("--reference", type=Path, help="a picture of a part without defects, from the same side")

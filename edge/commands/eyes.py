@@ -13,11 +13,13 @@ from typing import Protocol
 from lineside.devices.cameras.frame import Frame
 from lineside.edge.config import Config
 from lineside.edge.errors import RequestError
+from lineside.edge.inspection.preparing import preparation_of
 from lineside.edge.wire.asking import AskCommand, ShownFrame
 from lineside.edge.wire.messages import FrameReference
 from lineside.edge.wire.reference import read_referenced
 from lineside.runtime.chat import Picture
 from lineside.runtime.errors import EngineError, PictureTooLarge
+from lineside.runtime.inspection.preparation import Preparation
 from lineside.runtime.picture import decode_picture, fit_side
 
 NEXT_S = 5.0
@@ -90,11 +92,13 @@ class Eyes:
             yield _sent(request, config)
         began = time.monotonic()
         for camera in request.cameras:
-            yield _of(self._newest.latest(camera, max_age_s))
+            preparation = preparation_of(config.cameras[camera])
+            yield _of(self._newest.latest(camera, max_age_s), preparation)
             for number in range(1, request.frames):
                 moment = began + number * request.over_s / (request.frames - 1)
                 _wait_until(min(moment, deadline), cancelled)
-                yield _of(self._newest.after(camera, moment, min(NEXT_S, max(deadline - time.monotonic(), 0.0))))
+                frame = self._newest.after(camera, moment, min(NEXT_S, max(deadline - time.monotonic(), 0.0)))
+                yield _of(frame, preparation)
 
     def _check(self, camera: str, config: Config) -> None:
         if camera not in config.cameras:
@@ -112,13 +116,14 @@ def _wait_until(moment: float, cancelled: Callable[[], bool]) -> None:
         time.sleep(min(left, LOOK_S))
 
 
-def _of(frame: Frame) -> Callable[[int], tuple[Picture, ShownFrame]]:
-    """Its age is that of when it was taken, not of when it is decoded."""
+def _of(frame: Frame, preparation: Preparation) -> Callable[[int], tuple[Picture, ShownFrame]]:
+    """The whole frame, upright. Its age is that of when it was taken, not of when it is decoded."""
     age_s = round(time.monotonic() - frame.received, 3)
 
     def read(max_pixels: int) -> tuple[Picture, ShownFrame]:
         whose = f"camera {frame.camera}: "
         picture = frame.pixels if frame.pixels is not None else _decoded(frame.data or b"", max_pixels, whose)
+        picture = preparation.upright(picture)
         height, width = picture.shape[:2]
         return picture, ShownFrame(
             camera=frame.camera,

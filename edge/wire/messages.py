@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from lineside.edge.wire.asking import ShownFrame
 from lineside.edge.wire.changes import WireRemote
 from lineside.edge.wire.views import Decider, WireDefect, WireGate, WireMissing, WireTrigger, WireView
+from lineside.runtime.defaults import LARGEST_SIDE, SMALLEST_SIDE
 
 JSON_TYPE = "application/json"
 Verdict = Literal["pass", "fail", "unsure"]
@@ -102,7 +103,9 @@ class InspectionResult(Body):
     Schema, where it has one and the result is complete. With a gate (`lineside learn`), `decided_by` says whether its
     score was enough, and the probabilities of what it decided come from the score. `doubt` says why the verdict is
     `unsure` whatever the probability: the model was not taught such a part or picture, or the picture shows nothing
-    (`decided_by` is `picture` then). `outputs` says by name what each did, where the station has any for this camera.
+    (`decided_by` is `picture` then). Boxes are in pixels of the whole frame, as the camera's `rotate` turns it;
+    `max_side` is what the frame itself asked for. `outputs` says by name what each did, where the station has any for
+    this camera.
 
     On `result/{trigger}` it is that of a whole part, `camera` is the trigger's name: `fail` where the verdict of any of
     its `views` is, `pass` where all of its cameras' are, else `unsure`. `missing` names the cameras that have none.
@@ -124,6 +127,7 @@ class InspectionResult(Body):
     timing_ms: WireTimings
     frame_sha256: str
     late: bool | None = None
+    max_side: int | None = None
     report: Any = None
     decided_by: Decider = "model"
     doubt: str | None = None
@@ -338,3 +342,5 @@ class FrameReference(BaseModel):
     path: str
     sha256: str = Field(pattern="^[0-9a-f]{64}$")
     part_id: str = ""
+    max_side: int | None = Field(default=None, ge=SMALLEST_SIDE, le=LARGEST_SIDE)
+    """Pixels of the longer side of what the model is shown, in place of the camera's own."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -152,3 +153,13 @@ def test_a_snapshot_shows_the_last_picture_of_each_camera(station: Station) -> N
     station.see("door", side=40)
     station.look(cameras=["door"], snapshot=True)
     assert [(camera, picture.shape) for camera, picture in station.shown] == [("door", (40, 40, 3))]
+
+
+def test_a_picture_is_shown_upright(station: Station) -> None:
+    """The whole of it: a region says where an inspection looks."""
+    station.config = replace(station.config, cameras={"door": CameraConfig("mqtt", rotate=90, region=(0, 0, 9, 9))})
+    picture = np.random.default_rng(0).integers(0, 255, (20, 60, 3), np.uint8)
+    station.newest.put(Frame("door", pixels=picture))
+    (shown,) = station.look(cameras=["door"])
+    np.testing.assert_array_equal(shown.picture, np.rot90(picture, -1))
+    assert (shown.frame.width, shown.frame.height) == (20, 60)
