@@ -146,8 +146,7 @@ class Daemon:
         self.outbox = Outbox(self.store, self.connection, self.counters, self.degraded, self.pulse)
         self.switches = Switches(config.cameras)
         self.last_state = LastState(self.topics, self.connection, self.counters)
-        device = device_of(self.models.frames)
-        self.history = self._history = History(config, device, self.counters, self.degraded)
+        self.history = self._history = History(config, device_of(self.models.frames), self.counters, self.degraded)
         self.answers = Answers(self.topics, self.store, self.outbox, self.counters)
         self.drift_watch = DriftWatch(self.topics, self.outbox.put, self.degraded)
         self.pipeline = Pipeline(
