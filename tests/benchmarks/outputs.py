@@ -128,8 +128,9 @@ def section(model: Measured, brightness: Measured) -> str:
         "",
         f"{len(model.sent)} parts, one a second: a trigger, and a picture from each of two cameras (JPEG, frames of "
         "QoS 1, over Mosquitto), one verdict. The default model looks at both; or the mean brightness does, in no "
-        "time, so that what is left is the daemon's own. Broker apart, station, sender and PLC (pymodbus's own server) are "
-        f"one process on {cpu().name}, {os.cpu_count()} cores; load of the machine over the minute before, by other work, "
+        "time, so that what is left is the daemon's own. Broker apart, station, sender and PLC (pymodbus's "
+        "own server) are one "
+        f"process on {cpu().name}, {os.cpu_count()} cores; load of the machine over the minute before, by other work, "
         f"{model.load:.1f} and {brightness.load:.1f}. With more load than cores the model falls behind, and parts "
         "wait for one another. Milliseconds:",
         "",
