@@ -16,6 +16,7 @@ from lineside.export.checkpoint.ggml import GGML_FORMATS, GgmlFormat, dequantize
 from lineside.export.checkpoint.source import BlockFormat, Blocks
 from lineside.export.errors import MissingPart, Unsupported
 from lineside.export.network.config import DecoderConfig, NetworkConfig
+from lineside.export.network.rope import Rope
 
 ARCHITECTURE = "llama"
 """What llama.cpp calls Mistral's and Llama's networks."""
@@ -113,7 +114,7 @@ class GgufCheckpoint:
             vocab_size=self.shape(EMBEDDING)[0],
             context_length=int(self._get("llama.context_length")),
             rms_norm_eps=float(self._get("llama.attention.layer_norm_rms_epsilon")),
-            rope_theta=float(self._get("llama.rope.freq_base", 10000.0)),
+            rope=Rope(float(self._get("llama.rope.freq_base", 10000.0))),
             tied_embeddings=HEAD not in self,
         )
         return NetworkConfig(ARCHITECTURE, decoder, None, image_token_id=-1)
@@ -127,6 +128,9 @@ class GgufCheckpoint:
 
     def __contains__(self, name: str) -> bool:
         return name in self._tensors
+
+    def names(self) -> Iterator[str]:
+        yield from self._tensors
 
     def _tensor(self, name: str) -> Any:
         try:

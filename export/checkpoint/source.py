@@ -39,11 +39,14 @@ class Source(Protocol):
 
     def __contains__(self, name: str) -> bool: ...
 
+    def names(self) -> Iterator[str]:
+        """Of everything that is there."""
+
     def shape(self, name: str) -> tuple[int, ...]:
         """Raises MissingPart where the tensor is not there."""
 
     def rows(self, name: str) -> Iterator[npt.NDArray[np.float32]]:
-        """Consecutive row slices as float32."""
+        """Consecutive row slices as float32. Raises Unsupported where a number is not finite."""
 
     def block_format(self, name: str) -> BlockFormat | None:
         """None for a tensor of floats."""

@@ -10,6 +10,7 @@ likeliest token and `best_logit` (R, 1) float32: on a CPU the logits are where t
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 from typing import Any, Literal
 
@@ -17,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lineside.export.checkpoint.source import BlockFormat, Source
-from lineside.export.graph.common import CommonOps
+from lineside.export.graph.common import INT64, CommonOps
 from lineside.export.graph.kv import FLOAT_KV, KVFormat
 from lineside.export.graph.weights import Precision, Slot, Weight
 from lineside.export.graph.writer import MICROSOFT
@@ -199,6 +200,17 @@ class OrtOps(CommonOps):
         self.graph.node("SkipSimplifiedLayerNormalization", inputs, domain=MICROSOFT, names=names, epsilon=eps)
         return normed, total
 
+    def scale_queries(self, qkv: str, ids: str, config: DecoderConfig) -> str:
+        assert config.query_scale is not None
+        slot = self.graph.plan.table("query_scale", (config.context_length, 1), partial(_scales, config))
+        if not self.graph.has("query_positions"):
+            ones = self.graph.node("Cast", [self.graph.node("Equal", [ids, ids])[0]], to=INT64)[0]
+            axis = self.graph.constant("int_1", 1, np.int64)
+            behind = self.graph.node("CumSum", [ones, axis], exclusive=1, reverse=1)[0]  # tokens behind each, (1, T)
+            last = self.graph.node("Cast", ["seqlens"], to=INT64)[0]
+            self.graph.node("Sub", [last, behind], names=["query_positions"])
+        return self.scaled_queries(qkv, self._floats(slot), "query_positions", config)
+
     def causal_attention(self, qkv: str, layer: int, config: DecoderConfig) -> str:
         kv_shape = (1, config.num_key_value_heads, "capacity", config.head_dim)
         past = [self.graph.input(f"past.{layer}.{part}", self.kv.dtype, kv_shape) for part in ("key", "value")]
@@ -237,9 +249,8 @@ class OrtOps(CommonOps):
         shape = (config.context_length, config.head_dim // 2)
 
         def table() -> npt.NDArray[np.float32]:
-            inverse = config.rope_theta ** -(np.arange(0, config.head_dim, 2) / config.head_dim)
-            angles = np.outer(np.arange(config.context_length), inverse)
-            return np.asarray(np.cos(angles) if part == "cos" else np.sin(angles), dtype=np.float32)
+            cos, sin = config.rope.tables(config.context_length, config.head_dim)
+            return np.asarray(cos if part == "cos" else sin, dtype=np.float32)
 
         return self._floats(self.graph.plan.table(f"rotary.{part}", shape, table))
 
@@ -271,6 +282,11 @@ class OrtOps(CommonOps):
         if kind == "silu":
             return self.graph.node("QuickGelu", [x], domain=MICROSOFT, alpha=1.0)[0]
         return self.graph.node("Gelu", [x])[0]
+
+
+def _scales(config: DecoderConfig) -> npt.NDArray[np.float32]:
+    assert config.query_scale is not None
+    return config.query_scale.table(config.context_length)
 
 
 def _no_blocks(_source: str) -> BlockFormat | None:

@@ -175,6 +175,11 @@ class StandardOps(CommonOps):
         total = self.add(x, residual)
         return self.rms_norm(total, weight, size, eps), total
 
+    def scale_queries(self, qkv: str, ids: str, config: DecoderConfig) -> str:  # noqa: ARG002 - positions are an input
+        shape = (config.context_length, 1)
+        table = self._table("query_scale", shape, lambda: self.weights.array("query_scale"))
+        return self.scaled_queries(qkv, table, "positions", config)
+
     def causal_attention(self, qkv: str, layer: int, config: DecoderConfig) -> str:
         """Query heads that share a head of the cache become rows of one: `(1, kv, group * T, head_dim)`.
 
