@@ -12,8 +12,8 @@ PREFIXES = (
     ("projector.", ("multi_modal_projector.", "model.multi_modal_projector.")),
 )
 """Published, as transformers 5 has them in memory, and those of a language model alone."""
-DROPPED = re.compile(r".*\.rotary_emb\.inv_freq")
-"""Tensors that only repeat what the config says; versions before transformers 4.31 stored them."""
+DROPPED = re.compile(r".*\.rotary_emb\.inv_freq|.*\.(q|k|v|kv)_fake_quantizer\.qscale_act")
+"""Tensors that only repeat what the config says (transformers before 4.31), and scales of an FP8 cache."""
 LAYER = {
     "attention_norm": "input_layernorm", "ffn_norm": "post_attention_layernorm",
     "attention.wq": "self_attn.q_proj", "attention.wk": "self_attn.k_proj", "attention.wv": "self_attn.v_proj",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lineside.export.checkpoint import hugging_face
+from lineside.export.checkpoint import hugging_face, mistral
 from lineside.export.checkpoint.complete import check_tensors
 from lineside.export.checkpoint.gguf import GgufCheckpoint
 from lineside.export.checkpoint.source import Source
@@ -26,4 +26,6 @@ def _open(path: Path) -> tuple[Source, NetworkConfig]:
     if path.is_file():
         file = GgufCheckpoint(path)
         return file, file.config()
+    if not hugging_face.find(path) and mistral.find(path):
+        return mistral.open_folder(path)
     return hugging_face.open_folder(path)
