@@ -161,6 +161,7 @@ def export(options: argparse.Namespace) -> int:
             verbatim_arguments=options.verbatim_arguments,
             any_way_up=options.any_way_up,
             taught=options.taught,
+            adapter=options.adapter,
         )
     )
 

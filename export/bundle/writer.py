@@ -41,16 +41,24 @@ DEFAULTS = ExportOptions()
 
 
 def export_bundle(
-    path: Path, target: Path, options: ExportOptions = DEFAULTS, *, progress: Progress | None = None
+    path: Path,
+    target: Path,
+    options: ExportOptions = DEFAULTS,
+    *,
+    adapter: Path | None = None,
+    progress: Progress | None = None,
 ) -> Path:
     """Export the checkpoint `path`, a folder or a GGUF file with a tekken.json beside it, to the bundle `target`.
+
+    Args:
+        adapter: the folder of a LoRA adapter that is merged into it.
 
     Raises:
         ExportError: see `export.errors`; everything that can be found before the work starts is.
     """
     if target.exists():
         raise TargetExists(f"{target} exists already: remove it or choose another name")
-    checkpoint, network = open_checkpoint(path)
+    checkpoint, network = open_checkpoint(path, adapter)
     tokenizer_path = find_tokenizer(path)
     if isinstance(checkpoint, GgufCheckpoint):
         check_pieces(checkpoint, Tokenizer(tokenizer_path), tokenizer_path)

@@ -33,6 +33,8 @@ def open_folder(folder: Path) -> tuple[Checkpoint, NetworkConfig]:
         Unsupported: something that the graphs do not express, or that would be passed over.
     """
     shards = find(folder)
+    if not shards and (folder / "adapter_config.json").exists():
+        raise MissingPart(f"{folder} is an adapter: export the model that it belongs to, with `--adapter {folder}`")
     if not shards:
         raise nothing_found(folder, f"neither {SINGLE} nor {INDEX}")
     refuse_strays(folder, shards)

@@ -35,7 +35,7 @@ class Matrix(Protocol):
         """Its file and its stored name."""
 
 
-class _Floats:
+class Unrounded:
     """What matrices of floats have in common."""
 
     block: BlockFormat | None = None
@@ -45,7 +45,7 @@ class _Floats:
 
 
 @dataclass(frozen=True)
-class Plain(_Floats):
+class Plain(Unrounded):
     """Floats as they are."""
 
     stored: Stored
@@ -62,7 +62,7 @@ class Plain(_Floats):
 
 
 @dataclass(frozen=True)
-class Scaled(_Floats):
+class Scaled(Unrounded):
     """8-bit floats with a scale: one for all, one a row, or one for each square of `square` rows and columns.
 
     Raises Unsupported where the scale has another shape.

@@ -5,19 +5,29 @@ from __future__ import annotations
 from pathlib import Path
 
 from lineside.export.checkpoint import hugging_face, mistral
+from lineside.export.checkpoint.adapter import merge
 from lineside.export.checkpoint.complete import check_tensors
 from lineside.export.checkpoint.gguf import GgufCheckpoint
 from lineside.export.checkpoint.source import Source
+from lineside.export.checkpoint.tensors import Checkpoint
+from lineside.export.errors import Unsupported
 from lineside.export.network.config import NetworkConfig
 
 
-def open_checkpoint(path: Path) -> tuple[Source, NetworkConfig]:
+def open_checkpoint(path: Path, adapter: Path | None = None) -> tuple[Source, NetworkConfig]:
     """The checkpoint's tensors and its network, of a folder or a GGUF file; reads no weight.
+
+    Args:
+        adapter: the folder of a LoRA adapter that is merged into it.
 
     Raises:
         MissingPart, Unsupported: see `export.errors`; every tensor has its place, and every place its tensor.
     """
     source, network = _open(path)
+    if adapter is not None:
+        if not isinstance(source, Checkpoint):
+            raise Unsupported(f"{path} is rounded already: merge {adapter} into the original weights")
+        source = merge(source, adapter)
     check_tensors(source, network)
     return source, network
 

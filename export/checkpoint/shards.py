@@ -133,7 +133,7 @@ def _scan(shard: Path) -> list[Stored]:
 
 def refuse_strays(folder: Path, used: Sequence[Path]) -> None:
     """Raise Unsupported where safetensors lie in `folder` that nothing reads: another model's, or an adapter's."""
-    for path in sorted(folder.glob("*.safetensors")):
+    for path in sorted([*folder.glob("*.safetensors"), *folder.glob("adapter_model.bin")]):
         if path in used or path.name.startswith("consolidated"):
             continue
         advice = "merge it with `--adapter FOLDER`, from a folder of its own" if "adapter" in path.name else "move it"

@@ -116,6 +116,41 @@ def weights(member: Member) -> Tensors:
     return found
 
 
+ADAPTED = {"mistral3_lora": "mistral3"}
+"""Members with an adapter, and the member below it."""
+LORA = {
+    "auto_mapping": None, "base_model_name_or_path": "mistralai/tiny", "bias": "none", "fan_in_fan_out": False,
+    "inference_mode": True, "init_lora_weights": True, "layers_to_transform": None, "lora_alpha": 8,
+    "lora_dropout": 0.1,
+    "modules_to_save": None, "peft_type": "LORA", "r": 4, "rank_pattern": {"q_proj": 2}, "revision": None,
+    "target_modules": ["q_proj", "k_proj", "down_proj", "linear_1", "merging_layer"], "task_type": "CAUSAL_LM",
+    "use_dora": False, "use_rslora": True,
+}  # fmt: skip
+
+
+def adapter(member: Member) -> Tensors:
+    """peft's tensors of `LORA`, in the decoder, the tower and the projector."""
+    found: Tensors = {}
+    for name, shape in tensor_shapes(member.network).items():
+        module = stored_name(name, text_only=False).removesuffix(".weight")
+        word = module.rpartition(".")[2]
+        if name.endswith(".weight") and word in LORA["target_modules"]:  # type: ignore[operator]
+            rank = 2 if word == "q_proj" else 4
+            module = module.replace("language_model.model", "language_model")
+            for half, size in (("A", (rank, shape[1])), ("B", (shape[0], rank))):
+                path = f"base_model.model.model.{module}.lora_{half}.weight"
+                found[path] = _values(path, size)
+    return found
+
+
+def write_adapter(name: str, folder: Path) -> Path:
+    """The folder as peft saves it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "adapter_config.json").write_text(json.dumps(LORA))
+    save_file(adapter(MEMBERS[ADAPTED[name]]), folder / "adapter_model.safetensors", {"format": "pt"})
+    return folder
+
+
 def stored_name(name: str, *, text_only: bool) -> str:
     """As transformers stores what Lineside calls `name`."""
     prefixes = {"decoder.": "model.", "lm_head.": "lm_head."}

@@ -1,6 +1,6 @@
 """Keep what transformers computes for the family's tiny checkpoints (`family.py`), one `family/NAME.npz` each.
 
-    python -m tests.golden.make_family [NAME ...]        (needs the `train` extra: torch and transformers)
+    python -m tests.golden.make_family [NAME ...]        (needs the `train` extra: torch, transformers and peft)
 
 transformers reads the folders itself and must know every tensor and miss none: so keys and names are true.
 Matrices in FP8 are multiplied with their scales here, and handed over as float64.
@@ -19,7 +19,18 @@ import torch
 import transformers
 
 from lineside.runtime.text.tokenizer import Tokenizer
-from tests.golden.family import EVERY, FOLDER, MEMBERS, STEPS, Member, weights, write_member
+from tests.golden.family import (
+    ADAPTED,
+    EVERY,
+    FOLDER,
+    MEMBERS,
+    STEPS,
+    Member,
+    adapter,
+    weights,
+    write_adapter,
+    write_member,
+)
 from tests.golden.make_parity import expected
 from tests.golden.prompts import prompts
 from tests.support.tokenizers import VOCAB_SIZE, write_small_tokenizer
@@ -56,24 +67,38 @@ def multiply(model: Any, member: Member) -> None:
                 parameters[own].copy_(torch.from_numpy(values))
 
 
-def make(member: Member) -> None:
+def adapted(model: Any, name: str) -> Any:
+    """With its adapter, as peft reads it; every tensor of it must be known."""
+    from peft import PeftModel
+
+    with tempfile.TemporaryDirectory() as path:
+        model = PeftModel.from_pretrained(model, str(write_adapter(name, Path(path))))
+    own = {key.removesuffix(".weight") for key in adapter(MEMBERS[ADAPTED[name]])}
+    assert own == {key.removesuffix(".default.weight") for key in model.state_dict() if ".lora_" in key}
+    return model.to(torch.float64).eval()
+
+
+def make(name: str) -> None:
+    member = MEMBERS[ADAPTED.get(name, name)]
     model = read(member)
-    with tempfile.TemporaryDirectory() as name:
-        path = Path(name) / "tekken.json"
+    if name in ADAPTED:
+        model = adapted(model, name)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "tekken.json"
         write_small_tokenizer(path, merge=member.merge or 2)
         tokenizer = Tokenizer(path)
     rng = np.random.default_rng(3)
     arrays: dict[str, Any] = {}
-    for name, prompt in prompts(tokenizer).items():
-        if name not in member.prompts:
+    for label, prompt in prompts(tokenizer).items():
+        if label not in member.prompts:
             continue
         steps = rng.integers(64, VOCAB_SIZE, size=STEPS).astype(np.int64)
         logits = expected(model, prompt, steps)[:, ::EVERY]
-        arrays |= {f"{name}.ids": prompt.ids, f"{name}.steps": steps, f"{name}.logits": logits}
+        arrays |= {f"{label}.ids": prompt.ids, f"{label}.steps": steps, f"{label}.logits": logits}
     FOLDER.mkdir(exist_ok=True)
-    np.savez_compressed(FOLDER / f"{member.name}.npz", **arrays)
+    np.savez_compressed(FOLDER / f"{name}.npz", **arrays)
 
 
 if __name__ == "__main__":
-    for name in sys.argv[1:] or MEMBERS:
-        make(MEMBERS[name])
+    for each in sys.argv[1:] or (*MEMBERS, *ADAPTED):
+        make(each)

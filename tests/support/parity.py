@@ -11,7 +11,7 @@ from lineside.export.bundle.plan import PRECISIONS, Precisions
 from lineside.export.bundle.writer import export_bundle
 from lineside.runtime.engine.engine import Engine
 from lineside.runtime.sessions.selftest import relative_error
-from tests.golden.family import EVERY, FOLDER, MEMBERS, write_member
+from tests.golden.family import ADAPTED, EVERY, FOLDER, MEMBERS, write_member
 from tests.golden.prompts import prompts
 from tests.support.tokenizers import write_small_tokenizer
 
@@ -25,14 +25,18 @@ def member_folder(name: str, folder: Path) -> Path:
     return folder
 
 
-def worst_error(checkpoint: Path, name: str, precisions: Precisions = PRECISIONS["float32"]) -> float:
+def worst_error(
+    checkpoint: Path, name: str, precisions: Precisions = PRECISIONS["float32"], adapter: Path | None = None
+) -> float:
     """Export `checkpoint`, and compare it with the member `name`: prefill and every decode step of each prompt."""
-    bundle = export_bundle(checkpoint, checkpoint.with_name(f"{checkpoint.name}-bundle"), ExportOptions(precisions))
+    target = checkpoint.with_name(f"{checkpoint.name}-bundle")
+    bundle = export_bundle(checkpoint, target, ExportOptions(precisions), adapter=adapter)
+    member = MEMBERS[ADAPTED.get(name, name)]
     engine = Engine.open(bundle, threads=1)
-    known = prompts(engine.tokenizer) if MEMBERS[name].merge else {"text": prompts(engine.tokenizer)["text"]}
+    known = prompts(engine.tokenizer) if member.merge else {"text": prompts(engine.tokenizer)["text"]}
     worst = 0.0
     with np.load(FOLDER / f"{name}.npz") as stored:
-        for prompt in MEMBERS[name].prompts:
+        for prompt in member.prompts:
             ids, steps, logits = (stored[f"{prompt}.{part}"] for part in ("ids", "steps", "logits"))
             np.testing.assert_array_equal(known[prompt].ids, ids)
             with engine.sequence(known[prompt], reserve=len(steps)) as sequence:
