@@ -17,6 +17,7 @@ import onnx
 from onnx import helper, numpy_helper
 
 from lineside.export.errors import Unsupported
+from lineside.export.graph.zeros import unpack_zeros
 from lineside.export.network.config import DecoderConfig, NetworkConfig, VisionConfig
 from lineside.export.network.rope import Divided, QueryScale, Rope
 from lineside.runtime.bundle import Bundle
@@ -88,6 +89,9 @@ class ExportedGraph:
         else:
             np.copyto(integers, (packed ^ 128).view(np.int8))
         minima = np.asarray(self.array(f"{name}.minima"), np.float32) if f"{name}.minima" in self else None
+        if f"{name}.zeros" in self:
+            zeros = unpack_zeros(np.asarray(self.array(f"{name}.zeros"), np.uint8), bits, scales.shape[1])
+            minima = ((2.0 ** (bits - 1) - zeros) * scales).T.astype(np.float32)
         return Rounded(bits, size, integers, scales, minima)
 
     def attributes(self, *ops: str) -> Iterator[dict[str, Any]]:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 
 from lineside.export.checkpoint.matrices import Matrix, Plain, Scaled
 from lineside.export.checkpoint.names import DROPPED
+from lineside.export.checkpoint.packed import packed
 from lineside.export.checkpoint.quantization import Quantization
 from lineside.export.checkpoint.shards import FLOATS, Stored
 from lineside.export.errors import MissingPart, Unsupported
@@ -14,6 +15,12 @@ SCALES = ("weight_scale_inv", "weight_scale", "qscale_weight")
 """Of 8-bit floats: as transformers, compressed-tensors and Mistral call them. All multiply."""
 OF_ACTIVATIONS = ("activation_scale", "input_scale", "qscale_act")
 """Scales of what goes into a matrix. Here that stays exact."""
+PARTS = {
+    "gptq": ("qweight", "scales", "qzeros", "g_idx", ""),
+    "awq": ("qweight", "scales", "qzeros", "", ""),
+    "compressed": ("weight_packed", "weight_scale", "weight_zero_point", "weight_g_idx", "weight_shape"),
+}
+"""What a rounded matrix is stored as: words, scales, zero points, the order of its columns, its shape."""
 Leaves = dict[str, Stored]
 
 
@@ -47,6 +54,9 @@ def _module(leaves: Leaves, quantization: Quantization) -> dict[str, Matrix]:
     found: dict[str, Matrix] = {}
     if weight is not None and weight.dtype == "F8_E4M3":
         found["weight"] = _scaled(weight, leaves, quantization)
+    elif quantization.method in PARTS and PARTS[quantization.method][0] in leaves:
+        found["weight"] = _packed(leaves, quantization)
+        leaves.pop("weight", None)
     return found | {leaf: _plain(tensor) for leaf, tensor in leaves.items() if leaf not in found}
 
 
@@ -62,6 +72,25 @@ def _scaled(weight: Stored, leaves: Leaves, quantization: Quantization) -> Matri
     if len(scales) > 1 or scales[0].dtype not in FLOATS:
         raise Unsupported(f"{weight} has scales that cannot be read: {', '.join(map(str, scales))}")
     return Scaled(weight, scales[0], quantization.square)
+
+
+def _packed(leaves: Leaves, quantization: Quantization) -> Matrix:
+    """Takes its parts out of `leaves`, and a bias of nothing, which older versions of GPTQ's tools store."""
+    words, scales, zeros, order, shape = (leaves.pop(name, None) for name in PARTS[quantization.method])
+    assert words is not None
+    if scales is None or scales.dtype not in FLOATS:
+        raise MissingPart(f"{words} has no scales beside it: fetch it again")
+    if "weight" in leaves:
+        raise Unsupported(f"{words} and {leaves['weight'].name} are the same matrix twice")
+    layout = quantization.method
+    assert layout in ("gptq", "awq", "compressed")
+    matrix = packed(layout, quantization.bits, words, scales, zeros, quantization.zero_shift, order)
+    if shape is not None and tuple(shape.array().tolist()) != matrix.shape:
+        raise Unsupported(f"{shape} says {shape.array().tolist()}, {words.name} is a matrix of {matrix.shape}")
+    bias = leaves.get("bias")
+    if bias is not None and not bias.array().any():
+        del leaves["bias"]
+    return matrix
 
 
 def _plain(tensor: Stored) -> Matrix:

@@ -95,9 +95,9 @@ class OrtOps(CommonOps):
             return self._to_own(self.graph.node("Gather", [self.graph.external(table.slots[0]), ids], axis=0)[0])
         shape = (config.vocab_size, config.hidden_size)
         block = self.source.block_format(source)
-        if block is not None and not block.minima:
+        if block is not None and block.symmetric:
             weight = self.graph.plan.carried("embed", (source,), *shape, block)
-        else:  # GatherBlockQuantized knows no minima: such a table is rounded to 8 bits
+        else:  # GatherBlockQuantized knows no minima: such a table, and one with zero points, is rounded to 8 bits
             weight = self.graph.plan.matrix("embed", (source,), *shape, "int8")
         packed, scales = weight.slots
         bits = 4 if weight.form == "int4" else 8
@@ -175,14 +175,18 @@ class OrtOps(CommonOps):
         return self._matmul_nbits(x, weight)
 
     def _matmul_nbits(self, x: str, weight: Weight) -> str:
-        packed, (scales, *minima) = self.graph.external(weight.slots[0]), map(self._floats, weight.slots[1:])
+        packed, scales, more = self.graph.external(weight.slots[0]), self._floats(weight.slots[1]), weight.slots[2:]
         rows, columns = weight.shape
         shape = {"K": columns, "N": rows, "bits": 4 if weight.form == "int4" else 8, "block_size": weight.block_size}
         attributes = {**shape, "accuracy_level": self.accuracy_level}
-        y = self.graph.contrib("MatMulNBits", [x, packed, scales], attributes)
-        if not minima:
+        inputs = [x, packed, scales]
+        if weight.carried is not None and weight.carried.zeros:
+            inputs.append(self.graph.external(more[0]))
+        y = self.graph.contrib("MatMulNBits", inputs, attributes)
+        if weight.carried is None or not weight.carried.minima:
             return y
-        correction = self.graph.node("MatMul", [self.block_sums(x, columns, weight.block_size), *minima])[0]
+        minima = self._floats(more[0])
+        correction = self.graph.node("MatMul", [self.block_sums(x, columns, weight.block_size), minima])[0]
         return self.add(y, correction)
 
     def _vector(self, source: str, size: int) -> str:

@@ -126,7 +126,7 @@ class StandardOps(CommonOps):
         weight = self.graph.external(packed, shape=(columns, rows), element="int4")
         layout = {"axis": 0, "block_size": columns // blocks}
         y = self.graph.node("MatMul", [x, self.graph.node("DequantizeLinear", [weight, scales], **layout)[0]])[0]
-        if f"{name}.minima" not in self.weights:
+        if f"{name}.minima" not in self.weights and f"{name}.zeros" not in self.weights:
             return y
         minima = self._table(f"{name}.minima", (blocks, rows), lambda: self._minima(name, columns))
         return self.add(y, self.graph.node("MatMul", [self.block_sums(x, columns, columns // blocks), minima])[0])
