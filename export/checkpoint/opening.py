@@ -8,6 +8,7 @@ from lineside.export.checkpoint import hugging_face, mistral
 from lineside.export.checkpoint.adapter import merge
 from lineside.export.checkpoint.complete import check_tensors
 from lineside.export.checkpoint.gguf import GgufCheckpoint
+from lineside.export.checkpoint.mmproj import find_mmproj
 from lineside.export.checkpoint.source import Source
 from lineside.export.checkpoint.tensors import Checkpoint
 from lineside.export.errors import Unsupported
@@ -34,7 +35,7 @@ def open_checkpoint(path: Path, adapter: Path | None = None) -> tuple[Source, Ne
 
 def _open(path: Path) -> tuple[Source, NetworkConfig]:
     if path.is_file():
-        file = GgufCheckpoint(path)
+        file = GgufCheckpoint(path, vision=find_mmproj(path))
         return file, file.config()
     if not hugging_face.find(path) and mistral.find(path):
         return mistral.open_folder(path)

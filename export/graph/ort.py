@@ -157,6 +157,8 @@ class OrtOps(CommonOps):
         precision: Precision,
         column_order: npt.NDArray[np.int64] | None = None,
     ) -> str:
+        if column_order is not None and any(map(self.source.block_format, sources)):
+            precision = "float32"  # blocks would be torn apart, and rounding once more is not carrying over
         block_format = self.source.block_format if precision != "float32" else _no_blocks
         groups = [(block, tuple(names)) for block, names in groupby(sources, block_format)]
         if len(groups) > 1:  # stacked matrices that are rounded differently

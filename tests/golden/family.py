@@ -43,6 +43,12 @@ MINISTRAL: dict[str, Any] = TEXT | {
     },
 }  # fmt: skip
 """With an original context so short that the queries of the prompts are scaled."""
+LLAMA3_ROPE: dict[str, Any] = TEXT | {
+    "rope_parameters": {
+        "factor": 8.0, "high_freq_factor": 4.0, "low_freq_factor": 1.0, "original_max_position_embeddings": 64,
+        "rope_theta": 1e4, "rope_type": "llama3",
+    },
+}  # fmt: skip
 VISION: dict[str, Any] = {
     "attention_dropout": 0.0, "head_dim": 16, "hidden_act": "silu", "hidden_size": 64, "image_size": 224,
     "initializer_range": 0.02, "intermediate_size": 96, "model_type": "pixtral", "num_attention_heads": 4,
@@ -93,6 +99,7 @@ MEMBERS = {
         Member("ministral3", MISTRAL3 | {"text_config": MINISTRAL, "tie_word_embeddings": True}),
         Member("ministral3_fp8", MISTRAL3 | {"text_config": MINISTRAL, "quantization_config": FP8}),
         Member("text", TEXT | {"architectures": ["MistralForCausalLM"], "dtype": "bfloat16"}, None),
+        Member("llama3_rope", LLAMA3_ROPE | {"architectures": ["MistralForCausalLM"], "dtype": "bfloat16"}, None),
         Member("ministral3_text", MINISTRAL | {"architectures": ["Ministral3ForCausalLM"], "dtype": "bfloat16"}, None),
         Member("pixtral", LLAVA, 1),
     )
