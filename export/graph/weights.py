@@ -18,7 +18,7 @@ import numpy.typing as npt
 from lineside.export.checkpoint.source import BlockFormat, Source
 from lineside.export.errors import Unsupported
 from lineside.export.graph.quantize import BLOCK_SIZE, pack_int4, pack_int8, quantize_int4, quantize_int8
-from lineside.export.graph.zeros import pack_zeros
+from lineside.export.zero_points import pack_zeros
 
 Precision = Literal["int4", "int8", "float32"]
 Array = npt.NDArray[np.generic]
