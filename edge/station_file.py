@@ -22,13 +22,14 @@ from lineside.edge.errors import ConfigError
 from lineside.edge.outside import Changes, apply_changes, read_changes
 from lineside.edge.station_checks import problems_of
 from lineside.edge.toml_lines import key_lines, line_of
+from lineside.edge.zigbee_config import move_overrides
 
 PREFIX = "LINESIDE_"
 OURS = ("folder", "file", "changed", "installed")
 """Fields of `Config` that are no keys of the file."""
 SECTIONS = tuple(name for name in Config.__dataclass_fields__ if name not in OURS)
 _WORDS: dict[type, str] = {int: "an integer", float: "a number", str: "a text"}
-SINGLE = tuple(name for name in SECTIONS if name not in ("cameras", "tools", "mcp"))
+SINGLE = tuple(name for name in SECTIONS if name not in ("cameras", "triggers", "tools", "outputs", "mcp"))
 
 
 def load_config(
@@ -63,6 +64,7 @@ def load_config(
     _apply_environment(data, environment)  # a variable goes before a change
     outside = {tuple(key.split(".")): str(kept) for key in changed}
     said = {(name, key) for name in SINGLE if isinstance(data.get(name), dict) for key in data[name]}
+    move_overrides(data)
     config = _validate(data, path, changed, problems)
     if config is not None:
         if installed:

@@ -139,7 +139,7 @@ class ToolConfig:
         return not self.query
 
     @property
-    def binding(self) -> Literal["actuator", "publish", "python", "query", "mcp"]:
+    def binding(self) -> Literal["actuator", "publish", "python", "query", "mcp", "zigbee2mqtt"]:
         if self.query:
             return "query"
         if self.publish is not None:

@@ -28,14 +28,18 @@ def check(path: Path, *, bundles: bool = False, device: Device = "auto") -> int:
     is `auto`, on what the station names.
     """
     from lineside.edge.broker_access import warnings_of
+    from lineside.edge.command_line.devices import with_known_devices
     from lineside.edge.commands.phrases.phrasing import phrases_of
+    from lineside.edge.triggers_config import alone
 
-    config = _load(path)
+    config = with_known_devices(_load(path))
     phrases_of(config)
     for warning in warnings_of(config.broker_access):
         print(f"warning: {warning}", file=sys.stderr)
     for key, value in config.changed.items():
         print(f"changed from outside: {key} = {value!r} ({config.changes_path.name})")
+    for camera, names in alone(config.triggers).items():
+        print(f"{camera} is looked at for {', '.join(names)}, and not by itself (`also_untriggered` is false)")
     cameras, tools = (", ".join(names) or "none" for names in (config.cameras, config.tools))
     if bundles:
         from lineside.edge.command_line.bundle import check_bundle
@@ -63,6 +67,7 @@ def run(options: argparse.Namespace) -> int:
 def mcp(options: argparse.Namespace) -> int:
     from importlib.util import find_spec
 
+    from lineside.edge.command_line.devices import with_known_devices
     from lineside.edge.errors import EdgeError
     from lineside.edge.station_file import load_config
 
@@ -70,7 +75,7 @@ def mcp(options: argparse.Namespace) -> int:
         raise EdgeError("this needs another package: pip install 'lineside[mcp]'")
     if not 0 <= options.http <= 65535:
         return fail(f"--http {options.http}: a port is a number from 1 to 65535", 2)
-    config = load_config(options.config)
+    config = with_known_devices(load_config(options.config))
     from lineside.edge.integrations.mcp.exposed import serve, serve_http
 
     if options.http:
@@ -106,9 +111,11 @@ def calibrate(options: argparse.Namespace) -> int:
     if (options.folder is None) == (options.commands is None):
         return fail("name a folder of labelled pictures, or --commands and a file of labelled sentences", 2)
     if options.commands is not None:
+        from lineside.edge.command_line.devices import with_known_devices
         from lineside.edge.tuning.calibrate_commands import calibrate_commands
 
-        print("\n".join(calibrate_commands(load_config(options.station), options.commands).lines()))
+        config = with_known_devices(load_config(options.station))
+        print("\n".join(calibrate_commands(config, options.commands).lines()))
         return 0
     costs = Costs(options.missed_defect_costs, options.look_costs)
     if not (0 < costs.missed_defect < 1e6 and 0 <= costs.look < 1e6):

@@ -36,6 +36,12 @@ REFUSED = "station file"
 """The key of what `degraded` says of a refused file."""
 
 
+class Devices(Protocol):
+    """Of Zigbee2MQTT, as they were at the start."""
+
+    def with_tools(self, config: Config) -> Config: ...
+
+
 class Station(Protocol):
     """What a new station file changes."""
 
@@ -52,6 +58,9 @@ class Station(Protocol):
     announcements: Announcements
     figures: Figures
     history: History
+
+    @property
+    def zigbee(self) -> Devices | None: ...
 
     def with_servers(self, config: Config) -> Config:
         """With the tools of the MCP servers that run."""
@@ -82,6 +91,8 @@ def fixed_problem(before: Config, after: Config) -> str:
             ("mqtt", before.mqtt == after.mqtt),
             ("store", before.store == after.store),
             ("mcp", before.mcp == after.mcp),
+            ("sparkplug", before.sparkplug == after.sparkplug),
+            ("zigbee2mqtt", replace(before.zigbee2mqtt, tools={}) == replace(after.zigbee2mqtt, tools={})),
             ("history", before.history == after.history),
             ("inspect.evidence_folder", before.inspect.evidence_folder == after.inspect.evidence_folder),
             ("group", before.group == after.group),
@@ -89,7 +100,9 @@ def fixed_problem(before: Config, after: Config) -> str:
             ("metrics", before.metrics == after.metrics),
             ("remote", before.remote == after.remote),
             ("updates", before.updates == after.updates),
+            ("triggers", before.triggers == after.triggers),
             ("http", before.http == after.http),
+            ("outputs", before.outputs == after.outputs),
             ("model (bundle, device, threads, capacity, kv_cache_mb), commands.bundle", runs_alike(before, after)),
         )
         if not same
@@ -107,6 +120,7 @@ def prepare(station: Station, config: Config) -> Prepared:
         config = replace(config, installed=station.config.installed)
     if differ := fixed_problem(station.config, config):
         raise ConfigError(f"{differ} cannot change while the station runs: start it again")
+    config = station.zigbee.with_tools(config) if station.zigbee is not None else config
     phrases = phrases_of(config)
     config = station.with_servers(config)
     look = open_look(config, station.models.frames_engine)
