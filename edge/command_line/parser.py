@@ -264,6 +264,7 @@ def _export_commands(commands: Commands[argparse.ArgumentParser]) -> None:
         "more, rotated, where that may change the verdict",
     )
     export.add_argument("--taught", type=Path, metavar="FILE.toml", help=f"{TAUGHT}; no bounds where left out")
+    export.add_argument("--adapter", type=Path, metavar="FOLDER", help="LoRA adapter, as peft saves it, to merge")
     export.set_defaults(handler="bundle.export")
 
     engine = commands.add_parser("engine", help="build TensorRT engines of a bundle")
