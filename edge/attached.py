@@ -65,11 +65,13 @@ class Attached:
     handlers: what takes the messages of a kind of topic, by that kind, and acknowledges them. On the network thread,
         which goes on at once.
     connected: called on the network thread each time that the station has said that it is online.
+    exchanged: called when a new station file or another model was taken, on the thread that did it.
     """
 
     parts: list[Part] = field(default_factory=list)
     handlers: dict[str, Callable[[str, Message], None]] = field(default_factory=dict)
     connected: list[Callable[[], None]] = field(default_factory=list)
+    exchanged: list[Callable[[], None]] = field(default_factory=list)
 
     def start(self) -> None:
         for part in self.parts:
@@ -78,6 +80,10 @@ class Attached:
     def close(self) -> None:
         for part in reversed(self.parts):
             part.close()
+
+    def taken(self) -> None:
+        for told in self.exchanged:
+            told()
 
 
 def attach(station: Station) -> Attached:
@@ -105,4 +111,20 @@ def attach(station: Station) -> Attached:
         devices.follow(station.connection, lambda topic: calls.states.take(topic, b"", retained=False))
         attached.parts.append(devices)
         attached.connected.append(devices.connect_now)
+    _tell_home_assistant(station, attached)
     return attached
+
+
+def _tell_home_assistant(station: Station, attached: Attached) -> None:
+    """Where the station file has `[home_assistant]`, or had it at the last start."""
+    config = station.config
+    if config.home_assistant is None and not config.published_path.exists():
+        return
+    from lineside.edge.integrations.home_assistant.link import HomeAssistantLink
+
+    client_id = config.mqtt.client_id or f"lineside-{config.station.name}"
+    mark, leader = station.store.session_mark, station.connection
+    link = HomeAssistantLink(lambda: station.config, client_id, station.counters, station.degraded, mark, leader)
+    attached.parts.append(link)
+    attached.connected.append(link.connect_now)
+    attached.exchanged.append(link.changed)

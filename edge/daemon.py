@@ -146,8 +146,7 @@ class Daemon:
         self.outbox = Outbox(self.store, self.connection, self.counters, self.degraded, self.pulse)
         self.switches = Switches(config.cameras)
         self.last_state = LastState(self.topics, self.connection, self.counters)
-        device = device_of(self.models.frames)
-        self.history = self._history = History(config, device, self.counters, self.degraded)
+        self.history = self._history = History(config, device_of(self.models.frames), self.counters, self.degraded)
         self.answers = Answers(self.topics, self.store, self.outbox, self.counters)
         self.drift_watch = DriftWatch(self.topics, self.outbox.put, self.degraded)
         self.pipeline = Pipeline(
@@ -227,8 +226,8 @@ class Daemon:
 
     def _link_states(self) -> StateLink:
         config, mark = self.config.broker_access, self.store.session_mark
-        states = self.calls.states
-        return StateLink(config, self._client_id, states, self.counters, self.degraded, mark, self.connection)
+        states, kuksa = self.calls.states, self.calls.kuksa
+        return StateLink(config, self._client_id, states, self.counters, self.degraded, mark, self.connection, kuksa)
 
     def with_servers(self, config: Config) -> Config:
         """With the tools of the MCP servers that run."""
@@ -250,6 +249,7 @@ class Daemon:
             commands=sorted(["ask", *allowed_commands(self.config.remote)]),
             degraded=self.degraded,
             online=self.online,
+            stale=self.cameras.stale,
         )
 
     def _make_watch(self, watched: dict[str, Watched]) -> CameraWatch:

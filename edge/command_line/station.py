@@ -138,8 +138,23 @@ def calibrate(options: argparse.Namespace) -> int:
 
 def demo(options: argparse.Namespace) -> int:
     from lineside.edge.demo.play import run_demo
+    from lineside.edge.demo.scene import NAME
 
-    summary = run_demo(options.config, options.broker, options.output)
-    if not summary.results or not summary.calls:
-        return fail(f"incomplete: {summary.results} results, {summary.calls} calls achieved", 1)
+    summary = run_demo(_demo_station(options.station), options.broker, options.output)
+    if summary.results < summary.expected:
+        return fail(f"incomplete: {summary.results} results of {summary.expected}", 1)
+    if summary.wrong:
+        return fail(f"came out otherwise than {NAME} says: {'; '.join(summary.wrong)}", 1)
     return 0
+
+
+def _demo_station(named: str) -> Path:
+    """A station that ships, by its name, or a station file or its folder. Raises ConfigError."""
+    from lineside.edge.command_line.parser import TEMPLATES
+    from lineside.edge.errors import ConfigError
+
+    for path in (Path(named), Path(named) / "station.toml", TEMPLATES / named / "station.toml"):
+        if path.is_file():
+            return path
+    known = ", ".join(sorted(path.parent.name for path in TEMPLATES.glob("*/station.toml")))
+    raise ConfigError(f"there is no station {named!r}: name a station file, its folder, or one of {known}")

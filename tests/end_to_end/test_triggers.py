@@ -77,7 +77,7 @@ class Persistent:
         client.loop_start()
         assert subscribed.wait(LIMIT_S)
 
-    def _take(self, payload: bytes) -> None:
+    def _take(self, payload: bytes | bytearray) -> None:
         body = json.loads(payload)
         self.bodies[body["id"]] = body
 

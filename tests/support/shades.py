@@ -25,7 +25,7 @@ def shaded(verdict: Verdict, side: int = 32) -> bytes:
     return encode_jpeg(shade(verdict, side))
 
 
-def by_brightness(_self: object, picture: Picture, *_arguments: object) -> Inspection:
+def by_brightness(_self: object, picture: Picture, *_arguments: object, **_options: object) -> Inspection:
     mean = float(picture.mean())
     verdict = min(SHADES, key=lambda verdict: abs(SHADES[verdict] - mean))
     fail = PROBABILITY[verdict]

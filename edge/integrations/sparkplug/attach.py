@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from lineside import __version__
+from lineside.devices.cameras.frame import Frame
 from lineside.edge.config import Config
 from lineside.edge.counters import Counters
 from lineside.edge.degraded import Degraded
@@ -12,6 +13,8 @@ from lineside.edge.frames.pipeline import Pipeline
 from lineside.edge.integrations.sparkplug.node import SparkplugNode
 from lineside.edge.integrations.sparkplug.waiting import WaitingResults
 from lineside.edge.models import Models, NoModel, wire_model
+from lineside.edge.triggers_config import alone
+from lineside.edge.wire.messages import InspectionResult
 from lineside.edge.wire.mqtt import Connection
 
 
@@ -39,11 +42,23 @@ def open_sparkplug(station: Station) -> SparkplugNode:
         config.broker_access,
         config.mqtt.client_id or f"lineside-{config.station.name}",
         WaitingResults(config.data_path, config.sparkplug.max_waiting, station.degraded),
-        lambda: station.config.cameras,
+        lambda: _devices(station.config),
         properties,
         station.counters,
         station.degraded,
         station.connection,
     )
-    station.pipeline.observers.append(node.see)
+    give_out = station.pipeline.deliver
+
+    def deliver(frame: Frame, result: InspectionResult) -> None:
+        give_out(frame, result)
+        node.tell(result)
+
+    station.pipeline.deliver = deliver
     return node
+
+
+def _devices(config: Config) -> list[str]:
+    """Whatever has results: the triggers, and the cameras that are not looked at for a trigger alone."""
+    for_triggers = alone(config.triggers)
+    return [*(camera for camera in config.cameras if camera not in for_triggers), *config.triggers]

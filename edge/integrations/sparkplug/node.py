@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -14,10 +15,9 @@ from typing import Any
 from lineside.edge.counters import Counters
 from lineside.edge.degraded import Degraded
 from lineside.edge.errors import EdgeError, StoreError
-from lineside.edge.frames.seen import Seen
 from lineside.edge.integrations.sparkplug import metrics
 from lineside.edge.integrations.sparkplug.payload import INT64, Command, Metric, decode, encode
-from lineside.edge.integrations.sparkplug.waiting import WaitingResults
+from lineside.edge.integrations.sparkplug.waiting import BDSEQS, WaitingResults
 from lineside.edge.mqtt_config import MqttConfig
 from lineside.edge.sparkplug_config import SparkplugConfig
 from lineside.edge.steady import unix_time
@@ -30,7 +30,7 @@ log = logging.getLogger("lineside.sparkplug")
 NAMESPACE = "spBv1.0"
 SEQS = 256
 AT_ONCE = 100
-TICK_S = 1.0
+TICK_S, AGAIN_S = 1.0, 0.05
 ABOUT = "sparkplug"
 """The key of what `degraded` says."""
 
@@ -40,7 +40,7 @@ class SparkplugNode:
 
     Args:
         node_id: the edge node's name.
-        cameras: the cameras as they are now: each is a device.
+        cameras: the cameras and triggers that have results now: each is a device.
         properties: what the birth says of the station.
     """
 
@@ -68,6 +68,7 @@ class SparkplugNode:
         self._connection, self._born_on = 0, 0
         self._sent = self._old = self._confirmed = self._arrived = 0
         self._asked, self._covered = 0, 0
+        self._again_at = 0.0
         self._seq = self._bdseq = 0
         self._devices: dict[str, int] = {}
         self._alive: list[str] = []
@@ -99,11 +100,8 @@ class SparkplugNode:
         self._link.stop()
         self._waiting.close()
 
-    def see(self, seen: Seen) -> None:
-        """On the pipeline's thread, which goes on at once."""
-        self.tell(seen.result)
-
     def tell(self, result: InspectionResult) -> None:
+        """On the pipeline's thread, which goes on at once."""
         with self._condition:
             self._results.append(result)
             self._condition.notify_all()
@@ -111,7 +109,11 @@ class SparkplugNode:
     # As `edge.wire.clean_session.Peer`, on the network thread
 
     def will(self) -> Will:
-        self._bdseq = self._waiting.next_bdseq()
+        try:
+            self._bdseq = self._waiting.next_bdseq()
+        except StoreError as error:  # the disk is full: the number is another all the same
+            self._fail(error)
+            self._bdseq = (self._bdseq + 1) % BDSEQS
         self._host, self._host_since = None, -1
         return Will(self._topic("NDEATH"), self._death())
 
@@ -165,7 +167,7 @@ class SparkplugNode:
     def _run(self) -> None:
         while True:
             with self._condition:
-                if not (self._results or self._closed or self._has_work()):
+                if not (self._closed or (self._may_try() and (self._results or self._has_work()))):
                     self._condition.wait(TICK_S)
                 results, self._results = self._results, []
                 closed = self._closed
@@ -175,16 +177,25 @@ class SparkplugNode:
                     return
                 self._speak()
             except StoreError as error:
-                self._counters.add("store_errors")
-                log.error("%s", error)
-            except Exception:  # the station goes on: counted, logged
-                self._counters.add("sparkplug_failed")
+                self._fail(error)
+            except Exception as error:  # the station goes on: counted, logged
                 log.exception("the verdicts could not be told in Sparkplug B")
+                self._fail(error)
+
+    def _fail(self, error: Exception) -> None:
+        self._counters.add("sparkplug_failed")
+        if self._degraded.set(f"{ABOUT} failed", f"verdicts may be missing in Sparkplug B: {error}"):
+            log.error("%s", error)
+        self._again_at = time.monotonic() + TICK_S
 
     @property
     def _born(self) -> bool:
         """On the connection that stands."""
         return self._stands and self._born_on == self._connection
+
+    def _may_try(self) -> bool:
+        """Not at once after a failure."""
+        return time.monotonic() >= self._again_at
 
     def _has_work(self) -> bool:
         if not (self._stands and self._may_speak()):
@@ -240,6 +251,7 @@ class SparkplugNode:
         now = _now()
         self._seq = 0
         if not self._publish("NBIRTH", "", metrics.node_metrics(self._bdseq, now, self._properties), now):
+            self._again_at = time.monotonic() + AGAIN_S
             return
         self._alive = list(self._cameras())
         for camera in self._alive:
@@ -269,7 +281,9 @@ class SparkplugNode:
         """What waits, the oldest first, and the question whether it has arrived."""
         rows = self._waiting.after(self._sent, AT_ONCE)
         for row in rows:
-            if row.camera in self._alive:
+            if row.camera not in self._alive:  # the station file has it no more
+                self._counters.add("sparkplug_results_lost")
+            else:
                 old = row.id <= self._old
                 index = self._devices[row.camera]
                 data = metrics.device_metrics(row.values, row.timestamp, index, named=False, historical=old)

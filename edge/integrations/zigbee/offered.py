@@ -16,6 +16,7 @@ from lineside.edge.counters import Counters
 from lineside.edge.errors import ConfigError, EdgeError
 from lineside.edge.integrations.zigbee.listing import Listed, from_file
 from lineside.edge.integrations.zigbee.tools import missing_features, tools_of
+from lineside.edge.state_checks import state_problems
 from lineside.edge.tool_config import ToolConfig
 
 log = logging.getLogger("lineside.zigbee2mqtt")
@@ -46,7 +47,7 @@ def with_devices(config: Config, listing: Mapping[str, Listed]) -> tuple[Config,
     taken = sorted(tools.keys() & (config.tools.keys() | config.cameras.keys()))
     if taken:
         raise ConfigError(f"`{taken[0]}` is the name of a tool of Zigbee2MQTT: give the device another `name`")
-    _check(tools, config)
+    _check(config, tools)
     return replace(config, tools={**config.tools, **tools}), problems
 
 
@@ -65,8 +66,13 @@ def _changed(name: str, made: ToolConfig | None, table: Mapping[str, Any], *, kn
     return replace(made, **{key: getattr(own, key) for key in table})
 
 
-def _check(tools: Mapping[str, ToolConfig], config: Config) -> None:
+def _check(config: Config, tools: Mapping[str, ToolConfig]) -> None:
     """What the station file changes may not fit. Raises ConfigError."""
+    for name in config.zigbee2mqtt.tools.keys() & tools.keys():
+        for _, problem in state_problems(tools, name, config.base_topic):
+            raise ConfigError(problem)
+        if tools[name].confirm_s > config.commands.expiry_s:
+            raise ConfigError(f"`tools.{name}.confirm_s` is longer than a command lives: raise `commands.expiry_s`")
     Policy(tools, config.station.timezone)
     States(tools, Counters())
 

@@ -203,7 +203,7 @@ def test_a_database_without_a_place_for_held_results_gets_one(tmp_path: Path) ->
     path = tmp_path / "s.db"
     Store(path, 100).close()
     with closing(sqlite3.connect(path)) as db:
-        db.execute("DROP TABLE held")
+        db.executescript("DROP TABLE held; DROP TABLE triggers;")
         db.execute("PRAGMA user_version = 2")
     store = Store(path, 100)
     store.hold("f", Outgoing("result/top", b"as kept", "application/json"), None)

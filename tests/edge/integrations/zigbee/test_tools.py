@@ -147,6 +147,13 @@ def test_the_station_file_changes_any_key_of_a_devices_tool() -> None:
     config, _ = with_devices(Config(zigbee2mqtt=section), read_listing(devices(), b""))
     tool = config.tools["set_garage_state"]
     assert (tool.confirm_s, tool.quiet_hours, tool.description) == (0.0, ("22:00-06:00",), "Open or close garage.")
+    for wrong, problem in (
+        ({"confirm_s": 999.0}, r"confirm_s` is longer than a command lives"),
+        ({"publish": {"topic": "a", "payload": "{{ colour }}"}}, "colour is no argument"),
+    ):
+        section = Zigbee2MqttConfig(devices=section.devices, tools={"set_garage_state": wrong})
+        with pytest.raises(ConfigError, match=problem):
+            with_devices(Config(zigbee2mqtt=section), read_listing(devices(), b""))
     nobody = Zigbee2MqttConfig(devices=section.devices, tools={"set_garage_colour": {"confirm_s": 0.0}})
     with pytest.raises(ConfigError, match=r"`tools\.set_garage_colour` has no `description`"):
         with_devices(Config(zigbee2mqtt=nobody), read_listing(devices(), b""))
