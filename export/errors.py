@@ -9,6 +9,7 @@ ExportError
 ├── TargetExists          the bundle folder is there already, or something else is in the way
 ├── TargetInUse           another export to the same folder is running
 ├── TargetUnwritable      a file cannot be written, or read: a full disk, a read-only one
+├── PullFailed            a hub does not give the model: unknown, gated, out of reach, or not what it lists
 ├── ParityError           the finished graphs do not compute finite numbers
 └── EngineBuildFailed     TensorRT does not build for the target, or refuses the graph
 """
@@ -49,6 +50,10 @@ class TargetInUse(ExportError):
 
 
 class TargetUnwritable(ExportError):
+    pass
+
+
+class PullFailed(ExportError):
     pass
 
 

@@ -24,14 +24,19 @@ def needed_bytes(planned: Planned) -> int:
 
 def check_memory(planned: Planned, root: Path = Path("/")) -> None:
     """Raises MemoryTooSmall where less is free, to the machine or to the process's group."""
-    needed, free = needed_bytes(planned), min(_free(root), default=None)
+    needed, free = needed_bytes(planned), free_bytes(root)
     if free is not None and free < needed:
         sizes = f"{free / 1e9:.2f} GB of memory are free, the export takes up to {needed / 1e9:.2f} GB"
         raise MemoryTooSmall(f"{sizes}: stop other programs, or export on another machine and copy the bundle")
 
 
-def _free(root: Path) -> Iterator[int]:
-    """What Linux says of the machine, and the limits of the process's group (a container's) and those above."""
+def free_bytes(root: Path = Path("/")) -> int | None:
+    """Memory that the process may take yet, by what Linux says; None where it says nothing."""
+    return min(_bounds(root), default=None)
+
+
+def _bounds(root: Path) -> Iterator[int]:
+    """What is available on the machine, and the limits of the process's group (a container's) and those above."""
     for line in _read(root / "proc/meminfo").splitlines():
         if line.startswith("MemAvailable:"):
             yield int(line.split()[1]) * 1024

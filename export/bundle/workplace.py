@@ -89,7 +89,7 @@ def workplace(target: Path) -> Iterator[Workplace]:
         finally:
             os.close(lock)
     except OSError as error:
-        raise TargetUnwritable(_why(error, partial)) from error
+        raise TargetUnwritable(why(error, partial)) from error
 
 
 def check_target(target: Path) -> None:
@@ -107,7 +107,8 @@ def partial_of(target: Path) -> Path:
     return target.with_name(target.name + ".partial")
 
 
-def _why(error: OSError, partial: Path) -> str:
+def why(error: OSError, partial: Path) -> str:
+    """One sentence about an error of a file, below `partial` where it names none."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return f"the disk of {partial} is full: make room and give the same command again, which goes on from there"
     return f"{error.filename or partial}: {error.strerror or error}"
