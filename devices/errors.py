@@ -2,6 +2,7 @@
 
 DeviceError
 ├── CameraError        the camera cannot be opened or has stopped giving pictures; carries a code
+├── LinkError          a controller, a server or a pin cannot be reached, or refuses
 └── AcceleratorError   the GPU's driver fails
     └── DriverMissing  there is none
 """
@@ -33,6 +34,10 @@ class CameraError(DeviceError):
     def __init__(self, message: str, code: CameraCode = "camera_failed") -> None:
         super().__init__(message)
         self.code = code
+
+
+class LinkError(DeviceError):
+    """Raised with one sentence that names the other side and says why."""
 
 
 class AcceleratorError(DeviceError):

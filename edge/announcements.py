@@ -103,6 +103,7 @@ class Announcements:
             station=self._config.station.name,
             model=wire_model(frames),
             cameras=sorted(self._config.cameras),
+            triggers={name: list(it.cameras) for name, it in sorted(self._config.triggers.items())} or None,
             commands=self._commands,
             group=self._config.group_topic or None,
             tools=tools,

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lineside.edge.address import is_loopback, parse_address
-from lineside.edge.config import MqttConfig
 from lineside.edge.errors import ConfigError
+from lineside.edge.mqtt_config import MqttConfig
 from lineside.edge.secret_file import read_secret
 
 

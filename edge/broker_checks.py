@@ -8,8 +8,9 @@ from collections.abc import Iterator
 
 from lineside.edge.address import parse_address
 from lineside.edge.broker_access import beyond_loopback, read_password, tls_context
-from lineside.edge.config import Config, MqttConfig
+from lineside.edge.config import Config
 from lineside.edge.errors import ConfigError
+from lineside.edge.mqtt_config import MqttConfig
 
 Key = tuple[str, ...]
 Problem = tuple[Key, str]

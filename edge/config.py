@@ -6,25 +6,30 @@ from dataclasses import field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, SecretStr
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from lineside.edge.audit_config import AuditConfig
+from lineside.edge.camera_config import CameraConfig
 from lineside.edge.current_model import models_folder
 from lineside.edge.data_folder import NAME as DATABASE
 from lineside.edge.data_folder import data_folder
 from lineside.edge.group_config import GroupConfig
 from lineside.edge.history_config import HistoryConfig
 from lineside.edge.http_config import HttpConfig
+from lineside.edge.inspect_config import InspectConfig
 from lineside.edge.mcp_config import McpConfig
+from lineside.edge.mqtt_config import MqttConfig
+from lineside.edge.outputs_config import OutputConfig
 from lineside.edge.remote_config import RemoteConfig
 from lineside.edge.tool_config import DAY_S, STRICT, ToolConfig
+from lineside.edge.triggers_config import TriggerConfig
 from lineside.edge.updates_config import UpdatesConfig
-from lineside.runtime.defaults import CALL_ABOVE, DEFAULT_BUNDLE, DEFAULT_MAX_PIXELS, WRONG_CALL_COSTS
+from lineside.runtime.defaults import CALL_ABOVE, DEFAULT_BUNDLE, WRONG_CALL_COSTS
 
 NAME = r"^[A-Za-z0-9_-]{1,64}$"
 STATION = "station"
-"""Where the station itself speaks, `event/station`: no camera and no tool may have that name."""
+"""Where the station itself speaks, `event/station`: no camera, tool or trigger may have that name."""
 MIB = 1024 * 1024
 Device = Literal["auto", "tensorrt", "cuda", "cpu"]
 
@@ -48,49 +53,6 @@ class StationConfig:
 
 
 @dataclass(frozen=True, config=STRICT)
-class MqttConfig:
-    """Where the broker is, and how the station shows who it is."""
-
-    host: Annotated[str, Field(min_length=1)] = "localhost"
-    """Name or address of the broker."""
-    port: Annotated[int, Field(ge=1, le=65535)] = 1883
-    """Its port; with `tls` usually 8883."""
-    fallback_hosts: tuple[str, ...] = ()
-    """Brokers to try in turn where `host` does not answer: a name or an address, with `:port` where it has another port
-    than `port`. After a connection that was lost `host` comes first again."""
-    transport: Literal["tcp", "websockets"] = "tcp"
-    """`websockets` where nothing but HTTP gets through."""
-    websocket_path: str = "/mqtt"
-    """What the broker's websockets listener is called, with `transport = "websockets"`."""
-    username: str = ""
-    """Empty where the broker asks for none, or knows the station by its certificate."""
-    password: SecretStr = SecretStr("")
-    """Better given as `LINESIDE_MQTT__PASSWORD` in the environment, or in `password_file`. It is never logged."""
-    password_file: str = ""
-    """A file with the password alone, read at each connect; a line break at its end is left out."""
-    allow_anonymous: bool = False
-    """A broker on another machine is spoken to with a `username` or a `cert_file`, unless this is true."""
-    tls: bool = False
-    """Encrypts the connection, and checks the broker's certificate."""
-    ca_file: str = ""
-    """A file of certificates to trust instead of the system's."""
-    cert_file: str = ""
-    """The station's own certificate (PEM, with those of its issuers behind it), for a broker that asks for one. Read at
-    each connect."""
-    key_file: str = ""
-    """The private key of `cert_file`, without a passphrase."""
-    client_id: str = ""
-    """`lineside-{station.name}` where it is empty. Two stations with one id throw each other out. Frames come under the
-    same id with `-frames` behind it."""
-    keepalive_s: Annotated[int, Field(ge=5, le=65535)] = 30
-    """How often a connection without traffic is checked."""
-    session_expiry_s: Annotated[int, Field(ge=0, le=30 * DAY_S)] = 3600
-    """How long the broker keeps commands and frames for a station that is away."""
-    response_prefixes: tuple[str, ...] = ("clients/",)
-    """Where replies may go, besides the station's own `rsp/`: what a response topic may begin with."""
-
-
-@dataclass(frozen=True, config=STRICT)
 class ModelConfig:
     """Which model runs, and on what."""
 
@@ -111,78 +73,6 @@ class ModelConfig:
     """The longest answer to a command, in tokens."""
     seed: int = 0
     """Where the sampling begins: the same seed gives the same answer."""
-
-
-@dataclass(frozen=True, config=STRICT)
-class CameraConfig:
-    """`[cameras.NAME]`: where frames come from, and what is looked for in them."""
-
-    kind: Literal["folder", "video", "mqtt"]
-    """`folder` plays every picture of a folder; `video` a file, a stream or a device, of which the newest frame counts;
-    `mqtt` takes what is sent to `frame/NAME`."""
-    source: str = ""
-    """The folder or file, from the station file's folder; an address such as `rtsp://...`; a device, such as `0`."""
-    interval_s: Annotated[float, Field(ge=0, le=DAY_S)] = 0.0
-    """Seconds between two frames; 0 takes them as fast as the source gives them. With `mqtt` one is expected so often;
-    0 where nobody knows."""
-    loop: bool = False
-    """Whether a folder or file begins again at its end."""
-    black_after: Annotated[int, Field(ge=0)] = 0
-    """After so many black frames in a row (their mean is below 5 of 255) a stream or device is stale and gives no
-    results; 0 for never."""
-    part: str = ""
-    """What this camera's pictures show, in place of `inspect.part`."""
-    defect_types: tuple[str, ...] = ()
-    """What this camera looks for, in place of `inspect.defect_types`."""
-    instruction: str = ""
-    """A sentence about this camera's part, in place of `inspect.instruction`."""
-    schema: str = ""
-    """A file with a JSON Schema: each result has a `report` that satisfies it."""
-    reference: str = ""
-    """A picture of a part without defects, from the same side: each frame is compared with it."""
-    any_way_up: bool | None = None
-    """Test-time augmentation for this camera, in place of `inspect.any_way_up`."""
-    examples: str = ""
-    """A folder of pictures that the model is shown before this camera's frames, in place of `inspect.examples`."""
-    enabled: bool = True
-    """`false` switches the camera off: it is not read, and what is sent to it is rejected."""
-    inspected: bool = True
-    """`false` switches its inspection off: it is read and watched, and its frames have no results."""
-
-
-@dataclass(frozen=True, config=STRICT)
-class InspectConfig:
-    """What is looked for, and what is made of the probability of a defect."""
-
-    defect_types: tuple[str, ...] = ("pitting",)
-    """The kinds of defects that the model may name."""
-    instruction: str = ""
-    """A sentence of yours about the part, for the model."""
-    part: str = ""
-    """What the pictures show, by the name that the bundle gives to what its model was taught (the default model:
-    `ball screw` or `circuit board`). Of any other part, and where it is not said, the model's own verdict is
-    `unsure` until `lineside learn` or `lineside calibrate` has seen pictures of yours."""
-    template: str = ""
-    """A TOML file with sentences and the order of the answer, in place of the bundle's own: see
-    `docs/general-model.md`."""
-    examples: str = ""
-    """A folder with `pass` and `fail` below it, of at most 16 pictures: the model is shown them, with their verdicts,
-    before each frame. `NAME.txt` beside a picture holds a line about it. A camera with a `reference` is shown none."""
-    pass_below: Annotated[float, Field(ge=0, le=1)] = 0.35
-    """Up to this probability of a defect the verdict is `pass`."""
-    fail_above: Annotated[float, Field(ge=0, le=1)] = 0.65
-    """From this one it is `fail`; in between `unsure`."""
-    any_way_up: bool = True
-    """Test-time augmentation, for a model that was taught so: a frame is shown once more, rotated by half a turn, where
-    that may change the verdict, and a third time for the defects where the rotated view alone raised suspicion."""
-    max_pixels: Annotated[int, Field(ge=1)] = DEFAULT_MAX_PIXELS
-    """A larger picture is rejected."""
-    max_age_s: Annotated[float, Field(gt=0, le=DAY_S)] = 10.0
-    """A frame that is older when its turn comes is rejected."""
-    deadline_s: Annotated[float, Field(ge=0, le=DAY_S)] = 0.0
-    """An inspection is ended when its frame is older than that, wherever it is; 0 for none."""
-    evidence_folder: str = ""
-    """Where pictures with their boxes drawn are kept, from the data folder; nowhere where it is empty."""
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -259,7 +149,9 @@ class Config:
     remote: RemoteConfig = field(default_factory=RemoteConfig)
     updates: UpdatesConfig = field(default_factory=UpdatesConfig)
     cameras: dict[str, CameraConfig] = field(default_factory=dict)
+    triggers: dict[str, TriggerConfig] = field(default_factory=dict)
     tools: dict[str, ToolConfig] = field(default_factory=dict)
+    outputs: dict[str, OutputConfig] = field(default_factory=dict)
     mcp: dict[str, McpConfig] = field(default_factory=dict)
     folder: Path = field(default=Path("."))
     file: Path = field(default=Path("station.toml"))

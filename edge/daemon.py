@@ -7,14 +7,16 @@ import threading
 import time
 from collections.abc import Callable
 from types import TracebackType
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, Self
 
 from lineside.edge.announcements import Announcements
+from lineside.edge.attached import Part, attach
 from lineside.edge.broker_access import warnings_of
 from lineside.edge.calls.bindings import Binding
 from lineside.edge.calls.calls import Calls
 from lineside.edge.calls.state_link import StateLink
 from lineside.edge.commands.bounds import asked_beyond
+from lineside.edge.commands.eyes import Eyes
 from lineside.edge.commands.inbox import Commands
 from lineside.edge.commands.phrases.phrasing import phrases_of
 from lineside.edge.config import Config
@@ -28,6 +30,7 @@ from lineside.edge.frames.camera_watch import CameraWatch, Watched
 from lineside.edge.frames.drift_watch import DriftWatch
 from lineside.edge.frames.intake import FrameIntake
 from lineside.edge.frames.last_state import LastState
+from lineside.edge.frames.newest import NewestFrames
 from lineside.edge.frames.pipeline import Pipeline
 from lineside.edge.frames.switches import Switches
 from lineside.edge.group_link import GroupLink
@@ -37,7 +40,7 @@ from lineside.edge.live.remote import Remote, allowed_commands
 from lineside.edge.models import DEVICE_FAILURES, device_of, open_or_fall_back, there
 from lineside.edge.notify import Watchdog, notify
 from lineside.edge.pulse import Pulse
-from lineside.edge.served import serve_http, serve_metrics
+from lineside.edge.served import serve_http, serve_metrics, start_servers
 from lineside.edge.wire.acknowledgements import Window
 from lineside.edge.wire.identity import without_mark
 from lineside.edge.wire.mqtt import Connection
@@ -56,12 +59,6 @@ if TYPE_CHECKING:
 log = logging.getLogger("lineside.daemon")
 FRAMES_WAITING, FRAME_BYTES_WAITING = 250, 64 * 1024 * 1024
 """Frames with QoS 1 that are read ahead; the broker keeps the others."""
-
-
-class Part(Protocol):
-    def start(self) -> None: ...
-
-    def close(self) -> None: ...
 
 
 class Daemon:
@@ -106,7 +103,7 @@ class Daemon:
     def _open(self, config: Config) -> None:
         """Behind the store, which one daemon alone can have: the second has not loaded a model when it is told so."""
         phrases = phrases_of(config)  # before a model is loaded: they may have a mistake
-        self._mcp = self._start_servers(config) if config.mcp else None
+        self._mcp = start_servers(config, self.degraded)
         config, self.models, fallen = open_or_fall_back(config)
         self.config = config
         if fallen:
@@ -121,11 +118,11 @@ class Daemon:
             access,
             client_id,
             self.topics.status,
-            self.topics.subscriptions(),
+            self.topics.subscriptions(triggers=bool(config.triggers)),
             self._dispatch,
             self._connected,
             self.counters,
-            left=(self.topics.frame("+"),),
+            left=self.topics.left(triggers=bool(config.triggers)),
             session_mark=self.store.session_mark,
             degraded=self.degraded,
         )
@@ -163,6 +160,7 @@ class Daemon:
             station=self.degraded,
             pulse=self.pulse,
         )
+        self.newest = self.pipeline.newest = NewestFrames(lambda camera: self.cameras.live(camera))
         others: dict[str, Binding] = {"mcp": self._mcp} if self._mcp is not None else {}
         self.calls = self._calls = Calls(
             config,
@@ -185,6 +183,7 @@ class Daemon:
             self.calls,
             self.counters,
             phrases,
+            Eyes(self.newest, self.switches, self.last_state.show_picture),
         )
         self.frames = FrameIntake(
             set(config.cameras),
@@ -222,6 +221,7 @@ class Daemon:
         self.reloader = Reloader(self, self.outbox.put)
         self.remote = Remote(self, self.reloader, self.outbox.put)
         self.commands.handlers.update(self.remote.handlers)
+        self.attached = attach(self)
 
     def _link_states(self) -> StateLink:
         config, mark = self.config.broker_access, self.store.session_mark
@@ -237,12 +237,6 @@ class Daemon:
         self.state_link.close()
         self.state_link = self._link_states()
         self.state_link.start()
-
-    def _start_servers(self, config: Config) -> McpServers:
-        """They come up while the models are loaded. Their library is loaded for those who have servers alone."""
-        from lineside.edge.integrations.mcp.servers import McpServers
-
-        return McpServers(config, self.degraded)
 
     def _make_announcements(self) -> Announcements:
         return Announcements(
@@ -313,6 +307,7 @@ class Daemon:
             self.commands,
             self.frames,
             self.watch,
+            self.attached,
             self.cameras,
             self.reloader,
         ]
@@ -364,12 +359,14 @@ class Daemon:
             self.frames.accept(name, message)
         elif kind == "cmd":
             self.commands.accept(name, message)
+        elif kind in self.attached.handlers:
+            self.attached.handlers[kind](name, message)
         else:
             if message.retain:
                 self.counters.add(f"{kind}_ignored_retained")
             elif kind == "ret":
                 self.calls.actuators.handle(name, without_mark(message.payload))
-            else:
+            elif kind == "confirm":
                 self.calls.confirmations.handle(name, without_mark(message.payload))
             message.acknowledge()
 
@@ -392,6 +389,8 @@ class Daemon:
             self.last_state.announce()
             self.watch.connected()
             self.outbox.wake()
+            for told in self.attached.connected:
+                told()
 
     def _no_frames(self, cause: str) -> None:
         self.degraded.set("frames", f"no frames over MQTT: {cause}")

@@ -57,6 +57,9 @@ class Figures:
         self._started = time.monotonic()
         self.exchange(models)
 
+    def add_queue(self, name: str, queue: Queue) -> None:
+        self._queues[name] = queue
+
     def exchange(self, models: Models) -> None:
         """The models that run from now on are counted."""
         for model in models.opened():

@@ -32,6 +32,7 @@ SERIES: dict[str, tuple[str, ...]] = {
     "tokens_generated": ("kind",),
     "engine_requests": ("kind",),
     "http_requests": ("status",),
+    "outputs": ("output", "outcome"),
 }
 """Counters that are split, with their labels in order. Others have none."""
 HISTOGRAMS = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -17,14 +18,26 @@ class Pulse:
         self._stuck_s, self._clock = stuck_s, clock
         self._lock = threading.Lock()
         self._since: dict[str, float] = {}
+        self._signs: dict[str, float] = {}
 
     def begin(self, loop: str) -> None:
         with self._lock:
-            self._since[loop] = self._clock()
+            self._since[loop] = self._signs[loop] = self._clock()
 
     def end(self, loop: str) -> None:
         with self._lock:
             self._since.pop(loop, None)
+            self._signs[loop] = self._clock()
+
+    def beat(self, loop: str) -> None:
+        """Between two turns: the loop itself says that it waits for work."""
+        with self._lock:
+            self._signs[loop] = self._clock()
+
+    def silent_s(self, loop: str) -> float:
+        """How long ago the loop gave its last sign of life; infinite where it gave none."""
+        with self._lock:
+            return self._clock() - self._signs[loop] if loop in self._signs else math.inf
 
     def stuck(self) -> list[str]:
         """Loops whose turn began too long ago."""

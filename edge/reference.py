@@ -18,29 +18,36 @@ from typing import Any
 from pydantic import SecretStr, TypeAdapter
 
 from lineside.edge import audit_config as audit_module
+from lineside.edge import camera_config as camera_module
 from lineside.edge import config as config_module
 from lineside.edge import group_config as group_module
 from lineside.edge import history_config as history_module
 from lineside.edge import http_config as http_module
+from lineside.edge import inspect_config as inspect_module
 from lineside.edge import mcp_config as mcp_module
+from lineside.edge import mqtt_config as mqtt_module
+from lineside.edge import outputs_config as outputs_module
 from lineside.edge import remote_config as remote_module
 from lineside.edge import tool_config as tool_module
+from lineside.edge import triggers_config as triggers_module
 from lineside.edge import updates_config as updates_module
 from lineside.edge.command_line.parser import make_parser
 
 NOTE = "<!-- Made by `python -m lineside.edge.reference docs/reference` from the code: do not edit. -->"
 TABLES = (
     ("station", config_module.StationConfig),
-    ("mqtt", config_module.MqttConfig),
+    ("mqtt", mqtt_module.MqttConfig),
     ("model", config_module.ModelConfig),
-    ("inspect", config_module.InspectConfig),
-    ("cameras.NAME", config_module.CameraConfig),
+    ("inspect", inspect_module.InspectConfig),
+    ("cameras.NAME", camera_module.CameraConfig),
+    ("triggers.NAME", triggers_module.TriggerConfig),
     ("tools.NAME", tool_module.ToolConfig),
     ("tools.NAME.rate_limit", tool_module.RateLimit),
     ("tools.NAME.publish", tool_module.PublishConfig),
     ("tools.NAME.state", tool_module.StateConfig),
     ("[tools.NAME.phrases]", tool_module.PhraseConfig),
     ("[tools.NAME.home_assistant]", tool_module.HomeAssistantConfig),
+    ("outputs.NAME", outputs_module.OutputConfig),
     ("mcp.NAME", mcp_module.McpConfig),
     ("mcp.NAME.tools.TOOL", mcp_module.McpToolConfig),
     ("commands", config_module.CommandConfig),

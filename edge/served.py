@@ -5,19 +5,30 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from lineside.edge.config import MetricsConfig
+from lineside.edge.config import Config, MetricsConfig
+from lineside.edge.degraded import Degraded
 from lineside.edge.wire.health import Health
 
 if TYPE_CHECKING:
     from typing import Protocol
 
     from lineside.edge.http.station import Served, StationServer
+    from lineside.edge.integrations.mcp.servers import McpServers
     from lineside.edge.metrics import MetricsServer
     from lineside.edge.page.routes import Page
     from lineside.edge.page.shown import Shown
 
     class _Station(Served, Shown, Protocol):
         """What is served, and shown."""
+
+
+def start_servers(config: Config, degraded: Degraded) -> McpServers | None:
+    """They come up while the models are loaded."""
+    if not config.mcp:
+        return None
+    from lineside.edge.integrations.mcp.servers import McpServers
+
+    return McpServers(config, degraded)
 
 
 def serve_metrics(config: MetricsConfig, health: Callable[[], Health]) -> MetricsServer | None:

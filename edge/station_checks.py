@@ -11,13 +11,16 @@ from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from lineside.edge.broker_checks import Key, Problem, broker_problems
-from lineside.edge.config import NAME, STATION, CameraConfig, Config
+from lineside.edge.camera_config import CameraConfig
+from lineside.edge.config import NAME, STATION, Config
 from lineside.edge.errors import ConfigError
 from lineside.edge.http_checks import http_problems
 from lineside.edge.mcp_checks import mcp_problems
+from lineside.edge.output_checks import output_problems
 from lineside.edge.quiet_hours import parse_quiet_hours
 from lineside.edge.state_checks import state_problems
 from lineside.edge.tool_config import ToolConfig
+from lineside.edge.trigger_checks import trigger_problems
 from lineside.runtime.errors import BundleError
 
 
@@ -49,8 +52,10 @@ def problems_of(config: Config, said: AbstractSet[Key]) -> Iterator[Problem]:
     for name, tool in config.tools.items():
         yield from _tool(config, ("tools", name), tool)
         yield from state_problems(config.tools, name, config.base_topic)
+    yield from trigger_problems(config)
     yield from mcp_problems(config)
     yield from http_problems(config)
+    yield from output_problems(config)
     for server, settings in config.mcp.items():
         for name, tool in settings.tools.items():
             yield from _tool(config, ("mcp", server, "tools", name), tool)

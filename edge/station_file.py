@@ -28,7 +28,7 @@ OURS = ("folder", "file", "changed", "installed")
 """Fields of `Config` that are no keys of the file."""
 SECTIONS = tuple(name for name in Config.__dataclass_fields__ if name not in OURS)
 _WORDS: dict[type, str] = {int: "an integer", float: "a number", str: "a text"}
-SINGLE = tuple(name for name in SECTIONS if name not in ("cameras", "tools", "mcp"))
+SINGLE = tuple(name for name in SECTIONS if name not in ("cameras", "triggers", "tools", "outputs", "mcp"))
 
 
 def load_config(

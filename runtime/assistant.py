@@ -172,13 +172,15 @@ class Assistant:
         self._engine, self._tools = engine, tuple(tools)
         self.messages: list[Message] = [Message("system", (system,))] if system else []
 
-    def ask(self, text: str, *pictures: Picture) -> Answer:
+    def ask(self, text: str, *pictures: Picture, schema: Schema | None = None) -> Answer:
         """Say something, with pictures where the model takes them. What fails is not remembered.
+
+        With a `schema` the text of the answer is JSON that satisfies it, and no tool is offered.
 
         Raises:
             EngineError: see `ask` of this module.
         """
-        return self._go_on([*self.messages, Message("user", (*pictures, text))])
+        return self._go_on([*self.messages, Message("user", (*pictures, text))], schema)
 
     def tell(self, *results: tuple[ToolCall, str]) -> Answer:
         """Tell what came of the calls of the last answer, as pairs of call and text; the model goes on from there.
@@ -188,8 +190,8 @@ class Assistant:
         """
         return self._go_on([*self.messages, *(tool_result(call, text) for call, text in results)])
 
-    def _go_on(self, messages: list[Message]) -> Answer:
-        answer = ask(self._engine, messages, self._tools)
+    def _go_on(self, messages: list[Message], schema: Schema | None = None) -> Answer:
+        answer = ask(self._engine, messages, self._tools if schema is None else (), schema=schema)
         self.messages = [*messages, answer.message()]
         return answer
 

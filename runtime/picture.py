@@ -52,6 +52,16 @@ def check_picture(data: bytes, max_pixels: int = DEFAULT_MAX_PIXELS) -> None:
             raise PictureUndecodable(f"the picture is cut short ({len(data)} bytes, and no end)")
 
 
+def fit_side(picture: Picture, max_side: int | None) -> Picture:
+    """The picture, shrunk where its longer side has more than `max_side` pixels; None leaves it as it is."""
+    height, width = picture.shape[:2]
+    if max_side is None or max(height, width) <= max_side:
+        return picture
+    scale = max_side / max(height, width)
+    size = (max(round(width * scale), 1), max(round(height * scale), 1))
+    return cv2.resize(picture, size, interpolation=cv2.INTER_AREA).astype(picture.dtype, copy=False)
+
+
 @contextmanager
 def _opened(data: bytes, max_pixels: int) -> Iterator[Image.Image]:
     if not data:

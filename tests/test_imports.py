@@ -13,7 +13,7 @@ from tests.conftest import ROOT
 ENGINE = ("onnxruntime", "llguidance", "cv2", "mistral_common", "PIL")
 HEAVY = (
     "torch", "transformers", "onnx", "safetensors", "scipy", "matplotlib", "pandas", "sklearn", "iotcore", "mcp",
-    "starlette", "uvicorn",
+    "starlette", "uvicorn", "pymodbus", "asyncua", "gpiozero",
 )  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 import uuid
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ class Frame:
         name: file name or frame number, for people.
         part_id: the part in the picture, where known.
         sha256: of `data`, where it is known already.
+        moment_known: False where `received` is the time of a later delivery, and nobody knows that of the capture.
         id: the same for each delivery of one frame; a picture that a camera gives is always a new one.
     """
 
@@ -33,4 +35,12 @@ class Frame:
     name: str = ""
     part_id: str = ""
     sha256: str = ""
+    moment_known: bool = True
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
+
+    def digest(self) -> str:
+        """The SHA-256 of what came: of the file's bytes, or of the pixels of a video."""
+        if self.sha256:
+            return self.sha256
+        came = self.data if self.data is not None else self.pixels.tobytes() if self.pixels is not None else b""
+        return hashlib.sha256(came).hexdigest()

@@ -92,6 +92,21 @@ class LiveCamera:
             raise CameraError(f"camera {self._name}: no frame of the last {max_age_ms:g} ms", "camera_silent")
         return frame
 
+    def read_after(self, moment: float, timeout_ms: float) -> Frame:
+        """The first frame captured at `moment` (`time.monotonic()`) or later.
+
+        Raises:
+            CameraError: none came in time; why.
+        """
+        with self._changed:
+            came = self._changed.wait_for(
+                lambda: self._newest is not None and self._newest.captured >= moment, timeout_ms / 1e3
+            )
+        if not came:
+            problem = self.health().problem
+            raise problem or CameraError(f"camera {self._name}: no frame within {timeout_ms:g} ms", "camera_silent")
+        return self._latest()[1]
+
     def health(self) -> CameraHealth:
         """From any thread."""
         with self._changed:

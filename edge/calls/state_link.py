@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from lineside.edge.calls.states import States
-from lineside.edge.config import MqttConfig
 from lineside.edge.counters import Counters
 from lineside.edge.degraded import Degraded
+from lineside.edge.mqtt_config import MqttConfig
 from lineside.edge.wire.identity import without_mark
 from lineside.edge.wire.mqtt import Connection
 from lineside.edge.wire.traffic import Message

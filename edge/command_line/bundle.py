@@ -53,6 +53,7 @@ def check_bundle(path: Path, device: Device) -> int:
 
 def ask(options: argparse.Namespace) -> int:
     from lineside.edge.device_choice import open_engine
+    from lineside.edge.inspection.tasks import read_schema
     from lineside.runtime.assistant import stream
     from lineside.runtime.bounds import check_question
     from lineside.runtime.bundle import read_manifest
@@ -63,9 +64,11 @@ def ask(options: argparse.Namespace) -> int:
     path = bundle_path(options.bundle)
     messages = [Message("user", (*map(_read_picture, options.image), options.text))]
     check_question(read_manifest(path), tools=False, pictures=bool(options.image))
+    schema = read_schema(options.schema, "--schema") if options.schema is not None else None
     engine = open_engine(path, device=options.device).engine
     started = time.perf_counter()
-    pieces = stream(engine, messages, max_tokens=options.max_tokens, sampling=Sampling(options.temperature))
+    sampling = Sampling(options.temperature)
+    pieces = stream(engine, messages, max_tokens=options.max_tokens, sampling=sampling, schema=schema)
     for piece in pieces:
         if isinstance(piece, TextDelta):
             print(piece.text, end="", flush=True)

@@ -209,6 +209,7 @@ def _bundle_commands(commands: Commands[argparse.ArgumentParser]) -> None:
     ask.add_argument(
         "--temperature", type=float, default=0.15, help="how freely the answer is sampled; 0 takes the likeliest token"
     )
+    ask.add_argument("--schema", type=Path, help="a file with a JSON Schema: the answer is JSON that satisfies it")
     ask.add_argument("--max-tokens", type=int, default=256, help="the longest answer, in tokens")
     _add_device(ask)
     ask.set_defaults(handler="bundle.ask")

@@ -29,6 +29,7 @@ def check(path: Path, *, bundles: bool = False, device: Device = "auto") -> int:
     """
     from lineside.edge.broker_access import warnings_of
     from lineside.edge.commands.phrases.phrasing import phrases_of
+    from lineside.edge.triggers_config import alone
 
     config = _load(path)
     phrases_of(config)
@@ -36,6 +37,8 @@ def check(path: Path, *, bundles: bool = False, device: Device = "auto") -> int:
         print(f"warning: {warning}", file=sys.stderr)
     for key, value in config.changed.items():
         print(f"changed from outside: {key} = {value!r} ({config.changes_path.name})")
+    for camera, names in alone(config.triggers).items():
+        print(f"{camera} is looked at for {', '.join(names)}, and not by itself (`also_untriggered` is false)")
     cameras, tools = (", ".join(names) or "none" for names in (config.cameras, config.tools))
     if bundles:
         from lineside.edge.command_line.bundle import check_bundle

@@ -15,7 +15,7 @@ from lineside.edge.command_line.fail import fail
 from lineside.edge.errors import BrokerError, ConfigError
 
 if TYPE_CHECKING:
-    from lineside.edge.config import MqttConfig
+    from lineside.edge.mqtt_config import MqttConfig
 
 EVERY_S = 0.5
 PATIENCE_S = 30.0
@@ -119,7 +119,7 @@ def _address(text: str) -> tuple[str, MqttConfig]:
     """Of `mqtt://user:password@host:port/base/topic`; the password may stand in `LINESIDE_MQTT__PASSWORD`."""
     from pydantic import SecretStr
 
-    from lineside.edge.config import MqttConfig
+    from lineside.edge.mqtt_config import MqttConfig
 
     try:
         parts = urlsplit(text)

@@ -9,9 +9,9 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from lineside.edge.errors import RequestError
+from lineside.edge.wire.asking import AskCommand
 from lineside.edge.wire.changes import Change
 from lineside.edge.wire.identity import without_mark
-from lineside.edge.wire.messages import AskCommand
 
 NO_UTF8 = "the command is neither JSON nor UTF-8 text"
 WRAPPING = " \t\r\n'`\\("

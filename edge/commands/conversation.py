@@ -15,16 +15,19 @@ from lineside.edge.calls.bindings.query import answered
 from lineside.edge.calls.calls import Calls, Rules, call_id
 from lineside.edge.commands.body import parse_ask
 from lineside.edge.commands.deciding import open_decider, reads_more
+from lineside.edge.commands.eyes import Eyes
 from lineside.edge.commands.memory import Memory, Requester, Turn, referred, requester_of
 from lineside.edge.commands.outcome import undone
 from lineside.edge.commands.phrases.phrasing import Phrases, phrases_of
 from lineside.edge.commands.prompt import opening
+from lineside.edge.commands.question import Questions
 from lineside.edge.commands.steps import stepped, steps_said
 from lineside.edge.config import Config
 from lineside.edge.errors import RequestError, StoreError
 from lineside.edge.models import NoModel, there, wire_model
 from lineside.edge.steady import unix_time
-from lineside.edge.wire.messages import AskCommand, CallReport, DecidedBy, Reply, WireError, WireModel
+from lineside.edge.wire.asking import AskCommand
+from lineside.edge.wire.messages import CallReport, DecidedBy, Reply, WireError, WireModel
 from lineside.edge.wire.store import StoredCommand
 from lineside.edge.wire.topics import Topics
 from lineside.runtime.assistant import Answer, tool_result
@@ -91,6 +94,7 @@ class Conversation:
         phrases: of the station; compiled where they are left out.
         rules: of the tools; those in use where left out.
         memory: of what was said before, by an earlier one of these.
+        eyes: where the pictures of a question come from; None where there are none.
 
     Raises:
         ConfigError: the tools cannot be offered to the model, or a phrase has a mistake.
@@ -106,8 +110,10 @@ class Conversation:
         phrases: Phrases | None = None,
         rules: Rules | None = None,
         memory: Memory | None = None,
+        eyes: Eyes | None = None,
     ) -> None:
         self._config, self._model, self._calls = config, engine, calls
+        self._questions = Questions(config, engine, eyes, cancelled)
         self._rules = rules or calls.rules
         self._begin, self._cancelled = begin, cancelled
         self._shared_topic = Topics(config.base_topic).response("ask")
@@ -134,6 +140,8 @@ class Conversation:
         if request.expires_at is not None and request.expires_at < datetime.now(request.expires_at.tzinfo):
             raise RequestError("expired", recognise(request.text).refusal("expired"))
         started = time.perf_counter()
+        if request.is_question:
+            return self._answer_question(command, request, waiting, started)
         requester = requester_of(command.response_topic, request.conversation, self._shared_topic)
         if command.shared:
             requester = None  # the next sentence may go to another member
@@ -151,6 +159,15 @@ class Conversation:
             error=turns.error,
             timing_ms={stage: round(value, 2) for stage, value in turns.timing_ms.items()},
         )
+
+    def _answer_question(
+        self, command: StoredCommand, request: AskCommand, waiting: Callable[[], None], started: float
+    ) -> Reply:
+        if command.shared and request.cameras:
+            raise RequestError("not_in_group", "a group has no cameras: send the question to the station itself")
+        reply = self._questions.answer(request, _deadline(command, request), waiting)
+        total_ms = round((time.perf_counter() - started) * 1e3, 2)
+        return reply.model_copy(update={"timing_ms": {**reply.timing_ms, "total": total_ms}})
 
     def _take_turns(
         self,

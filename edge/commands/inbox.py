@@ -14,6 +14,7 @@ from functools import partial
 from lineside.edge.calls.calls import Calls, Rules
 from lineside.edge.commands.body import transaction
 from lineside.edge.commands.conversation import Conversation
+from lineside.edge.commands.eyes import Eyes
 from lineside.edge.commands.in_order import InOrder
 from lineside.edge.commands.phrases.phrasing import Phrases
 from lineside.edge.config import Config
@@ -54,7 +55,9 @@ class Commands:
         calls: Calls,
         counters: Counters,
         phrases: Phrases | None = None,
+        eyes: Eyes | None = None,
     ) -> None:
+        self._eyes = eyes
         self._config, self._topics = config, topics
         self._store, self._outbox, self._counters = store, outbox, counters
         self._calls = calls
@@ -76,7 +79,15 @@ class Commands:
         before, same = self._conversation, self._config.commands.conversation_s == config.commands.conversation_s
         memory = before.memory if before is not None and same else None
         return Conversation(
-            config, engine, self._calls, self._store.mark_started, self._closed.is_set, phrases, rules, memory
+            config,
+            engine,
+            self._calls,
+            self._store.mark_started,
+            self._closed.is_set,
+            phrases,
+            rules,
+            memory,
+            self._eyes,
         )
 
     def exchange(self, config: Config, conversation: Conversation) -> None:
@@ -125,7 +136,7 @@ class Commands:
             mark = uuid.uuid4().bytes  # QoS 0: nobody delivers it again, so each is a request of its own
         command = StoredCommand(
             name=f"{GROUP}{name}" if shared else name,
-            payload=message.payload[: MAX_PAYLOAD_BYTES + 1],
+            payload=message.payload[: self._largest(name) + 1],
             response_topic=topic if self._may_publish(topic) else self._topics.response(name),
             correlation=message.correlation,
             expires=now + min(message.expiry_s or self._config.commands.expiry_s, DAY_S),
@@ -153,6 +164,10 @@ class Commands:
             self._refuse(command, unmarked, "storage", str(error))
         message.acknowledge()
         self._wake.set()
+
+    def _largest(self, asks: str) -> int:
+        """Bytes of a payload: a question may bring a picture."""
+        return max(self._config.store.max_payload_bytes, MAX_PAYLOAD_BYTES) if asks == "ask" else MAX_PAYLOAD_BYTES
 
     def _refuse(self, command: StoredCommand, unmarked: Delivery | None, code: str, message: str) -> None:
         """A command that is not taken over: the error's id is the same for each delivery of it."""
@@ -253,8 +268,8 @@ class Commands:
     def _handle(self, command: StoredCommand, waiting: Callable[[], None]) -> Reply:
         if command.expires < unix_time():
             raise RequestError("expired", "the command expired before it could be handled")
-        if len(command.payload) > MAX_PAYLOAD_BYTES:
-            raise RequestError("too_large", f"a command may have {MAX_PAYLOAD_BYTES} bytes")
+        if len(command.payload) > (largest := self._largest(command.asks)):
+            raise RequestError("too_large", f"a command may have {largest} bytes")
         handler = self.handlers.get(command.asks)
         if command.shared and command.asks != "ask":
             raise RequestError("not_in_group", f"a group takes `ask` alone: send {command.asks!r} to a station itself")

@@ -10,13 +10,16 @@ from dataclasses import dataclass
 from lineside.devices.cameras.frame import Frame
 from lineside.edge.counters import Counters
 from lineside.edge.errors import StoreError
+from lineside.edge.frames.part import Part
 from lineside.edge.frames.rejections import Rejections
 from lineside.edge.wire.identity import Delivery, Use, delivered_id, next_use, request_id
 from lineside.edge.wire.messages import JSON_TYPE, Event, InspectionResult, WireError
 from lineside.edge.wire.outbox import Outbox
-from lineside.edge.wire.store import FrameAnswer, Outgoing, Store
+from lineside.edge.wire.remembered import FrameAnswer, Remembered
+from lineside.edge.wire.store import Outgoing, Store
 from lineside.edge.wire.topics import Topics
 from lineside.edge.wire.traffic import Message
+from lineside.edge.wire.trigger_store import PartAnswer
 
 log = logging.getLogger("lineside.frames")
 
@@ -44,6 +47,9 @@ class Answers:
     """Knows the QoS 1 frames that wait and those that were answered, and puts every answer into the outbox.
 
     What nobody delivers again, frames of QoS 0 and of the station's own cameras, passes through.
+
+    Attributes:
+        rejected: are told of each frame that has no verdict, once that is on disk; they return at once.
     """
 
     def __init__(self, topics: Topics, store: Store, outbox: Outbox, counters: Counters) -> None:
@@ -52,9 +58,16 @@ class Answers:
         self._lock = threading.Lock()
         self._waiting: dict[str, _Waiting] = {}
         self._uses: dict[tuple[str, int], Use] = {}
+        self.rejected: list[Callable[[Frame], None]] = []
 
     def start(self) -> None:
+        """With what a kill has left behind."""
         self._rejections.start()
+        try:
+            if count := self._store.release_held():
+                log.warning("%d results had waited for their outputs when the station ended: they go out now", count)
+        except StoreError as error:
+            log.error("%s", error)
 
     def close(self) -> None:
         self._rejections.close()
@@ -110,8 +123,27 @@ class Answers:
 
     def give(self, frame: Frame, result: InspectionResult) -> None:
         message = Outgoing(self._topics.result(frame.camera), result.encode(), JSON_TYPE)
-        memory = self._memory_of(frame, again=True)
+        memory = self._memory(frame)
         self._outbox.put(message, memory, lasting=memory is not None)
+
+    def hold(self, frame: Frame, result: InspectionResult) -> None:
+        """Put the result on disk, as it goes out where the station is killed before `release`."""
+        message = Outgoing(self._topics.result(frame.camera), result.encode(), JSON_TYPE)
+        try:
+            self._store.hold(frame.id, message, self._memory(frame))
+        except StoreError as error:
+            self._counters.add("store_errors")
+            log.error("%s", error)
+
+    def release(self, frame: Frame, result: InspectionResult) -> None:
+        """Give out a result that was held, as it is now."""
+        message = Outgoing(self._topics.result(frame.camera), result.encode(), JSON_TYPE)
+        try:
+            self._store.release(frame.id, message)
+        except StoreError:
+            self._outbox.put(message)
+        else:
+            self._outbox.wake()
 
     def reject(self, frame: Frame, code: str, message: str) -> None:
         """Count the frame and say on the camera's event topic why it has no result."""
@@ -126,6 +158,8 @@ class Answers:
             error=WireError(code=code, message=message),
         )
         self._rejections.add(event, code, self._memory_of(frame, again=False))
+        for told in self.rejected:
+            told(frame)
 
     def done(self, frame: Frame) -> None:
         """The frame was answered, or gave way: acknowledge every delivery of it."""
@@ -139,6 +173,13 @@ class Answers:
         """Before it is acknowledged: from then on its packet id may come with another frame."""
         with self._lock:
             self._uses.pop((delivered.delivery.session, delivered.delivery.packet_id), None)
+
+    def _memory(self, frame: Frame) -> Remembered | None:
+        """With a result; that of a part answers the frames of its views, too."""
+        if not isinstance(frame, Part):
+            return self._memory_of(frame, again=True)
+        views = (self._memory_of(view, again=False) for view in frame.views)
+        return PartAnswer(frame.id, tuple(view for view in views if view is not None))
 
     def _memory_of(self, frame: Frame, *, again: bool) -> FrameAnswer | None:
         with self._lock:

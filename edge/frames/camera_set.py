@@ -8,7 +8,8 @@ from dataclasses import replace
 
 from lineside.devices.cameras.camera import Camera, CameraSettings, open_camera
 from lineside.devices.cameras.live import LiveCamera
-from lineside.edge.config import CameraConfig, Config
+from lineside.edge.camera_config import CameraConfig
+from lineside.edge.config import Config
 from lineside.edge.frames.camera_watch import CameraWatch, PushedCamera, Watched
 from lineside.edge.frames.cameras import CameraThread
 from lineside.edge.frames.pipeline import Pipeline
@@ -69,6 +70,11 @@ class CameraSet:
             threads = list(self._threads.values())
         for thread in threads:
             thread.close()
+
+    def live(self, name: str) -> LiveCamera | None:
+        """The camera of this name where it runs whether anybody looks or not."""
+        camera = self._opened.get(name)
+        return camera if isinstance(camera, LiveCamera) else None
 
     def exchange(self, config: Config) -> None:
         """Take the station's cameras as they are now, and as they are switched."""

@@ -18,10 +18,10 @@ from lineside.edge.errors import RequestError
 from lineside.edge.frames.answers import Answers
 from lineside.edge.frames.arrivals import Arrivals
 from lineside.edge.frames.pipeline import Pipeline
-from lineside.edge.frames.reference import read_captured_at, read_referenced
 from lineside.edge.frames.switches import Switches
 from lineside.edge.wire.identity import request_id, without_mark
 from lineside.edge.wire.messages import FrameReference
+from lineside.edge.wire.reference import read_captured_at, read_referenced
 from lineside.edge.wire.traffic import Message
 
 log = logging.getLogger("lineside.frames")
@@ -98,6 +98,8 @@ class FrameIntake:
         if stamped:
             age_s = max((datetime.now(UTC) - frame.captured_at).total_seconds(), 0.0)
             frame = replace(frame, received=frame.received - age_s)
+        elif message.delivery is not None and message.delivery.dup:
+            frame = replace(frame, moment_known=False)
         arrived = _Arrived(frame, reference, triggered=message.qos > 0, ages=stamped or not message.qos)
         if self._arrivals.put(camera, arrived, streamed=not message.qos) is not None:
             self._counters.add("frames_received")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -12,7 +13,8 @@ import cv2
 from lineside.devices.cameras.frame import Frame
 from lineside.edge.counters import Counters
 from lineside.edge.errors import BrokerError, NotConnected, QueueFull
-from lineside.edge.inspection.evidence import draw, encode_jpeg
+from lineside.edge.frames.part import Part
+from lineside.edge.inspection.evidence import absent, beside, draw, encode_jpeg
 from lineside.edge.wire.messages import InspectionResult, State, new_id, now
 from lineside.edge.wire.mqtt import Connection
 from lineside.edge.wire.topics import Topics
@@ -28,9 +30,10 @@ SHOWN_EVERY_S = 0.2
 
 @dataclass(frozen=True)
 class _Seen:
+    """`views` are the pictures that were looked at: one, or those of a part."""
+
     frame: Frame
-    picture: Picture
-    inspection: Inspection
+    views: Sequence[tuple[Picture, Inspection]]
     result: InspectionResult
 
 
@@ -65,9 +68,15 @@ class LastState:
 
     def show(self, frame: Frame, picture: Picture, inspection: Inspection, result: InspectionResult) -> None:
         """Publish what came out of a frame, with its boxes drawn."""
-        seen = _Seen(frame, picture, inspection, result)
+        self._put(_Seen(frame, [(picture, inspection)], result))
+
+    def show_part(self, part: Part, views: Sequence[tuple[Picture, Inspection]], result: InspectionResult) -> None:
+        """Publish what came out of a part, under its trigger's name: its pictures beside each other."""
+        self._put(_Seen(part, views, result))
+
+    def _put(self, seen: _Seen) -> None:
         with self._lock:
-            self._seen[frame.camera] = seen
+            self._seen[seen.frame.camera] = seen
         self._new.set()
 
     def _run(self) -> None:
@@ -85,7 +94,9 @@ class LastState:
     def _draw(self, seen: _Seen) -> None:
         frame, result = seen.frame, seen.result
         try:
-            drawn = encode_jpeg(draw(seen.picture, seen.inspection))
+            panels = [draw(picture, inspection) for picture, inspection in seen.views]
+            panels += [absent(one.camera) for one in result.missing or ()]
+            drawn = encode_jpeg(beside(panels))
             with self._lock:
                 self._states[frame.camera] = State(
                     stale=frame.camera in self._stale,
@@ -108,6 +119,15 @@ class LastState:
         """The newest frame with its boxes, JPEG; empty before the first."""
         with self._lock:
             return self._pictures.get(camera, b"")
+
+    def show_picture(self, camera: str, picture: Picture) -> None:
+        """Publish a frame that was not inspected, as it is: the next inspected one takes its place."""
+        try:
+            if self._connection.connected.is_set():
+                self._publish_snapshot(camera, encode_jpeg(picture))
+        except (ValueError, BrokerError, cv2.error) as error:
+            self._counters.add("snapshots_failed")
+            log.warning("no snapshot of %s: %s", camera, error)
 
     def set_stale(self, camera: str, *, stale: bool) -> bool:
         """Say of the last verdict that the camera gives no pictures any more, or that it does again. False where that

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field, replace
 
 from lineside.devices.cameras.frame import Frame
 
+IDLE_S = 0.2
+
 
 @dataclass(frozen=True)
 class Work:
@@ -54,11 +56,16 @@ class Mailbox:
             self._condition.notify()
         return None if replaced is None else replaced.before
 
-    def get(self) -> Work | None:
-        """Wait for the next frame, of whose turn it is; None once the box is closed."""
+    def get(self, idle: Callable[[], None] = lambda: None) -> Work | None:
+        """Wait for the next frame, of whose turn it is; None once the box is closed.
+
+        Args:
+            idle: called every `IDLE_S` while there is none.
+        """
         with self._condition:
             while not (self._waiting or self._closed):
-                self._condition.wait()
+                if not self._condition.wait(IDLE_S):
+                    idle()
             if self._closed:
                 return None
             turn, queue = self._waiting.popitem(last=False)

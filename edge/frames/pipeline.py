@@ -6,10 +6,11 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 
 from lineside.devices.cameras.frame import Frame
-from lineside.edge.config import Config, InspectConfig
+from lineside.edge.config import Config
 from lineside.edge.counters import Counters
 from lineside.edge.degraded import Degraded
 from lineside.edge.drain import Drain
@@ -18,14 +19,21 @@ from lineside.edge.frames.answers import Answers
 from lineside.edge.frames.drift_watch import DriftWatch
 from lineside.edge.frames.last_state import LastState
 from lineside.edge.frames.mailbox import Mailbox, Work
+from lineside.edge.frames.newest import NewestFrames
+from lineside.edge.frames.part import Part
 from lineside.edge.frames.results import Clock, to_result
+from lineside.edge.frames.seen import Seen
 from lineside.edge.frames.switches import Switches
-from lineside.edge.history.keeper import History
+from lineside.edge.frames.verdicts import combined, worst
+from lineside.edge.history.keeper import History, Kept
+from lineside.edge.inspect_config import InspectConfig
 from lineside.edge.inspection.inspectors import open_inspectors
 from lineside.edge.inspection.watched import WatchedFor, open_watched
 from lineside.edge.models import NoModel, there, wire_model
 from lineside.edge.pulse import Pulse
+from lineside.edge.wire.identity import request_id
 from lineside.edge.wire.messages import InspectionResult, Verdict
+from lineside.edge.wire.views import WireMissing
 from lineside.runtime.chat import Picture
 from lineside.runtime.engine.engine import Engine
 from lineside.runtime.engine.scheduler import Priority, Request
@@ -74,6 +82,12 @@ class Pipeline:
 
     Attributes:
         look: set by `exchange`, at any time: the frame under way ends with the one that it began with.
+        deliver: gives the result of a frame out; `answers.give` where nothing else is done with it.
+        observers: are told of each frame once its result was given out; they must return at once.
+        newest: is given each frame as it comes.
+        collect: is asked of each frame whether it takes it, for a part that a trigger announced; with whether it is one
+            that must be answered.
+        missed: is told of each camera that a part was judged without.
         shadow: is shown each frame with its verdict, once its result is on its way; it must return at once.
     """
 
@@ -97,7 +111,12 @@ class Pipeline:
         self._station, self._pulse = station or Degraded(), pulse or Pulse()
         self._drift_watch = drift
         self.exchange(open_look(config, engine))
+        self.deliver: Callable[[Frame, InspectionResult], None] = answers.give
+        self.observers: list[Callable[[Seen], None]] = []
         self.shadow: Callable[[str, Picture, Verdict], None] | None = None
+        self.newest: NewestFrames | None = None
+        self.collect: Callable[[Work, bool], bool] | None = None
+        self.missed: Callable[[Part, WireMissing], None] | None = None
         self.mailbox = Mailbox()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="pipeline", daemon=True)
@@ -130,6 +149,8 @@ class Pipeline:
         called once: when the frame has its result, was rejected, or gave way to a newer one.
         """
         self._counters.add("frames_received")
+        if self.newest is not None:
+            self.newest.put(frame)
         if not triggered and not self._switches.inspected(frame.camera):
             self._counters.add("frames_not_inspected")
             done()
@@ -143,6 +164,11 @@ class Pipeline:
             done()
             return
         work = Work(frame, done, ages)
+        if self.collect is None or not self.collect(work, triggered):
+            self.put(work, triggered=triggered)
+
+    def put(self, work: Work, *, triggered: bool) -> None:
+        """Behind what waits; a streamed frame in the place of an older one of its camera."""
         if triggered:
             self.mailbox.put_triggered(work)
         else:
@@ -161,7 +187,9 @@ class Pipeline:
             work.done()
 
     def _run(self) -> None:
-        while (work := self.mailbox.get()) is not None:
+        idle = partial(self._pulse.beat, "pipeline")
+        idle()
+        while (work := self.mailbox.get(idle)) is not None:
             self._pulse.begin("pipeline")
             self._process(work)
             self._pulse.end("pipeline")
@@ -170,7 +198,10 @@ class Pipeline:
         """The daemon's boundary for a frame: whatever happens in it, the next frame is looked at."""
         look = self.look
         try:
-            self._take(work, look)
+            if isinstance(work.frame, Part):
+                self._take_part(work.frame, look)
+            else:
+                self._take(work, look)
         except RequestCancelled:
             return  # the station is stopping: not acknowledged, so the broker sends it again
         except (RequestError, EngineError) as error:
@@ -201,7 +232,19 @@ class Pipeline:
     def _inspect(
         self, work: Work, look: Look, born: float, picture: Picture, started: float, decoding: Timings
     ) -> None:
-        frame, inspector = work.frame, look.inspector(work.frame.camera)
+        kept = self._look_at(work.frame, look, born, picture, started, decoding)
+        frame, inspection, result = kept.frame, kept.inspection, kept.result
+        self.deliver(frame, result)
+        self._count(result)
+        self._show(kept)
+        self._history.keep(frame, picture, inspection, result, kept.inspector)
+        for observer in self.observers:
+            observer(Seen(frame, picture, inspection, result))
+
+    def _look_at(
+        self, frame: Frame, look: Look, born: float, picture: Picture, started: float, decoding: Timings
+    ) -> Kept:
+        inspector = look.inspector(frame.camera)
         bundle = there(look.engine).bundle
         deadline = born + look.settings.deadline_s if look.settings.deadline_s else None
         inspection = inspector.inspect(picture, Request(Priority.FRAME, deadline, self._stopping.is_set))
@@ -210,24 +253,74 @@ class Pipeline:
         inspection.timings.preprocess_ms += decoding.preprocess_ms
         clock = Clock((started - frame.received) * 1e3, (time.monotonic() - frame.received) * 1e3)
         result = to_result(frame, inspection, inspector, wire_model(bundle), clock, look.settings.max_age_s)
-        self._answers.give(frame, result)
-        self._count(result)
-        if inspection.decided_by == "gate":
-            self._counters.add("results_by_gate")
-        self._say(frame.camera, inspection.doubt if inspection.gate is None and not inspector.not_taught else "")
-        self._last.show(frame, picture, inspection, result)
-        self._history.keep(frame, picture, inspection, result, inspector)
-        self._drift_watch.see(frame.camera, picture, inspection)
+        return Kept(frame, picture, inspection, result, inspector)
+
+    def _show(self, kept: Kept) -> None:
+        """To people, and to those who watch over pictures and models."""
+        camera, inspection = kept.frame.camera, kept.inspection
+        silent = inspection.gate is not None or kept.inspector.not_taught
+        self._say(camera, "" if silent else inspection.doubt)
+        self._last.show(kept.frame, kept.picture, inspection, kept.result)
+        self._drift_watch.see(camera, kept.picture, inspection)
         if (shadow := self.shadow) is not None:
-            shadow(frame.camera, picture, result.verdict)
+            shadow(camera, kept.picture, kept.result.verdict)
+
+    def _take_part(self, part: Part, look: Look) -> None:
+        """A part of a trigger always has a result, however late: what cannot be looked at is missing in it."""
+        begun = time.monotonic()
+        seen: list[Kept] = []
+        missing = list(part.missing)
+        for frame in part.views:
+            found = self._view(replace(frame, id=request_id("view", part.id, frame.camera)[:32]), look)
+            (missing if isinstance(found, WireMissing) else seen).append(found)  # type: ignore[arg-type]
+        views = [kept.result for kept in seen]
+        model = wire_model(look.engine if isinstance(look.engine, NoModel) else look.engine.bundle)
+        evidence = [self._history.evidence_name(view) for view in views]
+        clock = (begun, time.monotonic())
+        result = combined(part, views, missing, model, evidence, clock, look.settings.max_age_s)
+        self.deliver(part, result)
+        self._count(result)
+        for kept in seen:
+            self._counters.add("views", camera=kept.result.camera, verdict=kept.result.verdict)
+            self._show(kept)
+        self._last.show_part(part, [(kept.picture, kept.inspection) for kept in seen], result)
+        self._history.keep_part(result, seen)
+        for one in missing:
+            self._counters.add("views_missing", camera=one.camera, reason=one.code)
+            if self.missed is not None:
+                self.missed(part, one)
+        if seen:
+            told = tuple(Seen(kept.frame, kept.picture, kept.inspection, kept.result) for kept in seen)
+            last = told[views.index(worst(views))]
+            for observer in self.observers:
+                observer(Seen(part, last.picture, last.inspection, result, told))
+
+    def _view(self, frame: Frame, look: Look) -> Kept | WireMissing:
+        """The boundary for one view of a part: whatever happens in it, the others are looked at."""
+        decoding, started = Timings(), time.monotonic()
+        try:
+            self._switches.check(frame.camera)
+            with stopwatch(decoding, "preprocess"):
+                picture = _decode(frame, look.settings.max_pixels)
+            return self._look_at(frame, look, frame.received, picture, started, decoding)
+        except RequestCancelled:
+            raise
+        except (RequestError, EngineError) as error:
+            return WireMissing(camera=frame.camera, code=error.code, reason=str(error))
+        except Exception as error:  # part of the frame boundary: counted, logged, reported
+            log.exception("a view of %s failed", frame.camera)
+            return WireMissing(camera=frame.camera, code="internal", reason=f"unexpected: {error!r}")
 
     def _count(self, result: InspectionResult) -> None:
         self._counters.add("results", camera=result.camera, verdict=result.verdict, decided_by=result.decided_by)
         self._counters.add(f"results_{result.verdict}")
         if result.finish_reason is not None:
             self._counters.add("results_incomplete", reason=result.finish_reason)
+        if result.decided_by == "gate":
+            self._counters.add("results_by_gate")
         for stage, value_ms in result.timing_ms:
-            self._counters.observe("frame", value_ms, stage=stage)
+            if value_ms is not None:
+                self._counters.observe("frame", value_ms, stage=stage)
 
 
 def _decode(frame: Frame, max_pixels: int) -> Picture:

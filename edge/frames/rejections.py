@@ -10,7 +10,8 @@ from lineside.edge.counters import Counters
 from lineside.edge.errors import StoreError
 from lineside.edge.wire.messages import JSON_TYPE, Event, new_id
 from lineside.edge.wire.outbox import Outbox
-from lineside.edge.wire.store import FrameAnswer, Outgoing, Store
+from lineside.edge.wire.remembered import FrameAnswer
+from lineside.edge.wire.store import Outgoing, Store
 from lineside.edge.wire.topics import Topics
 
 log = logging.getLogger("lineside.frames")

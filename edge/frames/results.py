@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 
 from lineside.devices.cameras.frame import Frame
-from lineside.edge.wire.messages import InspectionResult, WireDefect, WireGate, WireModel, WireTimings
+from lineside.edge.wire.messages import InspectionResult, WireModel, WireTimings
+from lineside.edge.wire.views import WireDefect, WireGate
 from lineside.runtime.inspection.gated import GatedInspector
 from lineside.runtime.inspection.inspector import Inspector
 from lineside.runtime.inspection.observation import Inspection
@@ -46,7 +46,7 @@ def to_result(
         finish_reason=inspection.finish_reason if not inspection.complete else None,
         model=model,
         timing_ms=_timings(inspection.timings, clock),
-        frame_sha256=frame.sha256 or hashlib.sha256(_content(frame)).hexdigest(),
+        frame_sha256=frame.digest(),
         **({"report": inspection.report} if reported else {}),
         decided_by=inspection.decided_by,
         doubt=inspection.doubt or None,
@@ -66,13 +66,6 @@ def _timings(timings: Timings, clock: Clock) -> WireTimings:
         "total": clock.total_ms,
     }
     return WireTimings(**{name: round(value, 2) for name, value in stages.items()})
-
-
-def _content(frame: Frame) -> bytes:
-    """What came: the file's bytes, or the pixels of a video."""
-    if frame.data is not None:
-        return frame.data
-    return frame.pixels.tobytes() if frame.pixels is not None else b""
 
 
 def _gate(inspection: Inspection, inspector: Inspector | GatedInspector) -> WireGate | None:

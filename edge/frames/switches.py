@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 
-from lineside.edge.config import CameraConfig
+from lineside.edge.camera_config import CameraConfig
 from lineside.edge.errors import RequestError
 
 

@@ -39,23 +39,34 @@ log = logging.getLogger("lineside.history")
 WAITING, WAITING_BYTES = 256, 128 * 1024 * 1024
 """Verdicts that wait to be written, with their pictures."""
 CLOSING_S = 10.0
+NO_SETUP = Setup("", "{}")
 ENFORCE_EVERY_S = 60.0
 """Ages are looked at so often where nothing is written."""
 
 
 @dataclass(frozen=True)
-class Seen:
-    """A frame with its result, on the way to the disk."""
+class Kept:
+    """A frame that was looked at, decoded, with what came out and who looked."""
 
     frame: Frame
     picture: Picture
     inspection: Inspection
     result: InspectionResult
+    inspector: AnyInspector
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A result on the way to the disk, with the frame that it was made from; that of a part has its views' ones."""
+
+    kept: Kept | None
+    result: InspectionResult
+    views: str
     setup: Setup
 
     @property
     def size(self) -> int:
-        return self.picture.nbytes + len(self.frame.data or b"")
+        return 0 if self.kept is None else self.kept.picture.nbytes + len(self.kept.frame.data or b"")
 
 
 class History:
@@ -108,7 +119,22 @@ class History:
         inspector: AnyInspector,
     ) -> None:
         """On the pipeline's thread; at once. `picture` is what `frame` shows, decoded."""
-        seen = Seen(frame, picture, inspection, result, self._setups.of(frame.camera, inspector))
+        kept, setup = Kept(frame, picture, inspection, result, inspector), self._setups.of(frame.camera, inspector)
+        self._put(Seen(kept, result, json.dumps(views_of(inspection)), setup))
+
+    def keep_part(self, result: InspectionResult, seen: Sequence[Kept]) -> None:
+        """The verdict of a part, and that of each view with its picture. What the part's own was made with is in those
+        of its views.
+        """
+        self._put(Seen(None, result, "[]", NO_SETUP))
+        for kept in seen:
+            self.keep(kept.frame, kept.picture, kept.inspection, kept.result, kept.inspector)
+
+    def evidence_name(self, result: InspectionResult) -> str | None:
+        """What the drawn picture of a result is called; None where none is kept."""
+        return pictures.file_name(result, ".jpg", verdict=True) if self._evidence is not None else None
+
+    def _put(self, seen: Seen) -> None:
         with self._condition:
             full = len(self._waiting) >= WAITING or self._bytes + seen.size > WAITING_BYTES
             if not full or not self._waiting:
@@ -208,22 +234,22 @@ class History:
         self._counters.add("history_kept")
 
     def _write_frame(self, seen: Seen, record: Record) -> Record:
-        if seen.result.verdict not in self._settings.frames:
+        if seen.kept is None or seen.result.verdict not in self._settings.frames:
             return record
-        data, suffix, kind = pictures.frame_bytes(seen.frame)
+        data, suffix, kind = pictures.frame_bytes(seen.kept.frame)
         path = pictures.frame_file(seen.result, suffix)
         self._write_picture(self.folder / path, data)
         return replace(record, frame=path, frame_kind=kind, frame_bytes=len(data))
 
     def _write_evidence(self, seen: Seen, record: Record) -> Record:
         """A picture that cannot be drawn costs that picture."""
-        if self._evidence is None:
+        if self._evidence is None or seen.kept is None:
             return record
         try:
-            drawn = encode_jpeg(draw(seen.picture, seen.inspection))
+            drawn = encode_jpeg(draw(seen.kept.picture, seen.kept.inspection))
         except (ValueError, cv2.error) as error:
             self._counters.add("evidence_errors")
-            log.error("no evidence picture of %s: %s", seen.frame.name, error)
+            log.error("no evidence picture of %s: %s", seen.result.name, error)
             return record
         path = self._evidence / pictures.file_name(seen.result, ".jpg", verdict=True)
         self._write_picture(path, drawn)
@@ -272,7 +298,7 @@ def _record(seen: Seen) -> Record:
         decided_by=result.decided_by,
         confidence=result.confidence,
         result=result.encode().decode(),
-        views=json.dumps(views_of(seen.inspection)),
+        views=seen.views,
         setup=seen.setup.digest,
     )
 

@@ -81,6 +81,9 @@ def replay(config: Config, result_id: str, bundle: Path | None = None) -> Replay
 
 
 def _picture(config: Config, folder: Path, record: Record) -> Picture:
+    if views := record.body.get("views"):
+        single = ", ".join(f"{view['id']} ({view['camera']})" for view in views)
+        raise EdgeError(f"{record.id} is the result of several views: replay them one by one, {single}")
     if not record.frame:
         raise EdgeError(f"the frame of {record.id} was not kept: `history.frames` leaves out {record.verdict!r}")
     if record.expired_at is not None:

@@ -8,8 +8,6 @@ import json
 import re
 from dataclasses import dataclass
 
-import cv2
-
 from lineside.edge.config import Config
 from lineside.edge.http.errors import HttpError
 from lineside.edge.http.shapes import Called, ChatMessage, ChatRequest, ImageUrl, NamedChoice
@@ -18,7 +16,7 @@ from lineside.runtime.engine.sampling import Sampling
 from lineside.runtime.errors import PictureError, PictureTooLarge
 from lineside.runtime.grammar.json_schema import Schema
 from lineside.runtime.grammar.tool_grammar import OneTool, ToolChoice
-from lineside.runtime.picture import decode_picture
+from lineside.runtime.picture import decode_picture, fit_side
 
 DATA_URL = re.compile(r"data:[^,;]*(?:;[^,;]*)*;base64,", re.IGNORECASE)
 OWN_ID = re.compile(r"[a-zA-Z0-9]{9}")
@@ -100,16 +98,7 @@ class Pictures:
         except PictureError as error:
             raise HttpError(400, error.code, str(error), param=param) from None
         self._left -= picture.shape[0] * picture.shape[1]
-        return _shrunk(picture, LOW_DETAIL) if image.detail == "low" else picture
-
-
-def _shrunk(picture: Picture, longest: int) -> Picture:
-    height, width = picture.shape[:2]
-    scale = longest / max(height, width)
-    if scale >= 1:
-        return picture
-    size = (max(round(width * scale), 1), max(round(height * scale), 1))
-    return cv2.resize(picture, size, interpolation=cv2.INTER_AREA).astype(picture.dtype, copy=False)
+        return fit_side(picture, LOW_DETAIL if image.detail == "low" else None)
 
 
 def _message(number: int, message: ChatMessage, pictures: Pictures) -> Message:

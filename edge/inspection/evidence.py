@@ -14,6 +14,7 @@ from lineside.runtime.inspection.verdict import Defect, Verdict
 COLORS = {"pass": (60, 180, 75), "fail": (220, 40, 40), "unsure": (240, 170, 30)}
 JPEG_QUALITY = 85
 BANNER_PX = 24
+ABSENT_PX = 320
 
 
 def draw(picture: Picture, inspection: Inspection) -> Picture:
@@ -42,6 +43,27 @@ def _outline(canvas: Picture, verdict: Verdict, defects: Sequence[Defect], below
         cv2.rectangle(canvas, (x0, y0 + below_px), (x1, y1 + below_px), color, 2)
         at = (x0, max(y0 + below_px - 4, below_px + 10))
         cv2.putText(canvas, defect.type, at, cv2.FONT_HERSHEY_SIMPLEX, 0.4, color, 1, cv2.LINE_AA)
+
+
+def beside(pictures: Sequence[Picture]) -> Picture:
+    """Pictures from left to right on one canvas, as high as the highest of them. A single one is given back."""
+    if len(pictures) == 1:
+        return pictures[0]
+    heights, widths = zip(*(picture.shape[:2] for picture in pictures), strict=True)
+    canvas = np.zeros((max(heights), sum(widths), 3), np.uint8)
+    left = 0
+    for picture in pictures:
+        canvas[: picture.shape[0], left : left + picture.shape[1]] = picture
+        left += picture.shape[1]
+    return canvas
+
+
+def absent(camera: str) -> Picture:
+    """Stands where the picture of a camera would be."""
+    canvas = np.full((ABSENT_PX * 3 // 4, ABSENT_PX, 3), 64, np.uint8)
+    canvas[:BANNER_PX] = COLORS["unsure"]
+    cv2.putText(canvas, f"no {camera}"[:36], (6, 17), cv2.FONT_HERSHEY_SIMPLEX, 0.55, (255, 255, 255), 1, cv2.LINE_AA)
+    return canvas
 
 
 def encode_jpeg(picture: Picture) -> bytes:

@@ -31,7 +31,7 @@ def inspection_task(config: Config, camera: str) -> InspectionTask:
     return InspectionTask(
         own.defect_types or config.inspect.defect_types,
         own.instruction or config.inspect.instruction,
-        _read_schema(config.resolve(own.schema), f"cameras.{camera}.schema") if own.schema else None,
+        read_schema(config.resolve(own.schema), f"cameras.{camera}.schema") if own.schema else None,
         f"`cameras.{camera}.schema`: {own.schema}",
         _read_reference(config.resolve(own.reference), f"cameras.{camera}.reference") if own.reference else None,
         config.inspect.any_way_up if own.any_way_up is None else own.any_way_up,
@@ -64,7 +64,7 @@ def _read_template(path: Path) -> InspectionTemplate:
         raise ConfigError(f"`inspect.template`: {path}: {explain(error)}") from None
 
 
-def _read_schema(path: Path, key: str) -> Any:
+def read_schema(path: Path, key: str) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:

@@ -89,7 +89,9 @@ def fixed_problem(before: Config, after: Config) -> str:
             ("metrics", before.metrics == after.metrics),
             ("remote", before.remote == after.remote),
             ("updates", before.updates == after.updates),
+            ("triggers", before.triggers == after.triggers),
             ("http", before.http == after.http),
+            ("outputs", before.outputs == after.outputs),
             ("model (bundle, device, threads, capacity, kv_cache_mb), commands.bundle", runs_alike(before, after)),
         )
         if not same

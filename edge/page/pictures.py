@@ -9,7 +9,8 @@ import numpy as np
 
 from lineside.edge.history.keeper import History
 from lineside.edge.history.records import Record
-from lineside.edge.inspection.evidence import encode_jpeg, outlined
+from lineside.edge.inspection.evidence import beside, encode_jpeg, outlined
+from lineside.runtime.chat import Picture
 from lineside.runtime.errors import PictureError
 from lineside.runtime.inspection.verdict import Defect
 from lineside.runtime.picture import decode_picture
@@ -19,21 +20,28 @@ THUMBNAIL_PX = 320
 
 
 def kept_picture(history: History, record: Record, *, small: bool) -> bytes | None:
-    """A JPEG of the frame with its boxes; None where the frame is not there any more."""
+    """A JPEG of the frame with its boxes, of a part of those of its views; None where none is there any more."""
+    views = [history.find(view["id"]) for view in record.body.get("views") or ()]
+    panels = [_drawn(history, one) for one in (views or [record]) if one is not None]
+    there = [panel for panel in panels if panel is not None]
+    if not there:
+        return None
+    drawn = beside(there)
+    if small and (longest := max(drawn.shape[:2])) > THUMBNAIL_PX:
+        size = [max(1, round(side * THUMBNAIL_PX / longest)) for side in (drawn.shape[1], drawn.shape[0])]
+        drawn = np.asarray(cv2.resize(drawn, size, interpolation=cv2.INTER_AREA), np.uint8)
+    return encode_jpeg(drawn)
+
+
+def _drawn(history: History, record: Record) -> Picture | None:
     if not record.frame or record.expired_at is not None:
         return None
     try:
         picture = decode_picture((history.folder / record.frame).read_bytes())
     except (OSError, PictureError):
         return None
-    body = record.body
-    drawn = outlined(
-        picture, record.verdict, [Defect(found["type"], tuple(found["box"])) for found in body.get("defects", ())]
-    )
-    if small and (longest := max(drawn.shape[:2])) > THUMBNAIL_PX:
-        size = [max(1, round(side * THUMBNAIL_PX / longest)) for side in (drawn.shape[1], drawn.shape[0])]
-        drawn = np.asarray(cv2.resize(drawn, size, interpolation=cv2.INTER_AREA), np.uint8)
-    return encode_jpeg(drawn)
+    found = [Defect(one["type"], tuple(one["box"])) for one in record.body.get("defects", ())]
+    return outlined(picture, record.verdict, found)
 
 
 def frame_path(history: History, record: Record) -> Path | None:

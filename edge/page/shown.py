@@ -57,6 +57,7 @@ def state_of(station: Shown, allowed: Collection[str]) -> dict[str, Any]:
         "models": {role: model.model_dump() for role, model in (health.models or {}).items()},
         "degraded": station.degraded.sentences(),
         "cameras": [_camera(station, name, health) for name in sorted(config.cameras)],
+        "triggers": [_camera(station, name, health) for name in sorted(config.triggers)],
         "stages": [_stage(found, health.bounds_ms) for found in health.histograms if found.name in STAGED],
         "queues": {name: queue.model_dump() for name, queue in health.queues.items()},
         "outbox": health.outbox_messages,
@@ -70,12 +71,15 @@ STAGED = ("frame", "command")
 
 
 def _camera(station: Shown, name: str, health: Health) -> dict[str, Any]:
+    """Of a camera what its pictures were by themselves and as views of parts; of a trigger what its parts were."""
     seen, age = station.last_state.of(name), health.cameras.get(name)
     counts = {
         verdict: sum(
             split.value
             for split in health.split
-            if split.name == "results" and split.labels.get("camera") == name and split.labels.get("verdict") == verdict
+            if split.name in ("results", "views")
+            and split.labels.get("camera") == name
+            and split.labels.get("verdict") == verdict
         )
         for verdict in ("pass", "fail", "unsure")
     }
@@ -121,6 +125,6 @@ def _verdict(record: Record, said: Verdict | None) -> dict[str, Any]:
         "decided_by": record.decided_by,
         "doubt": body.get("doubt") or "",
         "defects": [defect["type"] for defect in body.get("defects", ())],
-        "pictured": bool(record.frame) and record.expired_at is None,
+        "pictured": bool(record.frame or body.get("views")) and record.expired_at is None,
         "reviewed": said,
     }

@@ -16,11 +16,11 @@ from typing import Any, Literal
 from pydantic import BaseModel
 
 from lineside import __version__
+from lineside.edge.wire.asking import AskCommand
 from lineside.edge.wire.changes import CHANGES
 from lineside.edge.wire.health import Health
 from lineside.edge.wire.messages import (
     JSON_TYPE,
-    AskCommand,
     Body,
     Call,
     Confirmation,
@@ -28,18 +28,22 @@ from lineside.edge.wire.messages import (
     FrameReference,
     Info,
     InspectionResult,
+    OutputEvent,
     Reply,
     Return,
     State,
     StationEvent,
     ToolEvent,
 )
+from lineside.edge.wire.trigger_messages import TriggerEvent, TriggerRequest
 
 WIRE_BODIES: tuple[type[Body], ...] = (
     InspectionResult,
     State,
     Event,
     ToolEvent,
+    OutputEvent,
+    TriggerEvent,
     StationEvent,
     Reply,
     Call,
@@ -50,6 +54,7 @@ INCOMING_BODIES: tuple[type[BaseModel], ...] = (
     AskCommand,
     *CHANGES,
     FrameReference,
+    TriggerRequest,
     Return,
     Confirmation,
 )
@@ -79,8 +84,8 @@ CHANNELS = (
     Channel(
         "event/{source}",
         "send",
-        ("Event", "ToolEvent", "StationEvent"),
-        "of a camera, a tool or the station; kept on disk",
+        ("Event", "ToolEvent", "OutputEvent", "TriggerEvent", "StationEvent"),
+        "of a camera, a trigger, a tool, an output or the station; kept on disk",
     ),
     Channel("state/{camera}", "send", ("State",), "the last verdict", retain=True),
     Channel("snapshot/{camera}", "send", ("Snapshot",), "the frame with its boxes drawn", qos=0, retain=True),
@@ -101,6 +106,12 @@ CHANNELS = (
         "QoS 0: the latest wins; QoS 1: each is answered; a retained message is ignored",
         qos=None,
     ),
+    Channel(
+        "trigger/{trigger}",
+        "receive",
+        ("TriggerRequest",),
+        "also with an empty body; each is answered on result/{trigger}; a retained message is ignored",
+    ),
     Channel("frame/{camera}", "receive", ("Frame", "FrameReference"), "one member answers it", group=True),
     Channel("cmd/{command}", "receive", ("AskCommand",), "one member answers it; nothing acts", group=True),
     Channel(
@@ -116,8 +127,9 @@ PARAMETERS = {
     "base": "the station's base topic, lineside/{station} where it sets no other",
     "group": "the group's base topic, lineside/groups/{name} where `group.base_topic` sets no other",
     "client": "the client id of the member's connection to the group",
-    "camera": "a name of the station file's [cameras]",
-    "source": "a camera or a tool, or station",
+    "camera": "a name of the station file's [cameras], or [triggers]",
+    "source": "a camera, a trigger, a tool or an output, or station",
+    "trigger": "a name of the station file's [triggers]",
     "command": "such as ask, or model-install",
     "tool": "a name of the station file's [tools]",
 }

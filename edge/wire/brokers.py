@@ -8,7 +8,7 @@ from typing import Literal
 
 from lineside.edge.address import parse_address, show_address
 from lineside.edge.broker_access import read_password, tls_context
-from lineside.edge.config import MqttConfig
+from lineside.edge.mqtt_config import MqttConfig
 from lineside.edge.wire.paho_client import Attempt
 
 Version = Literal[5, 4]

@@ -38,12 +38,21 @@ CREATE INDEX IF NOT EXISTS calls_passed ON calls (passed);
 CREATE TABLE frames (
     id INTEGER PRIMARY KEY AUTOINCREMENT, request TEXT NOT NULL UNIQUE, topic TEXT, payload BLOB
 );
+CREATE TABLE IF NOT EXISTS held (request TEXT PRIMARY KEY, topic TEXT NOT NULL, payload BLOB NOT NULL);
 CREATE TABLE rejections (camera TEXT NOT NULL, code TEXT NOT NULL, body BLOB NOT NULL, PRIMARY KEY (camera, code));
 CREATE TABLE sessions (name TEXT PRIMARY KEY, mark TEXT NOT NULL);
 CREATE TABLE packets (
     session TEXT NOT NULL, packet_id INTEGER NOT NULL, content TEXT NOT NULL, number INTEGER NOT NULL,
     PRIMARY KEY (session, packet_id)
 ) WITHOUT ROWID;
+"""
+HELD = """
+CREATE TABLE held (request TEXT PRIMARY KEY, topic TEXT NOT NULL, payload BLOB NOT NULL);
+"""
+TRIGGERS = """
+CREATE TABLE triggers (
+    id TEXT PRIMARY KEY, name TEXT NOT NULL, said TEXT NOT NULL, part_id TEXT NOT NULL, at REAL NOT NULL
+);
 """
 FROM_1 = """
 ALTER TABLE answered RENAME TO answered_1;
@@ -228,11 +237,14 @@ def _open(path: Path, tables: Tables) -> sqlite3.Connection:
 
 
 def _upgrade(db: sqlite3.Connection) -> str:
+    (version,) = db.execute("PRAGMA user_version").fetchone()
+    if version == 2:
+        return HELD + TRIGGERS
     before = db.execute("SELECT 1 FROM sqlite_master WHERE name = 'answered'").fetchone()
-    return FROM_1.format(schema=SCHEMA, now=time.time()) if before else SCHEMA
+    return (FROM_1.format(schema=SCHEMA, now=time.time()) if before else SCHEMA) + TRIGGERS
 
 
-STORE = Tables(2, _upgrade, "what waited to be sent, and which requests were answered", "[store] path")
+STORE = Tables(3, _upgrade, "what waited to be sent, and which requests were answered", "[store] path")
 """Versions 0 and 1 had the same tables; 0 did not say so."""
 
 

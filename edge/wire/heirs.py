@@ -16,10 +16,10 @@ from typing import Any
 
 from paho.mqtt.packettypes import PacketTypes
 
-from lineside.edge.config import MqttConfig
 from lineside.edge.counters import Counters
 from lineside.edge.degraded import Degraded
 from lineside.edge.errors import BrokerError
+from lineside.edge.mqtt_config import MqttConfig
 from lineside.edge.wire.acknowledgements import Window
 from lineside.edge.wire.mqtt import Connection
 from lineside.edge.wire.network import Again

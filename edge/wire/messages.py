@@ -12,12 +12,15 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from lineside.edge.wire.asking import ShownFrame
 from lineside.edge.wire.changes import WireRemote
+from lineside.edge.wire.views import Decider, WireDefect, WireGate, WireMissing, WireTrigger, WireView
 
 JSON_TYPE = "application/json"
 Verdict = Literal["pass", "fail", "unsure"]
 DecidedBy = Literal["phrase", "conversation", "model"]
 Outcome = Literal["issued", "accepted", "achieved", "failed", "expired", "refused", "dry_run"]
+OutputOutcome = Literal["done", "failed", "late", "skipped", "repeated"]
 
 
 def now() -> datetime:
@@ -46,14 +49,6 @@ class Body(BaseModel):
         return self.model_dump_json(exclude_none=True).encode()
 
 
-class WireDefect(BaseModel):
-    """`box` is x0, y0, x1, y1 in pixels of the frame."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-    type: str
-    box: tuple[float, float, float, float]
-
-
 class WireModel(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
     name: str
@@ -61,7 +56,10 @@ class WireModel(BaseModel):
 
 
 class WireTimings(BaseModel):
-    """Milliseconds: `queue` from capture to the start of work, `total` from capture to the finished result."""
+    """Milliseconds: `queue` from capture to the start of work, `total` from capture to the finished result. In the
+    result of a trigger, `trigger` from it to the last capture, `queue` from there, `total` from the trigger; the others
+    are those of all views together.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     queue: float
@@ -71,16 +69,21 @@ class WireTimings(BaseModel):
     prefill: float
     decode: float
     total: float
+    trigger: float | None = None
 
 
-class WireGate(BaseModel):
-    """What the gate of the camera saw: how unusual the frame is, between which scores the model is asked, and where."""
+class WireOutput(BaseModel):
+    """What an output really did for a part. `done`: the other side has taken `state`, `at` that time, `after_ms` after
+    the capture. `failed`: it has not, or nobody knows. `late`: the verdict came too late, and it was not done.
+    `skipped`: it had nothing to do. `repeated`: it had been begun before a restart, and was not done again.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-    score: float
-    pass_below: float
-    fail_above: float
-    region: tuple[float, float, float, float]
+    outcome: OutputOutcome
+    state: Literal["on", "off"] | None = None
+    at: datetime | None = None
+    after_ms: float | None = None
+    detail: str = ""
 
 
 class WireError(BaseModel):
@@ -99,7 +102,10 @@ class InspectionResult(Body):
     Schema, where it has one and the result is complete. With a gate (`lineside learn`), `decided_by` says whether its
     score was enough, and the probabilities of what it decided come from the score. `doubt` says why the verdict is
     `unsure` whatever the probability: the model was not taught such a part or picture, or the picture shows nothing
-    (`decided_by` is `picture` then).
+    (`decided_by` is `picture` then). `outputs` says by name what each did, where the station has any for this camera.
+
+    On `result/{trigger}` it is that of a whole part, `camera` is the trigger's name: `fail` where the verdict of any of
+    its `views` is, `pass` where all of its cameras' are, else `unsure`. `missing` names the cameras that have none.
     """
 
     SCHEMA: ClassVar[str] = "lineside.result/1"
@@ -119,9 +125,13 @@ class InspectionResult(Body):
     frame_sha256: str
     late: bool | None = None
     report: Any = None
-    decided_by: Literal["gate", "model", "picture"] = "model"
+    decided_by: Decider = "model"
     doubt: str | None = None
     gate: WireGate | None = None
+    outputs: dict[str, WireOutput] | None = None
+    trigger: WireTrigger | None = None
+    views: list[WireView] | None = None
+    missing: list[WireMissing] | None = None
 
     def encode(self) -> bytes:
         """A report may well be null: it is left out only where the camera has no schema."""
@@ -185,6 +195,15 @@ class ToolEvent(Body):
     detail: str = ""
 
 
+class OutputEvent(Body):
+    """On `event/{output}`: it cannot be reached, `error` says why; or it can again. Each is said once."""
+
+    SCHEMA: ClassVar[str] = "lineside.output_event/1"
+    event_type: Literal["output_failed", "output_back"]
+    output: str
+    error: WireError | None = None
+
+
 class StationEvent(Body):
     """On `event/station`: the station has changed, or was asked to and did not; `error` says why, all is as before.
 
@@ -238,13 +257,18 @@ class CallReport(BaseModel):
 
 
 class Reply(Body):
-    """The answer to a command, on its response topic or `rsp/{command}`; `model` is the one that it was put to."""
+    """The answer to a command, on its response topic or `rsp/{command}`; `model` is the one that it was put to.
+
+    Of a question with a `schema`, `answer` is the JSON that satisfies it; `frames` are the pictures that were shown.
+    """
 
     SCHEMA: ClassVar[str] = "lineside.reply/1"
     command: str
     transaction: str = ""
     ok: bool
     text: str = ""
+    answer: Any = None
+    frames: list[ShownFrame] = Field(default_factory=list)
     calls: list[CallReport] = Field(default_factory=list)
     model: WireModel | None = None
     error: WireError | None = None
@@ -284,7 +308,7 @@ class Info(Body):
 
     `model` looks at frames. Commands are put to it, too, or to `commands_model` where there is one. A model that could
     not be opened has a `session` on the device `none`, with the reason. `group` is the base topic of the station's
-    group, where it is in one.
+    group, where it is in one. `triggers` names the cameras that each trigger looks with.
     """
 
     SCHEMA: ClassVar[str] = "lineside.info/1"
@@ -295,29 +319,13 @@ class Info(Body):
     commands_model: WireModel | None = None
     commands_session: WireSession | None = None
     cameras: list[str]
+    triggers: dict[str, list[str]] | None = None
     commands: list[str]
     group: str | None = None
     tools: dict[str, dict[str, Any]]
     max_payload_bytes: int
     degraded: list[str]
     remote: WireRemote = Field(default_factory=WireRemote)
-
-
-class AskCommand(BaseModel):
-    """The body of `cmd/ask` as JSON; plain text is taken as `text`.
-
-    `tool_choice` is auto, required (some call), none (a text), or the name of the tool to call. It asks for a call, and
-    does not allow one. `conversation` names the conversation that the command belongs to, among those of this response
-    topic.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-    text: str = Field(min_length=1, max_length=8000)
-    transaction: str = Field(default="", max_length=200)
-    conversation: str = Field(default="", max_length=200)
-    max_tokens: int | None = Field(default=None, ge=1, le=4096)
-    expires_at: datetime | None = None
-    tool_choice: str = Field(default="auto", max_length=64)
 
 
 class FrameReference(BaseModel):

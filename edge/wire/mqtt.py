@@ -22,10 +22,10 @@ import paho.mqtt.client as paho
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
-from lineside.edge.config import MqttConfig
 from lineside.edge.counters import Counters
 from lineside.edge.degraded import Degraded
 from lineside.edge.errors import BrokerError, ConfigError, NotConnected, QueueFull, TooLarge
+from lineside.edge.mqtt_config import MqttConfig
 from lineside.edge.wire.acknowledgements import Acknowledgements, Window
 from lineside.edge.wire.brokers import Attempts
 from lineside.edge.wire.causes import NO_SHARED, closed_without_a_word, explain, silent

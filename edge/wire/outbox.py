@@ -19,8 +19,9 @@ from lineside.edge.pulse import Pulse
 from lineside.edge.steady import unix_time
 from lineside.edge.wire.lanes import Lane, Lanes
 from lineside.edge.wire.mqtt import Connection
+from lineside.edge.wire.remembered import Remembered
 from lineside.edge.wire.shorten import farewell, shorten
-from lineside.edge.wire.store import FrameAnswer, Outgoing, Store
+from lineside.edge.wire.store import Outgoing, Store
 from lineside.edge.wire.traffic import Ending
 from lineside.edge.wire.trouble import Trouble
 
@@ -63,8 +64,8 @@ class Outbox:
     def start(self) -> None:
         self._thread.start()
 
-    def put(self, message: Outgoing, answers: FrameAnswer | None = None, *, lasting: bool = True) -> None:
-        """`answers`: which frame, so that a redelivery of it is known again; `lasting` as in `Store.enqueue`."""
+    def put(self, message: Outgoing, answers: Remembered | None = None, *, lasting: bool = True) -> None:
+        """`answers`: which request, so that a redelivery of it is known again; `lasting` as in `Store.enqueue`."""
         try:
             lost = self._store.enqueue(message, answers, lasting=lasting)
             if lost:

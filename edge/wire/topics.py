@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Incoming = Literal["frame", "cmd", "ret", "confirm"]
-INCOMING: tuple[Incoming, ...] = ("frame", "cmd", "ret", "confirm")
+Incoming = Literal["frame", "trigger", "cmd", "ret", "confirm"]
+INCOMING: tuple[Incoming, ...] = ("frame", "trigger", "cmd", "ret", "confirm")
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Topics:
         return f"{self.base}/state/{camera}"
 
     def event(self, source: str) -> str:
-        """Of a camera or a tool."""
+        """Of a camera, a trigger, a tool or an output."""
         return f"{self.base}/event/{source}"
 
     def snapshot(self, camera: str) -> str:
@@ -42,6 +42,9 @@ class Topics:
 
     def frame(self, camera: str) -> str:
         return f"{self.base}/frame/{camera}"
+
+    def trigger(self, name: str) -> str:
+        return f"{self.base}/trigger/{name}"
 
     def command(self, name: str) -> str:
         return f"{self.base}/cmd/{name}"
@@ -58,9 +61,14 @@ class Topics:
     def confirm(self, tool: str) -> str:
         return f"{self.base}/confirm/{tool}"
 
-    def subscriptions(self) -> list[tuple[str, int]]:
-        """Topic filters with their QoS, of everything but frames."""
-        return [(f"{self.base}/{kind}/+", 1) for kind in INCOMING if kind != "frame"]
+    def subscriptions(self, *, triggers: bool = False) -> list[tuple[str, int]]:
+        """Topic filters with their QoS, of everything but frames; of triggers where the station has any."""
+        left_out = ("frame",) if triggers else ("frame", "trigger")
+        return [(f"{self.base}/{kind}/+", 1) for kind in INCOMING if kind not in left_out]
+
+    def left(self, *, triggers: bool) -> tuple[str, ...]:
+        """Topic filters that an earlier run may have left in the broker's session."""
+        return (self.frame("+"), *(() if triggers else (self.trigger("+"),)))
 
     def frame_subscriptions(self) -> list[tuple[str, int]]:
         """Of the frames, which come on a connection of their own."""

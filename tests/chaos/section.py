@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-CHAOS, GROUP = "make chaos", "python -m tests.benchmarks.group"
-OTHERS = (CHAOS, GROUP)
+CHAOS, GROUP, OUTPUTS = "make chaos", "python -m tests.benchmarks.group", "python -m tests.benchmarks.outputs"
+OTHERS = (CHAOS, GROUP, OUTPUTS)
 """What writes a section, in the order of the sections."""
 
 

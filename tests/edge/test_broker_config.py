@@ -10,8 +10,9 @@ import pytest
 
 from lineside.edge.address import is_loopback, parse_address, show_address
 from lineside.edge.broker_access import read_password, tls_context, warnings_of
-from lineside.edge.config import Config, MqttConfig
+from lineside.edge.config import Config
 from lineside.edge.errors import ConfigError
+from lineside.edge.mqtt_config import MqttConfig
 from lineside.edge.station_file import load_config
 from tests.conftest import ROOT
 

@@ -6,9 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from lineside.edge.audit_config import AuditConfig
-from lineside.edge.config import Config, InspectConfig, StationConfig, StoreConfig
+from lineside.edge.config import Config, StationConfig, StoreConfig
 from lineside.edge.data_folder import data_folder
 from lineside.edge.history_config import HistoryConfig
+from lineside.edge.inspect_config import InspectConfig
 from lineside.edge.station_file import load_config
 from tests.conftest import ROOT
 

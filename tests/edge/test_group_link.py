@@ -10,13 +10,14 @@ from typing import cast
 import pytest
 
 from lineside.edge.commands.inbox import Commands
-from lineside.edge.config import Config, MqttConfig, StationConfig
+from lineside.edge.config import Config, StationConfig
 from lineside.edge.counters import Counters
 from lineside.edge.degraded import Degraded
 from lineside.edge.frames.camera_watch import CameraWatch
 from lineside.edge.frames.intake import FrameIntake
 from lineside.edge.group_config import GroupConfig
 from lineside.edge.group_link import GroupLink
+from lineside.edge.mqtt_config import MqttConfig
 from lineside.edge.wire import heirs
 from lineside.edge.wire.mqtt import Connection
 from lineside.edge.wire.topics import GroupTopics

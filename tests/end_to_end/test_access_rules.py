@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from lineside.edge.config import MqttConfig
 from lineside.edge.daemon import Daemon
 from lineside.edge.demo.broker import HOST
+from lineside.edge.mqtt_config import MqttConfig
 from lineside.edge.wire.traffic import Ending
 from tests.support.broker import Mosquitto
 from tests.support.client import Client
@@ -22,7 +22,7 @@ from tests.support.wait import LIMIT_S
 
 SAID = ("status", "info", "health", "result/a", "event/a", "state/a", "snapshot/a")
 CHANGES = ("cmd/model-install", "cmd/model-rollback", "cmd/config", "cmd/switch")
-TOLD = ("frame/a", "cmd/ask", *CHANGES, "ret/a", "confirm/a")
+TOLD = ("frame/a", "trigger/a", "cmd/ask", *CHANGES, "ret/a", "confirm/a")
 ANSWERS = ("rsp/ask", "rsp/ask/7", "call/a")
 OTHER = BASE.replace("cell2", "cell3")
 EVERYTHING = (
@@ -35,6 +35,7 @@ WRITES = {
     "operator": {f"{BASE}/cmd/ask", f"{BASE}/confirm/a"},
     "maintainer": {f"{BASE}/{topic}" for topic in CHANGES},
     "camera": {f"{BASE}/frame/a"},
+    "trigger": {f"{BASE}/trigger/a"},
     "actuator": {f"{BASE}/ret/a"},
 }
 READS = {
@@ -43,6 +44,7 @@ READS = {
     "operator": {f"{BASE}/{topic}" for topic in ("rsp/ask", "rsp/ask/7", "event/a", "status", "info")},
     "maintainer": {f"{BASE}/{topic}" for topic in ("rsp/ask", "rsp/ask/7", "event/a", "status", "info")},
     "camera": set[str](),
+    "trigger": set[str](),
     "actuator": {f"{BASE}/call/a"},
 }
 

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from lineside.devices.cameras.frame import Frame
-from lineside.edge.config import CameraConfig
+from lineside.edge.camera_config import CameraConfig
 from lineside.edge.daemon import Daemon
 from lineside.runtime.engine.scheduler import Priority, Request
 from lineside.runtime.inspection.task import InspectionTask

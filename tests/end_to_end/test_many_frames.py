@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from lineside.edge.config import CameraConfig, InspectConfig
+from lineside.edge.camera_config import CameraConfig
 from lineside.edge.daemon import Daemon
 from lineside.edge.demo.broker import embedded_broker
+from lineside.edge.inspect_config import InspectConfig
 from tests.support.broker import Mosquitto
 from tests.support.client import Client, Received
 from tests.support.small import small_picture

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from jsonschema.validators import Draft202012Validator
 
-from lineside.edge.config import CameraConfig
+from lineside.edge.camera_config import CameraConfig
 from lineside.edge.daemon import Daemon
 from lineside.edge.errors import ConfigError
 from lineside.edge.station_file import load_config

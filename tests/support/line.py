@@ -6,9 +6,9 @@ import threading
 import time
 from collections.abc import Callable
 
-from lineside.edge.config import MqttConfig
 from lineside.edge.counters import Counters
 from lineside.edge.degraded import Degraded
+from lineside.edge.mqtt_config import MqttConfig
 from lineside.edge.wire.acknowledgements import Window
 from lineside.edge.wire.mqtt import Connection
 from lineside.edge.wire.traffic import Message

@@ -6,16 +6,11 @@ import dataclasses
 import sys
 from pathlib import Path
 
-from lineside.edge.config import (
-    CameraConfig,
-    Config,
-    InspectConfig,
-    ModelConfig,
-    MqttConfig,
-    StationConfig,
-    StoreConfig,
-)
+from lineside.edge.camera_config import CameraConfig
+from lineside.edge.config import Config, ModelConfig, StationConfig, StoreConfig
 from lineside.edge.demo.broker import HOST
+from lineside.edge.inspect_config import InspectConfig
+from lineside.edge.mqtt_config import MqttConfig
 from lineside.edge.tool_config import Check, ToolConfig
 from lineside.edge.wire.topics import Topics
 from tests.support.broker import Mosquitto

@@ -204,7 +204,7 @@ async function refresh() {
   const state = await answer.json();
   drawHead(state);
   drawNotices(state);
-  drawCameras(state.cameras);
+  drawCameras([...state.triggers, ...state.cameras]);
   if (changed("verdicts", state.verdicts)) drawVerdicts(state.verdicts);
   drawTeaching(state);
   drawStages(state.stages);

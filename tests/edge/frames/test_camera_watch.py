@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from lineside.edge.config import CameraConfig
+from lineside.edge.camera_config import CameraConfig
 from lineside.edge.daemon import Daemon
 from lineside.edge.frames.camera_watch import PushedCamera
 from tests.support.broker import Mosquitto

@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 
 from lineside.edge.command_line import main as cli
-from lineside.edge.config import InspectConfig
 from lineside.edge.daemon import Daemon
 from lineside.edge.degraded import Degraded
 from lineside.edge.errors import ConfigError
 from lineside.edge.frames.drift_watch import DriftWatch, sentence_of
+from lineside.edge.inspect_config import InspectConfig
 from lineside.edge.inspection.usual_file import read_usual, write_usual
 from lineside.edge.inspection.watched import WatchedFor
 from lineside.edge.metrics import registry_of

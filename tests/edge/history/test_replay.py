@@ -12,7 +12,7 @@ import pytest
 
 from lineside.devices.cameras.frame import Frame
 from lineside.edge.command_line.main import main
-from lineside.edge.config import Config, InspectConfig, ModelConfig
+from lineside.edge.config import Config, ModelConfig
 from lineside.edge.counters import Counters
 from lineside.edge.degraded import Degraded
 from lineside.edge.errors import EdgeError
@@ -20,6 +20,7 @@ from lineside.edge.frames.results import Clock, to_result
 from lineside.edge.history.keeper import History
 from lineside.edge.history.replay import replay
 from lineside.edge.history.tables import FILE
+from lineside.edge.inspect_config import InspectConfig
 from lineside.edge.inspection.tasks import inspection_task
 from lineside.edge.wire.messages import WireModel
 from lineside.runtime.engine.engine import Engine

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from lineside.edge.config import CameraConfig, Config, InspectConfig
+from lineside.edge.camera_config import CameraConfig
+from lineside.edge.config import Config
+from lineside.edge.inspect_config import InspectConfig
 from lineside.edge.inspection.calibration_file import CameraCalibration, task_digest, write_calibrations
 from lineside.edge.inspection.gate_file import write_gate
 from lineside.edge.inspection.inspectors import open_inspectors

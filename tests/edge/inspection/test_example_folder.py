@@ -9,9 +9,11 @@ import cv2
 import numpy as np
 import pytest
 
+from lineside.edge.camera_config import CameraConfig
 from lineside.edge.command_line.main import main
-from lineside.edge.config import CameraConfig, Config, InspectConfig
+from lineside.edge.config import Config
 from lineside.edge.errors import ConfigError
+from lineside.edge.inspect_config import InspectConfig
 from lineside.edge.inspection.calibration_file import task_digest
 from lineside.edge.inspection.inspectors import open_inspectors
 from lineside.edge.inspection.tasks import inspection_task

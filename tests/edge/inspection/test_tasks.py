@@ -4,8 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from lineside.edge.config import CameraConfig, Config, InspectConfig
+from lineside.edge.camera_config import CameraConfig
+from lineside.edge.config import Config
 from lineside.edge.errors import ConfigError
+from lineside.edge.inspect_config import InspectConfig
 from lineside.edge.inspection.calibration_file import task_digest
 from lineside.edge.inspection.tasks import inspection_task
 from lineside.runtime.engine.engine import Engine

@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
-from lineside.edge.config import Config, InspectConfig, ModelConfig
+from lineside.edge.config import Config, ModelConfig
 from lineside.edge.current_model import installed_bundle
 from lineside.edge.daemon import Daemon
+from lineside.edge.inspect_config import InspectConfig
 from lineside.edge.models import open_or_fall_back, there
 from lineside.edge.remote_config import RemoteConfig
 from lineside.edge.updates.install import models_store

@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
+from lineside.edge.camera_config import CameraConfig
 from lineside.edge.command_line import main as cli
-from lineside.edge.config import CameraConfig, Config
+from lineside.edge.config import Config
 from lineside.edge.daemon import Daemon
 from lineside.edge.errors import ConfigError
 from lineside.edge.inspection.calibration_file import read_calibrations

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from lineside.edge.config import MqttConfig
+from lineside.edge.mqtt_config import MqttConfig
 from tests.support.broker import Mosquitto, free_port
 from tests.support.client import Client
 from tests.support.line import Line

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from lineside.edge.config import MqttConfig
 from lineside.edge.errors import NotConnected, TooLarge
+from lineside.edge.mqtt_config import MqttConfig
 from lineside.edge.wire.acknowledgements import Window
 from lineside.edge.wire.causes import Reports, explain
 from lineside.edge.wire.traffic import Ending

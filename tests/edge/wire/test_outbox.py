@@ -19,7 +19,8 @@ from lineside.edge.steady import unix_time
 from lineside.edge.wire.messages import CallReport, Reply
 from lineside.edge.wire.mqtt import Connection
 from lineside.edge.wire.outbox import INFLIGHT, STRIKES, Outbox
-from lineside.edge.wire.store import FrameAnswer, Outgoing, Store
+from lineside.edge.wire.remembered import Remembered
+from lineside.edge.wire.store import Outgoing, Store
 from lineside.edge.wire.traffic import Ending
 from tests.support.wait import LIMIT_S
 
@@ -29,7 +30,7 @@ class Full(Store):
 
     full = False
 
-    def enqueue(self, message: Outgoing, answers: FrameAnswer | None = None, *, lasting: bool = True) -> int:
+    def enqueue(self, message: Outgoing, answers: Remembered | None = None, *, lasting: bool = True) -> int:
         if self.full:
             raise StoreError("no space")
         return super().enqueue(message, answers, lasting=lasting)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import threading
 
-from lineside.edge.config import MqttConfig
 from lineside.edge.counters import Counters
 from lineside.edge.degraded import Degraded
+from lineside.edge.mqtt_config import MqttConfig
 from lineside.edge.wire.mqtt import Connection
 from lineside.edge.wire.topics import GroupTopics
 from tests.support.raw_broker import RawBroker

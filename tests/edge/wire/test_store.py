@@ -189,25 +189,41 @@ def test_a_database_of_the_version_before_is_brought_up_with_all_that_is_in_it(t
     assert [m.payload for m in store.pending(7, 10)] == [b"done"]
     assert store.begin_call("c", "stop", "{}") is not None
     store.close()
-    assert version_of(path) == 2
+    assert version_of(path) == 3
 
 
 def test_a_new_database_says_its_version(tmp_path: Path) -> None:
     Store(tmp_path / "s.db", 100).close()
-    assert version_of(tmp_path / "s.db") == 2
+    assert version_of(tmp_path / "s.db") == 3
     Store(tmp_path / "s.db", 100).close()
-    assert version_of(tmp_path / "s.db") == 2
+    assert version_of(tmp_path / "s.db") == 3
+
+
+def test_a_database_without_a_place_for_held_results_gets_one(tmp_path: Path) -> None:
+    path = tmp_path / "s.db"
+    Store(path, 100).close()
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("DROP TABLE held")
+        db.execute("PRAGMA user_version = 2")
+    store = Store(path, 100)
+    store.hold("f", Outgoing("result/top", b"as kept", "application/json"), None)
+    store.close()
+    store = Store(path, 100)
+    assert store.release_held() == 1
+    assert store.release_held() == 0
+    assert [(m.topic, m.payload) for m in store.pending(0, 10)] == [("result/top", b"as kept")]
+    store.close()
 
 
 def test_a_database_of_a_later_version_is_refused_and_left(tmp_path: Path) -> None:
     path = tmp_path / "s.db"
     with closing(sqlite3.connect(path)) as db:
         db.execute("CREATE TABLE of_tomorrow (id INTEGER)")
-        db.execute("PRAGMA user_version = 3")
+        db.execute("PRAGMA user_version = 4")
     before = path.read_bytes()
     with pytest.raises(StoreError) as caught:
         Store(path, 100)
-    assert str(caught.value) == f"{path} is a database of version 3, this Lineside reads up to 2: update Lineside"
+    assert str(caught.value) == f"{path} is a database of version 4, this Lineside reads up to 3: update Lineside"
     assert path.read_bytes() == before
 
 

@@ -13,8 +13,9 @@ import pytest
 from mcp import Client
 from mcp_types import TextContent, Tool
 
+from lineside.edge.camera_config import CameraConfig
 from lineside.edge.command_line.main import main
-from lineside.edge.config import CameraConfig, Config
+from lineside.edge.config import Config
 from lineside.edge.device_choice import Choice, Opened
 from lineside.edge.errors import EdgeError
 from lineside.edge.integrations.mcp.exposed import make_server, serve_http

@@ -14,8 +14,8 @@ import pytest
 
 from lineside.edge.daemon import Daemon
 from lineside.edge.errors import RequestError
-from lineside.edge.frames.reference import read_captured_at, read_referenced
 from lineside.edge.wire.messages import FrameReference
+from lineside.edge.wire.reference import read_captured_at, read_referenced
 from tests.support.broker import Mosquitto
 from tests.support.client import Client
 from tests.support.station import TOPICS, station

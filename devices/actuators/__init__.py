@@ -1,0 +1,1 @@
+"""What a machine is moved by: one module a kind."""

@@ -1,0 +1,66 @@
+"""What is wrong with the triggers of a station file."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from importlib.util import find_spec
+
+from lineside.edge.broker_checks import Key, Problem
+from lineside.edge.config import NAME, STATION, Config
+from lineside.edge.triggers_config import TriggerConfig
+
+NEEDED = {"timer": ("interval_s",), "gpio": ("pin",), "modbus": ("address",), "opcua": ("address", "node")}
+LIBRARIES = {"gpio": "gpiozero", "modbus": "pymodbus", "opcua": "asyncua"}
+"""What each kind needs, from the extra of the kind's name."""
+ONLY = {
+    "interval_s": ("timer",),
+    "pin": ("gpio",),
+    "pull": ("gpio",),
+    "debounce_s": ("gpio",),
+    "edge": ("gpio", "modbus", "opcua"),
+    "address": ("modbus", "opcua"),
+    "unit": ("modbus",),
+    "coil": ("modbus",),
+    "poll_ms": ("modbus",),
+    "reset": ("modbus",),
+    "node": ("opcua",),
+}
+
+
+def trigger_problems(config: Config) -> Iterator[Problem]:
+    """Every mistake; a name must differ from those of cameras and tools, which speak on the same topics."""
+    for name, trigger in config.triggers.items():
+        above = ("triggers", name)
+        if not re.fullmatch(NAME, name):
+            yield above, f"`triggers.{name}`: a name has letters, digits, _ and - only"
+        if name == STATION:
+            yield above, f"`triggers.{STATION}` would speak on event/{STATION}, where the station does"
+        for section, others in (("camera", config.cameras), ("tool", config.tools)):
+            if name in others:
+                yield above, f"`triggers.{name}` has the name of a {section}: both would speak on event/{name}"
+        for camera in trigger.cameras:
+            if camera not in config.cameras:
+                there = ", ".join(config.cameras) or "none"
+                yield (*above, "cameras"), f"`triggers.{name}.cameras`: no camera {camera!r}; the station has {there}"
+        if len(set(trigger.cameras)) < len(trigger.cameras):
+            yield (*above, "cameras"), f"`triggers.{name}.cameras` names a camera twice"
+        yield from _kind(above, trigger)
+
+
+def _kind(above: Key, trigger: TriggerConfig) -> Iterator[Problem]:
+    name = ".".join(above)
+    for key in NEEDED.get(trigger.kind, ()):
+        if not getattr(trigger, key):
+            yield (*above, "kind"), f"`{name}.{key}` is missing: a trigger of kind {trigger.kind} needs it"
+    for key, kinds in ONLY.items():
+        if trigger.kind not in kinds and getattr(trigger, key) != TriggerConfig.__dataclass_fields__[key].default:
+            yield (*above, key), f"`{name}.{key}` says nothing to a trigger of kind {trigger.kind}: leave it out"
+    if (library := LIBRARIES.get(trigger.kind)) and find_spec(library) is None:
+        yield (*above, "kind"), f"`{name}` needs {library}: install lineside[{trigger.kind}]"
+    if trigger.kind == "opcua" and trigger.address and not trigger.address.startswith("opc.tcp://"):
+        yield (*above, "address"), f"`{name}.address` {trigger.address!r}: opc.tcp://host:4840 would be right"
+    if trigger.kind == "modbus" and not re.fullmatch(r"[^:/]*(:[0-9]{1,5})?", trigger.address):
+        yield (*above, "address"), f"`{name}.address` {trigger.address!r}: host or host:port would be right"
+    if trigger.reset and trigger.edge != "rising":
+        yield (*above, "edge"), f"`{name}.edge` must be rising where `reset` writes the coil back to 0"

@@ -1,0 +1,242 @@
+"""Gathers, for each trigger, a picture of each of its cameras, while earlier parts wait for the model.
+
+A live camera is asked for its first frame after the trigger. A camera that is a queue gives its next picture. What is
+sent over MQTT is the part's that it names, or the next part's; it waits here for a trigger that is on its way.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+
+from lineside.devices.cameras.frame import Frame
+from lineside.edge.camera_config import CameraConfig
+from lineside.edge.frames.mailbox import Work
+from lineside.edge.triggers.gathering import Gathering, size_of
+from lineside.edge.triggers.live_cameras import LiveCameras
+from lineside.edge.triggers_config import TriggerConfig, alone
+from lineside.edge.wire.views import WireMissing
+
+HELD_S = 2.0
+"""A frame that was sent waits so long for its trigger: the two may come on different connections."""
+HELD_FRAMES = 64
+"""Of one camera."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Early:
+    """A frame that no trigger has asked for yet; `until` is None where it waits for ever."""
+
+    work: Work
+    triggered: bool
+    until: float | None
+
+
+class Collector:
+    """`begin` gathers; when all is there, or the time is over, the part goes into the pipeline's queue.
+
+    Args:
+        cameras: how the station's cameras are now.
+        live: whether a camera runs whether anybody looks or not.
+        put: into the pipeline's queues, with whether it must be answered.
+        refuse: a frame that must be answered and belongs to no trigger; `drop` one that must not.
+    """
+
+    def __init__(
+        self,
+        triggers: Mapping[str, TriggerConfig],
+        cameras: Callable[[], Mapping[str, CameraConfig]],
+        live: Callable[[str], bool],
+        after: Callable[[str, float, float], Frame],
+        put: Callable[[Work, bool], None],
+        refuse: Callable[[Frame], None],
+        drop: Callable[[Frame], None],
+    ) -> None:
+        self._triggers, self._cameras, self._live = triggers, cameras, live
+        self._put_into, self._refuse, self._drop = put, refuse, drop
+        self._alone = alone(dict(triggers))
+        self._named = {camera for trigger in triggers.values() for camera in trigger.cameras}
+        before = {camera: [t.before_s for t in triggers.values() if camera in t.cameras] for camera in self._named}
+        self._hold_s = {
+            camera: max(spans) + (HELD_S if camera in self._alone else 0.0) for camera, spans in before.items()
+        }
+        self._condition = threading.Condition()
+        self._gatherings: list[Gathering] = []
+        self._early: dict[str, deque[_Early]] = {camera: deque() for camera in self._named}
+        self._held_bytes, self._closed = 0, False
+        self._live_cameras = LiveCameras(after)
+        self._thread = threading.Thread(target=self._run, name="triggers-collect", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def close(self) -> None:
+        with self._condition:
+            self._closed = True
+            self._condition.notify_all()
+        self._live_cameras.close()
+        if self._thread.is_alive():
+            self._thread.join(timeout=5)
+
+    def held_bytes(self) -> int:
+        """Of pictures whose parts wait."""
+        with self._condition:
+            return self._held_bytes
+
+    def begin(self, gathering: Gathering, problems: Mapping[str, str]) -> None:
+        """Gather for a trigger.
+
+        Args:
+            problems: of cameras that are switched off: why.
+        """
+        with self._condition:
+            self._gatherings.append(gathering)
+            for camera in gathering.config.cameras:
+                if camera in problems:
+                    self._put(gathering, camera, _missing(camera, "switched_off", problems[camera]))
+                elif gathering.resumed and not self._is_sent(camera):
+                    gone = "the station was stopped before it had looked at this part"
+                    self._put(gathering, camera, _missing(camera, "station_stopped", gone))
+                elif self._live(camera):
+                    gathering.asked.add(camera)
+                elif (early := self._take_early(gathering, camera)) is not None:
+                    self._put(gathering, camera, early)
+            asked = list(gathering.asked)
+            self._condition.notify_all()
+        for camera in asked:
+            self._live_cameras.ask(camera, gathering.earliest, gathering.deadline, partial(self._settle, gathering))
+        self._finish(gathering)
+
+    def offer(self, work: Work, triggered: bool) -> bool:
+        """A frame has come; False where it is none of a trigger's."""
+        frame = work.frame
+        if frame.camera not in self._named:
+            return False
+        own = frame.camera in self._alone
+        if self._live(frame.camera):
+            if own:
+                self._let_go(work)
+            return own
+        queued = not self._is_sent(frame.camera)
+        with self._condition:
+            found = self._whose(frame, queued=queued)
+            if found is None:
+                if not (own or (self._hold_s[frame.camera] and not queued)):
+                    return False
+                until = None if queued else time.monotonic() + self._hold_s[frame.camera]
+                early = self._early[frame.camera]
+                early.append(_Early(work, triggered, until))
+                pushed_out = early.popleft() if len(early) > HELD_FRAMES else None
+                self._condition.notify_all()
+            else:
+                self._put(found, frame.camera, work)
+        if found is not None:
+            self._finish(found)
+        elif pushed_out is not None:
+            self._unclaimed(pushed_out)
+        return True
+
+    def _whose(self, frame: Frame, *, queued: bool) -> Gathering | None:
+        """The part that a frame names, else the one that has waited longest."""
+        if frame.part_id:
+            for one in self._gatherings:
+                if one.names(frame) and one.wants(frame, queued=queued):
+                    return one
+        return next((one for one in self._gatherings if one.wants(frame, queued=queued)), None)
+
+    def _is_sent(self, camera: str) -> bool:
+        settings = self._cameras().get(camera)
+        return settings is not None and settings.kind == "mqtt"
+
+    def _take_early(self, gathering: Gathering, camera: str) -> Work | None:
+        queued = not self._is_sent(camera)
+        fitting = [one for one in self._early[camera] if gathering.wants(one.work.frame, queued=queued)]
+        if not fitting:
+            return None
+        best = next((one for one in fitting if gathering.names(one.work.frame)), fitting[0])
+        self._early[camera].remove(best)
+        return best.work
+
+    def _settle(self, gathering: Gathering, camera: str, found: Work | WireMissing) -> None:
+        with self._condition:
+            self._put(gathering, camera, found)
+        self._finish(gathering)
+
+    def _put(self, gathering: Gathering, camera: str, found: Work | WireMissing) -> None:
+        gathering.found[camera] = found
+        if isinstance(found, Work):
+            self._held_bytes += size_of(found.frame)
+
+    def _finish(self, gathering: Gathering) -> None:
+        with self._condition:
+            if not gathering.complete or gathering not in self._gatherings:
+                return
+            self._gatherings.remove(gathering)
+        part = gathering.part()
+        self._put_into(Work(part, partial(self._done, gathering)), True)
+
+    def _done(self, gathering: Gathering) -> None:
+        with self._condition:
+            self._held_bytes -= gathering.size()
+        for work in gathering.works():
+            work.done()
+        gathering.done()
+
+    def _unclaimed(self, early: _Early) -> None:
+        frame = early.work.frame
+        if frame.camera not in self._alone:
+            self._put_into(early.work, early.triggered)
+        elif early.triggered:
+            self._refuse(frame)
+            early.work.done()
+        else:
+            self._let_go(early.work)
+
+    def _let_go(self, work: Work) -> None:
+        self._drop(work.frame)
+        work.done()
+
+    # On the collector's thread: what does not come
+
+    def _run(self) -> None:
+        while True:
+            with self._condition:
+                if self._closed:
+                    return
+                now = time.monotonic()
+                late = [one for one in self._gatherings if one.deadline <= now]
+                for one in late:
+                    for camera in one.config.cameras:
+                        if camera not in one.asked and camera not in one.found:
+                            silent = f"no frame within {one.config.wait_s:g} s of the trigger"
+                            self._put(one, camera, _missing(camera, "camera_silent", silent))
+                unclaimed = [early for queue in self._early.values() for early in _expired(queue, now)]
+                if not unclaimed and not any(one.complete for one in late):
+                    self._condition.wait(self._next_s(now))
+                    continue
+            for one in late:
+                self._finish(one)
+            for early in unclaimed:
+                self._unclaimed(early)
+
+    def _next_s(self, now: float) -> float | None:
+        """Until something is over; None where nothing waits."""
+        ends = [one.deadline for one in self._gatherings if one.deadline > now]
+        ends += [early.until for queue in self._early.values() for early in queue if early.until is not None]
+        return max(min(ends) - now, 0.001) if ends else None
+
+
+def _missing(camera: str, code: str, reason: str) -> WireMissing:
+    return WireMissing(camera=camera, code=code, reason=reason)
+
+
+def _expired(queue: deque[_Early], now: float) -> list[_Early]:
+    """Taken out."""
+    expired = [early for early in queue if early.until is not None and early.until <= now]
+    for early in expired:
+        queue.remove(early)
+    return expired

@@ -1,0 +1,92 @@
+"""The pictures of one part while they are gathered."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from lineside.devices.cameras.frame import Frame
+from lineside.edge.frames.mailbox import Work
+from lineside.edge.frames.part import Part
+from lineside.edge.triggers_config import TriggerConfig
+from lineside.edge.wire.trigger_store import StoredTrigger
+from lineside.edge.wire.views import WireMissing, WireTrigger
+
+
+@dataclass(eq=False)
+class Gathering:
+    """Fills up from several threads; whoever holds it sees to that.
+
+    Attributes:
+        moment: `time.monotonic()` of the trigger; `deadline` that from which on a camera is missing.
+        asked: live cameras, which say themselves what is wrong with them.
+        found: by camera, a frame or why there is none.
+        resumed: it is of an earlier run of the station: what stood before a camera then is gone.
+        moment_known: False where it came once more and says no time: nobody knows when the part was there.
+        done: called when the part has its result.
+    """
+
+    trigger: StoredTrigger
+    config: TriggerConfig
+    moment: float
+    deadline: float
+    done: Callable[[], None]
+    resumed: bool = False
+    moment_known: bool = True
+    found: dict[str, Work | WireMissing] = field(default_factory=dict)
+    asked: set[str] = field(default_factory=set)
+
+    @property
+    def earliest(self) -> float:
+        """When the part is before the cameras."""
+        return self.moment + self.config.delay_s
+
+    @property
+    def complete(self) -> bool:
+        return len(self.found) == len(self.config.cameras)
+
+    def wants(self, frame: Frame, *, queued: bool) -> bool:
+        """Whether a frame that was sent may be of this part: it names it, or names none and is of the right time.
+
+        Args:
+            queued: the camera is a queue, each of whose pictures is one part's.
+        """
+        if frame.camera not in self.config.cameras or frame.camera in self.found:
+            return False
+        if frame.part_id and self.trigger.part_id:
+            return frame.part_id == self.trigger.part_id
+        if self.resumed:
+            return False
+        return queued or frame.received >= self.earliest - self.config.before_s
+
+    def names(self, frame: Frame) -> bool:
+        return bool(frame.part_id) and frame.part_id == self.trigger.part_id
+
+    def works(self) -> list[Work]:
+        return [found for camera in self.config.cameras if isinstance(found := self.found.get(camera), Work)]
+
+    def size(self) -> int:
+        """Bytes of the pictures that it holds."""
+        return sum(size_of(work.frame) for work in self.works())
+
+    def part(self) -> Part:
+        """Of all that was found."""
+        frames = tuple(work.frame for work in self.works())
+        trigger, at = self.trigger, datetime.fromtimestamp(self.trigger.at, UTC)
+        named = trigger.part_id or next((frame.part_id for frame in frames if frame.part_id), "")
+        return Part(
+            camera=trigger.name,
+            captured_at=at,
+            received=self.moment,
+            part_id=named,
+            id=trigger.id,
+            moment_known=self.moment_known,
+            trigger=WireTrigger(id=trigger.said or trigger.id, name=trigger.name, at=at),
+            views=frames,
+            missing=tuple(found for found in self.found.values() if isinstance(found, WireMissing)),
+        )
+
+
+def size_of(frame: Frame) -> int:
+    return len(frame.data or b"") + (frame.pixels.nbytes if frame.pixels is not None else 0)
