@@ -35,13 +35,14 @@ def export_command(
     verbatim_arguments: bool = False,
     any_way_up: bool = False,
     taught: Path | None = None,
+    adapter: Path | None = None,
 ) -> int:
     """Returns the exit code. `taught` is a file that says what the model was taught (`runtime.taught_file`)."""
     try:
         declaration = Declaration() if taught is None else read_taught(taught)
         options = ExportOptions(PRECISIONS[precision], kv_dtype, verbatim_arguments, any_way_up, declaration)
         with reporting() as report:
-            export_bundle(checkpoint, bundle, options, progress=report)
+            export_bundle(checkpoint, bundle, options, adapter=adapter, progress=report)
     except (ExportError, EngineError, OSError, MemoryError, KeyboardInterrupt) as error:
         return failed(error)
     sys.stdout.write(f"{bundle} is ready: try `lineside check {bundle}`\n")

@@ -17,7 +17,9 @@ import onnx
 from onnx import helper, numpy_helper
 
 from lineside.export.errors import Unsupported
+from lineside.export.graph.zeros import unpack_zeros
 from lineside.export.network.config import DecoderConfig, NetworkConfig, VisionConfig
+from lineside.export.network.rope import Divided, QueryScale, Rope
 from lineside.runtime.bundle import Bundle
 
 Array = npt.NDArray[np.generic]
@@ -87,6 +89,9 @@ class ExportedGraph:
         else:
             np.copyto(integers, (packed ^ 128).view(np.int8))
         minima = np.asarray(self.array(f"{name}.minima"), np.float32) if f"{name}.minima" in self else None
+        if f"{name}.zeros" in self:
+            zeros = unpack_zeros(np.asarray(self.array(f"{name}.zeros"), np.uint8), bits, scales.shape[1])
+            minima = ((2.0 ** (bits - 1) - zeros) * scales).T.astype(np.float32)
         return Rounded(bits, size, integers, scales, minima)
 
     def attributes(self, *ops: str) -> Iterator[dict[str, Any]]:
@@ -117,7 +122,6 @@ class Exported:
         if manifest.dialect != "ort":
             raise Unsupported(f"{self.bundle.path} is in the dialect {manifest.dialect}: export the checkpoint anew")
         norm = next(self.decoder.attributes("SimplifiedLayerNormalization"))
-        turn = np.asarray(self.decoder.array("rotary.sin")[1], np.float64)  # sin of the inverse frequencies
         decoder = DecoderConfig(
             hidden_size=manifest.hidden_size,
             intermediate_size=manifest.intermediate_size,
@@ -128,10 +132,24 @@ class Exported:
             vocab_size=manifest.vocab_size,
             context_length=manifest.context_length,
             rms_norm_eps=norm["epsilon"],
-            rope_theta=float(np.arcsin(turn[1]) ** (-manifest.kv.head_dim / 2)),
+            rope=self._rope(),
             tied_embeddings=manifest.tied_embeddings,
+            query_scale=self._query_scale(),
         )
         return NetworkConfig(manifest.architecture, decoder, self._vision_config(), manifest.image_token_id)
+
+    def _rope(self) -> Rope:
+        """The frequencies one by one, whatever they were made from."""
+        cos, sin = (np.asarray(self.decoder.array(f"rotary.{part}")[1], np.float64) for part in ("cos", "sin"))
+        return Rope(1.0, Divided(tuple(1 / np.arctan2(sin, cos)), float(np.hypot(sin, cos)[0])))
+
+    def _query_scale(self) -> QueryScale | None:
+        if "query_scale" not in self.decoder:
+            return None
+        table = np.asarray(self.decoder.array("query_scale"), np.float64)[:, 0]
+        (steps,) = np.nonzero(table > 1)
+        original = int(steps[0]) if len(steps) else len(table)
+        return QueryScale(float((table[original] - 1) / np.log(2)) if len(steps) else 0.0, original)
 
     def _vision_config(self) -> VisionConfig | None:
         image, graph = self.bundle.manifest.image, self.vision
@@ -156,4 +174,5 @@ class Exported:
             projector_bias="projector.linear_1.bias" in graph,
             feature_layer=len(heads),
             projector_norm_eps=norms[-1],
+            merges="projector.norm.weight" in graph,
         )

@@ -164,6 +164,7 @@ def export(options: argparse.Namespace) -> int:
             verbatim_arguments=options.verbatim_arguments,
             any_way_up=options.any_way_up,
             taught=options.taught,
+            adapter=options.adapter,
         )
     )
 

@@ -243,6 +243,7 @@ def _export_commands(commands: Commands[argparse.ArgumentParser]) -> None:
     export = commands.add_parser("export", help="turn a checkpoint (a folder, or a GGUF file) into a bundle")
     export.add_argument("checkpoint", type=Path, help="folder of a Hugging Face checkpoint, or a GGUF file")
     export.add_argument("bundle", type=Path, help="folder to make")
+    export.add_argument("--adapter", type=Path, metavar="FOLDER", help="LoRA adapter, as peft saves it, to merge")
     _export_options(export)
     export.set_defaults(handler="bundle.export")
 

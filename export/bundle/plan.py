@@ -103,7 +103,7 @@ def _quantizer(weight: Weight) -> Quantizer:
         return Quantizer(NO_ROUNDING, 32)
     method, bits = METHODS[weight.form]
     if weight.carried is not None:
-        return Quantizer(CARRIED_OVER, bits, weight.block_size, symmetric=not weight.carried.minima)
+        return Quantizer(CARRIED_OVER, bits, weight.block_size, symmetric=weight.carried.symmetric)
     return Quantizer(method, bits, weight.block_size, symmetric=True)
 
 

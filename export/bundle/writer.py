@@ -24,10 +24,9 @@ from lineside.export.bundle.options import ExportOptions
 from lineside.export.bundle.plan import Planned, plan
 from lineside.export.bundle.stamp import stamp
 from lineside.export.bundle.workplace import Workplace, check_target, workplace
-from lineside.export.checkpoint.config import read_config
 from lineside.export.checkpoint.gguf import GgufCheckpoint
+from lineside.export.checkpoint.opening import open_checkpoint
 from lineside.export.checkpoint.source import Source
-from lineside.export.checkpoint.tensors import Checkpoint
 from lineside.export.graph.kv import FLOAT_KV, KVDtype, KVFormat
 from lineside.export.graph.weights import fill
 from lineside.export.network.config import NetworkConfig
@@ -44,28 +43,27 @@ DEFAULTS = ExportOptions()
 
 
 def export_bundle(
-    path: Path, target: Path, options: ExportOptions = DEFAULTS, *, progress: Progress | None = None
+    path: Path,
+    target: Path,
+    options: ExportOptions = DEFAULTS,
+    *,
+    adapter: Path | None = None,
+    progress: Progress | None = None,
 ) -> Path:
     """Export the checkpoint `path`, a folder or a GGUF file with a tekken.json beside it, to the bundle `target`.
+
+    Args:
+        adapter: the folder of a LoRA adapter that is merged into it.
 
     Raises:
         ExportError: see `export.errors`; everything that can be found before the work starts is.
     """
     check_target(target)
-    checkpoint, network = open_checkpoint(path)
+    checkpoint, network = open_checkpoint(path, adapter)
     tokenizer_path = find_tokenizer(path)
     if isinstance(checkpoint, GgufCheckpoint):
         check_pieces(checkpoint, Tokenizer(tokenizer_path), tokenizer_path)
     return write_bundle(checkpoint, network, tokenizer_path, path.name, target, options, progress=progress)
-
-
-def open_checkpoint(path: Path) -> tuple[Source, NetworkConfig]:
-    """The checkpoint's tensors and its network; reads no weight."""
-    if path.is_file():
-        file = GgufCheckpoint(path)
-        return file, file.config()
-    folder = Checkpoint(path)
-    return folder, read_config(path, has_head="lm_head.weight" in folder)
 
 
 def write_bundle(

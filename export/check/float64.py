@@ -33,6 +33,8 @@ def logits(exported: Exported, ids: npt.NDArray[np.int64]) -> Float64:
         at = f"decoder.layers.{layer}"
         x = normed(hidden, f"{at}.input_layernorm.weight")
         q, k, v = np.split(product(graph, x, f"{at}.self_attn.qkv"), [heads * size, (heads + kv) * size], axis=-1)
+        if "query_scale" in graph:
+            q = q * np.asarray(graph.array("query_scale")[: len(ids)], np.float64)
         q, k = (turned(part.reshape(len(ids), -1, size)) for part in (q, k))
         k, v = (np.repeat(part.reshape(len(ids), kv, size), heads // kv, axis=1) for part in (k, v))
         scores = np.where(seen, np.einsum("thd,shd->hts", q, k) * size**-0.5, -np.inf)

@@ -18,20 +18,29 @@ class BlockFormat:
         bits: 4 for integers in [-8, 7], 8 for integers in [-128, 127].
         size: columns that share a scale.
         minima: whether each block has a minimum besides its scale: `weight = scale * integer + minimum`.
+        zeros: whether each block has a zero point instead: `weight = scale * (integer + 2 ** (bits - 1) - zero)`.
     """
 
     bits: int
     size: int
     minima: bool
+    zeros: bool = False
+
+    @property
+    def symmetric(self) -> bool:
+        return not self.minima and not self.zeros
 
 
 @dataclass(frozen=True)
 class Blocks:
-    """Some rows of a rounded matrix: integers `(n, K)` int8, scales and minima `(n, K / size)` float32."""
+    """Some rows of a rounded matrix: integers `(n, K)` int8, scales and minima `(n, K / size)` float32, zero points
+    `(n, K / size)` uint8.
+    """
 
     integers: npt.NDArray[np.int8]
     scales: npt.NDArray[np.float32]
     minima: npt.NDArray[np.float32] | None
+    zeros: npt.NDArray[np.uint8] | None = None
 
 
 class Source(Protocol):
@@ -39,11 +48,14 @@ class Source(Protocol):
 
     def __contains__(self, name: str) -> bool: ...
 
+    def names(self) -> Iterator[str]:
+        """Of everything that is there."""
+
     def shape(self, name: str) -> tuple[int, ...]:
         """Raises MissingPart where the tensor is not there."""
 
     def rows(self, name: str) -> Iterator[npt.NDArray[np.float32]]:
-        """Consecutive row slices as float32."""
+        """Consecutive row slices as float32. Raises Unsupported where a number is not finite."""
 
     def block_format(self, name: str) -> BlockFormat | None:
         """None for a tensor of floats."""

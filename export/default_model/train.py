@@ -28,7 +28,7 @@ from rich.progress import track
 from torch import Tensor, nn
 
 from lineside.export.checkpoint.from_bundle import read_bundle
-from lineside.export.checkpoint.tensors import canonical_name
+from lineside.export.checkpoint.names import hugging_face_name
 from lineside.export.default_model.data import ballscrew, pcb
 from lineside.export.default_model.data.packs import Packer
 from lineside.export.default_model.networks import rounding
@@ -177,7 +177,7 @@ def begin(model: Any, base: SmolLM2, start: Path | None, size: Size) -> None:
         with without_reading(decoder):
             decoder.load_state_dict({n: torch.from_numpy(w.copy()) for n, w in weights.items()})
         return
-    state = {canonical_name(name): value for name, value in model.state_dict().items()}
+    state = {hugging_face_name(name): value for name, value in model.state_dict().items()}
     state.pop("lm_head.weight", None)  # tied to the embeddings
     for name, found in read_bundle(start, {name: tuple(value.shape) for name, value in state.items()}):
         state[name].copy_(torch.from_numpy(found))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lineside.export.graph.writer import GraphWriter
+from lineside.export.network.config import DecoderConfig
 
 BOOL, INT64 = 9, 7
 """ONNX's numbers of these types."""
@@ -28,6 +29,20 @@ class CommonOps:
         last_axis = self.graph.constant("last_axis", [-1], np.int64)
         mask = self.graph.node("Unsqueeze", [is_image, last_axis])[0]
         return self.graph.node("Where", [mask, picked, hidden])[0]
+
+    def scaled_queries(self, qkv: str, table: str, positions: str, config: DecoderConfig) -> str:
+        """`qkv` `(1, T, (heads + 2 * kv) * head_dim)` with its queries multiplied by the table's rows of `positions`.
+
+        The factors of all columns, one for keys and values, are made once for all layers.
+        """
+        if not self.graph.has("query_factors"):
+            heads, kv = config.num_attention_heads, config.num_key_value_heads
+            columns = np.repeat([True, False], [heads * config.head_dim, 2 * kv * config.head_dim])
+            of_position = self.graph.node("Gather", [table, positions], axis=0)[0]  # (1, T, 1)
+            is_query = self.graph.constant("is_query", columns, np.bool_)
+            one = self.graph.node("CastLike", [self.graph.constant("float_1", 1, np.float32), of_position])[0]
+            self.graph.node("Where", [is_query, of_position, one], names=["query_factors"])
+        return self.multiply(qkv, "query_factors")
 
     def split(self, x: str) -> tuple[str, str]:
         first, second = self.graph.node("Split", [x], outputs=2, axis=-1, num_outputs=2)

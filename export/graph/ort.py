@@ -10,6 +10,7 @@ likeliest token and `best_logit` (R, 1) float32: on a CPU the logits are where t
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 from typing import Any, Literal
 
@@ -17,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lineside.export.checkpoint.source import BlockFormat, Source
-from lineside.export.graph.common import CommonOps
+from lineside.export.graph.common import INT64, CommonOps
 from lineside.export.graph.kv import FLOAT_KV, KVFormat
 from lineside.export.graph.weights import Precision, Slot, Weight
 from lineside.export.graph.writer import MICROSOFT
@@ -94,9 +95,9 @@ class OrtOps(CommonOps):
             return self._to_own(self.graph.node("Gather", [self.graph.external(table.slots[0]), ids], axis=0)[0])
         shape = (config.vocab_size, config.hidden_size)
         block = self.source.block_format(source)
-        if block is not None and not block.minima:
+        if block is not None and block.symmetric:
             weight = self.graph.plan.carried("embed", (source,), *shape, block)
-        else:  # GatherBlockQuantized knows no minima: such a table is rounded to 8 bits
+        else:  # GatherBlockQuantized knows no minima: such a table, and one with zero points, is rounded to 8 bits
             weight = self.graph.plan.matrix("embed", (source,), *shape, "int8")
         packed, scales = weight.slots
         bits = 4 if weight.form == "int4" else 8
@@ -156,6 +157,8 @@ class OrtOps(CommonOps):
         precision: Precision,
         column_order: npt.NDArray[np.int64] | None = None,
     ) -> str:
+        if column_order is not None and any(map(self.source.block_format, sources)):
+            precision = "float32"  # blocks would be torn apart, and rounding once more is not carrying over
         block_format = self.source.block_format if precision != "float32" else _no_blocks
         groups = [(block, tuple(names)) for block, names in groupby(sources, block_format)]
         if len(groups) > 1:  # stacked matrices that are rounded differently
@@ -174,14 +177,18 @@ class OrtOps(CommonOps):
         return self._matmul_nbits(x, weight)
 
     def _matmul_nbits(self, x: str, weight: Weight) -> str:
-        packed, (scales, *minima) = self.graph.external(weight.slots[0]), map(self._floats, weight.slots[1:])
+        packed, scales, more = self.graph.external(weight.slots[0]), self._floats(weight.slots[1]), weight.slots[2:]
         rows, columns = weight.shape
         shape = {"K": columns, "N": rows, "bits": 4 if weight.form == "int4" else 8, "block_size": weight.block_size}
         attributes = {**shape, "accuracy_level": self.accuracy_level}
-        y = self.graph.contrib("MatMulNBits", [x, packed, scales], attributes)
-        if not minima:
+        inputs = [x, packed, scales]
+        if weight.carried is not None and weight.carried.zeros:
+            inputs.append(self.graph.external(more[0]))
+        y = self.graph.contrib("MatMulNBits", inputs, attributes)
+        if weight.carried is None or not weight.carried.minima:
             return y
-        correction = self.graph.node("MatMul", [self.block_sums(x, columns, weight.block_size), *minima])[0]
+        minima = self._floats(more[0])
+        correction = self.graph.node("MatMul", [self.block_sums(x, columns, weight.block_size), minima])[0]
         return self.add(y, correction)
 
     def _vector(self, source: str, size: int) -> str:
@@ -198,6 +205,17 @@ class OrtOps(CommonOps):
         inputs = [x, residual, gamma]
         self.graph.node("SkipSimplifiedLayerNormalization", inputs, domain=MICROSOFT, names=names, epsilon=eps)
         return normed, total
+
+    def scale_queries(self, qkv: str, ids: str, config: DecoderConfig) -> str:
+        assert config.query_scale is not None
+        slot = self.graph.plan.table("query_scale", (config.context_length, 1), partial(_scales, config))
+        if not self.graph.has("query_positions"):
+            ones = self.graph.node("Cast", [self.graph.node("Equal", [ids, ids])[0]], to=INT64)[0]
+            axis = self.graph.constant("int_1", 1, np.int64)
+            behind = self.graph.node("CumSum", [ones, axis], exclusive=1, reverse=1)[0]  # tokens behind each, (1, T)
+            last = self.graph.node("Cast", ["seqlens"], to=INT64)[0]
+            self.graph.node("Sub", [last, behind], names=["query_positions"])
+        return self.scaled_queries(qkv, self._floats(slot), "query_positions", config)
 
     def causal_attention(self, qkv: str, layer: int, config: DecoderConfig) -> str:
         kv_shape = (1, config.num_key_value_heads, "capacity", config.head_dim)
@@ -237,9 +255,8 @@ class OrtOps(CommonOps):
         shape = (config.context_length, config.head_dim // 2)
 
         def table() -> npt.NDArray[np.float32]:
-            inverse = config.rope_theta ** -(np.arange(0, config.head_dim, 2) / config.head_dim)
-            angles = np.outer(np.arange(config.context_length), inverse)
-            return np.asarray(np.cos(angles) if part == "cos" else np.sin(angles), dtype=np.float32)
+            cos, sin = config.rope.tables(config.context_length, config.head_dim)
+            return np.asarray(cos if part == "cos" else sin, dtype=np.float32)
 
         return self._floats(self.graph.plan.table(f"rotary.{part}", shape, table))
 
@@ -271,6 +288,11 @@ class OrtOps(CommonOps):
         if kind == "silu":
             return self.graph.node("QuickGelu", [x], domain=MICROSOFT, alpha=1.0)[0]
         return self.graph.node("Gelu", [x])[0]
+
+
+def _scales(config: DecoderConfig) -> npt.NDArray[np.float32]:
+    assert config.query_scale is not None
+    return config.query_scale.table(config.context_length)
 
 
 def _no_blocks(_source: str) -> BlockFormat | None:

@@ -126,7 +126,7 @@ class StandardOps(CommonOps):
         weight = self.graph.external(packed, shape=(columns, rows), element="int4")
         layout = {"axis": 0, "block_size": columns // blocks}
         y = self.graph.node("MatMul", [x, self.graph.node("DequantizeLinear", [weight, scales], **layout)[0]])[0]
-        if f"{name}.minima" not in self.weights:
+        if f"{name}.minima" not in self.weights and f"{name}.zeros" not in self.weights:
             return y
         minima = self._table(f"{name}.minima", (blocks, rows), lambda: self._minima(name, columns))
         return self.add(y, self.graph.node("MatMul", [self.block_sums(x, columns, columns // blocks), minima])[0])
@@ -174,6 +174,11 @@ class StandardOps(CommonOps):
     def add_rms_norm(self, x: str, residual: str, weight: str, size: int, eps: float) -> tuple[str, str]:
         total = self.add(x, residual)
         return self.rms_norm(total, weight, size, eps), total
+
+    def scale_queries(self, qkv: str, ids: str, config: DecoderConfig) -> str:  # noqa: ARG002 - positions are an input
+        shape = (config.context_length, 1)
+        table = self._table("query_scale", shape, lambda: self.weights.array("query_scale"))
+        return self.scaled_queries(qkv, table, "positions", config)
 
     def causal_attention(self, qkv: str, layer: int, config: DecoderConfig) -> str:
         """Query heads that share a head of the cache become rows of one: `(1, kv, group * T, head_dim)`.

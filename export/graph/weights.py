@@ -21,6 +21,7 @@ from lineside.export.checkpoint.source import BlockFormat, Source
 from lineside.export.errors import Unsupported
 from lineside.export.graph.encode import Encoding
 from lineside.export.graph.quantize import BLOCK_SIZE, pack_int4, pack_int8
+from lineside.export.graph.zeros import pack_zeros
 from lineside.runtime.cores import usable_cores
 
 Precision = Literal["int4", "int8", "float32"]
@@ -52,7 +53,8 @@ class Weight:
         sources: checkpoint tensors, stacked by rows.
         form: how it is stored; `transposed` is float32 `(K, N)` for a plain MatMul.
         column_order: the source's columns in the order in which the graph expects them.
-        carried: the blocks of a source that comes rounded, stored as they are; minima in a third slot `(K / size, N)`.
+        carried: the blocks of a source that comes rounded, stored as they are; in a third slot minima `(K / size, N)`,
+            or zero points `(N, K / size)` in uint8, two of four bits in a byte.
     """
 
     name: str
@@ -113,6 +115,8 @@ class WeightPlan:
         ]
         if block.minima:
             slots.append(self._reserve(f"{name}.minima", np.float32, (blocks, rows)))
+        if block.zeros:
+            slots.append(self._reserve(f"{name}.zeros", np.uint8, (rows, -(-blocks * block.bits // 8))))
         form: Literal["int4", "int8"] = "int4" if block.bits == 4 else "int8"
         return self._add(Weight(name, sources, form, (rows, columns), tuple(slots), carried=block))
 
@@ -198,14 +202,17 @@ def _carry(weight: Weight, block: BlockFormat, checkpoint: Source, file: BinaryI
     digest = hashlib.sha256()
     row = 0
     pack = pack_int4 if block.bits == 4 else pack_int8
-    packed, scales, *minima = weight.slots
+    packed, scales, *more = weight.slots
     for blocks in (part for source in weight.sources for part in checkpoint.blocks(source)):
         digest.update(blocks.integers.tobytes() + blocks.scales.tobytes())
         _write_rows(packed, row, pack(blocks.integers, block.size), file)
         _write_rows(scales, row, blocks.scales, file)
         if blocks.minima is not None:
             digest.update(blocks.minima.tobytes())
-            _write_columns(minima[0], row, blocks.minima, file)
+            _write_columns(more[0], row, blocks.minima, file)
+        if blocks.zeros is not None:
+            digest.update(blocks.zeros.tobytes())
+            _write_rows(more[0], row, pack_zeros(blocks.zeros, block.bits), file)
         row += len(blocks.integers)
     return digest.hexdigest()
 

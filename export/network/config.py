@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from lineside.export.network.rope import QueryScale, Rope
+
+MAX_CONTEXT = 262_144
+"""Tokens. A config may promise more (Mistral Nemo: 1,024,000), whose rotary tables alone would take half a gigabyte."""
+
 
 @dataclass(frozen=True)
 class DecoderConfig:
-    """The language model. `rope_theta` belongs to half-split rotary embedding over the whole head."""
+    """The language model."""
 
     hidden_size: int
     intermediate_size: int
@@ -18,13 +23,18 @@ class DecoderConfig:
     vocab_size: int
     context_length: int
     rms_norm_eps: float
-    rope_theta: float
+    rope: Rope
     tied_embeddings: bool
+    query_scale: QueryScale | None = None
 
 
 @dataclass(frozen=True)
 class VisionConfig:
-    """The Pixtral tower and the projector. `max_image_size` in pixels bounds the grid of rotary positions."""
+    """The Pixtral tower and the projector. `max_image_size` in pixels bounds the grid of rotary positions.
+
+    With `merges`, the projector begins with a norm and joins `spatial_merge_size ** 2` patches (Mistral Small 3.1 and
+    later); without, each patch becomes a token (Pixtral 12B).
+    """
 
     hidden_size: int
     intermediate_size: int
@@ -39,6 +49,7 @@ class VisionConfig:
     projector_bias: bool
     feature_layer: int
     projector_norm_eps: float
+    merges: bool = True
 
     @property
     def head_dim(self) -> int:

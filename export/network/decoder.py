@@ -26,6 +26,8 @@ def emit_decoder(ops: Ops, network: NetworkConfig) -> None:
             normed = ops.rms_norm(hidden, norm, hidden_size, eps)
         projections = tuple(f"{at}.self_attn.{p}_proj.weight" for p in "qkv")
         qkv = ops.linear(normed, f"{at}.self_attn.qkv", projections, qkv_size, hidden_size)
+        if config.query_scale is not None:
+            qkv = ops.scale_queries(qkv, ids, config)
         attended = ops.causal_attention(qkv, layer, config)
         if layer == config.num_hidden_layers - 1:  # only keys and values of the other positions are needed
             attended, hidden = ops.pick_rows(attended), ops.pick_rows(hidden)

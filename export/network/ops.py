@@ -46,6 +46,9 @@ class Ops(Protocol):
     def add_rms_norm(self, x: str, residual: str, weight: str, size: int, eps: float) -> tuple[str, str]:
         """Returns norm(x + residual) and x + residual."""
 
+    def scale_queries(self, qkv: str, ids: str, config: DecoderConfig) -> str:
+        """Multiply the queries in `qkv` by `config.query_scale` at their positions; `ids` are `(1, T)`."""
+
     def causal_attention(self, qkv: str, layer: int, config: DecoderConfig) -> str:
         """Rotary causal attention over the layer's KV cache; `qkv` is `(1, T, (heads + 2 * kv) * head_dim)`."""
 

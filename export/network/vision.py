@@ -1,4 +1,4 @@
-"""The Pixtral vision tower with Mistral3's patch merger and projector.
+"""The Pixtral vision tower with its projector, and Mistral3's patch merger before it.
 
 Patches arrive in merge order: each run of `spatial_merge_size ** 2` patches is one block of the grid. Attention between
 all patches does not mind their order, and merging becomes a reshape. The merger's matrix is stored with its columns
@@ -47,15 +47,19 @@ def emit_vision(ops: Ops, config: VisionConfig, text_hidden_size: int) -> None:
 
 def _emit_projector(ops: Ops, hidden: str, config: VisionConfig, target: int) -> str:
     size = config.hidden_size
-    merged = config.spatial_merge_size**2
-    normed = ops.rms_norm(hidden, "projector.norm.weight", size, config.projector_norm_eps)
-    joined = ops.join_patches(normed, merged, size)
-    merger = "projector.patch_merger.merging_layer.weight"
-    x = ops.linear(joined, "projector.merger", (merger,), size, merged * size, column_order=merge_columns(config))
+    x = _emit_merger(ops, hidden, config) if config.merges else ops.join_patches(hidden, 1, size)
     bias_1, bias_2 = ("projector.linear_1.bias", "projector.linear_2.bias") if config.projector_bias else ("", "")
     x = ops.linear(x, "projector.linear_1", ("projector.linear_1.weight",), target, size, bias=bias_1)
     x = ops.activation(x, config.projector_activation)
     return ops.linear(x, "projector.linear_2", ("projector.linear_2.weight",), target, target, bias=bias_2)
+
+
+def _emit_merger(ops: Ops, hidden: str, config: VisionConfig) -> str:
+    size, merged = config.hidden_size, config.spatial_merge_size**2
+    normed = ops.rms_norm(hidden, "projector.norm.weight", size, config.projector_norm_eps)
+    joined = ops.join_patches(normed, merged, size)
+    merger = "projector.patch_merger.merging_layer.weight"
+    return ops.linear(joined, "projector.merger", (merger,), size, merged * size, column_order=merge_columns(config))
 
 
 def merge_columns(config: VisionConfig) -> npt.NDArray[np.int64]:

@@ -37,6 +37,9 @@ class AsFloats:
     def __contains__(self, name: str) -> bool:
         return name in self.inner
 
+    def names(self) -> Iterator[str]:
+        return self.inner.names()
+
     def shape(self, name: str) -> tuple[int, ...]:
         return self.inner.shape(name)
 

@@ -8,7 +8,8 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from lineside.export.bundle.plan import PRECISIONS, plan
-from lineside.export.bundle.writer import open_checkpoint
+from lineside.export.checkpoint.matrices import Plain
+from lineside.export.checkpoint.opening import open_checkpoint
 from lineside.export.checkpoint.tensors import Checkpoint
 from lineside.export.graph.quantize import dequantize, quantize_int4, quantize_int8
 
@@ -36,7 +37,8 @@ def write_dequantized(source: Path, target: Path) -> Path:
                 values = matrix
             else:
                 values = dequantize(*rounding(matrix)).reshape(values.shape)
-        tensors[info.stored_name] = np.ascontiguousarray(values)
+        assert isinstance(info, Plain)
+        tensors[info.stored.name] = np.ascontiguousarray(values)
     target.mkdir()
     for name in ("config.json", "tekken.json"):
         (target / name).write_bytes((source / name).read_bytes())

@@ -14,9 +14,9 @@ VOCAB_SIZE = 640
 
 
 def write_small_tokenizer(
-    path: Path, version: str = "v13", vocab_size: int = VOCAB_SIZE, max_image_size: int = 224
+    path: Path, version: str = "v13", vocab_size: int = VOCAB_SIZE, max_image_size: int = 224, merge: int = 2
 ) -> None:
-    """A `tekken.json` of `vocab_size` tokens for pictures up to `max_image_size` pixels."""
+    """A `tekken.json` of `vocab_size` tokens for pictures up to `max_image_size` pixels, `merge` patches a token."""
     source = Path(mistral_common.__file__).parent / "data" / "tekken_240911.json"
     tekken: dict[str, Any] = json.loads(source.read_text(encoding="utf-8"))
     kept = vocab_size - NUM_SPECIAL_TOKENS
@@ -28,5 +28,5 @@ def write_small_tokenizer(
         "default_num_special_tokens": NUM_SPECIAL_TOKENS,
         "version": version,
     }
-    tekken["image"] = {"image_patch_size": 14, "max_image_size": max_image_size, "spatial_merge_size": 2}
+    tekken["image"] = {"image_patch_size": 14, "max_image_size": max_image_size, "spatial_merge_size": merge}
     path.write_text(json.dumps(tekken), encoding="utf-8")

@@ -11,8 +11,9 @@ import pytest
 
 from lineside.export.bundle.options import ExportOptions
 from lineside.export.bundle.plan import PRECISIONS, plan
-from lineside.export.bundle.writer import export_bundle, open_checkpoint
+from lineside.export.bundle.writer import export_bundle
 from lineside.export.check.synthetic import MISTRAL_SMALL, RandomSource
+from lineside.export.checkpoint.opening import open_checkpoint
 from lineside.export.checkpoint.source import Source
 from lineside.export.graph.kv import KVFormat
 from lineside.export.graph.weights import WeightPlan

@@ -136,10 +136,10 @@ def test_wrong_shape(checkpoint: Path, tmp_path: Path) -> None:
     ("change", "message"),
     [
         (lambda c: c.update(architectures=["LlamaForCausalLM"]), "LlamaForCausalLM is not supported"),
-        (lambda c: c["text_config"].update(sliding_window=4096), "sliding_window"),
-        (lambda c: c["text_config"]["rope_parameters"].update(rope_type="yarn"), "rope_type"),
+        (lambda c: c["text_config"].update(sliding_window=512), "sliding_window"),
+        (lambda c: c["text_config"]["rope_parameters"].update(rope_type="longrope"), "rope_type"),
         (lambda c: c["vision_config"].update(hidden_act="relu"), "hidden_act"),
-        (lambda c: c.update(quantization_config={"quant_method": "fp8"}), "quantized already"),
+        (lambda c: c.update(quantization_config={"quant_method": "bitsandbytes"}), "quantized already"),
         (lambda c: c.update(vision_feature_layer=[-1, -2]), "vision_feature_layer"),
         (lambda c: c["vision_config"].update(image_size=112), "larger pictures than the tower"),
     ],
@@ -175,7 +175,7 @@ def test_missing_files(checkpoint: Path, tmp_path: Path) -> None:
     (checkpoint / "config.json").unlink()
     with pytest.raises(MissingPart):
         export_bundle(checkpoint, tmp_path / "bundle")
-    with pytest.raises(MissingPart, match="Hugging Face checkpoint folder"):
+    with pytest.raises(MissingPart, match="is it a checkpoint folder"):
         export_bundle(tmp_path / "nothing", tmp_path / "bundle")
 
 

@@ -9,8 +9,9 @@ import pytest
 
 from lineside.export.bundle.options import ExportOptions
 from lineside.export.bundle.plan import PRECISIONS
-from lineside.export.bundle.writer import export_bundle, open_checkpoint
+from lineside.export.bundle.writer import export_bundle
 from lineside.export.checkpoint.from_bundle import read_bundle
+from lineside.export.checkpoint.opening import open_checkpoint
 from lineside.export.checkpoint.tensors import Checkpoint
 from lineside.export.errors import Unsupported
 from lineside.export.network.config import NetworkConfig

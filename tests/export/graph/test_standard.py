@@ -23,8 +23,10 @@ from lineside.runtime.manifest import ImageSettings, Manifest
 from lineside.runtime.picture import to_patches
 from lineside.runtime.sessions.ort import OrtDecoder, OrtVision
 from lineside.runtime.sessions.selftest import relative_error
+from tests.golden.family import MEMBERS
 from tests.support.checkpoints import CASES, copy_checkpoint
 from tests.support.gguf_files import write_gguf
+from tests.support.parity import member_folder
 from tests.support.standard import exact_session
 
 EXACT = dataclasses.replace(PRECISIONS["int4"], accuracy_level=0)
@@ -68,10 +70,11 @@ class StandardDecoder:
         return logits
 
 
-@pytest.fixture(scope="module", params=CASES)
+@pytest.fixture(scope="module", params=(*CASES, "ministral3", "pixtral"))
 def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Exported:
     folder = tmp_path_factory.mktemp("standard")
-    checkpoint = copy_checkpoint(request.param, folder)
+    family = request.param in MEMBERS
+    checkpoint = member_folder(request.param, folder / "m") if family else copy_checkpoint(request.param, folder)
     return Exported(open_bundle(export_bundle(checkpoint, folder / "bundle", ExportOptions(EXACT))))
 
 
