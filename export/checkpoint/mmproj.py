@@ -29,7 +29,7 @@ IMG_BREAK = "v.token_embd.img_break"
 THETA = 10000.0
 """llama.cpp has it in its code for this tower."""
 EPSILON = 1e-5
-IGNORED = frozenset("clip.has_vision_encoder clip.has_audio_encoder clip.has_llava_projector".split())
+IGNORED = frozenset(["clip.has_vision_encoder", "clip.has_audio_encoder", "clip.has_llava_projector"])
 
 
 def find_mmproj(model: Path) -> Path | None:

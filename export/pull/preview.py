@@ -13,7 +13,7 @@ from pathlib import Path
 from lineside.export.bundle.checks import check_tokenizer, find_tokenizer
 from lineside.export.bundle.options import ExportOptions
 from lineside.export.bundle.plan import plan
-from lineside.export.bundle.writer import open_checkpoint
+from lineside.export.checkpoint.opening import open_checkpoint
 from lineside.export.errors import PullFailed
 from lineside.export.pull.hub import Hub
 from lineside.export.pull.listing import HubFile, Listing

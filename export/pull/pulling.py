@@ -19,7 +19,7 @@ from lineside.export.errors import TargetInUse, TargetUnwritable
 from lineside.export.pull.hub import Arrived, Hub
 from lineside.export.pull.listing import HubFile, Listing, read_listing
 from lineside.export.pull.preview import WEIGHTS, bundle_bytes
-from lineside.export.pull.wanted import Wanted
+from lineside.export.pull.wanted import TOKENIZER, Wanted, is_gguf_model
 from lineside.runtime.bundle import open_bundle, verify_hashes
 from lineside.runtime.engine.memory_plan import plan_memory
 from lineside.runtime.sessions.selftest import self_test
@@ -91,8 +91,14 @@ def _folder(listing: Listing, folder: Path) -> Path:
 
 
 def _checkpoint(listing: Listing, folder: Path) -> Path:
-    ggufs = [file.name for file in listing.files if file.name.endswith(".gguf")]
-    return _folder(listing, folder) / ggufs[0] if ggufs else _folder(listing, folder)
+    """The folder or GGUF file to export; the tokenizer lies beside it."""
+    checkpoint, tokenizer = _folder(listing, folder), _folder(listing, folder) / TOKENIZER
+    for file in listing.files:
+        if is_gguf_model(file.name):
+            checkpoint /= file.name
+            if checkpoint.parent != tokenizer.parent:
+                shutil.copyfile(tokenizer, checkpoint.parent / TOKENIZER)
+    return checkpoint
 
 
 def _check(target: Path) -> bool:

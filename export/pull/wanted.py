@@ -75,17 +75,29 @@ def needed(names: Sequence[str], wanted: Wanted) -> list[str]:
             f"{wanted.repo} holds no {TOKENIZER}, Mistral's own tokenizer: take the model that it was made from, or "
             f"download it, lay the {TOKENIZER} of that model beside it, and use `lineside export`"
         )
-    ggufs = [name for name in names if name.endswith(".gguf")]
+    ggufs = [name for name in names if is_gguf_model(name)]
     if wanted.file:
         if wanted.file in ggufs:
-            return [TOKENIZER, wanted.file]
+            return [TOKENIZER, wanted.file, *_vision_file(names, wanted.file)]
         raise Unsupported(f"{wanted.file} is no GGUF file of {wanted.repo}: it holds {', '.join(ggufs) or 'none'}")
     for config, pattern in LAYOUTS:
         weights = [name for name in names if re.fullmatch(pattern, name)]
         if config in names and weights:
             return [config, TOKENIZER, *weights]
     if len(ggufs) == 1:
-        return [TOKENIZER, *ggufs]
+        return [TOKENIZER, *ggufs, *_vision_file(names, ggufs[0])]
     if ggufs:
         raise Unsupported(f"{wanted.repo} holds several GGUF files, name one by its address: {', '.join(ggufs)}")
     raise Unsupported(f"{wanted.repo} holds no weights that Lineside reads: safetensors or GGUF")
+
+
+def is_gguf_model(name: str) -> bool:
+    """Whether it is a language model, and no vision file."""
+    return name.endswith(".gguf") and "mmproj" not in name
+
+
+def _vision_file(names: Sequence[str], model: str) -> list[str]:
+    """The one in the folder of `model`; of several the one in float16."""
+    folder = model.rpartition("/")[0]
+    found = [n for n in names if n.endswith(".gguf") and "mmproj" in n and n.rpartition("/")[0] == folder]
+    return sorted(found, key=lambda name: (re.search(r"(?i)(?<!b)f16", name) is None, name))[:1]

@@ -213,32 +213,33 @@ def test_two_pulls_into_one_bundle_exclude_each_other(hub: FakeHub, capsys: pyte
 CALL = "import sys; from lineside.export.pull.command import pull_command; sys.exit(pull_command({!r}, None, 'int4'))"
 
 
-def pulled_elsewhere(hub: FakeHub, tmp_path: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+def test_a_mirror_gets_the_token_and_nobody_is_shown_it(hub: FakeHub, tmp_path: Path) -> None:
     """In a process of its own, which reads the hub's variables as it starts, with every log line on."""
     own = {"HF_HOME": str(tmp_path / "home"), "HF_ENDPOINT": hub.url, "PYTHONPATH": str(Path(__file__).parents[3])}
     code = "import logging; logging.basicConfig(level=logging.DEBUG); " + CALL.format("factory/Model-1")
     command = [sys.executable, "-c", code]
-    return subprocess.run(command, env=os.environ | own | environment, capture_output=True, text=True, check=False)
-
-
-def test_the_hubs_own_variables_hold_and_its_token_is_never_shown(hub: FakeHub, tmp_path: Path) -> None:
-    """A mirror (HF_ENDPOINT) with a token; then offline, from the hub's cache alone."""
-    found = pulled_elsewhere(hub, tmp_path)
+    found = subprocess.run(command, env=os.environ | own, capture_output=True, text=True, check=False)
     assert found.returncode == 0, found.stderr
     assert hub.tokens == {"Bearer hf_secret"}
     assert "hf_secret" not in found.stdout + found.stderr
+    assert left() == ["Model-1"]
     assert not list((tmp_path / "home").rglob("*.safetensors"))
-    shutil.rmtree("Model-1")
-    hub.requests.clear()
-    missing = pulled_elsewhere(hub, tmp_path, HF_HUB_OFFLINE="1")
-    assert missing.returncode == 1
-    assert "HF_HUB_OFFLINE is set, and factory/Model-1 is not here as a whole" in missing.stderr
+
+
+def test_offline_the_hubs_cache_is_all_there_is(
+    hub: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cache = tmp_path / "cache"
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(cache))
+    with monkeypatch.context() as offline:
+        offline.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+        assert pull_command("factory/Model-1", None, "int4") == 1
+        assert "HF_HUB_OFFLINE is set, and factory/Model-1 is not here as a whole" in refused(capsys)
     assert not hub.requests
-    cache = tmp_path / "home" / "hub"
-    huggingface_hub.snapshot_download("factory/Model-1", endpoint=hub.url, cache_dir=cache, token=False)
+    huggingface_hub.snapshot_download("factory/Model-1", endpoint=hub.url, token=False)
     hub.requests.clear()
-    offline = pulled_elsewhere(hub, tmp_path, HF_HUB_OFFLINE="1")
-    assert offline.returncode == 0, offline.stderr
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    assert pull_command("factory/Model-1", None, "int4") == 0, capsys.readouterr().err
     assert not hub.requests
     assert left() == ["Model-1"]
     assert list(cache.rglob(SHARD))

@@ -48,6 +48,9 @@ def test_only_what_an_export_reads_is_needed() -> None:
     assert set(needed(both, wanted)) == {"tekken.json", "config.json", *sharded}
     assert set(needed([*common, *mistral, "config.json"], wanted)) == {"tekken.json", *mistral}
     assert set(needed([*common, "model.Q4_0.gguf"], wanted)) == {"tekken.json", "model.Q4_0.gguf"}
+    vision = ["mmproj-model-bf16.gguf", "mmproj-model-f16.gguf", "a/mmproj.gguf"]
+    assert set(needed([*common, "m.gguf", *vision], wanted)) == {"tekken.json", "m.gguf", "mmproj-model-f16.gguf"}
+    assert set(needed([*common, "a/m.gguf", *vision], wanted)) == {"tekken.json", "a/m.gguf", "a/mmproj.gguf"}
     several = [*common, "model.Q4_0.gguf", "model.Q8_0.gguf"]
     assert set(needed(several, Wanted(MODEL, file="model.Q8_0.gguf"))) == {"tekken.json", "model.Q8_0.gguf"}
 
