@@ -15,7 +15,7 @@ needs Python 3.11 or later, and this is %d.%d: name another, as in make demo PYT
 .PHONY: demo test check wheel bench chaos bench-gpu model evaluate lock clean
 
 demo: $(VENV)/.demo
-	$(BIN)/lineside demo $(if $(BROKER),--broker $(BROKER))
+	$(BIN)/lineside demo $(STATION) $(if $(BROKER),--broker $(BROKER))
 
 test: $(VENV)/.dev
 	sh tests/support/require_programs.sh

@@ -15,6 +15,7 @@ from lineside.edge.config import Config
 from lineside.edge.degraded import Degraded
 from lineside.edge.errors import BrokerError, StoreError, TooLarge
 from lineside.edge.models import Models, wire_model, wire_session
+from lineside.edge.outside import settings_of
 from lineside.edge.wire.changes import WireRemote
 from lineside.edge.wire.health import Health
 from lineside.edge.wire.messages import JSON_TYPE, Info
@@ -46,10 +47,11 @@ class Announcements:
         commands: list[str],
         degraded: Degraded,
         online: threading.Event,
+        stale: Callable[[], list[str]] = list,
     ) -> None:
         self._config, self._topics, self._connection = config, topics, connection
         self._health, self._models = health, models
-        self._commands, self._degraded = commands, degraded
+        self._commands, self._degraded, self._stale = commands, degraded, stale
         self._said: list[str] | None = []
         self._closed_over, self._short = ClosedOver(), False
         self.online = online
@@ -91,7 +93,9 @@ class Announcements:
                 "needs_confirmation": tool.confirm_s > 0,
                 "dry_run": tool.dry_run,
                 "acts": tool.acts,
+                "safety": tool.safety,
             }
+            | ({"only_if": tool.only_if} if tool.only_if else {})
             | ({"state": tool.state.topic} if tool.state is not None else {})
             for name, tool in self._config.tools.items()
         }
@@ -103,6 +107,7 @@ class Announcements:
             station=self._config.station.name,
             model=wire_model(frames),
             cameras=sorted(self._config.cameras),
+            stale=self._stale(),
             triggers={name: list(it.cameras) for name, it in sorted(self._config.triggers.items())} or None,
             commands=self._commands,
             group=self._config.group_topic or None,
@@ -112,8 +117,13 @@ class Announcements:
             commands_model=wire_model(commands) if commands is not frames else None,
             commands_session=wire_session(commands) if commands is not frames else None,
             degraded=self._degraded.sentences(),
-            remote=WireRemote(allow=list(self._config.remote.allow), changed=self._config.changed),
+            remote=self._remote(),
         )
+
+    def _remote(self) -> WireRemote:
+        config, allow = self._config, self._config.remote.allow
+        settings = settings_of(config.inspect, config.cameras, allow)
+        return WireRemote(allow=list(allow), changed=config.changed, settings=settings)
 
     def _run(self) -> None:
         """Wakes when `degraded` changes and when `health` is due. What could not be published is tried again then."""

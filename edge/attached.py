@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from lineside.edge.calls.calls import Calls
 from lineside.edge.commands.inbox import Commands
@@ -24,6 +24,9 @@ from lineside.edge.wire.outbox import Outbox
 from lineside.edge.wire.store import Store
 from lineside.edge.wire.topics import Topics
 from lineside.edge.wire.traffic import Message
+
+if TYPE_CHECKING:
+    from lineside.edge.integrations.zigbee.devices import ZigbeeDevices
 
 
 class Station(Protocol):
@@ -46,6 +49,7 @@ class Station(Protocol):
     calls: Calls
     commands: Commands
     figures: Figures
+    zigbee: ZigbeeDevices | None
 
 
 class Part(Protocol):
@@ -61,11 +65,13 @@ class Attached:
     handlers: what takes the messages of a kind of topic, by that kind, and acknowledges them. On the network thread,
         which goes on at once.
     connected: called on the network thread each time that the station has said that it is online.
+    exchanged: called when a new station file or another model was taken, on the thread that did it.
     """
 
     parts: list[Part] = field(default_factory=list)
     handlers: dict[str, Callable[[str, Message], None]] = field(default_factory=dict)
     connected: list[Callable[[], None]] = field(default_factory=list)
+    exchanged: list[Callable[[], None]] = field(default_factory=list)
 
     def start(self) -> None:
         for part in self.parts:
@@ -74,6 +80,10 @@ class Attached:
     def close(self) -> None:
         for part in reversed(self.parts):
             part.close()
+
+    def taken(self) -> None:
+        for told in self.exchanged:
+            told()
 
 
 def attach(station: Station) -> Attached:
@@ -90,4 +100,31 @@ def attach(station: Station) -> Attached:
         attached.parts.append(triggers)
         attached.handlers["trigger"] = triggers.accept
         attached.connected.append(triggers.connected)
+    if station.config.sparkplug.group_id:
+        from lineside.edge.integrations.sparkplug.attach import open_sparkplug
+
+        node = open_sparkplug(station)
+        attached.parts.append(node)
+        attached.connected.append(node.connect_now)
+    if station.zigbee is not None:
+        devices, calls = station.zigbee, station.calls
+        devices.follow(station.connection, lambda topic: calls.states.take(topic, b"", retained=False))
+        attached.parts.append(devices)
+        attached.connected.append(devices.connect_now)
+    _tell_home_assistant(station, attached)
     return attached
+
+
+def _tell_home_assistant(station: Station, attached: Attached) -> None:
+    """Where the station file has `[home_assistant]`, or had it at the last start."""
+    config = station.config
+    if config.home_assistant is None and not config.published_path.exists():
+        return
+    from lineside.edge.integrations.home_assistant.link import HomeAssistantLink
+
+    client_id = config.mqtt.client_id or f"lineside-{config.station.name}"
+    mark, leader = station.store.session_mark, station.connection
+    link = HomeAssistantLink(lambda: station.config, client_id, station.counters, station.degraded, mark, leader)
+    attached.parts.append(link)
+    attached.connected.append(link.connect_now)
+    attached.exchanged.append(link.changed)

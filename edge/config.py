@@ -16,15 +16,20 @@ from lineside.edge.data_folder import NAME as DATABASE
 from lineside.edge.data_folder import data_folder
 from lineside.edge.group_config import GroupConfig
 from lineside.edge.history_config import HistoryConfig
+from lineside.edge.home_assistant_config import DiscoveryConfig
 from lineside.edge.http_config import HttpConfig
 from lineside.edge.inspect_config import InspectConfig
 from lineside.edge.mcp_config import McpConfig
 from lineside.edge.mqtt_config import MqttConfig
 from lineside.edge.outputs_config import OutputConfig
 from lineside.edge.remote_config import RemoteConfig
+from lineside.edge.safety_config import SafetyConfig
+from lineside.edge.sparkplug_config import SparkplugConfig
 from lineside.edge.tool_config import DAY_S, STRICT, ToolConfig
 from lineside.edge.triggers_config import TriggerConfig
 from lineside.edge.updates_config import UpdatesConfig
+from lineside.edge.vss_config import KuksaConfig, VssConfig
+from lineside.edge.zigbee_config import Zigbee2MqttConfig
 from lineside.runtime.defaults import CALL_ABOVE, DEFAULT_BUNDLE, WRONG_CALL_COSTS
 
 NAME = r"^[A-Za-z0-9_-]{1,64}$"
@@ -148,11 +153,17 @@ class Config:
     http: HttpConfig = field(default_factory=HttpConfig)
     remote: RemoteConfig = field(default_factory=RemoteConfig)
     updates: UpdatesConfig = field(default_factory=UpdatesConfig)
+    home_assistant: DiscoveryConfig | None = None
+    safety: SafetyConfig = field(default_factory=SafetyConfig)
+    vss: VssConfig = field(default_factory=VssConfig)
+    kuksa: KuksaConfig = field(default_factory=KuksaConfig)
     cameras: dict[str, CameraConfig] = field(default_factory=dict)
     triggers: dict[str, TriggerConfig] = field(default_factory=dict)
     tools: dict[str, ToolConfig] = field(default_factory=dict)
     outputs: dict[str, OutputConfig] = field(default_factory=dict)
     mcp: dict[str, McpConfig] = field(default_factory=dict)
+    zigbee2mqtt: Zigbee2MqttConfig = field(default_factory=Zigbee2MqttConfig)
+    sparkplug: SparkplugConfig = field(default_factory=SparkplugConfig)
     folder: Path = field(default=Path("."))
     file: Path = field(default=Path("station.toml"))
     changed: dict[str, Any] = field(default_factory=dict)
@@ -242,9 +253,23 @@ class Config:
         """Where settings that came from outside are kept."""
         return self._kept("remote.json")
 
+    @property
+    def zigbee_path(self) -> Path:
+        """Where the devices of Zigbee2MQTT are kept for a start without the broker."""
+        return self._kept("zigbee2mqtt.json")
+
+    @property
+    def published_path(self) -> Path:
+        """Where is kept what was announced to Home Assistant."""
+        return self._kept("home-assistant.json")
+
     def gate_path(self, camera: str) -> Path:
         """Where `lineside learn` keeps what it learnt of a camera."""
         return self._kept(f"{camera}.gate.npz")
+
+    def looked_at_path(self, camera: str) -> Path:
+        """Where a camera that watches a folder keeps what it has looked at."""
+        return self._kept(f"{camera}.looked-at.db")
 
     def usual_path(self, camera: str) -> Path:
         """Where `lineside learn` and `lineside calibrate` keep how a camera's good pictures usually are."""

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Self
 from lineside.edge.announcements import Announcements
 from lineside.edge.attached import Part, attach
 from lineside.edge.broker_access import warnings_of
-from lineside.edge.calls.bindings import Binding
 from lineside.edge.calls.calls import Calls
 from lineside.edge.calls.state_link import StateLink
 from lineside.edge.commands.bounds import asked_beyond
@@ -40,7 +39,7 @@ from lineside.edge.live.remote import Remote, allowed_commands
 from lineside.edge.models import DEVICE_FAILURES, device_of, open_or_fall_back, there
 from lineside.edge.notify import Watchdog, notify
 from lineside.edge.pulse import Pulse
-from lineside.edge.served import serve_http, serve_metrics, start_servers
+from lineside.edge.served import bindings_of, read_devices, serve_http, serve_metrics, start_servers
 from lineside.edge.wire.acknowledgements import Window
 from lineside.edge.wire.identity import without_mark
 from lineside.edge.wire.mqtt import Connection
@@ -53,6 +52,7 @@ from lineside.runtime.engine.engine import Engine
 if TYPE_CHECKING:
     from lineside.edge.http.station import StationServer
     from lineside.edge.integrations.mcp.servers import McpServers
+    from lineside.edge.integrations.zigbee.devices import ZigbeeDevices
     from lineside.edge.metrics import MetricsServer
     from lineside.edge.page.routes import Page
 
@@ -69,6 +69,7 @@ class Daemon:
     """
 
     _mcp: McpServers | None = None
+    zigbee: ZigbeeDevices | None = None
     _history: History | None = None
     _metrics: MetricsServer | None = None
     _http: StationServer | None = None
@@ -102,6 +103,9 @@ class Daemon:
 
     def _open(self, config: Config) -> None:
         """Behind the store, which one daemon alone can have: the second has not loaded a model when it is told so."""
+        self._client_id = client_id = config.mqtt.client_id or f"lineside-{config.station.name}"
+        self.zigbee = read_devices(config, client_id, self.store, self.counters, self.degraded)
+        config = self.zigbee.with_tools(config) if self.zigbee is not None else config
         phrases = phrases_of(config)  # before a model is loaded: they may have a mistake
         self._mcp = start_servers(config, self.degraded)
         config, self.models, fallen = open_or_fall_back(config)
@@ -110,8 +114,7 @@ class Daemon:
             self.degraded.set("installed model", fallen)
         if self._mcp is not None:
             config = self.config = self._mcp.with_tools(config, self.models.commands_engine)
-        client_id, access = config.mqtt.client_id or f"lineside-{config.station.name}", config.broker_access
-        self._client_id = client_id
+        access = config.broker_access
         for warning in warnings_of(access):
             log.warning("%s", warning)
         self.connection = Connection(
@@ -161,7 +164,6 @@ class Daemon:
             pulse=self.pulse,
         )
         self.newest = self.pipeline.newest = NewestFrames(lambda camera: self.cameras.live(camera))
-        others: dict[str, Binding] = {"mcp": self._mcp} if self._mcp is not None else {}
         self.calls = self._calls = Calls(
             config,
             self.topics,
@@ -169,7 +171,7 @@ class Daemon:
             self.outbox,
             self.connection,
             self.counters,
-            others,
+            bindings_of(self._mcp, self.zigbee, self.connection),
             self._drain,
             self.degraded,
         )
@@ -225,8 +227,8 @@ class Daemon:
 
     def _link_states(self) -> StateLink:
         config, mark = self.config.broker_access, self.store.session_mark
-        states = self.calls.states
-        return StateLink(config, self._client_id, states, self.counters, self.degraded, mark, self.connection)
+        states, kuksa = self.calls.states, self.calls.kuksa
+        return StateLink(config, self._client_id, states, self.counters, self.degraded, mark, self.connection, kuksa)
 
     def with_servers(self, config: Config) -> Config:
         """With the tools of the MCP servers that run."""
@@ -248,6 +250,7 @@ class Daemon:
             commands=sorted(["ask", *allowed_commands(self.config.remote)]),
             degraded=self.degraded,
             online=self.online,
+            stale=self.cameras.stale,
         )
 
     def _make_watch(self, watched: dict[str, Watched]) -> CameraWatch:

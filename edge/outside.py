@@ -7,7 +7,7 @@ in. Where the station file takes the word back they do not count.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,6 +19,11 @@ from lineside.edge.lasting import replace_file
 Word = Literal["config", "switch"]
 Changes = dict[Word, dict[str, Any]]
 _CHANGES: TypeAdapter[Changes] = TypeAdapter(Changes)
+INSPECT = frozenset(
+    {"defect_types", "instruction", "part", "pass_below", "fail_above", "any_way_up", "max_age_s", "deadline_s"}
+)
+CAMERA = frozenset({"defect_types", "instruction", "part", "any_way_up", "interval_s", "loop", "black_after"})
+"""What `cmd/config` may change: no tool, no limit, no policy, no right, no address, and no path on this machine."""
 
 
 def read_changes(path: Path) -> Changes:
@@ -52,6 +57,20 @@ def apply_changes(data: dict[str, Any], changes: Changes) -> dict[str, Any]:
             if (table := _table(data, above)) is not None:
                 applied[key] = table[name] = value
     return applied
+
+
+def settings_of(inspect: Any, cameras: Mapping[str, Any], allow: Collection[str]) -> dict[str, Any]:
+    """By key, what could be changed from outside, as it is now: of `[inspect]` and `[cameras]` as they were read."""
+    words: list[tuple[Word, Collection[str]]] = [("config", CAMERA), ("switch", ("enabled", "inspected"))]
+    settings = {f"inspect.{key}": getattr(inspect, key) for key in sorted(INSPECT) if "config" in allow}
+    for word, keys in words:
+        if word in allow:
+            settings |= {
+                f"cameras.{name}.{key}": getattr(camera, key)
+                for name, camera in cameras.items()
+                for key in sorted(keys)
+            }
+    return settings
 
 
 def _table(data: dict[str, Any], above: list[str]) -> dict[str, Any] | None:

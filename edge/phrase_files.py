@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -42,6 +42,8 @@ class PhraseFile:
     """Parts of sentences that others name as `<rule>`."""
     no_tool: tuple[str, ...] = ()
     """Sentences that ask for what no tool does: they are refused, and never put to the model."""
+    signals: dict[str, str | tuple[str, ...] | dict[str, str | tuple[str, ...]]] = field(default_factory=dict)
+    """What signals of `[vss]` are called, by path: see `docs/vehicle.md`."""
 
 
 @dataclass(frozen=True)
@@ -86,12 +88,29 @@ def sources(config: Config) -> list[Source]:
     )
     words = {name: tool.words for name, tool in config.tools.items() if tool.words}
     found = [Source(config.file, EVERY_LANGUAGE, inline, words)]
-    for entry in config.commands.phrase_files:
-        path = config.resolve(entry)
-        found.append(_source(path, _read(path), words, config.tools))
+    files = {config.resolve(entry): _read(config.resolve(entry)) for entry in config.commands.phrase_files}
+    found += [_source(path, file, words, config.tools) for path, file in files.items()]
+    if config.vss.file:
+        found += _of_vehicle(config, list(files.values()))
     if (count := sum(len(source.phrases) for source in found)) > MAX_PHRASES:
         raise ConfigError(f"{config.file}: {count} phrases are declared, {MAX_PHRASES} are taken: join some by ( | )")
     return found
+
+
+def _of_vehicle(config: Config, files: Sequence[PhraseFile]) -> Iterator[Source]:
+    """Phrases that are made for signals, in the languages of `vss.languages`."""
+    from lineside.edge.vss.sentences import made_sentences
+
+    inline = {name for name, tool in config.tools.items() if tool.phrases}
+    for language in config.vss.languages:
+        same = [file for file in files if file.language == language]
+        taken = inline.union(*(file.phrases for file in same))
+        own = {path: entry for file in same for path, entry in file.signals.items()}
+        made = made_sentences(config.vss, config.resolve(config.vss.file), language, own, frozenset(taken))
+        phrases = [
+            Phrase(each.tool, each.text, str(made.path), "vss", each.arguments, each.units) for each in made.sentences
+        ]
+        yield Source(made.path, (language,), tuple(phrases), made.words, made.rules)
 
 
 def plain_words(config: Config) -> dict[str, dict[str, dict[str, tuple[str, ...]]]]:

@@ -22,15 +22,20 @@ from lineside.edge import camera_config as camera_module
 from lineside.edge import config as config_module
 from lineside.edge import group_config as group_module
 from lineside.edge import history_config as history_module
+from lineside.edge import home_assistant_config as home_assistant_module
 from lineside.edge import http_config as http_module
 from lineside.edge import inspect_config as inspect_module
 from lineside.edge import mcp_config as mcp_module
 from lineside.edge import mqtt_config as mqtt_module
 from lineside.edge import outputs_config as outputs_module
 from lineside.edge import remote_config as remote_module
+from lineside.edge import safety_config as safety_module
+from lineside.edge import sparkplug_config as sparkplug_module
 from lineside.edge import tool_config as tool_module
 from lineside.edge import triggers_config as triggers_module
 from lineside.edge import updates_config as updates_module
+from lineside.edge import vss_config as vss_module
+from lineside.edge import zigbee_config as zigbee_module
 from lineside.edge.command_line.parser import make_parser
 
 NOTE = "<!-- Made by `python -m lineside.edge.reference docs/reference` from the code: do not edit. -->"
@@ -45,11 +50,18 @@ TABLES = (
     ("tools.NAME.rate_limit", tool_module.RateLimit),
     ("tools.NAME.publish", tool_module.PublishConfig),
     ("tools.NAME.state", tool_module.StateConfig),
+    ("tools.NAME.kuksa", tool_module.SignalConfig),
     ("[tools.NAME.phrases]", tool_module.PhraseConfig),
     ("[tools.NAME.home_assistant]", tool_module.HomeAssistantConfig),
     ("outputs.NAME", outputs_module.OutputConfig),
     ("mcp.NAME", mcp_module.McpConfig),
     ("mcp.NAME.tools.TOOL", mcp_module.McpToolConfig),
+    ("zigbee2mqtt", zigbee_module.Zigbee2MqttConfig),
+    ("zigbee2mqtt.devices.FRIENDLY_NAME", zigbee_module.ZigbeeDeviceConfig),
+    ("sparkplug", sparkplug_module.SparkplugConfig),
+    ("safety", safety_module.SafetyConfig),
+    ("vss", vss_module.VssConfig),
+    ("kuksa", vss_module.KuksaConfig),
     ("commands", config_module.CommandConfig),
     ("store", config_module.StoreConfig),
     ("history", history_module.HistoryConfig),
@@ -59,6 +71,7 @@ TABLES = (
     ("remote", remote_module.RemoteConfig),
     ("updates", updates_module.UpdatesConfig),
     ("http", http_module.HttpConfig),
+    ("home_assistant", home_assistant_module.DiscoveryConfig),
 )
 
 

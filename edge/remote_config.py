@@ -8,7 +8,7 @@ from pydantic.dataclasses import dataclass
 
 from lineside.edge.tool_config import STRICT
 
-Allowed = Literal["config", "model", "switch", "learn"]
+Allowed = Literal["call", "config", "model", "switch", "learn"]
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -17,4 +17,5 @@ class RemoteConfig:
 
     allow: tuple[Allowed, ...] = ()
     """`model` lets `cmd/model-install` and `cmd/model-rollback` through, `config` lets `cmd/config`, `switch` lets
-    `cmd/switch`; `learn` lets the station's page teach from people's verdicts. What is not named is refused."""
+    `cmd/switch`; `call` lets `cmd/call` name a tool and its arguments, of which the policy thinks as of any other call;
+    `learn` lets the station's page teach from people's verdicts. What is not named is refused."""

@@ -24,7 +24,9 @@ def state_problems(tools: Mapping[str, ToolConfig], name: str, base: str) -> Ite
     if tool.query:
         yield from _query(above, tool)
     yield from _step(above, tool)
-    if tool.publish is not None or tool.state is not None or tool.query:  # Jinja2 is imported for these alone
+    if (
+        tool.publish is not None or tool.state is not None or tool.query or tool.kuksa is not None
+    ):  # Jinja2 is imported for these alone
         yield from _templates(tools, name)
 
 
@@ -67,13 +69,21 @@ def _step(above: tuple[str, ...], tool: ToolConfig) -> Iterator[Problem]:
 
 
 def _templates(tools: Mapping[str, ToolConfig], name: str) -> Iterator[Problem]:
-    from lineside.edge.tool_templates import expectation, payload_template, query_template, state_reader
+    from lineside.edge.tool_templates import (
+        expectation,
+        payload_template,
+        query_template,
+        signal_template,
+        state_reader,
+    )
 
     tool, above = tools[name], ("tools", name)
     publishes = tool.publish is None or not list(_topic(above, tool.publish.topic, tool))
     checks: list[Callable[[], object]] = []
     if publishes:
         checks.append(lambda: payload_template(name, tool))
+    if tool.kuksa is not None:
+        checks.append(lambda: signal_template(name, tool))
     if (state := tool.state) is not None and not list(_topic(above, state.topic, tool)):
         checks.append(lambda: state_reader(name, state))
         if tool.acts and publishes:

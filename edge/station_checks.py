@@ -14,13 +14,19 @@ from lineside.edge.broker_checks import Key, Problem, broker_problems
 from lineside.edge.camera_config import CameraConfig
 from lineside.edge.config import NAME, STATION, Config
 from lineside.edge.errors import ConfigError
+from lineside.edge.home_assistant_checks import home_assistant_problems
 from lineside.edge.http_checks import http_problems
+from lineside.edge.kuksa_checks import kuksa_problems
 from lineside.edge.mcp_checks import mcp_problems
 from lineside.edge.output_checks import output_problems
 from lineside.edge.quiet_hours import parse_quiet_hours
+from lineside.edge.safety_checks import safety_problems
+from lineside.edge.sparkplug_checks import sparkplug_problems
 from lineside.edge.state_checks import state_problems
 from lineside.edge.tool_config import ToolConfig
 from lineside.edge.trigger_checks import trigger_problems
+from lineside.edge.zigbee_checks import zigbee_problems
+from lineside.runtime.defaults import SMALLEST_SIDE
 from lineside.runtime.errors import BundleError
 
 
@@ -52,9 +58,14 @@ def problems_of(config: Config, said: AbstractSet[Key]) -> Iterator[Problem]:
     for name, tool in config.tools.items():
         yield from _tool(config, ("tools", name), tool)
         yield from state_problems(config.tools, name, config.base_topic)
+    yield from safety_problems(config)
+    yield from kuksa_problems(config)
     yield from trigger_problems(config)
     yield from mcp_problems(config)
     yield from http_problems(config)
+    yield from zigbee_problems(config)
+    yield from sparkplug_problems(config)
+    yield from home_assistant_problems(config)
     yield from output_problems(config)
     for server, settings in config.mcp.items():
         for name, tool in settings.tools.items():
@@ -127,16 +138,52 @@ def _camera(config: Config, name: str, camera: CameraConfig) -> Iterator[Problem
     yield from _defect_types(above, camera.defect_types)
     yield from _examples(config, above, camera.examples)
     path, key = config.resolve(camera.source), f"`cameras.{name}.source`"
-    if camera.kind != "mqtt" and not camera.source:
+    if camera.kind not in ("mqtt", "genicam") and not camera.source:
         yield (*above, "kind"), f"{key} is missing: a camera of kind {camera.kind} plays it"
     elif camera.kind == "folder" and not path.is_dir():
         yield (*above, "source"), f"{key}: {path} is not a folder"
     elif camera.kind == "video" and _is_file_name(camera.source) and not path.is_file():
         yield (*above, "source"), f"{key}: {path} is not a file; an address has ://, a device is a number"
+    yield from _wire(above, camera)
+    if camera.watch and (camera.kind != "folder" or camera.loop):
+        yield (*above, "watch"), f"`cameras.{name}.watch` is for a camera of kind folder that does not `loop`"
+    if camera.region is not None and (min(camera.region[:2]) < 0 or min(camera.region[2:]) < 1):
+        said = f"`cameras.{name}.region` {list(camera.region)} is not [x, y, width, height] in pixels of the frame"
+        yield (*above, "region"), said
+    if 0 < camera.max_side < SMALLEST_SIDE:
+        said = f"`cameras.{name}.max_side` {camera.max_side} is below {SMALLEST_SIDE}; 0 for as many as the model takes"
+        yield (*above, "max_side"), said
     if camera.reference and not config.resolve(camera.reference).is_file():
         yield (*above, "reference"), f"`cameras.{name}.reference`: {config.resolve(camera.reference)} is not a file"
     if camera.schema:
         yield from _schema((*above, "schema"), config.resolve(camera.schema))
+
+
+def _wire(above: Key, camera: CameraConfig) -> Iterator[Problem]:
+    """Keys that a camera of this kind would not follow."""
+    default, name = CameraConfig(camera.kind), ".".join(above)
+    device = camera.kind == "video" and "://" not in camera.source and not _is_file_name(camera.source)
+    follows = {
+        "size": device,
+        "fps": device,
+        "exposure_ms": device or camera.kind == "genicam",
+        "producer": camera.kind == "genicam",
+        "hardware_trigger": camera.kind == "genicam",
+    }
+    for key, good in follows.items():
+        if not good and getattr(camera, key) != getattr(default, key):
+            kinds = "genicam" if key in ("producer", "hardware_trigger") else "video, of a device such as /dev/video0"
+            kinds += " or genicam" if key == "exposure_ms" else ""
+            yield (*above, key), f"`{name}.{key}` is for a camera of kind {kinds}: take the key out"
+    if camera.part_id_pattern:
+        try:
+            groups = re.compile(camera.part_id_pattern).groups
+        except re.error as error:
+            yield (*above, "part_id_pattern"), f"`{name}.part_id_pattern` is not a regular expression ({error})"
+        else:
+            if not groups:
+                said = f"`{name}.part_id_pattern` has no group: put what is the part into ( )"
+                yield (*above, "part_id_pattern"), said
 
 
 def _is_file_name(source: str) -> bool:

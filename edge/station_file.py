@@ -19,9 +19,12 @@ from lineside.edge.broker_checks import Key, Problem
 from lineside.edge.config import Config, StationConfig
 from lineside.edge.current_model import installed_bundle
 from lineside.edge.errors import ConfigError
+from lineside.edge.home_assistant_config import DiscoveryConfig
 from lineside.edge.outside import Changes, apply_changes, read_changes
 from lineside.edge.station_checks import problems_of
 from lineside.edge.toml_lines import key_lines, line_of
+from lineside.edge.vss.station import add_vehicle
+from lineside.edge.zigbee_config import move_overrides
 
 PREFIX = "LINESIDE_"
 OURS = ("folder", "file", "changed", "installed")
@@ -29,6 +32,10 @@ OURS = ("folder", "file", "changed", "installed")
 SECTIONS = tuple(name for name in Config.__dataclass_fields__ if name not in OURS)
 _WORDS: dict[type, str] = {int: "an integer", float: "a number", str: "a text"}
 SINGLE = tuple(name for name in SECTIONS if name not in ("cameras", "triggers", "tools", "outputs", "mcp"))
+TABLES = {"home_assistant": DiscoveryConfig.__dataclass_fields__} | {
+    name: table.__dataclass_fields__ for name in SINGLE if (table := getattr(Config(), name)) is not None
+}
+"""The keys of each table that may be given by variables; one that is not in the file is made by them."""
 
 
 def load_config(
@@ -62,7 +69,9 @@ def load_config(
     changed = apply_changes(data, read_changes(kept) if changes is None else changes)
     _apply_environment(data, environment)  # a variable goes before a change
     outside = {tuple(key.split(".")): str(kept) for key in changed}
+    problems += add_vehicle(data, path.absolute().parent)
     said = {(name, key) for name in SINGLE if isinstance(data.get(name), dict) for key in data[name]}
+    move_overrides(data)
     config = _validate(data, path, changed, problems)
     if config is not None:
         if installed:
@@ -98,7 +107,7 @@ def _apply_environment(data: dict[str, Any], environment: Mapping[str, str]) -> 
         if not variable.startswith(PREFIX):
             continue
         section, _, key = variable.removeprefix(PREFIX).lower().partition("__")
-        fields = getattr(type(getattr(Config(), section)), "__dataclass_fields__", {}) if section in SINGLE else {}
+        fields = TABLES.get(section, {}) if section in SINGLE else {}
         if key not in fields:
             named = f"unknown key `{section}.{key}`" if key else "unknown key"
             unknown.append(f"{variable}: {named}; a name such as {PREFIX}MQTT__PASSWORD is right")

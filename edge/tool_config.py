@@ -13,6 +13,7 @@ from lineside.edge.topic_choice import Topic
 STRICT = ConfigDict(extra="forbid")
 DAY_S = 24 * 3600
 Check = Literal["confidence", "words", "values", "negation", "question"]
+Safety = Literal["never", "parked", "confirm", "free"]
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -80,6 +81,16 @@ class HomeAssistantConfig:
 
 
 @dataclass(frozen=True, config=STRICT)
+class SignalConfig:
+    """`[tools.NAME.kuksa]`: the signal of a vehicle that a call sets."""
+
+    signal: Annotated[str, Field(pattern=r"^\w+(\.\w+)+$")]
+    """Its path, such as `Vehicle.Cabin.Sunroof.Position`."""
+    value: str | float | bool | None = None
+    """What it is set to, a Jinja2 template over the arguments; the only argument where it is left out."""
+
+
+@dataclass(frozen=True, config=STRICT)
 class ToolConfig:
     """`[tools.NAME]`: a function that the model may call."""
 
@@ -132,6 +143,13 @@ class ToolConfig:
     query: str = ""
     """The answer to a question, a Jinja2 template over the arguments, `state` (this tool's own) and `states.NAME`
     (another tool's). Such a tool answers and does nothing."""
+    kuksa: SignalConfig | None = None
+    """A call sets this signal in the databroker of `[kuksa]`, instead of publishing on `call/NAME`."""
+    only_if: str = ""
+    """A call goes through only where this is true of states that are known and fresh, such as `Vehicle.Speed < 5`."""
+    safety: Safety = "free"
+    """`never` lets no call through, `parked` only those in the state that `safety.parked` names, `confirm` only those
+    that a person confirms (`confirm_s`); `free` asks for nothing."""
 
     @property
     def acts(self) -> bool:
@@ -139,9 +157,11 @@ class ToolConfig:
         return not self.query
 
     @property
-    def binding(self) -> Literal["actuator", "publish", "python", "query", "mcp"]:
+    def binding(self) -> Literal["actuator", "publish", "python", "query", "mcp", "kuksa", "zigbee2mqtt"]:
         if self.query:
             return "query"
+        if self.kuksa is not None:
+            return "kuksa"
         if self.publish is not None:
             return "publish"
         return "python" if self.python else "actuator"

@@ -42,6 +42,19 @@ def payload_template(name: str, tool: ToolConfig) -> Render:
     return compile_template(publish.payload, f"{key}.payload", set(_arguments(tool)))
 
 
+def signal_template(name: str, tool: ToolConfig) -> Render:
+    """What a tool sets its signal to; raises ConfigError."""
+    if tool.kuksa is None:
+        return dict
+    known, key = set(_arguments(tool)), f"tools.{name}.kuksa"
+    if tool.kuksa.value is not None:
+        return compile_template(tool.kuksa.value, f"{key}.value", known)
+    if len(known) != 1:
+        raise ConfigError(f"`{key}.value` is missing: the tool has not one argument, so say what the signal is set to")
+    only = next(iter(known))
+    return lambda arguments: arguments[only]
+
+
 def state_reader(name: str, state: StateConfig) -> Read:
     """What the state is, by a message of the device; raises ConfigError."""
     key = f"tools.{name}.state.value"

@@ -20,6 +20,8 @@ def _one_sentence(value: Any, inner: ValidatorFunctionWrapHandler) -> Any:
 
 Topic = Annotated[str | dict[str, dict[str, str]], WrapValidator(_one_sentence)]
 """A topic, or `{argument = {value = topic, ...}}`."""
+KUKSA = "kuksa:"
+"""What the topic of a state begins with that comes from the databroker: `kuksa:Vehicle.Speed`."""
 Place = tuple[tuple[str, ...], str]
 """Keys below the topic's own, and what is wrong there."""
 

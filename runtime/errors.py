@@ -12,6 +12,7 @@
     ├── PictureError           the picture cannot be used
     │   ├── PictureUndecodable empty, truncated, or not a picture at all
     │   ├── PictureTooLarge    more pixels than the limit
+    │   ├── RegionOutside      what is to be looked at is not in the picture
     │   ├── PictureEmpty       no pixels, or not `(height, width, 3)` uint8
     │   └── PicturesUnsupported the model has no vision tower
     ├── MessageError           a message has an unknown role, or a content that its role cannot have
@@ -85,6 +86,10 @@ class PictureUndecodable(PictureError):
 
 class PictureTooLarge(PictureError):
     code = "picture_too_large"
+
+
+class RegionOutside(PictureError):
+    code = "region_outside"
 
 
 class PictureEmpty(PictureError):

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 @dataclass(frozen=True)
 class Frame:
-    """One picture: either `data`, a JPEG or PNG as it is, or `pixels`, RGB `(height, width, 3)` uint8.
+    """One picture: either `data`, a picture file as it is, or `pixels`, RGB `(height, width, 3)` uint8.
 
     Attributes:
         camera: the camera's name in the station file.
@@ -22,6 +22,8 @@ class Frame:
         received: `time.monotonic()` at capture, for ages that a clock change does not disturb.
         name: file name or frame number, for people.
         part_id: the part in the picture, where known.
+        problem: why there is no picture; such a frame is rejected.
+        max_side: pixels of the longer side of what the model is shown; 0 for what the camera's settings say.
         sha256: of `data`, where it is known already.
         moment_known: False where `received` is the time of a later delivery, and nobody knows that of the capture.
         id: the same for each delivery of one frame; a picture that a camera gives is always a new one.
@@ -35,6 +37,8 @@ class Frame:
     name: str = ""
     part_id: str = ""
     sha256: str = ""
+    max_side: int = 0
+    problem: str = ""
     moment_known: bool = True
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
 

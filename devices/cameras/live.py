@@ -45,8 +45,11 @@ class LiveCamera:
     """Samples what `read` gives, and opens it again where it ends or fails.
 
     Args:
+        read: opens it; its generator may give None while nothing comes, and is told to end then, too.
         interval_s: between two samples; 0 for every frame that is there when the last one was taken.
         black_after: so many black frames one after the other are a camera that sees nothing; 0 for never.
+        expected: whether frames come by themselves; False for a camera that waits for a trigger of its own, and whose
+            silence says nothing.
     """
 
     live = True
@@ -54,13 +57,15 @@ class LiveCamera:
     def __init__(
         self,
         name: str,
-        read: Callable[[], Generator[Shot, None, None]],
+        read: Callable[[], Generator[Shot | None, None, None]],
         interval_s: float,
         black_after: int = 0,
         clock: Callable[[], float] = time.monotonic,
+        *,
+        expected: bool = True,
     ) -> None:
         self._name, self._read, self._interval_s, self._black_after = name, read, interval_s, black_after
-        self._clock = clock
+        self._clock, self._expected = clock, expected
         self._changed = threading.Condition()
         self._newest: Shot | None = None
         self._number = self._black = 0
@@ -114,7 +119,7 @@ class LiveCamera:
             if since is None:
                 return CameraHealth(None, None)
             age_s = max(self._clock() - since, 0.0)
-            if age_s > self._stale_after():
+            if age_s > self._stale_after() and (self._expected or self._lost is not None):
                 return CameraHealth(age_s, self._why())
             if self._black_after and self._black >= self._black_after:
                 dark = CameraError(f"camera {self._name}: shows nothing but black", "camera_black")
@@ -177,7 +182,7 @@ class LiveCamera:
         try:
             with closing(self._read()) as shots:
                 for shot in shots:
-                    if self._keep(shot, before):
+                    if shot is not None and self._keep(shot, before):
                         before = shot.captured
                     if done.is_set():
                         break

@@ -129,9 +129,11 @@ class CallAudit:
 def passed_rules(tool: ToolConfig) -> list[str]:
     """The keys of the station file that a call of the tool has passed."""
     rules = ["allowed", "parameters"]
-    for key in ("limits", "quiet_hours", "cool_down_s", "rate_limit", "confirm_s"):
+    for key in ("limits", "quiet_hours", "cool_down_s", "rate_limit", "confirm_s", "only_if"):
         if getattr(tool, key):
             rules.append(key)
+    if tool.safety != "free":
+        rules.append("safety")
     return rules
 
 

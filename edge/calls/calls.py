@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lineside import __version__
 from lineside.edge.audit.log import AuditLog
@@ -21,6 +21,7 @@ from lineside.edge.calls.bindings.publish import PublishBinding
 from lineside.edge.calls.bindings.python import PythonBinding
 from lineside.edge.calls.bindings.query import QueryBinding
 from lineside.edge.calls.confirmations import Confirmations
+from lineside.edge.calls.guard import Guard
 from lineside.edge.calls.policy import Policy
 from lineside.edge.calls.running import Running
 from lineside.edge.calls.states import States
@@ -37,6 +38,9 @@ from lineside.edge.wire.outbox import Outbox
 from lineside.edge.wire.store import Store, StoredCall
 from lineside.edge.wire.topics import Topics
 from lineside.runtime.chat import ToolCall
+
+if TYPE_CHECKING:
+    from lineside.edge.calls.kuksa import KuksaLink
 
 log = logging.getLogger("lineside.calls")
 MAX_RESULT_BYTES = 16 * 1024
@@ -63,6 +67,7 @@ class Calls:
 
     Attributes:
         rules: those of the station file as it is now; `exchange` replaces them.
+        kuksa: the databroker, where there is one.
 
     Raises:
         ConfigError: a tool's policy or binding makes no sense, or the audit log's folder cannot be made.
@@ -89,6 +94,7 @@ class Calls:
         self.actuators = ActuatorBinding(topics, outbox.put, counters)
         outbox.on_given_up.append(self.actuators.never_sent)
         self._others = dict(others or {})
+        self.kuksa = _open_kuksa(config, self._degraded, counters) if config.kuksa.address else None
         self._running, self._drain = Running(), drain or Drain(0.0)
         self._lock = threading.Lock()
         self._former: list[Rules] = []
@@ -105,13 +111,18 @@ class Calls:
 
     def make_rules(self, config: Config) -> Rules:
         """Rules for a station file that is not in use yet. Raises ConfigError, AuditError."""
-        policy, states = Policy(config.tools, config.station.timezone), States(config.tools, self._counters)
+        states = States(config.tools, self._counters, also=config.safety.states)
+        policy = Policy(config.tools, config.station.timezone, guard=Guard(config.tools, config.safety, states))
         bindings: dict[str, Binding] = {
             "actuator": self.actuators,
             "publish": PublishBinding(config.tools, self._connection),
             "python": PythonBinding(config.tools),
             "query": QueryBinding(config.tools, states),
         }
+        if self.kuksa is not None:
+            from lineside.edge.calls.bindings.kuksa import KuksaBinding
+
+            bindings["kuksa"] = KuksaBinding(config.tools, self.kuksa)
         return Rules(policy, states, bindings | self._others, CallAudit(self._audit_of(config), config.tools))
 
     def _audit_of(self, config: Config) -> AuditLog | None:
@@ -272,11 +283,20 @@ class Calls:
             rules.states.close()
             for binding in rules.bindings.values():
                 binding.close()
+        if self.kuksa is not None:
+            self.kuksa.close()
 
     def close_audit(self) -> None:
         """When no call runs any more."""
         if self._audit_log is not None:
             self._audit_log.close()
+
+
+def _open_kuksa(config: Config, degraded: Degraded, counters: Counters) -> KuksaLink:
+    """Its library is loaded for those who have a databroker alone."""
+    from lineside.edge.calls.kuksa import KuksaLink
+
+    return KuksaLink(config.kuksa, config.resolve, degraded, counters)
 
 
 def _repeated(call: ToolCall, earlier: StoredCall) -> CallReport:

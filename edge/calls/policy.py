@@ -1,7 +1,7 @@
 """Which calls are let through: declared in the station file, decided outside the model.
 
 Nothing that a command or a picture says has a way in here: the decision is made from the station file, the call's name
-and arguments, the clock, and the calls that were let through before.
+and arguments, the clock, what the devices said of themselves, and the calls that were let through before.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 import jsonschema
 from jsonschema.validators import Draft202012Validator
 
+from lineside.edge.calls.guard import Guard
 from lineside.edge.calls.limits import check_limit
 from lineside.edge.errors import ConfigError, RequestError
 from lineside.edge.quiet_hours import check_zone, parse_quiet_hours, time_of_day
@@ -31,6 +32,7 @@ class Policy:
         zone: for quiet hours; the machine's own where it is empty.
         clock: a Unix time, for the time of day.
         stopwatch: seconds that cannot be set back, for spans.
+        guard: looks at the states of devices; without it no state is asked for.
 
     Raises:
         ConfigError: a tool's parameters, limits or quiet hours make no sense.
@@ -42,8 +44,10 @@ class Policy:
         zone: str = "",
         clock: Callable[[], float] = time.time,
         stopwatch: Callable[[], float] = time.monotonic,
+        guard: Guard | None = None,
     ) -> None:
         check_zone(zone)
+        self._guard = guard
         self._tools, self._zone, self._clock, self._stopwatch = dict(tools), zone, clock, stopwatch
         self._validators = {name: argument_validator(name, tool) for name, tool in tools.items()}
         self._limits = {name: _limits(name, tool) for name, tool in tools.items()}
@@ -82,6 +86,8 @@ class Policy:
                 raise RequestError("quiet_hours", f"{call.name} is not called from {span}")
         with self._lock:
             self._check_pace(call.name, tool)
+        if self._guard is not None:
+            self._guard.check(call.name)
         return tool
 
     def admit(self, call: ToolCall) -> None:
@@ -93,6 +99,8 @@ class Policy:
         tool = self.check(call)
         with self._lock:
             self._check_pace(call.name, tool)
+            if self._guard is not None:
+                self._guard.check(call.name)
             self._passed[call.name].append(self._stopwatch())
 
     def take_back(self, name: str) -> None:

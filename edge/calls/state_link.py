@@ -8,6 +8,7 @@ since a state of then is none of now.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from lineside.edge.calls.states import States
 from lineside.edge.counters import Counters
@@ -17,10 +18,14 @@ from lineside.edge.wire.identity import without_mark
 from lineside.edge.wire.mqtt import Connection
 from lineside.edge.wire.traffic import Message
 
+if TYPE_CHECKING:
+    from lineside.edge.calls.kuksa import KuksaLink
+
 
 class StateLink:
-    """Hears for `states`, on a connection as `{client_id}-states`, to the broker that `leader` has found; does nothing
-    where no tool has a state."""
+    """Hears for `states`: from the databroker where there is one, and on a connection as `{client_id}-states`, to the
+    broker that `leader` has found. Does nothing where no tool has a state.
+    """
 
     def __init__(
         self,
@@ -31,8 +36,9 @@ class StateLink:
         degraded: Degraded,
         session_mark: Callable[[str, bool], str],
         leader: Connection,
+        kuksa: KuksaLink | None = None,
     ) -> None:
-        self._states, self._degraded = states, degraded
+        self._states, self._degraded, self._kuksa = states, degraded, kuksa
         self.connection: Connection | None = None
         if states.topics:
             self.connection = Connection(
@@ -50,6 +56,8 @@ class StateLink:
             )
 
     def start(self) -> None:
+        if self._kuksa is not None:
+            self._kuksa.hear(self._states)
         if self.connection is not None:
             self.connection.start()
 
@@ -59,6 +67,8 @@ class StateLink:
             self.connection.connect_now()
 
     def close(self) -> None:
+        if self._kuksa is not None:
+            self._kuksa.stop_hearing()
         if self.connection is not None:
             self.connection.stop()
 

@@ -9,17 +9,17 @@ from __future__ import annotations
 import json
 import logging
 import threading
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from lineside.edge.calls.watch import Known, Watch, same, shown
 from lineside.edge.counters import Counters
+from lineside.edge.steady import elapsed
 from lineside.edge.templates import FAILURES, Render
-from lineside.edge.tool_config import DAY_S, ToolConfig
+from lineside.edge.tool_config import DAY_S, StateConfig, ToolConfig
 from lineside.edge.tool_templates import Read, expectation, state_reader
-from lineside.edge.topic_choice import choice_of, chosen_by, topic_for, topics_of
+from lineside.edge.topic_choice import KUKSA, choice_of, chosen_by, topic_for, topics_of
 from lineside.runtime.chat import ToolCall
 from lineside.runtime.text.strict_json import load_json
 
@@ -45,26 +45,37 @@ class _Source:
 class States:
     """What devices said last, and the calls that wait for them to say more.
 
+    Args:
+        also: states that no tool has, by name.
+
     Raises:
         ConfigError: a template or a topic of `state` makes no sense.
     """
 
     def __init__(
-        self, tools: Mapping[str, ToolConfig], counters: Counters, clock: Callable[[], float] = time.monotonic
+        self,
+        tools: Mapping[str, ToolConfig],
+        counters: Counters,
+        clock: Callable[[], float] = elapsed,
+        also: Mapping[str, StateConfig] | None = None,
     ) -> None:
         self._tools, self._counters, self._clock = tools, counters, clock
         self._sources: dict[str, list[_Source]] = {}
         self._wanted: dict[str, Render] = {}
         self._slots: list[Slot] = []
+        self._states: dict[str, StateConfig] = dict(also or {})
         for name, tool in tools.items():
             if tool.state is None:
                 continue
-            read = state_reader(name, tool.state)
-            for value, topic in topics_of(tool.state.topic).items():
-                self._slots.append((name, value))
-                self._sources.setdefault(topic, []).append(_Source((name, value), read))
+            self._states[name] = tool.state
             if tool.acts:
                 self._wanted[name] = expectation(name, tool, tool.state)
+        for name, state in self._states.items():
+            read = state_reader(name, state)
+            for value, topic in topics_of(state.topic).items():
+                if name in tools:
+                    self._slots.append((name, value))
+                self._sources.setdefault(topic, []).append(_Source((name, value), read))
         self._known: dict[Slot, Known] = {}
         self._watches: list[tuple[Slot, Watch]] = []
         self._condition = threading.Condition()
@@ -72,13 +83,20 @@ class States:
 
     @property
     def topics(self) -> list[str]:
-        """What must be subscribed to."""
-        return list(self._sources)
+        """What must be subscribed to at the broker."""
+        return [topic for topic in self._sources if not topic.startswith(KUKSA)]
 
-    def take(self, topic: str, payload: bytes, *, retained: bool) -> None:
-        """A device says something. What cannot be read, or says nothing of this state, leaves the last one."""
+    @property
+    def signals(self) -> list[str]:
+        """What must be subscribed to at the databroker, without the prefix of its topic."""
+        return [topic.removeprefix(KUKSA) for topic in self._sources if topic.startswith(KUKSA)]
+
+    def take(self, topic: str, payload: bytes, *, retained: bool, age_s: float = 0.0) -> None:
+        """A device says something, `age_s` ago. What cannot be read, or says nothing of this state, leaves the last
+        one.
+        """
         for source in self._sources.get(topic, ()):
-            known = self._read(topic, payload, source, retained)
+            known = self._read(topic, payload, source, retained, age_s)
             if known is None and payload:
                 continue
             with self._condition:
@@ -91,7 +109,7 @@ class States:
                         watch.heard(known)
                 self._condition.notify_all()
 
-    def _read(self, topic: str, payload: bytes, source: _Source, retained: bool) -> Known | None:
+    def _read(self, topic: str, payload: bytes, source: _Source, retained: bool, age_s: float) -> Known | None:
         if not payload:
             return None
         try:
@@ -101,20 +119,22 @@ class States:
             text = json.dumps(value)
             if len(text) > MAX_VALUE_CHARACTERS:
                 raise ValueError(f"a state of {len(text)} characters")
-            return Known(load_json(text), self._clock(), retained)
+            return Known(load_json(text), self._clock() - age_s, retained)
         except FAILURES as error:
             self._counters.add("states_unreadable")
             log.debug("%s says nothing of the state of %s: %s", topic, source.slot[0], error)
             return None
 
-    def forget(self) -> None:
-        """The connection is lost: what was heard may have changed since."""
+    def forget(self, of_kuksa: bool = False) -> None:
+        """The connection to the broker, or to the databroker, is lost: what was heard there may have changed since."""
         with self._condition:
-            self._known.clear()
+            for topic, sources in self._sources.items():
+                for source in sources if topic.startswith(KUKSA) == of_kuksa else ():
+                    self._known.pop(source.slot, None)
 
     def known(self, name: str, arguments: Mapping[str, Any]) -> Known | None:
-        """The state of a tool's device, where it has been heard and is not too old."""
-        state = self._tools[name].state
+        """The state of a tool's device, or of another name, where it has been heard and is not too old."""
+        state = self._states.get(name)
         if state is None:
             return None
         try:
@@ -123,7 +143,7 @@ class States:
             return None
         with self._condition:
             known = self._known.get(slot)
-        return known if known is not None and self._age_s(known) <= MAX_AGE_S else None
+        return known if known is not None and self.age_s(known) <= MAX_AGE_S else None
 
     def is_asked(self, call: ToolCall, value: Any) -> bool:
         """Whether this state is the one that a call asks for."""
@@ -188,11 +208,12 @@ class States:
     def text(self) -> str:
         """The last states, for the model; empty where none is known. The newest come first, and those are kept."""
         with self._condition:
-            known = sorted(self._known.items(), key=lambda item: -item[1].heard)
+            found = [item for item in self._known.items() if item[0][0] in self._tools]
+        known = sorted(found, key=lambda item: -item[1].heard)
         lines = [
             f"{self._label(slot)}: {shown(state.value)} ({self.when(state)})"
             for slot, state in known
-            if self._age_s(state) <= MAX_AGE_S
+            if self.age_s(state) <= MAX_AGE_S
         ]
         return _fitting(lines)
 
@@ -202,15 +223,12 @@ class States:
 
     def when(self, known: Known) -> str:
         """Since when a state is known, in words."""
-        age_s = self._age_s(known)
+        age_s = self.age_s(known)
         ago = f"{age_s:.0f} s" if age_s < 120 else f"{age_s / 60:.0f} min" if age_s < 7200 else f"{age_s / 3600:.0f} h"
         return f"kept by the broker, at least {ago} old" if known.retained else f"{ago} ago"
 
     def age_s(self, known: Known) -> float:
         """Since it was heard."""
-        return round(self._age_s(known), 1)
-
-    def _age_s(self, known: Known) -> float:
         return self._clock() - known.heard
 
     def _label(self, slot: Slot) -> str:

@@ -42,12 +42,14 @@ class Watch:
     ) -> None:
         self.topic, self.wanted, self._within = topic, wanted, within
         self.deadline, self._wait_s = deadline, wait_s
+        self._began = deadline - wait_s
         self._last = before
         self.reached = False
 
     def heard(self, known: Known) -> None:
         """The device, or the broker for it, says a state after the call has begun."""
-        says_nothing = known.retained and (self._last is None or self._is_wanted(self._last))
+        may_be_older = known.retained or known.heard < self._began
+        says_nothing = may_be_older and (self._last is None or self._is_wanted(self._last))
         self._last = known
         self.reached = self.reached or (self._is_wanted(known) and not says_nothing)
 

@@ -19,7 +19,7 @@ from lineside.runtime.errors import EngineError
 
 SAYS_WHAT_IT_DOES = (
     "ask", "say", "mcp", "inspect", "check", "learn", "calibrate", "demo", "history", "replay", "audit", "top",
-    "model",
+    "model", "home-assistant",
 )  # fmt: skip
 """On standard output; their log holds warnings only."""
 

@@ -62,14 +62,17 @@ def _station_commands(commands: Commands[argparse.ArgumentParser]) -> None:
     top.add_argument("--once", action="store_true", help="print the first screen that is complete, and end")
     top.set_defaults(handler="top.top")
 
+    announced = commands.add_parser("home-assistant", help="show what a station announces to Home Assistant")
+    announced.add_argument("station", type=Path, metavar="STATION", help="the station file, or its folder")
+    announced.add_argument("--remove", action="store_true", help="take back what was announced")
+    announced.set_defaults(handler="home_assistant.home_assistant")
+
     demo = commands.add_parser("demo", help="play a station and show what comes over the broker")
     demo.add_argument(
-        "-c",
-        "--config",
-        type=Path,
-        default=TEMPLATES / "ballscrew" / "station.toml",
-        metavar="station.toml",
-        help="the station file",
+        "station",
+        nargs="?",
+        default="ballscrew",
+        help="a station that ships (factory, home, car, ballscrew), a station file, or its folder",
     )
     demo.add_argument(
         "--broker", default="", metavar="mqtt://...", help="the broker's address; an embedded broker where left out"
@@ -216,7 +219,7 @@ def _bundle_commands(commands: Commands[argparse.ArgumentParser]) -> None:
 
     inspect = commands.add_parser("inspect", help="inspect pictures, without MQTT")
     inspect.add_argument("bundle", type=Path, help="bundle folder, or `default`")
-    inspect.add_argument("pictures", type=Path, nargs="+", metavar="picture", help="JPEG or PNG files")
+    inspect.add_argument("pictures", type=Path, nargs="+", metavar="picture", help="JPEG, PNG, BMP, TIFF or WebP files")
     inspect.add_argument("--defects", default="pitting", help="defect types, separated by commas")
     inspect.add_argument("--part", default="", help="what they show, as the bundle names what its model was taught")
     inspect.add_argument("--reference", type=Path, help="a picture of a part without defects, from the same side")

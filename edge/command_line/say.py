@@ -31,6 +31,7 @@ class Asked:
 
 def say(options: argparse.Namespace) -> int:
     """0 where it was told; with `--all`, 1 where a sentence would act and should not, or act otherwise."""
+    from lineside.edge.command_line.devices import with_known_devices
     from lineside.edge.commands.phrases.phrasing import without_phrases
     from lineside.edge.commands.rehearsal import Rehearsal
     from lineside.edge.station_file import load_config
@@ -38,7 +39,7 @@ def say(options: argparse.Namespace) -> int:
     if bool(options.text) == (options.all is not None):
         return fail('give one sentence, `lineside say STATION "text"`, or a file of them with --all', 2)
     path = options.station / "station.toml" if options.station.is_dir() else options.station
-    config = load_config(path)
+    config = with_known_devices(load_config(path))
     if options.no_phrases:
         config = without_phrases(config)
     asked = [Asked(options.text)]

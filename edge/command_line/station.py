@@ -28,10 +28,11 @@ def check(path: Path, *, bundles: bool = False, device: Device = "auto") -> int:
     is `auto`, on what the station names.
     """
     from lineside.edge.broker_access import warnings_of
+    from lineside.edge.command_line.devices import with_known_devices
     from lineside.edge.commands.phrases.phrasing import phrases_of
     from lineside.edge.triggers_config import alone
 
-    config = _load(path)
+    config = with_known_devices(_load(path))
     phrases_of(config)
     for warning in warnings_of(config.broker_access):
         print(f"warning: {warning}", file=sys.stderr)
@@ -66,6 +67,7 @@ def run(options: argparse.Namespace) -> int:
 def mcp(options: argparse.Namespace) -> int:
     from importlib.util import find_spec
 
+    from lineside.edge.command_line.devices import with_known_devices
     from lineside.edge.errors import EdgeError
     from lineside.edge.station_file import load_config
 
@@ -73,7 +75,7 @@ def mcp(options: argparse.Namespace) -> int:
         raise EdgeError("this needs another package: pip install 'lineside[mcp]'")
     if not 0 <= options.http <= 65535:
         return fail(f"--http {options.http}: a port is a number from 1 to 65535", 2)
-    config = load_config(options.config)
+    config = with_known_devices(load_config(options.config))
     from lineside.edge.integrations.mcp.exposed import serve, serve_http
 
     if options.http:
@@ -109,9 +111,11 @@ def calibrate(options: argparse.Namespace) -> int:
     if (options.folder is None) == (options.commands is None):
         return fail("name a folder of labelled pictures, or --commands and a file of labelled sentences", 2)
     if options.commands is not None:
+        from lineside.edge.command_line.devices import with_known_devices
         from lineside.edge.tuning.calibrate_commands import calibrate_commands
 
-        print("\n".join(calibrate_commands(load_config(options.station), options.commands).lines()))
+        config = with_known_devices(load_config(options.station))
+        print("\n".join(calibrate_commands(config, options.commands).lines()))
         return 0
     costs = Costs(options.missed_defect_costs, options.look_costs)
     if not (0 < costs.missed_defect < 1e6 and 0 <= costs.look < 1e6):
@@ -134,8 +138,23 @@ def calibrate(options: argparse.Namespace) -> int:
 
 def demo(options: argparse.Namespace) -> int:
     from lineside.edge.demo.play import run_demo
+    from lineside.edge.demo.scene import NAME
 
-    summary = run_demo(options.config, options.broker, options.output)
-    if not summary.results or not summary.calls:
-        return fail(f"incomplete: {summary.results} results, {summary.calls} calls achieved", 1)
+    summary = run_demo(_demo_station(options.station), options.broker, options.output)
+    if summary.results < summary.expected:
+        return fail(f"incomplete: {summary.results} results of {summary.expected}", 1)
+    if summary.wrong:
+        return fail(f"came out otherwise than {NAME} says: {'; '.join(summary.wrong)}", 1)
     return 0
+
+
+def _demo_station(named: str) -> Path:
+    """A station that ships, by its name, or a station file or its folder. Raises ConfigError."""
+    from lineside.edge.command_line.parser import TEMPLATES
+    from lineside.edge.errors import ConfigError
+
+    for path in (Path(named), Path(named) / "station.toml", TEMPLATES / named / "station.toml"):
+        if path.is_file():
+            return path
+    known = ", ".join(sorted(path.parent.name for path in TEMPLATES.glob("*/station.toml")))
+    raise ConfigError(f"there is no station {named!r}: name a station file, its folder, or one of {known}")

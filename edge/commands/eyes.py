@@ -13,11 +13,13 @@ from typing import Protocol
 from lineside.devices.cameras.frame import Frame
 from lineside.edge.config import Config
 from lineside.edge.errors import RequestError
+from lineside.edge.inspection.preparing import preparation_of
 from lineside.edge.wire.asking import AskCommand, ShownFrame
 from lineside.edge.wire.messages import FrameReference
 from lineside.edge.wire.reference import read_referenced
 from lineside.runtime.chat import Picture
 from lineside.runtime.errors import EngineError, PictureTooLarge
+from lineside.runtime.inspection.preparation import Preparation
 from lineside.runtime.picture import decode_picture, fit_side
 
 NEXT_S = 5.0
@@ -75,7 +77,8 @@ class Eyes:
             picture, frame = read(left)
             left -= picture.shape[0] * picture.shape[1]
             label = f"Picture {len(shown) + 1}{_whence(frame)}:"
-            shown.append(Shown(fit_side(picture, request.max_side), label, frame))
+            side = request.max_side or (config.cameras[frame.camera].max_side if frame.camera else 0)
+            shown.append(Shown(fit_side(picture, side or None), label, frame))
         if request.snapshot:
             last = {one.frame.camera: one.picture for one in shown if one.frame.camera}
             for camera, picture in last.items():
@@ -90,11 +93,13 @@ class Eyes:
             yield _sent(request, config)
         began = time.monotonic()
         for camera in request.cameras:
-            yield _of(self._newest.latest(camera, max_age_s))
+            preparation = preparation_of(config.cameras[camera])
+            yield _of(self._newest.latest(camera, max_age_s), preparation)
             for number in range(1, request.frames):
                 moment = began + number * request.over_s / (request.frames - 1)
                 _wait_until(min(moment, deadline), cancelled)
-                yield _of(self._newest.after(camera, moment, min(NEXT_S, max(deadline - time.monotonic(), 0.0))))
+                frame = self._newest.after(camera, moment, min(NEXT_S, max(deadline - time.monotonic(), 0.0)))
+                yield _of(frame, preparation)
 
     def _check(self, camera: str, config: Config) -> None:
         if camera not in config.cameras:
@@ -112,13 +117,14 @@ def _wait_until(moment: float, cancelled: Callable[[], bool]) -> None:
         time.sleep(min(left, LOOK_S))
 
 
-def _of(frame: Frame) -> Callable[[int], tuple[Picture, ShownFrame]]:
-    """Its age is that of when it was taken, not of when it is decoded."""
+def _of(frame: Frame, preparation: Preparation) -> Callable[[int], tuple[Picture, ShownFrame]]:
+    """The whole frame, upright. Its age is that of when it was taken, not of when it is decoded."""
     age_s = round(time.monotonic() - frame.received, 3)
 
     def read(max_pixels: int) -> tuple[Picture, ShownFrame]:
         whose = f"camera {frame.camera}: "
         picture = frame.pixels if frame.pixels is not None else _decoded(frame.data or b"", max_pixels, whose)
+        picture = preparation.upright(picture)
         height, width = picture.shape[:2]
         return picture, ShownFrame(
             camera=frame.camera,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from lineside.edge.calls.guard import BY_STATE
 from lineside.edge.wire.messages import CallReport, WireError
 from lineside.runtime.commands.language import Language
 
@@ -26,5 +27,7 @@ def undone(reports: Sequence[CallReport], spoken: Language) -> WireError | None:
         reason = (report.detail or report.outcome)[:SHORTEST_REASON]
         if report.outcome == "refused" and report.code == "not_allowed":
             return WireError(code=code, message=spoken.refusal("not_allowed", tool=report.name))
+        if report.outcome == "refused" and report.code in BY_STATE:
+            return WireError(code=code, message=spoken.refusal(code, tool=report.name, reason=reason))
         return WireError(code=code, message=spoken.refusal(sentence, tool=report.name, reason=reason))
     return None

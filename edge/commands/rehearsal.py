@@ -10,12 +10,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
 from lineside.edge.calls.audited import CallAudit
+from lineside.edge.calls.guard import conditions_of
 from lineside.edge.calls.policy import Policy
 from lineside.edge.calls.states import States
 from lineside.edge.commands.phrases.phrasing import phrases_of
 from lineside.edge.config import Config
 from lineside.edge.counters import Counters
 from lineside.edge.errors import RequestError
+from lineside.edge.safety_config import SafetyConfig
 from lineside.edge.steady import unix_time
 from lineside.edge.wire.messages import CallReport, Reply
 from lineside.edge.wire.store import StoredCommand
@@ -64,6 +66,7 @@ class _Policed:
 
     policy: Policy
     states: States
+    safety: SafetyConfig
     audit: CallAudit = field(default_factory=lambda: CallAudit(None, {}))
 
     @property
@@ -78,8 +81,11 @@ class _Policed:
             return report.model_copy(update={"outcome": "refused", "code": error.code, "detail": str(error)})
         if not tool.acts:
             return report.model_copy(update={"detail": ANSWERS})
-        said = f"a person would be asked, for {tool.confirm_s:g} s" if tool.confirm_s else ""
-        return report.model_copy(update={"detail": said})
+        if tool.safety == "never":
+            return report.model_copy(update={"outcome": "refused", "code": "never", "detail": 'safety = "never"'})
+        said = [f"only if {each.text}" for each in conditions_of(call.name, tool, self.safety)]
+        said += [f"a person would be asked, for {tool.confirm_s:g} s"] if tool.confirm_s else []
+        return report.model_copy(update={"detail": "; ".join(said)})
 
 
 class Rehearsal:
@@ -94,7 +100,8 @@ class Rehearsal:
 
     def __init__(self, config: Config, open_model: Callable[[], Engine | NoModel] | None) -> None:
         self._config, self._open_model = config, open_model
-        self._calls = _Policed(Policy(config.tools, config.station.timezone), States(config.tools, Counters()))
+        policy, states = Policy(config.tools, config.station.timezone), States(config.tools, Counters())
+        self._calls = _Policed(policy, states, config.safety)
         self._phrases = phrases_of(config)
         self._topic = Topics(config.base_topic).response("ask")
         self._conversation: Conversation | None = None

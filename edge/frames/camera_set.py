@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from lineside.devices.cameras.camera import Camera, CameraSettings, open_camera
 from lineside.devices.cameras.live import LiveCamera
+from lineside.devices.cameras.watched_folder import WatchedFolder
 from lineside.edge.camera_config import CameraConfig
 from lineside.edge.config import Config
 from lineside.edge.frames.camera_watch import CameraWatch, PushedCamera, Watched
@@ -35,7 +36,20 @@ def open_cameras(config: Config, switches: Switches) -> dict[str, Camera]:
 
 
 def _open(config: Config, name: str, camera: CameraConfig) -> Camera | None:
-    settings = CameraSettings(name, camera.kind, camera.source, camera.interval_s, camera.loop, camera.black_after)
+    settings = CameraSettings(
+        name,
+        camera.kind,
+        camera.source,
+        camera.interval_s,
+        camera.loop,
+        camera.black_after,
+        config.looked_at_path(name) if camera.watch else None,
+        camera.size,
+        camera.fps,
+        camera.exposure_ms,
+        camera.producer,
+        camera.hardware_trigger,
+    )
     return open_camera(settings, config.folder)
 
 
@@ -76,6 +90,11 @@ class CameraSet:
         camera = self._opened.get(name)
         return camera if isinstance(camera, LiveCamera) else None
 
+    def stale(self) -> list[str]:
+        """Cameras that give no pictures, and those that are switched off."""
+        silent = {name for name, health in self.watch.health().items() if health.error is not None}
+        return sorted(silent | {name for name in self._config.cameras if not self._switches.camera_on(name)})
+
     def exchange(self, config: Config) -> None:
         """Take the station's cameras as they are now, and as they are switched."""
         with self._lock:
@@ -108,8 +127,10 @@ class CameraSet:
 
     def _watched(self) -> dict[str, Watched]:
         """Those that run for ever and are switched on."""
-        live: dict[str, Watched] = {name: cam for name, cam in self._opened.items() if isinstance(cam, LiveCamera)}
-        return live | self._pushed
+        own: dict[str, Watched] = {
+            name: camera for name, camera in self._opened.items() if isinstance(camera, LiveCamera | WatchedFolder)
+        }
+        return own | self._pushed
 
     def _thread(self, name: str, camera: Camera) -> CameraThread:
         return CameraThread(name, camera, self._pipeline, self.watch, self._hold)
@@ -117,7 +138,8 @@ class CameraSet:
 
 def _wire(camera: CameraConfig) -> tuple[object, ...]:
     """What a camera is opened with."""
-    return camera.kind, camera.source, camera.interval_s, camera.loop, camera.black_after
+    read = camera.kind, camera.source, camera.interval_s, camera.loop, camera.watch, camera.black_after
+    return *read, camera.size, camera.fps, camera.exposure_ms, camera.producer, camera.hardware_trigger
 
 
 def _without(cameras: dict[str, CameraConfig], names: set[str]) -> dict[str, CameraConfig]:

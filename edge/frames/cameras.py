@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import threading
+from functools import partial
 
 from lineside.devices.cameras.camera import Camera
+from lineside.devices.cameras.frame import Frame
+from lineside.devices.cameras.watched_folder import WatchedFolder
 from lineside.devices.errors import CameraError
 from lineside.edge.frames.camera_watch import CameraWatch
 from lineside.edge.frames.pipeline import Pipeline
@@ -14,7 +17,7 @@ class CameraThread:
     """Plays `camera`; `hold` delays the first frame until the daemon is online.
 
     A live camera's newest frame replaces the one that waits. Any other is a queue: each of its frames is dealt with
-    before the next is read.
+    before the next is read, and none gets too old.
     """
 
     def __init__(
@@ -45,7 +48,8 @@ class CameraThread:
             for frame in self._camera.frames(self._stop):
                 with self._condition:
                     self._under_way += 1
-                self._pipeline.offer(frame, triggered=False, done=self._dealt_with)
+                done = partial(self._dealt_with, frame)
+                self._pipeline.offer(frame, triggered=False, done=done, ages=self._camera.live)
                 if not self._camera.live:
                     self._wait_for_results()
             self._wait_for_results()
@@ -55,7 +59,9 @@ class CameraThread:
         if not self._stop.is_set():
             self._watch.ended(self._name)
 
-    def _dealt_with(self) -> None:
+    def _dealt_with(self, frame: Frame) -> None:
+        if isinstance(self._camera, WatchedFolder):
+            self._camera.dealt_with(frame)
         with self._condition:
             self._under_way -= 1
             self._condition.notify_all()

@@ -21,7 +21,7 @@ from lineside.edge.frames.pipeline import Pipeline
 from lineside.edge.frames.switches import Switches
 from lineside.edge.wire.identity import request_id, without_mark
 from lineside.edge.wire.messages import FrameReference
-from lineside.edge.wire.reference import read_captured_at, read_referenced
+from lineside.edge.wire.reference import read_captured_at, read_max_side, read_referenced
 from lineside.edge.wire.traffic import Message
 
 log = logging.getLogger("lineside.frames")
@@ -108,7 +108,7 @@ class FrameIntake:
     def _read(self, camera: str, message: Message) -> tuple[Frame, FrameReference | None, RequestError | None]:
         """The frame, what it refers to, and why it is refused, as far as the message itself tells."""
         part_id, name, captured_at = message.user.get("part_id", ""), message.user.get("name", ""), datetime.now(UTC)
-        data, reference, problem = message.payload, None, None
+        data, reference, problem, max_side = message.payload, None, None, 0
         try:
             if camera not in self._cameras:
                 raise RequestError("unknown_camera", f"{camera!r} is not in the station file's [cameras]")
@@ -119,15 +119,18 @@ class FrameIntake:
             captured_at = (
                 read_captured_at(message.user["captured_at"]) if "captured_at" in message.user else captured_at
             )
+            max_side = read_max_side(message.user["max_side"]) if "max_side" in message.user else 0
             if without_mark(data)[:1] == b"{":
                 reference = _parse_reference(without_mark(data))
                 part_id, name = reference.part_id or part_id, Path(reference.path).name
+                max_side = reference.max_side or max_side
         except RequestError as error:
             problem = error
-        frame = Frame(camera, captured_at=captured_at, name=name, part_id=part_id)
+        frame = Frame(camera, captured_at=captured_at, name=name, part_id=part_id, max_side=max_side)
         if part_id or "captured_at" in message.user:
             sha256 = hashlib.sha256(data).hexdigest() if reference is None else reference.sha256
-            marks = (camera, part_id, message.user.get("captured_at", ""), name, sha256)
+            marks = [camera, part_id, message.user.get("captured_at", ""), name, sha256]
+            marks += [str(max_side)] if max_side else []
             frame = replace(frame, id=request_id("frame", *marks)[:32], sha256=sha256)
         return (frame if reference or problem else replace(frame, data=data)), reference, problem
 

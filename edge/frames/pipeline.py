@@ -21,13 +21,16 @@ from lineside.edge.frames.last_state import LastState
 from lineside.edge.frames.mailbox import Mailbox, Work
 from lineside.edge.frames.newest import NewestFrames
 from lineside.edge.frames.part import Part
+from lineside.edge.frames.part_ids import PartIds
 from lineside.edge.frames.results import Clock, to_result
 from lineside.edge.frames.seen import Seen
 from lineside.edge.frames.switches import Switches
 from lineside.edge.frames.verdicts import combined, worst
 from lineside.edge.history.keeper import History, Kept
 from lineside.edge.inspect_config import InspectConfig
+from lineside.edge.inspection.evidence import absent, beside
 from lineside.edge.inspection.inspectors import open_inspectors
+from lineside.edge.inspection.preparing import upright_frame
 from lineside.edge.inspection.watched import WatchedFor, open_watched
 from lineside.edge.models import NoModel, there, wire_model
 from lineside.edge.pulse import Pulse
@@ -40,7 +43,9 @@ from lineside.runtime.engine.scheduler import Priority, Request
 from lineside.runtime.errors import EngineError, PictureError, RequestCancelled
 from lineside.runtime.inspection.gated import GatedInspector
 from lineside.runtime.inspection.inspector import Inspector
-from lineside.runtime.picture import check_picture, decode_picture
+from lineside.runtime.inspection.observation import nothing_shown
+from lineside.runtime.inspection.preparation import AS_GIVEN, Preparation
+from lineside.runtime.picture import check_picture
 from lineside.runtime.timings import Timings, stopwatch
 
 log = logging.getLogger("lineside.pipeline")
@@ -55,6 +60,7 @@ class Look:
     inspectors: Mapping[str, Inspector | GatedInspector]
     degraded: Sequence[str] = ()
     watched: Mapping[str, WatchedFor] = field(default_factory=dict)
+    part_ids: PartIds = field(default_factory=lambda: PartIds({}))
 
     def inspector(self, camera: str) -> Inspector | GatedInspector:
         """Raises RequestError where there is no model, or the camera has gone meanwhile."""
@@ -63,12 +69,16 @@ class Look:
             raise RequestError("unknown_camera", f"{camera!r} is not in the station file's [cameras] any more")
         return self.inspectors[camera]
 
+    def preparation(self, camera: str) -> Preparation:
+        """How its frames are made ready; as they are where it has gone, or there is no model."""
+        return self.inspectors[camera].task.preparation if camera in self.inspectors else AS_GIVEN
+
 
 def open_look(config: Config, engine: Engine | NoModel) -> Look:
     """Raises ConfigError where a camera's schema or reference cannot be used."""
     inspectors, degraded = ({}, []) if isinstance(engine, NoModel) else open_inspectors(config, engine)
     watched, unwatched = open_watched(config, inspectors)
-    return Look(config.inspect, engine, inspectors, [*degraded, *unwatched], watched)
+    return Look(config.inspect, engine, inspectors, [*degraded, *unwatched], watched, PartIds(config.cameras))
 
 
 class Pipeline:
@@ -149,7 +159,8 @@ class Pipeline:
         called once: when the frame has its result, was rejected, or gave way to a newer one.
         """
         self._counters.add("frames_received")
-        if self.newest is not None:
+        frame = self.look.part_ids.named(frame)
+        if self.newest is not None and not frame.problem:
             self.newest.put(frame)
         if not triggered and not self._switches.inspected(frame.camera):
             self._counters.add("frames_not_inspected")
@@ -157,6 +168,8 @@ class Pipeline:
             return
         try:
             self._switches.check(frame.camera)
+            if frame.problem:
+                raise RequestError("unreadable", frame.problem)
             if frame.pixels is None:
                 check_picture(frame.data or b"", self.look.settings.max_pixels)
         except (RequestError, PictureError) as error:
@@ -221,7 +234,7 @@ class Pipeline:
             raise RequestError("too_old", f"{age_s:.1f} s old; `inspect.max_age_s` is {look.settings.max_age_s:g}")
         try:
             with stopwatch(decoding, "preprocess"):
-                picture = _decode(work.frame, look.settings.max_pixels)
+                picture = upright_frame(work.frame, look.preparation(work.frame.camera), look.settings.max_pixels)
         except PictureError:
             if work.before is not None:
                 self._process(work.before)
@@ -247,7 +260,8 @@ class Pipeline:
         inspector = look.inspector(frame.camera)
         bundle = there(look.engine).bundle
         deadline = born + look.settings.deadline_s if look.settings.deadline_s else None
-        inspection = inspector.inspect(picture, Request(Priority.FRAME, deadline, self._stopping.is_set))
+        request = Request(Priority.FRAME, deadline, self._stopping.is_set)
+        inspection = inspector.inspect(picture, request, max_side=frame.max_side)
         if inspection.finish_reason == "cancelled":
             raise RequestCancelled("the station is stopping")
         inspection.timings.preprocess_ms += decoding.preprocess_ms
@@ -261,7 +275,7 @@ class Pipeline:
         silent = inspection.gate is not None or kept.inspector.not_taught
         self._say(camera, "" if silent else inspection.doubt)
         self._last.show(kept.frame, kept.picture, inspection, kept.result)
-        self._drift_watch.see(camera, kept.picture, inspection)
+        self._drift_watch.see(camera, kept.inspector.task.preparation.part(kept.picture), inspection)
         if (shadow := self.shadow) is not None:
             shadow(camera, kept.picture, kept.result.verdict)
 
@@ -289,11 +303,15 @@ class Pipeline:
             self._counters.add("views_missing", camera=one.camera, reason=one.code)
             if self.missed is not None:
                 self.missed(part, one)
-        if seen:
-            told = tuple(Seen(kept.frame, kept.picture, kept.inspection, kept.result) for kept in seen)
-            last = told[views.index(worst(views))]
-            for observer in self.observers:
-                observer(Seen(part, last.picture, last.inspection, result, told))
+        told = tuple(Seen(kept.frame, kept.picture, kept.inspection, kept.result) for kept in seen)
+        if told:
+            shown = told[views.index(worst(views))]
+            picture, inspection = shown.picture, shown.inspection
+        else:
+            picture = beside([absent(one.camera) for one in missing])
+            inspection = nothing_shown(result.doubt or "")
+        for observer in self.observers:
+            observer(Seen(part, picture, inspection, result, told))
 
     def _view(self, frame: Frame, look: Look) -> Kept | WireMissing:
         """The boundary for one view of a part: whatever happens in it, the others are looked at."""
@@ -301,7 +319,7 @@ class Pipeline:
         try:
             self._switches.check(frame.camera)
             with stopwatch(decoding, "preprocess"):
-                picture = _decode(frame, look.settings.max_pixels)
+                picture = upright_frame(frame, look.preparation(frame.camera), look.settings.max_pixels)
             return self._look_at(frame, look, frame.received, picture, started, decoding)
         except RequestCancelled:
             raise
@@ -321,7 +339,3 @@ class Pipeline:
         for stage, value_ms in result.timing_ms:
             if value_ms is not None:
                 self._counters.observe("frame", value_ms, stage=stage)
-
-
-def _decode(frame: Frame, max_pixels: int) -> Picture:
-    return frame.pixels if frame.pixels is not None else decode_picture(frame.data or b"", max_pixels)

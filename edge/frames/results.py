@@ -51,6 +51,7 @@ def to_result(
         decided_by=inspection.decided_by,
         doubt=inspection.doubt or None,
         gate=_gate(inspection, inspector),
+        max_side=frame.max_side or None,
         late=True if clock.total_ms > max_age_s * 1e3 else None,
     )
 

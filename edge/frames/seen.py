@@ -16,7 +16,7 @@ class Seen:
 
     Attributes:
         views: of a part, each picture with what was seen in it; `picture` and `inspection` are then those of the worst,
-            and the results of single views are not sent.
+            or say that there is none, and the results of single views are not sent.
     """
 
     frame: Frame

@@ -13,6 +13,7 @@ import cv2
 from lineside.devices.cameras.frame import Frame
 from lineside.edge.history.records import FrameKind
 from lineside.edge.wire.messages import InspectionResult
+from lineside.runtime.picture_kinds import suffix_of
 
 FRAMES = "frames"
 LONGEST_PART = 48
@@ -39,7 +40,7 @@ def frame_file(result: InspectionResult, suffix: str) -> str:
 def frame_bytes(frame: Frame) -> tuple[bytes, str, FrameKind]:
     """What is kept of a frame, what its file's name ends with, and how it is kept."""
     if frame.data is not None:
-        return frame.data, ".png" if frame.data.startswith(b"\x89PNG") else ".jpg", "came"
+        return frame.data, suffix_of(frame.data), "came"
     if frame.pixels is None:
         raise ValueError("a frame without a picture")
     good, packed = cv2.imencode(

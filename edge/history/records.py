@@ -10,7 +10,7 @@ from typing import Any, Literal
 from lineside.edge.wire.messages import Verdict
 
 FrameKind = Literal["", "came", "png"]
-"""`came`: the bytes that came, JPEG or PNG; `png`: the pixels of a video or a device; empty where none was kept."""
+"""`came`: the bytes that came; `png`: the pixels of a video or a device; empty where none was kept."""
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,15 @@ from lineside.edge.device_choice import open_engine
 from lineside.edge.errors import EdgeError
 from lineside.edge.history.pictures import captured
 from lineside.edge.history.records import Record
-from lineside.edge.history.setups import AnyInspector, describe, digest, examples_digest, runs_on, views_of
+from lineside.edge.history.setups import (
+    AnyInspector,
+    describe,
+    digest,
+    examples_digest,
+    preparation_then,
+    runs_on,
+    views_of,
+)
 from lineside.edge.history.tables import find, reading, setup_of
 from lineside.edge.inspection.gates import Gates
 from lineside.edge.inspection.tasks import inspection_task
@@ -63,13 +71,14 @@ def replay(config: Config, result_id: str, bundle: Path | None = None) -> Replay
     if record is None or setup is None:
         kept = f"verdicts go after `history.verdicts_days` ({config.history.verdicts_days:g})"
         raise EdgeError(f"there is no result {result_id} in {folder}: {kept}")
-    picture = _picture(config, folder, record)
     made = json.loads(setup.body)
+    config = _as_then(config, record.camera, made["task"])
+    picture = preparation_then(made["task"]).upright(_picture(config, folder, record))
     engine = _engine(config, made, bundle)
     engine.chunking.hurry_for_nobody()
     inspector = _inspector(config, record.camera, made, engine)
     machine = runs_on(made["machine"]["device"], made["machine"]["threads"])
-    again = inspector.inspect(picture)
+    again = inspector.inspect(picture, max_side=record.body.get("max_side", 0))
     views = views_of(again)
     return Replayed(
         again.verdict,
@@ -78,6 +87,15 @@ def replay(config: Config, result_id: str, bundle: Path | None = None) -> Replay
         _changed(made, json.loads(describe(inspector, machine).body)),
         _differs(record, again.verdict, json.loads(record.views), views),
     )
+
+
+def _as_then(config: Config, camera: str, task: dict[str, Any]) -> Config:
+    """With the camera's pictures made ready as they were: the reference and the examples too."""
+    if camera not in config.cameras:
+        return config
+    then = preparation_then(task)
+    own = replace(config.cameras[camera], rotate=then.rotate, region=then.region)
+    return replace(config, cameras=config.cameras | {camera: own})
 
 
 def _picture(config: Config, folder: Path, record: Record) -> Picture:
@@ -147,6 +165,8 @@ def _inspector(config: Config, camera: str, made: dict[str, Any], engine: Engine
         part=task["part"],
         template=InspectionTemplate(**task["template"]),
         examples=examples,
+        preparation=preparation_then(task),
+        max_side=task.get("max_side", 0),
     )
     colors = made["colors"]
     calibration = Calibration(*made["calibration"]) if made["calibration"] is not None else None
@@ -155,7 +175,7 @@ def _inspector(config: Config, camera: str, made: dict[str, Any], engine: Engine
     )
     if not made["gate"]:
         return inspector
-    gate = Gates(config.model.threads).open(config.gate_path(camera))
+    gate = Gates(config.model.threads).open(config.gate_path(camera), then.preparation)
     gated = GatedInspector(inspector, gate) if gate is not None else None
     if gated is None or json.loads(describe(gated, {}).body)["gate"] != made["gate"]:
         raise EdgeError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -21,6 +21,7 @@ from lineside.runtime.engine.sampling import GREEDY
 from lineside.runtime.inspection.gated import GatedInspector
 from lineside.runtime.inspection.inspector import Inspector
 from lineside.runtime.inspection.observation import Inspection
+from lineside.runtime.inspection.preparation import Preparation
 from lineside.runtime.inspection.task import Example
 
 AnyInspector = Inspector | GatedInspector
@@ -77,6 +78,9 @@ def describe(inspector: AnyInspector, machine: dict[str, Any]) -> Setup:
             "part": task.part,
             "template": asdict(task.asked),
             "examples_sha256": examples_digest(task.examples),
+            "rotate": task.preparation.rotate,
+            "region": task.preparation.region,
+            "max_side": task.max_side,
         },
         "prompt": task.system_text(),
         "grammar": task.properties(),
@@ -89,6 +93,12 @@ def describe(inspector: AnyInspector, machine: dict[str, Any]) -> Setup:
     }
     text = json.dumps(body, ensure_ascii=False, sort_keys=True)
     return Setup(hashlib.sha256(text.encode()).hexdigest(), text)
+
+
+def preparation_then(made: Mapping[str, Any]) -> Preparation:
+    """How the frames of a setup were made ready, from its `task`."""
+    region = made.get("region")
+    return Preparation(made.get("rotate", 0), tuple(region) if region else None)
 
 
 def views_of(inspection: Inspection) -> list[dict[str, Any]]:

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from lineside.edge.errors import ConfigError
 from lineside.runtime.bundle import Bundle
 from lineside.runtime.inspection.calibration import Calibration
+from lineside.runtime.inspection.preparation import AS_GIVEN
 from lineside.runtime.inspection.task import InspectionTask
 from lineside.runtime.inspection.verdict import Thresholds
 from lineside.runtime.manifest import Color
@@ -60,8 +61,8 @@ class CameraCalibration(BaseModel):
             return "it was fitted for another model"
         if self.task_sha256 != task_digest(task):
             return (
-                "it was fitted for another part, other defect types, another instruction, other examples or another "
-                "`any_way_up`"
+                "it was fitted for another part, other defect types, another instruction, other examples, another "
+                "`any_way_up`, `region`, `rotate` or `max_side`"
             )
         return ""
 
@@ -83,6 +84,10 @@ def task_digest(task: InspectionTask) -> str:
         digest.update(f"reasoning {most}".encode())
     if task.part:
         digest.update(f"part {task.part}".encode())
+    if task.preparation != AS_GIVEN:
+        digest.update(f"prepared {task.preparation}".encode())
+    if task.max_side:
+        digest.update(f"max_side {task.max_side}".encode())
     if task.reference is not None:
         digest.update(task.reference.tobytes())
     for example in task.examples:

@@ -9,7 +9,7 @@ import numpy as np
 
 from lineside.runtime.chat import Picture
 from lineside.runtime.inspection.observation import Inspection
-from lineside.runtime.inspection.verdict import Defect, Verdict
+from lineside.runtime.inspection.verdict import Defect, Region, Verdict
 
 COLORS = {"pass": (60, 180, 75), "fail": (220, 40, 40), "unsure": (240, 170, 30)}
 JPEG_QUALITY = 85
@@ -25,19 +25,26 @@ def draw(picture: Picture, inspection: Inspection) -> Picture:
     canvas[:BANNER_PX], canvas[BANNER_PX:] = color, picture
     text = f"{inspection.verdict}  {inspection.confidence:.0%}"
     cv2.putText(canvas, text, (6, 17), cv2.FONT_HERSHEY_SIMPLEX, 0.55, (255, 255, 255), 1, cv2.LINE_AA)
-    _outline(canvas, inspection.verdict, inspection.defects, BANNER_PX)
+    _outline(canvas, inspection.verdict, inspection.defects, BANNER_PX, inspection.looked_at)
     return canvas
 
 
-def outlined(picture: Picture, verdict: Verdict, defects: Sequence[Defect]) -> Picture:
-    """A copy of the picture with the boxes of its defects, `(height, width, 3)` RGB."""
+def outlined(picture: Picture, verdict: Verdict, defects: Sequence[Defect], looked_at: Region | None = None) -> Picture:
+    """A copy of the picture with the boxes of its defects and what was looked at, `(height, width, 3)` RGB."""
     canvas = picture.copy()
-    _outline(canvas, verdict, defects, 0)
+    _outline(canvas, verdict, defects, 0, looked_at)
     return canvas
 
 
-def _outline(canvas: Picture, verdict: Verdict, defects: Sequence[Defect], below_px: int) -> None:
+def _outline(
+    canvas: Picture, verdict: Verdict, defects: Sequence[Defect], below_px: int, looked_at: Region | None
+) -> None:
     color = COLORS[verdict]
+    if looked_at is not None:  # a white line in a black one is seen on anything
+        left, top, right, bottom = (round(value) for value in looked_at)
+        corners = (left, top + below_px), (right - 1, bottom - 1 + below_px)
+        cv2.rectangle(canvas, *corners, (0, 0, 0), 3)
+        cv2.rectangle(canvas, *corners, (255, 255, 255), 1)
     for defect in defects:
         x0, y0, x1, y1 = (round(value) for value in defect.box)
         cv2.rectangle(canvas, (x0, y0 + below_px), (x1, y1 + below_px), color, 2)

@@ -8,16 +8,17 @@ from typing import Literal
 
 from lineside.edge.config import Config
 from lineside.edge.errors import ConfigError
+from lineside.edge.inspection.preparing import upright_picture
 from lineside.runtime.errors import PictureError
 from lineside.runtime.inspection.examples import MOST_EXAMPLES, with_examples
 from lineside.runtime.inspection.inspector import BEGIN_TOKENS, LEAST_ANSWER_TOKENS
+from lineside.runtime.inspection.preparation import Preparation
 from lineside.runtime.inspection.reasoning import most_reasoning_tokens
 from lineside.runtime.inspection.task import Example, InspectionTask
 from lineside.runtime.manifest import Manifest
-from lineside.runtime.picture import decode_picture
+from lineside.runtime.picture_kinds import SUFFIXES
 from lineside.runtime.text.tokenizer import Tokenizer
 
-SUFFIXES = {".jpg", ".jpeg", ".png"}
 LONGEST_LINE = 500
 Label = Literal["pass", "fail"]
 FOLDERS: tuple[Label, ...] = ("pass", "fail")
@@ -28,8 +29,8 @@ def examples_key(config: Config, camera: str) -> str:
     return f"cameras.{camera}.examples" if config.cameras[camera].examples else "inspect.examples"
 
 
-def read_examples(folder: Path, key: str, max_pixels: int) -> tuple[Example, ...]:
-    """In turn a good one and a defective one, in the order of their names.
+def read_examples(folder: Path, key: str, preparation: Preparation, max_pixels: int) -> tuple[Example, ...]:
+    """Made ready as frames are: in turn a good one and a defective one, in the order of their names.
 
     Raises:
         ConfigError: no pictures or too many, one that cannot be read, or a text that is no line beside one.
@@ -43,7 +44,7 @@ def read_examples(folder: Path, key: str, max_pixels: int) -> tuple[Example, ...
             there = f"{folder} has {count} pictures in `pass` and `fail`"
             raise ConfigError(f"`{key}`: {there}; at most {MOST_EXAMPLES} are shown")
         turns = sorted((turn, name != "pass", path, name) for name in FOLDERS for turn, path in enumerate(found[name]))
-        return tuple(_example(path, name, key, max_pixels) for _, _, path, name in turns)
+        return tuple(_example(path, name, key, preparation, max_pixels) for _, _, path, name in turns)
     except OSError as error:
         raise ConfigError(f"`{key}`: {error.filename or folder} cannot be read ({error.strerror})") from error
 
@@ -86,9 +87,9 @@ def _pictures(folder: Path, key: str) -> list[Path]:
     return pictures
 
 
-def _example(path: Path, verdict: Label, key: str, max_pixels: int) -> Example:
+def _example(path: Path, verdict: Label, key: str, preparation: Preparation, max_pixels: int) -> Example:
     try:
-        picture = decode_picture(path.read_bytes(), max_pixels)
+        picture = preparation.part(upright_picture(path.read_bytes(), preparation, max_pixels))
     except PictureError as error:
         raise ConfigError(f"`{key}`: {path}: {error}") from error
     beside = path.with_suffix(".txt")

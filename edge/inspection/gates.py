@@ -10,6 +10,7 @@ from lineside.edge.errors import ConfigError
 from lineside.edge.inspection.gate_file import read_gate
 from lineside.runtime.errors import EngineError
 from lineside.runtime.inspection.gate import Gate
+from lineside.runtime.inspection.preparation import Preparation
 
 if TYPE_CHECKING:
     from lineside.runtime.sessions.patch_features import PatchFeatures
@@ -31,12 +32,12 @@ class Gates:
         except (ImportError, EngineError) as error:
             raise ConfigError(f"its network cannot be loaded: {error}") from error
 
-    def open(self, path: Path) -> Gate | None:
+    def open(self, path: Path, preparation: Preparation) -> Gate | None:
         """The gate that `lineside learn` left there; None where there is none.
 
-        Raises ConfigError where it cannot be used.
+        Raises ConfigError where it cannot be used, as where it was learnt from pictures that were made ready otherwise.
         """
         if not path.exists():
             return None
-        memory = read_gate(path, self.features.sha256)
+        memory = read_gate(path, self.features.sha256, preparation)
         return Gate(self.features, memory) if memory is not None else None

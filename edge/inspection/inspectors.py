@@ -41,7 +41,7 @@ def open_inspectors(config: Config, engine: Engine) -> tuple[dict[str, Inspector
             degraded.append(problem)
         inspectors[camera] = inspector
         try:
-            gate = gates.open(config.gate_path(camera))
+            gate = gates.open(config.gate_path(camera), inspector.task.preparation)
         except ConfigError as error:
             gate = None
             degraded.append(f"{camera} has no gate: {error}")

@@ -12,12 +12,13 @@ from pydantic import TypeAdapter, ValidationError
 from lineside.edge.config import Config
 from lineside.edge.errors import ConfigError
 from lineside.edge.inspection.example_folder import examples_key, read_examples
+from lineside.edge.inspection.preparing import preparation_of, upright_picture
 from lineside.runtime.chat import Picture
 from lineside.runtime.errors import PictureError
+from lineside.runtime.inspection.preparation import Preparation
 from lineside.runtime.inspection.task import InspectionTask
 from lineside.runtime.inspection_template import InspectionTemplate
 from lineside.runtime.manifest import explain
-from lineside.runtime.picture import decode_picture
 
 
 def inspection_task(config: Config, camera: str) -> InspectionTask:
@@ -28,24 +29,27 @@ def inspection_task(config: Config, camera: str) -> InspectionTask:
     """
     own = config.cameras[camera]
     shown = "" if own.reference else own.examples or config.inspect.examples
+    preparation, most = preparation_of(own), config.inspect.max_pixels
     return InspectionTask(
         own.defect_types or config.inspect.defect_types,
         own.instruction or config.inspect.instruction,
         read_schema(config.resolve(own.schema), f"cameras.{camera}.schema") if own.schema else None,
         f"`cameras.{camera}.schema`: {own.schema}",
-        _read_reference(config.resolve(own.reference), f"cameras.{camera}.reference") if own.reference else None,
+        _read_reference(config.resolve(own.reference), f"cameras.{camera}.reference", preparation, most)
+        if own.reference
+        else None,
         config.inspect.any_way_up if own.any_way_up is None else own.any_way_up,
         part=own.part or config.inspect.part,
         template=_read_template(config.resolve(config.inspect.template)) if config.inspect.template else None,
-        examples=read_examples(config.resolve(shown), examples_key(config, camera), config.inspect.max_pixels)
-        if shown
-        else (),
+        examples=read_examples(config.resolve(shown), examples_key(config, camera), preparation, most) if shown else (),
+        preparation=preparation,
+        max_side=own.max_side,
     )
 
 
-def _read_reference(path: Path, key: str) -> Picture:
+def _read_reference(path: Path, key: str, preparation: Preparation, max_pixels: int) -> Picture:
     try:
-        return decode_picture(path.read_bytes())
+        return preparation.part(upright_picture(path.read_bytes(), preparation, max_pixels))
     except OSError as error:
         raise ConfigError(f"`{key}`: {path} cannot be read ({error.strerror})") from error
     except PictureError as error:

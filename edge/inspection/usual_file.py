@@ -9,13 +9,16 @@ from pathlib import Path
 import numpy as np
 
 from lineside.edge.errors import ConfigError
+from lineside.edge.inspection.prepared import check_prepared
+from lineside.runtime.inspection.preparation import AS_GIVEN, Preparation
 from lineside.runtime.inspection.usual import Usual
 
-FORMAT = "lineside.usual/1"
+FORMAT, PREPARED = "lineside.usual/1", "lineside.usual/2"
+"""As of a gate's file."""
 AGAIN = "run `lineside learn` or `lineside calibrate` again"
 
 
-def write_usual(path: Path, usual: Usual) -> None:
+def write_usual(path: Path, usual: Usual, preparation: Preparation = AS_GIVEN) -> None:
     """Replace the file at once, so that a daemon never reads half of it. Raises ConfigError."""
     partial = path.with_name(path.name + ".partial")
     try:
@@ -23,7 +26,9 @@ def write_usual(path: Path, usual: Usual) -> None:
         with partial.open("wb") as file:
             np.savez_compressed(
                 file,
-                format=np.asarray(FORMAT),
+                format=np.asarray(FORMAT if preparation == AS_GIVEN else PREPARED),
+                rotate=np.asarray(preparation.rotate),
+                region=np.asarray(preparation.region or (), np.int64),
                 size=np.asarray(usual.size),
                 brightness=np.asarray(usual.brightness),
                 sharpness=np.asarray(usual.sharpness),
@@ -36,16 +41,18 @@ def write_usual(path: Path, usual: Usual) -> None:
         raise ConfigError(f"{path} cannot be written ({error.strerror})") from error
 
 
-def read_usual(path: Path) -> Usual | None:
+def read_usual(path: Path, preparation: Preparation = AS_GIVEN) -> Usual | None:
     """None where there is no file.
 
     Raises:
-        ConfigError: the file cannot be read, is not what Lineside writes, or is of another version of it.
+        ConfigError: the file cannot be read, is not what Lineside writes, is of another version of it, or of pictures
+            that were made ready in another way.
     """
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as content:
-            if str(content["format"]) != FORMAT:
+            if str(content["format"]) not in (FORMAT, PREPARED):
                 raise ConfigError(f"{path} is of another version of Lineside: {AGAIN}")
+            check_prepared(path, content, preparation, AGAIN)
             width, height = (int(value) for value in content["size"])
             low, middle, high = (float(value) for value in content["brightness"])
             least, sharp = (float(value) for value in content["sharpness"])

@@ -32,7 +32,7 @@ def open_watched(
     found, degraded = {}, []
     for camera, inspector in inspectors.items():
         try:
-            usual = read_usual(config.usual_path(camera))
+            usual = read_usual(config.usual_path(camera), inspector.task.preparation)
         except ConfigError as error:
             log.warning("%s", error)
             degraded.append(f"nobody sees whether the pictures of {camera} change: {error}")

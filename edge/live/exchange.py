@@ -39,4 +39,5 @@ def exchange_models(station: Station, config: Config, models: Models, settle: Ca
     station.models, station.config = models, config
     station.pipeline.exchange(look)
     station.announcements.exchange(config, models)
+    station.attached.taken()
     retire(before, models)

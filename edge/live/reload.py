@@ -27,13 +27,26 @@ from lineside.edge.history.keeper import History
 from lineside.edge.models import Models, runs_alike
 from lineside.edge.station_file import load_config
 from lineside.edge.wire.messages import JSON_TYPE, StationEvent, WireError
-from lineside.edge.wire.store import Outgoing
+from lineside.edge.wire.store import Outgoing, Store
 from lineside.edge.wire.topics import Topics
 from lineside.runtime.errors import EngineError
 
 log = logging.getLogger("lineside.live")
 REFUSED = "station file"
 """The key of what `degraded` says of a refused file."""
+
+
+class Devices(Protocol):
+    """Of Zigbee2MQTT, as they were at the start."""
+
+    def with_tools(self, config: Config) -> Config: ...
+
+
+class Attached(Protocol):
+    """Parts that the station has where its file asks for them."""
+
+    def taken(self) -> None:
+        """The station is from now on as a new file, or another model, makes it."""
 
 
 class Station(Protocol):
@@ -52,6 +65,13 @@ class Station(Protocol):
     announcements: Announcements
     figures: Figures
     history: History
+    store: Store
+
+    @property
+    def attached(self) -> Attached: ...
+
+    @property
+    def zigbee(self) -> Devices | None: ...
 
     def with_servers(self, config: Config) -> Config:
         """With the tools of the MCP servers that run."""
@@ -82,6 +102,8 @@ def fixed_problem(before: Config, after: Config) -> str:
             ("mqtt", before.mqtt == after.mqtt),
             ("store", before.store == after.store),
             ("mcp", before.mcp == after.mcp),
+            ("sparkplug", before.sparkplug == after.sparkplug),
+            ("zigbee2mqtt", replace(before.zigbee2mqtt, tools={}) == replace(after.zigbee2mqtt, tools={})),
             ("history", before.history == after.history),
             ("inspect.evidence_folder", before.inspect.evidence_folder == after.inspect.evidence_folder),
             ("group", before.group == after.group),
@@ -91,6 +113,8 @@ def fixed_problem(before: Config, after: Config) -> str:
             ("updates", before.updates == after.updates),
             ("triggers", before.triggers == after.triggers),
             ("http", before.http == after.http),
+            ("home_assistant", before.home_assistant == after.home_assistant),
+            ("kuksa", before.kuksa == after.kuksa),
             ("outputs", before.outputs == after.outputs),
             ("model (bundle, device, threads, capacity, kv_cache_mb), commands.bundle", runs_alike(before, after)),
         )
@@ -109,14 +133,20 @@ def prepare(station: Station, config: Config) -> Prepared:
         config = replace(config, installed=station.config.installed)
     if differ := fixed_problem(station.config, config):
         raise ConfigError(f"{differ} cannot change while the station runs: start it again")
+    config = station.zigbee.with_tools(config) if station.zigbee is not None else config
     phrases = phrases_of(config)
     config = station.with_servers(config)
     look = open_look(config, station.models.frames_engine)
-    same = (config.tools, config.station.timezone) == (station.config.tools, station.config.station.timezone)
+    same = _ruling(config) == _ruling(station.config)
     rules = None if same else station.calls.make_rules(config)
     engine = station.models.commands_engine
     conversation = station.commands.converse(config, engine, phrases, rules or station.calls.rules)
     return Prepared(config, look, rules, conversation)
+
+
+def _ruling(config: Config) -> tuple[object, ...]:
+    """What decides on calls."""
+    return config.tools, config.station.timezone, config.safety
 
 
 def take(station: Station, new: Prepared) -> None:
@@ -144,6 +174,7 @@ def take(station: Station, new: Prepared) -> None:
     if new.rules is not None:
         station.hear_states()
     station.announcements.exchange(new.config, station.models)
+    station.attached.taken()
 
 
 def say_switched_off(switches: Switches, degraded: Degraded) -> None:

@@ -1,4 +1,4 @@
-"""Commands that change the station: each has a topic of its own, and is refused unless the station file allows it."""
+"""Commands besides `ask`: each has a topic of its own, and is refused unless the station file allows it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 
 from lineside.edge.commands.inbox import Handler
 from lineside.edge.errors import RequestError
+from lineside.edge.live.call_command import CallCommands
 from lineside.edge.live.model_commands import ModelCommands
 from lineside.edge.live.reload import Reloader, Station
 from lineside.edge.live.settings import Settings
@@ -18,6 +19,7 @@ WORDS: Mapping[str, Allowed] = {
     "model-rollback": "model",
     "config": "config",
     "switch": "switch",
+    "call": "call",
 }
 """What `[remote] allow` must have for a command."""
 
@@ -41,6 +43,7 @@ class Remote:
             "model-rollback": self._models.roll_back,
             "config": settings.config,
             "switch": settings.switch,
+            "call": CallCommands(station).call,
         }
         self.handlers = {name: handlers[name] if word in allowed else _refusing(word) for name, word in WORDS.items()}
 

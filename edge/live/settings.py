@@ -12,7 +12,7 @@ from lineside.edge.commands.body import parse_change
 from lineside.edge.config import STATION, Config
 from lineside.edge.errors import EdgeError, RequestError, UpdateError
 from lineside.edge.live.reload import Reloader, Station, prepare, take
-from lineside.edge.outside import Word, read_changes, write_changes
+from lineside.edge.outside import CAMERA, INSPECT, Word, read_changes, write_changes
 from lineside.edge.station_file import load_config
 from lineside.edge.wire.changes import ConfigCommand, SwitchCommand
 from lineside.edge.wire.messages import JSON_TYPE, Reply, StationEvent, WireError
@@ -20,11 +20,6 @@ from lineside.edge.wire.store import Outgoing, StoredCommand
 from lineside.runtime.errors import EngineError
 
 log = logging.getLogger("lineside.live")
-INSPECT = frozenset(
-    {"defect_types", "instruction", "part", "pass_below", "fail_above", "any_way_up", "max_age_s", "deadline_s"}
-)
-CAMERA = frozenset({"defect_types", "instruction", "part", "any_way_up", "interval_s", "loop", "black_after"})
-"""What `cmd/config` may change: no tool, no limit, no policy, no right, no address, and no path on this machine."""
 SWITCHES = {"camera": "enabled", "inspection": "inspected"}
 CHANGEABLE = ("inspect", "cameras", "changed")
 """Fields of a `Config` in which the new one may differ."""

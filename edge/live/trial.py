@@ -13,16 +13,17 @@ from lineside.edge.errors import RequestError, UpdateError
 from lineside.edge.frames.pipeline import Look
 from lineside.edge.history.keeper import History
 from lineside.edge.history.records import Query
+from lineside.edge.inspection.preparing import preparation_of, upright_picture
 from lineside.edge.wire.messages import Verdict
 from lineside.runtime.chat import Picture
 from lineside.runtime.engine.scheduler import Priority, Request
 from lineside.runtime.errors import EngineError, PictureError, RequestCancelled
-from lineside.runtime.picture import decode_picture
+from lineside.runtime.inspection.preparation import Preparation
+from lineside.runtime.picture_kinds import SUFFIXES
 
 SHADOW_S = 3600.0
 """So long a new model waits for the frames that it is to look at."""
 LOOK_EVERY_S = 0.5
-SUFFIXES = (".jpg", ".jpeg", ".png")
 
 
 @dataclass
@@ -51,7 +52,8 @@ class Agreement:
 
 def kept_pictures(config: Config, history: History) -> Iterator[tuple[str, Picture]]:
     """Cameras and their pictures: of `updates.kept_folder`, or the latest frames of the history."""
-    for camera in config.cameras:
+    for camera, settings in config.cameras.items():
+        preparation = preparation_of(settings)
         count = config.updates.kept_frames
         if config.updates.kept_folder:
             folder = config.resolve(config.updates.kept_folder) / camera
@@ -60,14 +62,14 @@ def kept_pictures(config: Config, history: History) -> Iterator[tuple[str, Pictu
             records = history.search(Query(camera, limit=count)) if count else []
             paths = [history.folder / each.frame for each in records if each.frame and each.expired_at is None]
         for path in paths[:count]:
-            if (picture := _read(path, config.inspect.max_pixels)) is not None:
+            if (picture := _read(path, preparation, config.inspect.max_pixels)) is not None:
                 yield camera, picture
 
 
-def _read(path: Path, max_pixels: int) -> Picture | None:
+def _read(path: Path, preparation: Preparation, max_pixels: int) -> Picture | None:
     """None where it has gone, or is no picture."""
     try:
-        return decode_picture(path.read_bytes(), max_pixels)
+        return upright_picture(path.read_bytes(), preparation, max_pixels)
     except (OSError, PictureError):
         return None
 

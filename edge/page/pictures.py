@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import cv2
@@ -9,9 +10,11 @@ import numpy as np
 
 from lineside.edge.history.keeper import History
 from lineside.edge.history.records import Record
+from lineside.edge.history.setups import preparation_then
 from lineside.edge.inspection.evidence import beside, encode_jpeg, outlined
 from lineside.runtime.chat import Picture
 from lineside.runtime.errors import PictureError
+from lineside.runtime.inspection.preparation import AS_GIVEN
 from lineside.runtime.inspection.verdict import Defect
 from lineside.runtime.picture import decode_picture
 
@@ -38,10 +41,12 @@ def _drawn(history: History, record: Record) -> Picture | None:
         return None
     try:
         picture = decode_picture((history.folder / record.frame).read_bytes())
+        setup = history.setup(record)
+        preparation = preparation_then(json.loads(setup.body)["task"]) if setup is not None else AS_GIVEN
     except (OSError, PictureError):
         return None
     found = [Defect(one["type"], tuple(one["box"])) for one in record.body.get("defects", ())]
-    return outlined(picture, record.verdict, found)
+    return outlined(preparation.upright(picture), record.verdict, found, preparation.box)
 
 
 def frame_path(history: History, record: Record) -> Path | None:

@@ -18,6 +18,7 @@ from lineside.devices.triggers.trigger import Moment
 from lineside.edge.counters import Counters
 from lineside.edge.errors import RequestError, StoreError
 from lineside.edge.frames.part import Part
+from lineside.edge.steady import unix_time
 from lineside.edge.triggers.collector import Collector
 from lineside.edge.triggers.events import TriggerEvents
 from lineside.edge.triggers.gathering import Gathering
@@ -145,8 +146,8 @@ class TriggerIntake:
     def fire(self, name: str, moment: Moment) -> None:
         """A source has triggered; returns when that was taken over, or the station stops."""
         trigger = StoredTrigger(uuid.uuid4().hex, name, "", "", moment.at.timestamp())
-        taken = threading.Event()
-        self._put(_Come(Arriving(trigger), moment.monotonic, taken.set, lasting=False))
+        taken, lasting = threading.Event(), self._triggers[name].kind != "timer"
+        self._put(_Come(Arriving(trigger), moment.monotonic, taken.set, lasting=lasting))
         while not (taken.wait(0.2) or self._closed):
             pass
 
@@ -158,12 +159,18 @@ class TriggerIntake:
                     "unknown_trigger", f"{trigger.name!r} is not in the station file's [triggers] any more"
                 )
                 self._reject(trigger, gone, time.monotonic())
-                self._store.forget(trigger.id)
+                self._forget(trigger)
                 continue
             self._counters.add("triggers_resumed")
-            age_s = max(time.time() - trigger.at, 0.0)
+            age_s = max(unix_time() - trigger.at, 0.0)
             now, ended = time.monotonic(), partial(self._ended, trigger.id, lambda: None)
             self._begin(Gathering(trigger, config, now - age_s, now + config.wait_s, ended, resumed=True))
+
+    def _forget(self, trigger: StoredTrigger) -> None:
+        try:
+            self._store.forget(trigger.id)
+        except StoreError as error:  # the next start says it once more
+            log.error("%s", error)
 
     def _check_kind(self, name: str) -> None:
         if (config := self._triggers.get(name)) is None:
@@ -205,10 +212,13 @@ class TriggerIntake:
             self._counters.add("store_errors")
             log.error("%s", error)
             for one in come:
+                trigger = one.arriving.trigger
+                if one.arriving.unmarked is not None:
+                    trigger = replace(trigger, id=uuid.uuid4().hex)
                 if one.problem is None:
-                    self._start(one, one.arriving.trigger, one.taken)
+                    self._start(one, trigger, one.taken)
                 else:
-                    self._took(one, one.arriving.trigger, "refused")
+                    self._took(one, trigger, "refused")
             return
         for one, (trigger, how) in zip(come, taken, strict=True):
             self._took(one, trigger, how)

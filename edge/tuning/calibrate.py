@@ -19,6 +19,7 @@ from lineside.edge.inspection.calibration_file import (
     write_calibrations,
 )
 from lineside.edge.inspection.example_folder import check_examples, examples_key
+from lineside.edge.inspection.preparing import upright_picture
 from lineside.edge.inspection.tasks import inspection_task
 from lineside.edge.inspection.usual_file import write_usual
 from lineside.edge.progress import progress
@@ -48,7 +49,6 @@ from lineside.runtime.inspection.threshold_choice import LOOK_AT_EACH, Zones, ch
 from lineside.runtime.inspection.usual import Usual, usual_of
 from lineside.runtime.inspection.verdict import abstains, fail_probability
 from lineside.runtime.manifest import Color
-from lineside.runtime.picture import decode_picture
 
 log = logging.getLogger("lineside.calibrate")
 FEW_PER_CLASS = 30
@@ -158,7 +158,7 @@ def calibrate(config: Config, folder: Path, camera: str, costs: Costs) -> Report
     write_calibrations(path, _present(path) | dict.fromkeys(cameras, entry))
     usual = usual_of(scored.good, decisions.unsure / decisions.pictures)
     for name in cameras:
-        write_usual(config.usual_path(name), usual)
+        write_usual(config.usual_path(name), usual, task.preparation)
     skipped = len(pictures) - len(defective)
     return Report(cameras, defective, skipped, calibration, costs, before, after, zones, more, usual, path)
 
@@ -218,13 +218,14 @@ def _score(engine: Engine, task: InspectionTask, pictures: Sequence[Labelled], m
     probabilities, abstained, defective, good = [], [], [], []
     for picture in progress(pictures, "pictures"):
         try:
-            pixels = decode_picture(picture.path.read_bytes(), max_pixels)
+            pixels = upright_picture(picture.path.read_bytes(), task.preparation, max_pixels)
+            part = task.preparation.part(pixels)
         except (OSError, PictureError) as error:
             log.warning("%s is left out: %s", picture.path, error)
             continue
-        colors.add(color_of(pixels))
+        colors.add(color_of(part))
         if not picture.defective:
-            good.append(figures_of(pixels))
+            good.append(figures_of(part))
         verdicts = inspector.probabilities(pixels)
         probabilities.append(fail_probability(verdicts))
         abstained.append(abstains(verdicts))

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lineside.edge.errors import ConfigError
+from lineside.runtime.picture_kinds import SUFFIXES
 
-SUFFIXES = {".jpg", ".jpeg", ".png"}
 LABELS = "labels.jsonl"
 
 

@@ -13,10 +13,10 @@ from lineside.edge.errors import ConfigError
 from lineside.edge.inspection.evidence import encode_jpeg
 from lineside.edge.inspection.gate_file import write_gate
 from lineside.edge.inspection.gates import Gates
+from lineside.edge.inspection.preparing import preparation_of, upright_picture
 from lineside.edge.inspection.usual_file import write_usual
 from lineside.edge.progress import progress
 from lineside.edge.tuning.heat import Tile, contact_sheet
-from lineside.edge.tuning.labelled import SUFFIXES
 from lineside.edge.tuning.learn_report import LearnReport
 from lineside.runtime.chat import Picture
 from lineside.runtime.errors import PictureError
@@ -25,8 +25,9 @@ from lineside.runtime.inspection.gate import Gate
 from lineside.runtime.inspection.gate_memory import Learnt, learn
 from lineside.runtime.inspection.gate_thresholds import FALSE_ALARMS
 from lineside.runtime.inspection.picture_figures import figures_of
+from lineside.runtime.inspection.preparation import Preparation
 from lineside.runtime.inspection.usual import usual_of
-from lineside.runtime.picture import decode_picture
+from lineside.runtime.picture_kinds import SUFFIXES
 
 log = logging.getLogger("lineside.learn")
 MOST_PICTURES = 200
@@ -57,20 +58,28 @@ def learn_station(config: Config, folder: Path, camera: str, false_alarms: float
     cameras = [camera] if camera else list(config.cameras)
     if not cameras:
         raise ConfigError("the station has no camera: add one to the station file")
-    good = _read(folder, config.inspect.max_pixels)
+    preparations = {preparation_of(config.cameras[name]) for name in cameras}
+    if len(preparations) > 1:
+        raise ConfigError(
+            f"the cameras differ in `region` or `rotate`: choose one with --camera ({', '.join(cameras)})"
+        )
+    preparation = preparations.pop()
+    good = _read(folder, preparation, config.inspect.max_pixels)
     if not good.names and not good.skipped:
-        raise ConfigError(f"{folder} has no pictures (.jpg, .jpeg, .png) itself: put some of good parts into it")
+        raise ConfigError(
+            f"{folder} has no pictures ({', '.join(sorted(SUFFIXES))}) itself: put some of good parts into it"
+        )
     bad = _Pictures([], [], 0)
     if (folder / BAD).is_dir():
-        bad = _read(folder / BAD, config.inspect.max_pixels)
+        bad = _read(folder / BAD, preparation, config.inspect.max_pixels)
     features = Gates(config.model.threads).features
     learnt = learn(features, good.pictures, bad.pictures, false_alarms)
     paths = [config.gate_path(name) for name in cameras]
     kept = [each for at, each in enumerate(good.pictures) if at not in learnt.left_out]
     usual = usual_of([figures_of(each) for each in kept], gate_usual(learnt.memory).unsure)
     for name, path in zip(cameras, paths, strict=True):
-        write_gate(path, learnt.memory)
-        write_usual(config.usual_path(name), usual)
+        write_gate(path, learnt.memory, preparation)
+        write_usual(config.usual_path(name), usual, preparation)
     sheet = paths[0].with_suffix(".jpg")
     _write_sheet(sheet, _tiles(Gate(features, learnt.memory), learnt, good, bad), learnt)
     return LearnReport(
@@ -86,7 +95,7 @@ def learn_station(config: Config, folder: Path, camera: str, false_alarms: float
     )
 
 
-def _read(folder: Path, max_pixels: int) -> _Pictures:
+def _read(folder: Path, preparation: Preparation, max_pixels: int) -> _Pictures:
     try:
         paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
     except OSError as error:
@@ -97,7 +106,7 @@ def _read(folder: Path, max_pixels: int) -> _Pictures:
     skipped = 0
     for path in progress(paths, "reading"):
         try:
-            found.pictures.append(decode_picture(path.read_bytes(), max_pixels))
+            found.pictures.append(preparation.part(upright_picture(path.read_bytes(), preparation, max_pixels)))
             found.names.append(path.name)
         except (OSError, PictureError) as error:
             skipped += 1

@@ -96,7 +96,7 @@ CHANNELS = (
     Channel(
         "cmd/{command}",
         "receive",
-        ("AskCommand", "ConfigCommand", "SwitchCommand", "ModelInstallCommand", "ModelRollbackCommand"),
+        ("AskCommand", "ConfigCommand", "SwitchCommand", "ModelInstallCommand", "ModelRollbackCommand", "CallCommand"),
         "ask, also as plain UTF-8 text; others where `[remote] allow` has their word; a retained message is ignored",
     ),
     Channel(
@@ -139,6 +139,11 @@ FRAME_HEADERS = {
     "properties": {
         "part_id": {"type": "string", "description": "comes back in the result"},
         "name": {"type": "string", "description": "a file name, for people"},
+        "max_side": {
+            "type": "string",
+            "pattern": "^[0-9]+$",
+            "description": "the longer side of what the model is shown, 448 to 1540 pixels; the camera's if left out",
+        },
         "captured_at": {
             "type": "string",
             "format": "date-time",
@@ -193,7 +198,7 @@ def _messages(schemas: dict[str, Any]) -> dict[str, Any]:
     messages: dict[str, Any] = {
         "Status": {"contentType": "text/plain", "payload": {"enum": ["online", "offline"]}},
         "Snapshot": jpeg,
-        "Frame": jpeg | {"description": "a JPEG, or a PNG", "headers": FRAME_HEADERS},
+        "Frame": jpeg | {"description": "a JPEG, PNG, BMP, TIFF or WebP", "headers": FRAME_HEADERS},
     }
     for body in (*WIRE_BODIES, *INCOMING_BODIES):
         payload = schema(body)

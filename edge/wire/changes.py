@@ -1,14 +1,15 @@
-"""Bodies of the commands that change a station, and what it says of changes."""
+"""Bodies of the commands that need a word in `[remote] allow`, and what the station says of changes."""
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 
 class Change(BaseModel):
-    """The common part of commands that change the station."""
+    """The common part of these commands."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     transaction: str = Field(default="", max_length=200)
@@ -48,12 +49,31 @@ class ModelRollbackCommand(Change):
     """The body of `cmd/model-rollback`: the former model runs again. It may be empty."""
 
 
+class CallCommand(Change):
+    """The body of `cmd/call`: `{"tool": "set_fan", "arguments": {"percent": 40}}`, a call without a sentence.
+
+    Nothing is called after `expires_at`.
+    """
+
+    tool: str = Field(min_length=1, max_length=200)
+    arguments: dict[str, Any] = Field(default_factory=dict)
+    expires_at: datetime | None = None
+
+
 class WireRemote(BaseModel):
-    """What the station file lets others change, and the settings that they have changed, by key."""
+    """What the station file lets others change, by key the settings that they have changed, and those that they could
+    change as they are now."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     allow: list[str] = Field(default_factory=list)
     changed: dict[str, Any] = Field(default_factory=dict)
+    settings: dict[str, Any] = Field(default_factory=dict)
 
 
-CHANGES: tuple[type[Change], ...] = (ConfigCommand, SwitchCommand, ModelInstallCommand, ModelRollbackCommand)
+CHANGES: tuple[type[Change], ...] = (
+    ConfigCommand,
+    SwitchCommand,
+    ModelInstallCommand,
+    ModelRollbackCommand,
+    CallCommand,
+)

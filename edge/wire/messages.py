@@ -15,10 +15,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from lineside.edge.wire.asking import ShownFrame
 from lineside.edge.wire.changes import WireRemote
 from lineside.edge.wire.views import Decider, WireDefect, WireGate, WireMissing, WireTrigger, WireView
+from lineside.runtime.defaults import LARGEST_SIDE, SMALLEST_SIDE
 
 JSON_TYPE = "application/json"
 Verdict = Literal["pass", "fail", "unsure"]
-DecidedBy = Literal["phrase", "conversation", "model"]
+DecidedBy = Literal["phrase", "conversation", "model", "request"]
 Outcome = Literal["issued", "accepted", "achieved", "failed", "expired", "refused", "dry_run"]
 OutputOutcome = Literal["done", "failed", "late", "skipped", "repeated"]
 
@@ -102,7 +103,9 @@ class InspectionResult(Body):
     Schema, where it has one and the result is complete. With a gate (`lineside learn`), `decided_by` says whether its
     score was enough, and the probabilities of what it decided come from the score. `doubt` says why the verdict is
     `unsure` whatever the probability: the model was not taught such a part or picture, or the picture shows nothing
-    (`decided_by` is `picture` then). `outputs` says by name what each did, where the station has any for this camera.
+    (`decided_by` is `picture` then). Boxes are in pixels of the whole frame, as the camera's `rotate` turns it;
+    `max_side` is what the frame itself asked for. `outputs` says by name what each did, where the station has any for
+    this camera.
 
     On `result/{trigger}` it is that of a whole part, `camera` is the trigger's name: `fail` where the verdict of any of
     its `views` is, `pass` where all of its cameras' are, else `unsure`. `missing` names the cameras that have none.
@@ -124,6 +127,7 @@ class InspectionResult(Body):
     timing_ms: WireTimings
     frame_sha256: str
     late: bool | None = None
+    max_side: int | None = None
     report: Any = None
     decided_by: Decider = "model"
     doubt: str | None = None
@@ -242,7 +246,8 @@ class CallReport(BaseModel):
     """One function call of a reply, with what really came of it.
 
     `code` says why a call was refused; `result` is what the tool gave back; `decided_by` says whether the sentence was
-    a phrase of the station, meant the last call of its conversation, or the model chose the call.
+    a phrase of the station, meant the last call of its conversation, or the model chose the call; a `request` named
+    the tool itself.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -307,8 +312,9 @@ class Info(Body):
     """On `info`, retained: who answers here, and with what.
 
     `model` looks at frames. Commands are put to it, too, or to `commands_model` where there is one. A model that could
-    not be opened has a `session` on the device `none`, with the reason. `group` is the base topic of the station's
-    group, where it is in one. `triggers` names the cameras that each trigger looks with.
+    not be opened has a `session` on the device `none`, with the reason. `stale` are cameras that give no pictures or
+    are switched off. `group` is the base topic of the station's group, where it is in one. `triggers` names the cameras
+    that each trigger looks with.
     """
 
     SCHEMA: ClassVar[str] = "lineside.info/1"
@@ -319,6 +325,7 @@ class Info(Body):
     commands_model: WireModel | None = None
     commands_session: WireSession | None = None
     cameras: list[str]
+    stale: list[str] = Field(default_factory=list)
     triggers: dict[str, list[str]] | None = None
     commands: list[str]
     group: str | None = None
@@ -335,3 +342,5 @@ class FrameReference(BaseModel):
     path: str
     sha256: str = Field(pattern="^[0-9a-f]{64}$")
     part_id: str = ""
+    max_side: int | None = Field(default=None, ge=SMALLEST_SIDE, le=LARGEST_SIDE)
+    """Pixels of the longer side of what the model is shown, in place of the camera's own."""

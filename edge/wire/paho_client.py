@@ -37,6 +37,7 @@ class Attempt:
     Attributes:
         version: 5, or 4 for 3.1.1.
         tls: None where nothing is encrypted.
+        clean: whether a session that the broker still has is thrown away first.
     """
 
     host: str
@@ -48,6 +49,7 @@ class Attempt:
     username: str
     password: str | None
     tls: ssl.SSLContext | None
+    clean: bool = False
 
 
 class PahoClient(paho.Client):
@@ -97,7 +99,7 @@ class PahoClient(paho.Client):
         self.username_pw_set(at.username or None, at.password if at.username else None)
         attached = properties(PacketTypes.CONNECT)
         attached.SessionExpiryInterval, attached.ReceiveMaximum = at.session_expiry_s, at.receive_maximum
-        self.connect_async(at.host, at.port, keepalive=at.keepalive_s, clean_start=False, properties=attached)
+        self.connect_async(at.host, at.port, keepalive=at.keepalive_s, clean_start=at.clean, properties=attached)
 
     @property
     def version(self) -> int:

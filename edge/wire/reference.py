@@ -10,6 +10,7 @@ from pathlib import Path
 
 from lineside.edge.errors import RequestError
 from lineside.edge.wire.messages import FrameReference
+from lineside.runtime.defaults import LARGEST_SIDE, SMALLEST_SIDE
 
 FIRST_YEAR = 1970
 """Where a clock that was never set begins."""
@@ -37,6 +38,15 @@ def read_referenced(folder: Path, reference: FrameReference, max_bytes: int) -> 
     if hashlib.sha256(data).hexdigest() != reference.sha256:
         raise RequestError("reference_changed", f"{named!r} has another SHA-256 than the reference")
     return data
+
+
+def read_max_side(text: str) -> int:
+    """Of the user property. Raises RequestError where it is no number of pixels that `max_side` may be."""
+    side = int(text) if text.isascii() and text.isdigit() and len(text) <= 4 else 0
+    if not SMALLEST_SIDE <= side <= LARGEST_SIDE:
+        bounds = f"{SMALLEST_SIDE} to {LARGEST_SIDE}"
+        raise RequestError("malformed", f"max_side {text!r} is not a number of pixels from {bounds}")
+    return side
 
 
 def _read(path: Path, named: str, max_bytes: int) -> bytes:

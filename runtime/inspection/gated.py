@@ -30,14 +30,18 @@ class GatedInspector:
         self.not_taught = ""
         """The gate vouches for the camera; what it doubts is `unsure` where the model was not taught the task."""
 
-    def inspect(self, picture: Picture, request: Request | None = None) -> Inspection:
-        """Inspect one picture. See `Inspector.inspect`; the result says in `gate` what the gate saw.
+    def inspect(self, picture: Picture, request: Request | None = None, *, max_side: int = 0) -> Inspection:
+        """Inspect one upright frame. See `Inspector.inspect`; the result says in `gate` what the gate saw.
 
         A frame that the gate doubts goes to the model with the region that it doubts. Where the model then sees
         nothing in a picture that is nearer to a clear fail than to a clear pass, the verdict is `unsure`. A model that
         was not taught the task is not asked: what the gate doubts is `unsure`. A report is the model's work, and the
         verdict behind which it is written stays the gate's where the gate is sure.
         """
+        preparation = self.task.preparation
+        return preparation.in_frame(self._inspect_part(preparation.part(picture), request, max_side))
+
+    def _inspect_part(self, picture: Picture, request: Request | None, max_side: int) -> Inspection:
         if empty := blank(picture):
             return nothing_shown(empty)
         timings = Timings()
@@ -46,8 +50,9 @@ class GatedInspector:
         probability = gate_probability(seen, self.gate)
         by_gate = _by_gate(seen, probability, timings, self._inspector.not_taught)
         if by_gate is not None:
-            return self._inspector.report(picture, by_gate, request or Request(Priority.FRAME), seen.region)
-        found = self._inspector.inspect(picture, request, seen.region)
+            request = request or Request(Priority.FRAME)
+            return self._inspector.report(picture, by_gate, request, seen.region, max_side=max_side)
+        found = self._inspector.inspect_part(picture, request, seen.region, max_side=max_side)
         found.timings.gate_ms = timings.gate_ms
         if found.verdict == "pass" and probability > 0.5:
             suspicion = (Defect(ANOMALY, seen.region),)

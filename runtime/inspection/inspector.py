@@ -75,8 +75,22 @@ class Inspector:
             room = BEGIN_TOKENS + self._reasoner.most_tokens + MAX_ANSWER_TOKENS + len(self._reasoner.prefix)
             self._shown = ShownBefore(engine, replace(task, report=None), room)
 
-    def inspect(self, picture: Picture, request: Request | None = None, region: Region | None = None) -> Inspection:
-        """Inspect one picture; `request` has a frame's priority and no deadline where it is left out.
+    def inspect(self, picture: Picture, request: Request | None = None, *, max_side: int = 0) -> Inspection:
+        """Inspect one upright frame, of which the task says what is looked at; boxes are in pixels of the frame.
+
+        `request` has a frame's priority and no deadline where it is left out; `max_side` is that of the task where it
+        is 0.
+
+        Raises:
+            EngineError: see `inspect_part`; RegionOutside where the frame is too small.
+        """
+        preparation = self.task.preparation
+        return preparation.in_frame(self.inspect_part(preparation.part(picture), request, max_side=max_side))
+
+    def inspect_part(
+        self, picture: Picture, request: Request | None = None, region: Region | None = None, *, max_side: int = 0
+    ) -> Inspection:
+        """Inspect what is looked at of a frame; boxes are in its pixels.
 
         `region` is where something may be wrong, x0, y0, x1, y1 in pixels. A task with a reference is inspected by
         close-ups of the places where the two differ: see `runtime.inspection.close_ups`. Where the two seem not to show
@@ -97,7 +111,9 @@ class Inspector:
         if empty := blank(picture):
             return nothing_shown(empty)
         request = request or Request(Priority.FRAME)
-        found = self.report(picture, self._look(picture, request, region), request, region)
+        looking = replace(self._looking, max_side=max_side) if max_side else self._looking
+        found = self._look(View(picture, looking, region), request)
+        found = self.report(picture, found, request, region, max_side=max_side)
         if doubt := self._doubt(picture):
             return replace(
                 found, verdict="unsure", confidence=confidence("unsure", found.fail_probability), doubt=doubt
@@ -105,12 +121,19 @@ class Inspector:
         return found
 
     def report(
-        self, picture: Picture, inspection: Inspection, request: Request, region: Region | None = None
+        self,
+        picture: Picture,
+        inspection: Inspection,
+        request: Request,
+        region: Region | None = None,
+        *,
+        max_side: int = 0,
     ) -> Inspection:
         """`inspection` with the report that the task asks for; as it is where it asks for none."""
         if self._reporter is None:
             return inspection
-        return self._reporter.report(View(picture, self.task, region), inspection, request)
+        task = replace(self.task, max_side=max_side) if max_side else self.task
+        return self._reporter.report(View(picture, task, region), inspection, request)
 
     def _doubt(self, picture: Picture) -> str:
         """Why the model's verdict on a picture does not count; empty where it does."""
@@ -118,42 +141,40 @@ class Inspector:
             return self.not_taught or unusual_color(picture, taught_colors(self._taught, self.task))
         return unusual_color(picture, self.colors)
 
-    def _look(self, picture: Picture, request: Request, region: Region | None) -> Inspection:
+    def _look(self, view: View, request: Request) -> Inspection:
         """An inspection without a report."""
-        reference = self._looking.reference
+        picture, reference = view.picture, view.task.reference
         if reference is None:
-            return self._inspect_view(View(picture, self._looking, region), request)
+            return self._inspect_view(view, request)
         searching = Timings()
         with stopwatch(searching, "preprocess"):
             differing = close_ups(picture, reference)
         if differing.found:
-            inspections = [self._inspect_view(self._view(close_up), request) for close_up in differing.found]
+            inspections = [self._inspect_view(_close(view, each), request) for each in differing.found]
             inspection = worst(inspections, differing.found, (picture.shape[1], picture.shape[0]))
         else:
-            inspection = self._inspect_view(View(picture, self._looking, region), request)
+            inspection = self._inspect_view(view, request)
             if not differing.same_scene and inspection.verdict == "pass":
                 inspection = replace(inspection, verdict="unsure")
         inspection.timings.preprocess_ms += searching.preprocess_ms
         return inspection
 
     def probabilities(self, picture: Picture) -> dict[Verdict, float]:
-        """The model's own probability of each verdict, before any calibration; nothing is generated. Of several
-        close-ups those of the most suspicious one; with test-time augmentation the mean of both views.
+        """The model's own probability of each verdict on an upright frame, before any calibration; nothing is
+        generated. Of several close-ups those of the most suspicious one; with test-time augmentation the mean of both
+        views.
 
         Raises:
             EngineError: see `runtime.errors`.
         """
-        reference = self._looking.reference
-        found = close_ups(picture, reference).found if reference is not None else ()
-        views = [self._view(close_up) for close_up in found] or [View(picture, self._looking)]
+        view, reference = View(self.task.preparation.part(picture), self._looking), self._looking.reference
+        found = close_ups(view.picture, reference).found if reference is not None else ()
+        views = [_close(view, close_up) for close_up in found] or [view]
         return max((self._view_probabilities(view) for view in views), key=fail_probability)
 
     @property
     def engine(self) -> Engine:
         return self._engine
-
-    def _view(self, close_up: CloseUp) -> View:
-        return View(close_up.picture, replace(self._looking, reference=close_up.reference, tinted=True))
 
     def _view_probabilities(self, view: View) -> dict[Verdict, float]:
         request = Request(Priority.FRAME)
@@ -302,3 +323,7 @@ def _candidates(token_bytes: list[bytes]) -> dict[Verdict, npt.NDArray[np.int64]
         )
         for name in VERDICTS
     }
+
+
+def _close(view: View, close_up: CloseUp) -> View:
+    return View(close_up.picture, replace(view.task, reference=close_up.reference, tinted=True))

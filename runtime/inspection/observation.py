@@ -64,6 +64,7 @@ class Inspection:
             nothing, and neither was asked.
         finish_reason: other than `stop` where an answer was cut off before its end, or cannot be read.
         observations: what it was made of, in the order in which the model was asked.
+        looked_at: the part of the frame that was looked at; None for all of it.
         doubt: why the verdict is `unsure`, whatever the probability says; empty where the probability decided.
     """
 
@@ -79,6 +80,7 @@ class Inspection:
     decided_by: Literal["gate", "model", "picture"] = "model"
     doubt: str = ""
     observations: tuple[Observation, ...] = ()
+    looked_at: Region | None = None
 
     @property
     def complete(self) -> bool:

@@ -65,7 +65,8 @@ class Reporter:
         begin = format_answer(said, defects, *view.size)[:-1] + ',"report'
         preprocess = Timings()
         with stopwatch(preprocess, "preprocess"):
-            chat = engine.tokenizer.encode_chat(self._task.messages(view.picture, view.region))
+            task = replace(self._task, max_side=view.task.max_side)
+            chat = engine.tokenizer.encode_chat(task.messages(view.picture, view.region))
         tokens = engine.tokenizer.encode_text(begin)
         left = engine.capacity - len(chat.ids) - len(tokens)
         room = min(MAX_REPORT_TOKENS, max(left, LEAST_REPORT_TOKENS))

@@ -15,8 +15,10 @@ from typing import Any, Literal
 from lineside.runtime.chat import Message, Picture
 from lineside.runtime.errors import AnswerError
 from lineside.runtime.grammar.json_schema import Schema
+from lineside.runtime.inspection.preparation import AS_GIVEN, Preparation
 from lineside.runtime.inspection.verdict import VERDICTS, Defect, Region, Verdict
 from lineside.runtime.inspection_template import InspectionTemplate
+from lineside.runtime.picture import fit_side
 from lineside.runtime.text.strict_json import load_json
 
 GRID = 1000
@@ -52,6 +54,8 @@ class InspectionTask:
         template: how the model is asked; None for the bundle's own way.
         part: what the pictures show, as the bundle names what it was taught; the model is not told.
         examples: shown before each picture (see `runtime.inspection.examples`); none beside a reference.
+        preparation: how frames are made ready. The reference and the examples are already.
+        max_side: pixels of the longer side of all that the model is shown, at most; 0 for as many as it takes.
     """
 
     defect_types: tuple[str, ...]
@@ -64,6 +68,8 @@ class InspectionTask:
     part: str = ""
     template: InspectionTemplate | None = None
     examples: tuple[Example, ...] = field(default=(), repr=False, compare=False)
+    preparation: Preparation = AS_GIVEN
+    max_side: int = 0
 
     @property
     def asked(self) -> InspectionTemplate:
@@ -74,7 +80,8 @@ class InspectionTask:
 
         `region` is where to look, x0, y0, x1, y1 in pixels.
         """
-        parts: tuple[Picture | str, ...] = (picture,) if self.reference is None else (self.reference, picture)
+        pictures = (picture,) if self.reference is None else (self.reference, picture)
+        parts: tuple[Picture | str, ...] = tuple(fit_side(each, self.max_side or None) for each in pictures)
         if region is not None:
             box = ", ".join(map(str, grid_box(region, picture.shape[1], picture.shape[0])))
             parts = (*parts, self.asked.region.replace("{box}", box))
@@ -94,7 +101,7 @@ class InspectionTask:
         if most and said:
             answer, said = {REASONING: example.text[:most], **answer}, ()
         text = json.dumps(answer, ensure_ascii=False, separators=(",", ":"))
-        return Message("user", (example.picture, *said)), Message("assistant", (text,))
+        return Message("user", (fit_side(example.picture, self.max_side or None), *said)), Message("assistant", (text,))
 
     def system_text(self) -> str:
         asked = self.asked

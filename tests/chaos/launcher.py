@@ -18,7 +18,7 @@ import numpy as np
 
 from lineside.edge import daemon
 from lineside.edge.command_line.main import main
-from lineside.edge.frames import pipeline
+from lineside.edge.inspection import preparing
 from lineside.edge.wire import mqtt
 from lineside.runtime.assistant import Answer
 from lineside.runtime.chat import Message, Picture, ToolCall
@@ -43,7 +43,8 @@ def call_what_is_named(_engine: object, messages: Sequence[Message], *_more: obj
     return Answer("", (ToolCall(new_call_id(), tool, {"request": request}),), "stop", Timings(), Counts())
 
 
-def let_pass(_inspector: Inspector, _picture: Picture, _request: object) -> Inspection:
+def let_pass(_inspector: Inspector, _picture: Picture, _request: object, *, max_side: int) -> Inspection:
+    del max_side
     if os.environ.get(BEGUN_VARIABLE):
         Path(os.environ[BEGUN_VARIABLE]).touch()
     time.sleep(float(os.environ.get(COST_VARIABLE, "0")))
@@ -60,7 +61,7 @@ def replace_the_model() -> None:
     decide.ask = call_what_is_named  # type: ignore[assignment, attr-defined]
     Inspector.inspect = let_pass  # type: ignore[assignment, method-assign]
     if os.environ.get(DECODE_VARIABLE) == "0":
-        pipeline.decode_picture = leave_compressed  # type: ignore[assignment, attr-defined]
+        preparing.decode_picture = leave_compressed  # type: ignore[assignment, attr-defined]
     if os.environ.get(WILL_VARIABLE):
         mqtt.WILL_DELAY_S = int(os.environ[WILL_VARIABLE])
     if os.environ.get(CLOCK_VARIABLE):

@@ -141,7 +141,7 @@ def test_export_of_a_broken_checkpoint(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("content", "part"),
-    [(b"", "0 bytes"), (b"text, not a picture", "neither a JPEG nor a PNG"), (None, "cannot be read")],
+    [(b"", "0 bytes"), (b"text, not a picture", "no JPEG, PNG, BMP, TIFF or WebP"), (None, "cannot be read")],
 )
 def test_ask_about_a_bad_picture(tmp_path: Path, content: bytes | None, part: str) -> None:
     path = tmp_path / "part.jpg"

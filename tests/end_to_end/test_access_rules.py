@@ -21,28 +21,34 @@ from tests.support.station import BASE, TOPICS, station
 from tests.support.wait import LIMIT_S
 
 SAID = ("status", "info", "health", "result/a", "event/a", "state/a", "snapshot/a")
-CHANGES = ("cmd/model-install", "cmd/model-rollback", "cmd/config", "cmd/switch")
+CHANGES = ("cmd/model-install", "cmd/model-rollback", "cmd/config", "cmd/switch", "cmd/call")
+ANNOUNCED, BIRTH = "homeassistant/device/a/config", "homeassistant/status"
 TOLD = ("frame/a", "trigger/a", "cmd/ask", *CHANGES, "ret/a", "confirm/a")
 ANSWERS = ("rsp/ask", "rsp/ask/7", "call/a")
 OTHER = BASE.replace("cell2", "cell3")
 EVERYTHING = (
     *(f"{base}/{topic}" for base in (BASE, OTHER) for topic in (*SAID, *TOLD, *ANSWERS, "anything")),
-    *("clients/me", "plant/lamp/set", "plant/lamp/state"),
+    *("clients/me", "plant/lamp/set", "plant/lamp/state", ANNOUNCED, BIRTH),
 )
 WRITES = {
-    "press4": {*(f"{BASE}/{topic}" for topic in (*SAID, *ANSWERS)), "clients/me", "plant/lamp/set"},
+    "press4": {*(f"{BASE}/{topic}" for topic in (*SAID, *ANSWERS)), "clients/me", "plant/lamp/set", ANNOUNCED},
     "dashboard": set[str](),
     "operator": {f"{BASE}/cmd/ask", f"{BASE}/confirm/a"},
     "maintainer": {f"{BASE}/{topic}" for topic in CHANGES},
+    "homeassistant": {BIRTH, *(f"{BASE}/{topic}" for topic in ("trigger/a", "cmd/ask", *CHANGES, "confirm/a"))},
     "camera": {f"{BASE}/frame/a"},
     "trigger": {f"{BASE}/trigger/a"},
     "actuator": {f"{BASE}/ret/a"},
 }
 READS = {
-    "press4": {f"{BASE}/{topic}" for topic in TOLD},
+    "press4": {BIRTH, *(f"{BASE}/{topic}" for topic in TOLD)},
     "dashboard": {f"{base}/{topic}" for base in (BASE, OTHER) for topic in SAID},
     "operator": {f"{BASE}/{topic}" for topic in ("rsp/ask", "rsp/ask/7", "event/a", "status", "info")},
     "maintainer": {f"{BASE}/{topic}" for topic in ("rsp/ask", "rsp/ask/7", "event/a", "status", "info")},
+    "homeassistant": {
+        *(f"{base}/{topic}" for base in (BASE, OTHER) for topic in (*SAID, "rsp/ask")),
+        *(ANNOUNCED, BIRTH),
+    },
     "camera": set[str](),
     "trigger": set[str](),
     "actuator": {f"{BASE}/call/a"},

@@ -69,7 +69,7 @@ class Persistent:
         self._client = client = paho.Client(CallbackAPIVersion.VERSION2, "watcher", protocol=paho.MQTTv5)
         client.on_connect = lambda c, *_: c.subscribe(TOPICS.result("eye"), qos=1)
         client.on_subscribe = lambda *_: subscribed.set()
-        client.on_message = lambda _c, _d, message: self._take(message.payload)
+        client.on_message = lambda _c, _d, message: self._take(bytes(message.payload))
         client.reconnect_delay_set(1, 1)
         keep = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
         keep.SessionExpiryInterval = 600
@@ -77,7 +77,7 @@ class Persistent:
         client.loop_start()
         assert subscribed.wait(LIMIT_S)
 
-    def _take(self, payload: bytes) -> None:
+    def _take(self, payload: bytes | bytearray) -> None:
         body = json.loads(payload)
         self.bodies[body["id"]] = body
 

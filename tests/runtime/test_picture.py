@@ -12,6 +12,8 @@ from PIL import Image
 from lineside.runtime.errors import PictureError, PictureTooLarge, PictureUndecodable
 from lineside.runtime.manifest import ImageSettings
 from lineside.runtime.picture import check_picture, decode_picture, to_patches
+from lineside.runtime.picture_kinds import SUFFIXES, suffix_of, webp_size
+from lineside.runtime.pixel_format import NEW_SUBFILE_TYPE
 
 
 def encode(image: Image.Image, kind: str = "PNG") -> bytes:
@@ -34,6 +36,16 @@ def test_truncated_jpeg_is_refused(pictures: list[Path], keep: float) -> None:
             read(data[: int(len(data) * keep)])
 
 
+@pytest.mark.parametrize("kind", ["BMP", "TIFF", "WEBP"])
+@pytest.mark.parametrize("keep", [0.02, 0.5, 0.98])
+def test_other_kinds_that_are_cut_short_are_refused(pictures: list[Path], kind: str, keep: float) -> None:
+    data = encode(Image.open(pictures[0]), kind)
+    assert decode_picture(data).shape == (261, 640, 3)
+    check_picture(data)
+    with pytest.raises(PictureUndecodable):
+        decode_picture(data[: int(len(data) * keep)])
+
+
 @pytest.mark.parametrize("kind", ["PNG", "JPEG"])
 def test_whole_pictures_pass_the_check_and_a_byte_less_does_not(kind: str) -> None:
     data = encode(Image.effect_noise((90, 60), 40), kind)
@@ -46,7 +58,7 @@ def test_whole_pictures_pass_the_check_and_a_byte_less_does_not(kind: str) -> No
 def test_empty_and_text_are_refused() -> None:
     with pytest.raises(PictureUndecodable, match="0 bytes"):
         decode_picture(b"")
-    with pytest.raises(PictureUndecodable, match="neither a JPEG nor a PNG"):
+    with pytest.raises(PictureUndecodable, match="no JPEG, PNG, BMP, TIFF or WebP"):
         decode_picture(b"this is a text file named part.jpg\n" * 20)
 
 
@@ -55,6 +67,24 @@ def test_forty_megapixels_are_refused_from_the_header() -> None:
     data = encode(Image.new("L", (8000, 5000)))[:400]
     with pytest.raises(PictureTooLarge, match=r"40\.0 megapixels; the limit is 25\.0"):
         decode_picture(data)
+
+
+@pytest.mark.parametrize("kind", ["BMP", "TIFF", "WEBP"])
+@pytest.mark.parametrize("lossless", [False, True])
+def test_the_size_of_other_kinds_is_read_before_a_pixel(kind: str, lossless: bool) -> None:
+    buffer = io.BytesIO()
+    image = Image.new("RGB", (800, 500))
+    image.save(buffer, kind, **({"lossless": lossless} if kind == "WEBP" else {}))
+    for read in (decode_picture, check_picture):
+        with pytest.raises(PictureTooLarge, match=r"800 x 500 = 0\.4 megapixels"):
+            read(buffer.getvalue(), 300_000)
+
+
+def test_a_webp_with_metadata_says_its_size_too() -> None:
+    buffer = io.BytesIO()
+    Image.new("RGBA", (800, 500), (1, 2, 3, 4)).save(buffer, "WEBP", exif=Image.Exif().tobytes(), lossless=True)
+    assert webp_size(buffer.getvalue()) == (800, 500)
+    assert buffer.getvalue()[12:16] == b"VP8X"
 
 
 def test_decompression_bomb_is_refused() -> None:
@@ -70,6 +100,55 @@ def test_other_pixel_formats_become_rgb(mode: str) -> None:
     if mode == "P":
         image.putpalette([0, 0, 0, 255, 255, 255])
     assert (decode_picture(encode(image, kind)) == np.full((10, 20, 3), 255)).all()
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "BMP", "TIFF", "WEBP"])
+def test_a_kept_picture_is_found_again_by_the_end_of_its_name(kind: str) -> None:
+    suffix = suffix_of(encode(Image.new("RGB", (4, 4)), kind))
+    assert Image.registered_extensions()[suffix] == kind
+    assert suffix in SUFFIXES
+
+
+@pytest.mark.parametrize(
+    ("data", "kind"),
+    [
+        (encode(Image.new("L", (4, 4)), "GIF"), "GIF"),
+        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "HEIC"),
+        (b"\0\0\0\x1cftypavif\0\0\0\0", "AVIF"),
+        (b"\0\0\0\x18ftypisom\0\0\0\0", "a video"),
+        (encode(Image.new("L", (4, 4)), "JPEG2000"), "JPEG 2000"),
+        (b"%PDF-1.7", "PDF"),
+        (b"\n <!doctype html><title>Login</title>", "a web page"),
+    ],
+)
+def test_what_is_refused_is_named(data: bytes, kind: str) -> None:
+    for read in (decode_picture, check_picture):
+        with pytest.raises(PictureUndecodable, match=f"^{kind} is not read: save it as JPEG or PNG$"):
+            read(data)
+
+
+@pytest.mark.parametrize(("kind", "told"), [("TIFF", "a TIFF of several pages"), ("WEBP", "a WebP that moves")])
+def test_a_file_of_several_pictures_is_refused(kind: str, told: str) -> None:
+    buffer = io.BytesIO()
+    pages = [Image.new("L", (30, 20), level) for level in (10, 200)]
+    pages[0].save(buffer, kind, save_all=True, append_images=pages[1:])
+    for read in (decode_picture, check_picture):
+        with pytest.raises(PictureUndecodable, match=f"{told}.*by itself"):
+            read(buffer.getvalue())
+
+
+@pytest.mark.parametrize(("preview", "first"), [(1, False), (0, True)])
+def test_a_tiff_with_a_preview_is_its_picture_or_refused(preview: int, first: bool) -> None:
+    """A preview behind the picture is passed over; raw files of cameras begin with one."""
+    large, small = Image.new("L", (60, 40), 200), Image.new("L", (6, 4), 200)
+    buffer = io.BytesIO()
+    small.encoderinfo = {"tiffinfo": {NEW_SUBFILE_TYPE: preview}}
+    large.save(buffer, "TIFF", save_all=True, append_images=[small], tiffinfo={NEW_SUBFILE_TYPE: int(first)})
+    if first:
+        with pytest.raises(PictureUndecodable, match="begins with a preview"):
+            decode_picture(buffer.getvalue())
+    else:
+        assert decode_picture(buffer.getvalue()).shape == (40, 60, 3)
 
 
 def test_transparency_is_white() -> None:

@@ -80,8 +80,51 @@ def test_the_transparent_grey_of_16_bits_is_white() -> None:
     assert found[0, 8].tolist() == [8, 8, 8]
 
 
+def tiff(content: bytes, bits: int, white_is_zero: bool, sample_format: int, order: str = "<") -> bytes:
+    """A picture of 16 x 16, as an instrument writes it: one strip, not packed."""
+    tags = {256: 16, 257: 16, 258: bits, 259: 1, 262: int(not white_is_zero), 273: 0, 277: 1, 278: 16}
+    tags |= {279: len(content), 339: sample_format}
+    tags[273] = 14 + 12 * len(tags)
+    entries = b"".join(struct.pack(f"{order}HHII", tag, 4, 1, value) for tag, value in tags.items())
+    head = {"<": b"II*\0", ">": b"MM\0*"}[order] + struct.pack(f"{order}IH", 8, len(tags))
+    return head + entries + struct.pack(f"{order}I", 0) + content
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_a_tiff_in_16_bits_is_its_8_bit_picture(order: str) -> None:
+    data = tiff((RAMP * 257).astype(f"{order}u2").tobytes(), 16, False, 1, order)
+    np.testing.assert_array_equal(decode_picture(data)[:, :, 0], RAMP)
+
+
+def test_a_tiff_whose_white_is_zero_is_no_negative() -> None:
+    data = tiff((65535 - RAMP * 257).astype("<u2").tobytes(), 16, True, 1)
+    np.testing.assert_array_equal(decode_picture(data)[:, :, 0], RAMP)
+
+
+def test_a_form_of_tiff_that_nobody_reads_is_named() -> None:
+    with pytest.raises(PictureUndecodable, match="this form of TIFF is not read: save it as JPEG or PNG"):
+        decode_picture(tiff(RAMP.astype(">u2").tobytes(), 16, True, 1, ">"))
+
+
+def test_a_tiff_in_12_bits() -> None:
+    bits = "".join(f"{int(value) << 4:012b}" for value in RAMP.ravel())
+    data = tiff(int(bits, 2).to_bytes(len(bits) // 8, "big"), 12, False, 1)
+    np.testing.assert_array_equal(decode_picture(data)[:, :, 0], RAMP)
+
+
+def test_12_bits_in_a_tiff_of_16_are_refused_by_name() -> None:
+    with pytest.raises(PictureUndecodable, match="12 bits or fewer"):
+        decode_picture(tiff((RAMP << 4).astype("<u2").tobytes(), 16, False, 1))
+
+
+@pytest.mark.parametrize(("dtype", "bits", "sample_format"), [("<i2", 16, 2), ("<f4", 32, 3), ("<u4", 32, 1)])
+def test_a_tiff_of_other_numbers_is_refused(dtype: str, bits: int, sample_format: int) -> None:
+    with pytest.raises(PictureUndecodable, match="TIFF of signed, floating-point or"):
+        decode_picture(tiff(RAMP.astype(dtype).tobytes(), bits, False, sample_format))
+
+
 @pytest.mark.parametrize("orientation", range(1, 9))
-@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF", "WEBP"])
 def test_the_picture_is_upright(orientation: int, kind: str) -> None:
     """As `PIL.ImageOps` turns it; boxes are then in its pixels."""
     image = Image.fromarray(np.kron(np.arange(6, dtype=np.uint8).reshape(2, 3) * 40, np.ones((16, 16), np.uint8)))
@@ -94,12 +137,13 @@ def test_the_picture_is_upright(orientation: int, kind: str) -> None:
     assert found.shape[:2] == ((48, 32) if orientation > 4 else (32, 48))
 
 
+@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
 @pytest.mark.parametrize("deep", [False, True])
-def test_grey_in_16_bits_is_turned_too(deep: bool) -> None:
+def test_grey_in_16_bits_is_turned_too(deep: bool, kind: str) -> None:
     image = Image.fromarray((RAMP * 257).astype(np.uint16) if deep else RAMP.astype(np.uint8))
     exif = image.getexif()
     exif[ORIENTATION] = 6
-    found = decode_picture(save(image, "PNG", exif=exif))
+    found = decode_picture(save(image, kind, exif=exif))
     np.testing.assert_array_equal(found[:, :, 0], np.rot90(RAMP, -1))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+from base64 import b64encode
 
 import cv2
 import numpy as np
@@ -37,10 +38,11 @@ def number_in(pixels: np.ndarray) -> int:
 class MjpegCamera:
     """Attributes:
     refuses: a status that viewers are answered with; 0 to let them see.
+    login: `user:password` without which they are answered with 401; empty for none.
     """
 
     def __init__(self, port: int = 0) -> None:
-        self.refuses = 0
+        self.refuses, self.login = 0, ""
         self._viewers: list[socket.socket] = []
         self._arrived = threading.Condition()
         self._asked = 0
@@ -84,13 +86,14 @@ class MjpegCamera:
             try:
                 while b"\r\n\r\n" not in viewer.recv(65536, socket.MSG_PEEK):
                     pass
-                viewer.recv(65536)
-                viewer.sendall(REFUSALS[self.refuses] if self.refuses else HEAD)
+                allowed = b64encode(self.login.encode()) in viewer.recv(65536)
+                refuses = self.refuses or (0 if allowed else 401)
+                viewer.sendall(REFUSALS[refuses] if refuses else HEAD)
             except OSError:
                 continue
             with self._arrived:
                 self._asked += 1
-                if self.refuses:
+                if refuses:
                     viewer.close()
                 else:
                     self._viewers.append(viewer)

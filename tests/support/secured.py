@@ -13,10 +13,15 @@ from tests.support.station import BASE
 ROOT = Path(__file__).parents[2]
 DEPLOYED = ROOT / "deploy/mosquitto"
 INSTALLED, STORED = "/etc/mosquitto/lineside", "/var/lib/mosquitto/"
-USERS = ("press4", "dashboard", "operator", "maintainer", "camera", "trigger", "actuator", "bench")
+USERS = ("press4", "dashboard", "operator", "maintainer", "homeassistant", "camera", "trigger", "actuator", "bench")
 BENCH = "\nuser bench\ntopic readwrite #\n"
 """The test's own client, which plays everybody else."""
-ELSEWHERE = ("#topic write plant/lamp/set", "#topic write clients/#")
+ELSEWHERE = (
+    "#topic write plant/lamp/set",
+    "#topic write clients/#",
+    "#topic write homeassistant/device/+/config",
+    "#topic read homeassistant/status",
+)
 """The rules have them commented out."""
 
 

@@ -46,7 +46,7 @@ class QueryBinding:
             text = said if isinstance(said, str) else json.dumps(said, ensure_ascii=False, allow_nan=False)
         except FAILURES as error:
             return Done("failed", f"the answer cannot be made: {error}")
-        age_s = max(self._states.age_s(state) for state in known.values())
+        age_s = round(max(self._states.age_s(state) for state in known.values()), 1)
         retained = any(state.retained for state in known.values())
         return Done("achieved", "", {"text": text[:MAX_TEXT_CHARACTERS], "age_s": age_s, "retained": retained})
 

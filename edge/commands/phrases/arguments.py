@@ -131,12 +131,18 @@ class Conversion:
 @cache
 def conversion(said: str, own: str) -> Conversion:
     """Raises ValueError where there is no such unit, or the two measure different things."""
-    from pint import UnitRegistry
     from pint.errors import PintError
 
-    units: UnitRegistry[Any] = UnitRegistry(autoconvert_offset_to_baseunit=True)
     try:
-        zero, hundred = (units.Quantity(float(value), said).to(own).magnitude for value in (0, 100))
+        zero, hundred = (_units().Quantity(float(value), said).to(own).magnitude for value in (0, 100))
     except (PintError, AttributeError) as error:
         raise ValueError(str(error)) from error
     return Conversion(said, own, (hundred - zero) / 100, zero)
+
+
+@cache
+def _units() -> Any:
+    """Made once: it takes half a second."""
+    from pint import UnitRegistry
+
+    return UnitRegistry(autoconvert_offset_to_baseunit=True)

@@ -24,7 +24,7 @@ class NoPhrases:
 
 
 def has_phrases(config: Config) -> bool:
-    return bool(config.commands.phrase_files) or any(
+    return bool(config.commands.phrase_files or (config.vss.file and config.vss.languages)) or any(
         tool.phrases or tool.home_assistant for tool in config.tools.values()
     )
 
@@ -32,7 +32,8 @@ def has_phrases(config: Config) -> bool:
 def without_phrases(config: Config) -> Config:
     """The same station, where the model decides on every sentence."""
     tools = {name: replace(tool, phrases=(), home_assistant=()) for name, tool in config.tools.items()}
-    return replace(config, commands=replace(config.commands, phrase_files=(), home_assistant=()), tools=tools)
+    vss = replace(config.vss, languages=())
+    return replace(config, commands=replace(config.commands, phrase_files=(), home_assistant=()), tools=tools, vss=vss)
 
 
 def phrases_of(config: Config) -> Phrases:

@@ -32,8 +32,10 @@ def make_server(config: Config) -> MCPServer:
     looks = ToolAnnotations(read_only_hint=True, open_world_hint=False)
 
     async def inspect(
-        path: Annotated[str, Field(description="A JPEG or PNG in the station's folder.")] = "",
-        picture: Annotated[str, Field(description="Or the JPEG or PNG itself, in base64.")] = "",
+        path: Annotated[
+            str, Field(description="A picture file in the station's folder: JPEG, PNG, BMP, TIFF or WebP.")
+        ] = "",
+        picture: Annotated[str, Field(description="Or the file itself, in base64.")] = "",
         camera: Annotated[str, Field(description="Whose task and calibration count; the only one's if empty.")] = "",
     ) -> dict[str, Any]:
         return await _answer(station.inspect, path, picture, camera)

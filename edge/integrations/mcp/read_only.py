@@ -43,13 +43,14 @@ class ReadOnlyStation:
         from lineside.devices.cameras.frame import Frame
         from lineside.edge.frames.results import Clock, to_result
         from lineside.edge.inspection.inspectors import open_inspectors
+        from lineside.edge.inspection.preparing import preparation_of, upright_picture
         from lineside.edge.models import there, wire_model
         from lineside.runtime.engine.scheduler import Priority, Request
-        from lineside.runtime.picture import decode_picture
 
         data = self._read(path, picture)
         name = self._camera(camera)
-        pixels = decode_picture(data, self._config.inspect.max_pixels)
+        preparation = preparation_of(self._config.cameras[name])
+        pixels = upright_picture(data, preparation, self._config.inspect.max_pixels)
         with self._lock:
             engine = there(self._opened().frames_engine)
             if not self._inspectors:

@@ -108,6 +108,18 @@ def test_a_refusal_is_named_without_the_password(camera: MjpegCamera, status: in
     assert f"http://127.0.0.1:{camera.port}:" in str(caught.value)
 
 
+def test_a_login_in_the_address_is_used(camera: MjpegCamera) -> None:
+    camera.login = "operator:secret"
+    with pytest.raises(CameraError) as caught:
+        next(read_stream(camera.address, 30.0))
+    assert caught.value.code == "camera_login"
+    sending = threading.Thread(target=camera.send, args=(*map(numbered, range(4)),))
+    sending.start()
+    with closing(read_stream(camera.address.replace("//", "//operator:secret@"), 30.0)) as shots:
+        assert number_in(next(shots).rgb()) == 0
+    sending.join()
+
+
 @pytest.mark.parametrize(
     ("address", "code", "said"),
     [
@@ -173,11 +185,11 @@ class Picture:
 class Scene:
     """A camera with a clock that the test turns, played by a thread; `taken` are the frames that it gave."""
 
-    def __init__(self, interval_s: float = 0.0, black_after: int = 0) -> None:
+    def __init__(self, interval_s: float = 0.0, black_after: int = 0, *, expected: bool = True) -> None:
         self.now = 1000.0
         self.problem: CameraError | None = None
         self._shots: queue.Queue[Picture | None] = queue.Queue()
-        self.camera = LiveCamera("cam", self._read, interval_s, black_after, clock=lambda: self.now)
+        self.camera = LiveCamera("cam", self._read, interval_s, black_after, lambda: self.now, expected=expected)
         self.stop = threading.Event()
         self.taken: queue.Queue[Frame] = queue.Queue()
         self._thread = threading.Thread(target=self._play, daemon=True)
@@ -188,8 +200,9 @@ class Scene:
         for frame in self.camera.frames(self.stop):
             self.taken.put(frame)
 
-    def _read(self) -> Generator[Shot, None, None]:
+    def _read(self) -> Generator[Shot | None, None, None]:
         while not self.stop.is_set():
+            yield None
             shot = self._shots.get()
             self._shots.task_done()
             if shot is None:
@@ -241,6 +254,17 @@ def test_no_new_frame_for_two_seconds_is_stale_and_the_next_is_back(scene: Scene
     scene.show()
     scene.taken.get(timeout=60)
     until(lambda: scene.code() == "")
+
+
+def test_a_camera_that_waits_for_its_own_trigger_may_be_silent_but_not_lost() -> None:
+    scene = Scene(expected=False)
+    scene.show()
+    scene.taken.get(timeout=60)
+    scene.now += 3600.0
+    assert scene.code() == ""
+    scene.lose(CameraError("unplugged", "camera_not_found"))
+    until(lambda: scene.code() == "camera_not_found")
+    scene.close()
 
 
 def test_a_camera_that_never_gave_a_frame_is_stale_with_its_reason(scene: Scene) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +29,7 @@ CAMERAS = {"door": CameraConfig("mqtt"), "yard": CameraConfig("mqtt"), "attic": 
 
 class Station:
     def __init__(self, folder: Path) -> None:
-        self.config = Config(cameras=CAMERAS, folder=folder, inspect=InspectConfig(max_pixels=20_000))
+        self.config = Config(cameras=dict(CAMERAS), folder=folder, inspect=InspectConfig(max_pixels=20_000))
         self.newest = NewestFrames(lambda _camera: None)
         self.shown: list[tuple[str, Picture]] = []
         self.eyes = Eyes(self.newest, Switches(CAMERAS), lambda *shown: self.shown.append(shown))
@@ -115,6 +116,16 @@ def test_a_picture_is_shrunk_and_its_size_is_told_as_it_came(station: Station) -
     assert (shown.frame.width, shown.frame.height) == (1000, 10)
 
 
+def test_the_model_sees_the_whole_turned_frame(station: Station) -> None:
+    wide = np.zeros((20, 40, 3), np.uint8)
+    wide[:, :10] = 255  # on the left: above, once it is turned
+    station.config.cameras["door"] = CameraConfig("mqtt", rotate=90, region=(0, 0, 20, 10), max_side=448)
+    station.newest.put(Frame("door", pixels=wide))
+    (shown,) = station.look(cameras=["door"])
+    assert (shown.picture.shape, int(shown.picture[:10].min()), int(shown.picture[10:].max())) == ((40, 20, 3), 255, 0)
+    assert (shown.frame.width, shown.frame.height) == (20, 40)
+
+
 def test_a_clip_is_taken_from_now_on(station: Station) -> None:
     """Each picture at its time or later, the first at once; what came before does not count twice."""
     station.see("door", 0)
@@ -152,3 +163,13 @@ def test_a_snapshot_shows_the_last_picture_of_each_camera(station: Station) -> N
     station.see("door", side=40)
     station.look(cameras=["door"], snapshot=True)
     assert [(camera, picture.shape) for camera, picture in station.shown] == [("door", (40, 40, 3))]
+
+
+def test_a_picture_is_shown_upright(station: Station) -> None:
+    """The whole of it: a region says where an inspection looks."""
+    station.config = replace(station.config, cameras={"door": CameraConfig("mqtt", rotate=90, region=(0, 0, 9, 9))})
+    picture = np.random.default_rng(0).integers(0, 255, (20, 60, 3), np.uint8)
+    station.newest.put(Frame("door", pixels=picture))
+    (shown,) = station.look(cameras=["door"])
+    np.testing.assert_array_equal(shown.picture, np.rot90(picture, -1))
+    assert (shown.frame.width, shown.frame.height) == (20, 60)

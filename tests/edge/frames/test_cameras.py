@@ -27,8 +27,9 @@ class SlowPipeline:
     def __init__(self) -> None:
         self.waiting: queue.Queue[tuple[Frame, Callable[[], None]]] = queue.Queue()
 
-    def offer(self, frame: Frame, *, triggered: bool, done: Callable[[], None]) -> None:
+    def offer(self, frame: Frame, *, triggered: bool, done: Callable[[], None], ages: bool) -> None:
         assert not triggered
+        assert ages == (frame.name in ("0", "1", "2")), "a queue has time"
         self.waiting.put((frame, done))
 
 

@@ -16,13 +16,18 @@ from lineside.devices.cameras.frame import Frame
 from lineside.edge.config import Config
 from lineside.edge.counters import Counters
 from lineside.edge.degraded import Degraded
+from lineside.edge.errors import EdgeError
+from lineside.edge.frames.part import Part
 from lineside.edge.frames.results import Clock, to_result
+from lineside.edge.frames.verdicts import combined
 from lineside.edge.history import keeper as keeper_module
 from lineside.edge.history import pictures
-from lineside.edge.history.keeper import History
+from lineside.edge.history.keeper import History, Kept
 from lineside.edge.history.records import Query
+from lineside.edge.history.replay import replay
 from lineside.edge.history.tables import reading, search
 from lineside.edge.history_config import HistoryConfig
+from lineside.edge.page.pictures import kept_picture
 from lineside.edge.wire.messages import InspectionResult, WireModel
 from lineside.runtime.engine.engine import Engine
 from lineside.runtime.inspection.inspector import Inspector
@@ -182,4 +187,30 @@ def test_a_search_finds_by_part_camera_and_verdict(tmp_path: Path, inspector: In
             }.items()
         }
     assert parts == {"camera": ["B-1", "A-2"], "part": ["A-2", "A-1"], "verdict": [], "oldest": ["A-1"]}
+    history.close()
+
+
+def test_a_part_is_kept_with_its_views(tmp_path: Path, inspector: Inspector) -> None:
+    """Each view with its picture, so that people can say what they see; the part with the pictures of all."""
+    history = opened(tmp_path)
+    seen = []
+    for camera in ("top", "side"):
+        frame = Frame(camera, pixels=PICTURE, part_id="A")
+        result = to_result(frame, PASSED, inspector, WireModel(name="m", sha256="0"), Clock(0.0, 0.0), 10.0)
+        seen.append(Kept(frame, PICTURE, PASSED, result, inspector))
+    part = Part("eye", part_id="A", views=tuple(kept.frame for kept in seen))
+    views = [kept.result for kept in seen]
+    names = [history.evidence_name(view) for view in views]
+    whole = combined(part, views, [], views[0].model, names, (0.0, 0.0), 10.0)
+    history.keep_part(whole, seen)
+    assert history.flush(LIMIT_S)
+    records = {record.camera: record for record in history.search(Query(part="A"))}
+    assert records.keys() == {"eye", "top", "side"}
+    assert [Path(records[camera].evidence).name for camera in ("top", "side")] == names
+    assert all((history.folder / records[camera].frame).is_file() for camera in ("top", "side"))
+    shown = kept_picture(history, records["eye"], small=False)
+    assert shown is not None
+    assert decode_picture(shown).shape == (64, 128, 3)
+    with pytest.raises(EdgeError, match=rf"replay them one by one, {views[0].id} \(top\), {views[1].id} \(side\)"):
+        replay(station(1, tmp_path), whole.id)
     history.close()

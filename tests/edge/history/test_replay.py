@@ -21,10 +21,12 @@ from lineside.edge.history.keeper import History
 from lineside.edge.history.replay import replay
 from lineside.edge.history.tables import FILE
 from lineside.edge.inspect_config import InspectConfig
+from lineside.edge.inspection.preparing import upright_frame
 from lineside.edge.inspection.tasks import inspection_task
 from lineside.edge.wire.messages import WireModel
 from lineside.runtime.engine.engine import Engine
 from lineside.runtime.inspection.inspector import Inspector
+from lineside.runtime.inspection.preparation import Preparation
 from lineside.runtime.inspection.task import InspectionTask
 from lineside.runtime.inspection.verdict import Thresholds
 from lineside.runtime.picture import decode_picture
@@ -57,9 +59,9 @@ def keep(config: Config, inspector: Inspector, frames: list[Frame]) -> list[str]
     history = History(config, "cpu", Counters(), Degraded())
     history.start()
     for frame in frames:
-        picture = frame.pixels if frame.pixels is not None else decode_picture(frame.data or b"")
+        picture = upright_frame(frame, inspector.task.preparation, 25_000_000)
         inspector.engine.pool.clear()
-        found = inspector.inspect(picture)
+        found = inspector.inspect(picture, max_side=frame.max_side)
         result = to_result(frame, found, inspector, WireModel(name="m", sha256="0"), Clock(0.0, 0.0), 10.0)
         history.keep(frame, picture, found, result, inspector)
     assert history.flush(LIMIT_S)
@@ -74,6 +76,20 @@ def test_the_same_tokens_come_again(kept: tuple[Config, list[str]]) -> None:
         assert again.same, again.differs
         assert (again.verdict, again.then) == ("fail", "fail")
         assert again.tokens > 5
+
+
+def test_the_part_that_was_looked_at_then_is_looked_at_again(
+    tmp_path: Path, default_engine: Engine, pictures: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the station file says by now; and as large as the frame itself asked for."""
+    config = station(1, tmp_path, inspect=InspectConfig(max_age_s=3600.0))
+    monkeypatch.setattr(default_engine.chunking, "turn_s", float("inf"))
+    preparation = Preparation(180, (20, 10, 600, 240))
+    task = InspectionTask(("pitting",), part="ball screw", preparation=preparation)
+    inspector = Inspector(default_engine, task, ALWAYS_FAIL)
+    (result_id,) = keep(config, inspector, [Frame("cam0", data=pictures[0].read_bytes(), max_side=448)])
+    again = replay(config, result_id)
+    assert again.same, again.differs
 
 
 def change(config: Config, statement: str) -> None:

@@ -32,7 +32,7 @@ def test_a_verdict_is_done_after_its_delay_from_the_capture_and_the_result_says_
 def test_a_verdict_that_comes_after_its_time_is_late_and_not_done(tmp_path: Path) -> None:
     late_on = OutputConfig("modbus", delay_s=0.4, on_late="on")
     with Station(tmp_path, reject=OutputConfig("modbus", delay_s=0.4, pulse_s=0.02), line=late_on) as station:
-        late = station.verdict("fail", age_s=0.5)
+        late = station.verdict("fail", age_s=0.401)
         again = station.verdict("fail", known=False)
         did = station.outputs_of(late)
         assert did["reject"]["outcome"] == did["line"]["outcome"] == "late"
@@ -121,7 +121,7 @@ def test_one_that_cannot_be_reached_is_said_once_and_holds_up_nobody(tmp_path: P
         assert station.events() == ["output_failed", "output_back"]
         assert station.degraded.sentences() == []
         assert station.machines["reject"].parts() == []  # a part that was missed is not rejected later
-        assert station.machines["reject"].levels[-1] is False
+        until(lambda: station.machines["reject"].levels == [False, False])  # it may have been on all the same
 
 
 def test_one_that_never_answers_holds_its_result_for_a_bounded_time_alone(tmp_path: Path) -> None:

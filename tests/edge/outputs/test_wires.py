@@ -54,7 +54,7 @@ def test_a_heartbeat_counts() -> None:
 
 def test_a_template_that_fails_is_an_error_of_that_part() -> None:
     wire, sent = told(OutputConfig("mqtt", topic="t", payload={"n": "{{ 1 / (part_id | length - 2) }}"}))
-    with pytest.raises(LinkError, match="`outputs.reject.payload` cannot be made"):
+    with pytest.raises(LinkError, match=r"`outputs\.reject\.payload` cannot be made"):
         wire.set(True, ABOUT)
     assert sent.messages == []
 

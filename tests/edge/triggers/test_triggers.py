@@ -15,9 +15,12 @@ from lineside.devices.errors import LinkError
 from lineside.devices.triggers.trigger import Moment
 from lineside.edge.camera_config import CameraConfig
 from lineside.edge.daemon import Daemon
+from lineside.edge.errors import StoreError
+from lineside.edge.frames.seen import Seen
 from lineside.edge.triggers_config import TriggerConfig
 from tests.support.broker import Mosquitto
 from tests.support.client import Client, Received
+from tests.support.proxy import Proxy
 from tests.support.shades import look_at_brightness, shaded
 from tests.support.station import TOPICS, station
 from tests.support.wait import LIMIT_S, until
@@ -119,18 +122,25 @@ def test_a_camera_without_a_picture_makes_the_verdict_unsure(broker: Mosquitto, 
     triggers = {"eye": TriggerConfig("mqtt", ("cam0", "side"), wait_s=0.05)}
     with Daemon(station(broker, tmp_path, cameras=cameras, triggers=triggers)) as daemon:
         assert daemon.wait_online(LIMIT_S)
-        for part, verdict in (("A", "pass"), ("B", "fail")):
-            client.publish(TOPICS.frame("cam0"), shaded(verdict), user={"part_id": part})  # type: ignore[arg-type]
+        told: list[Seen] = []
+        daemon.pipeline.observers.append(told.append)
+        for count, (part, verdict) in enumerate((("A", "pass"), ("B", "fail"), ("C", None)), start=1):
+            if verdict is not None:
+                client.publish(TOPICS.frame("cam0"), shaded(verdict), user={"part_id": part})  # type: ignore[arg-type]
+                until(lambda sent=count: counted(daemon, "frames_received") == sent)  # type: ignore[misc]
             client.publish(TOPICS.trigger("eye"), json.dumps({"part_id": part}))
-            client.on(TOPICS.result("eye"), count=len(results(client)) + 1)
-        good, bad = (message.json() for message in client.on(TOPICS.result("eye"), count=2))
-        events = [message.json() for message in client.on(TOPICS.event("eye"), count=2)]
-    assert (good["verdict"], bad["verdict"]) == ("unsure", "fail")
+            until(lambda done=count: len(told) == done)  # type: ignore[misc]
+        good, bad, nothing = (message.json() for message in client.on(TOPICS.result("eye"), count=3))
+        events = [message.json() for message in client.on(TOPICS.event("eye"), count=4)]
+    assert (good["verdict"], bad["verdict"], nothing["verdict"]) == ("unsure", "fail", "unsure")
+    assert [(seen.result.id, len(seen.views)) for seen in told] == [(good["id"], 1), (bad["id"], 1), (nothing["id"], 0)]
     assert [one["camera"] for one in good["missing"]] == ["side"]
     assert "side" in good["doubt"]
     assert {(event["event_type"], event["camera"], event["part_id"]) for event in events} == {
         ("view_missing", "side", "A"),
         ("view_missing", "side", "B"),
+        ("view_missing", "side", "C"),
+        ("view_missing", "cam0", "C"),
     }
 
 
@@ -202,3 +212,48 @@ def test_a_camera_of_a_trigger_is_not_inspected_by_itself(broker: Mosquitto, cli
         info = [message for message in client.received if message.topic == TOPICS.info][-1].json()
     assert not [message for message in client.received if message.topic == TOPICS.result("cam0")]
     assert info["triggers"] == {"eye": ["cam0"]}
+
+
+def test_a_frame_that_is_delivered_again_is_not_of_the_next_part(
+    broker: Mosquitto, client: Client, tmp_path: Path
+) -> None:
+    """Nobody names the part, and the acknowledgements of the first one are lost."""
+    link = Proxy(broker.port)
+    with Daemon(station(broker, tmp_path, port=link.port, triggers={"eye": EYE})) as daemon:
+        assert daemon.wait_online(LIMIT_S)
+        assert daemon.outbox.drain(LIMIT_S)
+        link.lose_up = True
+        client.publish(TOPICS.trigger("eye"), '{"id": "1"}')
+        until(lambda: counted(daemon, "triggers") == 1)
+        client.publish(TOPICS.frame("cam0"), shaded("fail"))
+        until(lambda: counted(daemon, "results") == 1)
+        link.lose_up = False
+        link.cut()
+        client.on(TOPICS.result("eye"))
+        until(lambda: counted(daemon, "frames_duplicate") == counted(daemon, "triggers_duplicate") == 1)
+        client.publish(TOPICS.trigger("eye"), '{"id": "2"}')
+        until(lambda: counted(daemon, "triggers") == 2)
+        client.publish(TOPICS.frame("cam0"), shaded("pass"))
+        until(lambda: counted(daemon, "results") == 2)
+        assert daemon.outbox.drain(LIMIT_S)
+    verdicts = {message.json()["trigger"]["id"]: message.json()["verdict"] for message in results(client)}
+    assert verdicts == {"1": "fail", "2": "pass"}
+    link.close()
+
+
+def test_a_disk_that_takes_nothing_costs_no_result(
+    broker: Mosquitto, client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_arguments: object, **_options: object) -> None:
+        raise StoreError("no space")
+
+    monkeypatch.setattr("lineside.edge.wire.trigger_store.TriggerStore.take_over", refuse)
+    with running(broker, tmp_path) as daemon:
+        for _ in range(2):
+            client.publish(TOPICS.trigger("eye"), "")
+        until(lambda: counted(daemon, "triggers") == 2)
+        for _ in range(2):
+            client.publish(TOPICS.frame("cam0"), shaded("pass"))
+        found = client.on(TOPICS.result("eye"), count=2)
+        assert counted(daemon, "store_errors")
+    assert len({message.json()["id"] for message in found}) == 2

@@ -13,10 +13,13 @@ from lineside.edge.command_line import main as cli
 from lineside.edge.daemon import Daemon
 from lineside.edge.inspection.gate_file import read_gate, write_gate
 from lineside.edge.inspection.inspectors import open_inspectors
+from lineside.edge.inspection.usual_file import read_usual
+from lineside.edge.inspection.watched import open_watched
 from lineside.edge.station_file import load_config
 from lineside.runtime.chat import Picture
 from lineside.runtime.engine.engine import Engine
 from lineside.runtime.inspection.gated import GatedInspector
+from lineside.runtime.inspection.preparation import Preparation
 from lineside.runtime.picture import decode_picture
 from tests.support.broker import Mosquitto
 from tests.support.client import Client
@@ -217,3 +220,37 @@ def test_results_say_what_the_gate_saw(tmp_path: Path, good: Path, broker: Mosqu
     assert len(result["gate"]["region"]) == 4
     assert result["timing_ms"]["gate"] > 0
     assert result["timing_ms"]["prefill"] == 0
+
+
+def test_a_gate_knows_which_part_of_the_frame_it_learnt(station_file: Path, good: Path, default_engine: Engine) -> None:
+    """Learnt, inspected and watched is the same part; another part, or another way up, makes it unusable."""
+    parts = '[cameras.cam0]\nkind = "mqtt"\nrotate = 180\nregion = [100, 20, 300, 200]\n'
+    station_file.write_text(parts)
+    assert cli.main(["learn", str(station_file), str(good)]) == 0
+    learnt, config = station_file.with_name("press4.cam0.gate.jpg"), load_config(station_file, {})
+    (inspector,) = open_inspectors(config, default_engine)[0].values()
+    frame = np.ascontiguousarray(np.rot90(decode_picture((good / "4.png").read_bytes()), 2))
+    frame[:20] = 0
+    found = inspector.inspect(frame)
+    assert (found.verdict, found.decided_by) == ("pass", "gate")
+    assert read_usual(config.usual_path("cam0"), Preparation(180, (100, 20, 300, 200))) is not None
+    assert learnt.exists()
+    for other, said in (("rotate = 0", "`rotate` 0"), ("region = [100, 20, 300, 201]", "[100, 20, 300, 201]")):
+        key = other.partition(" ")[0]
+        kept = [line for line in parts.splitlines() if not line.startswith(key)]
+        station_file.write_text("\n".join([*kept, other]))
+        config = load_config(station_file, {})
+        inspectors, degraded = open_inspectors(config, default_engine)
+        assert not isinstance(inspectors["cam0"], GatedInspector)
+        assert "[100, 20, 300, 200] and `rotate` 180, and the station file says" in degraded[0]
+        assert said in degraded[0]
+        assert "run `lineside learn` again" in degraded[0]
+        assert "press4.cam0.usual.npz is of pictures with" in open_watched(config, inspectors)[1][0]
+
+
+def test_cameras_that_look_at_other_parts_learn_one_by_one(
+    station_file: Path, good: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    station_file.write_text(STATION + "rotate = 90\n")
+    assert cli.main(["learn", str(station_file), str(good)]) != 0
+    assert "choose one with --camera (cam0, cam1)" in capsys.readouterr().err

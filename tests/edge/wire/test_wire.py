@@ -73,7 +73,7 @@ def test_what_a_sender_may_add_is_documented() -> None:
     document = json.loads(FILE.read_text())
     messages, operations = document["components"]["messages"], document["operations"]
     for name in ("Frame", "FrameReference"):
-        assert set(messages[name]["headers"]["properties"]) == {"part_id", "name", "captured_at"}
+        assert set(messages[name]["headers"]["properties"]) == {"part_id", "name", "captured_at", "max_side"}
     assert {"correlationData", "responseTopic"} <= set(messages["AskCommand"]["bindings"]["mqtt"])
     assert operations["send_health"]["bindings"]["mqtt"]["messageExpiryInterval"] == HEALTH_EXPIRY_S
 

@@ -1,0 +1,1 @@
+"""Tools and phrases made from a file of the COVESA Vehicle Signal Specification."""
