@@ -17,9 +17,9 @@ import onnx
 from onnx import helper, numpy_helper
 
 from lineside.export.errors import Unsupported
-from lineside.export.graph.zeros import unpack_zeros
 from lineside.export.network.config import DecoderConfig, NetworkConfig, VisionConfig
 from lineside.export.network.rope import Divided, QueryScale, Rope
+from lineside.export.zero_points import unpack_zeros
 from lineside.runtime.bundle import Bundle
 
 Array = npt.NDArray[np.generic]

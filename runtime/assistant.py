@@ -24,6 +24,7 @@ from lineside.runtime.grammar.verbatim import said, said_once
 from lineside.runtime.text.call_stream import CallStream, Delta
 from lineside.runtime.text.canonical import CallIds, Canonical
 from lineside.runtime.text.confidence import Confidence, ConfidenceMeter
+from lineside.runtime.text.thoughts import split_thoughts
 from lineside.runtime.text.tool_calls import parse_tool_calls
 from lineside.runtime.timings import Counts, FinishReason, Timings, stopwatch
 
@@ -40,6 +41,7 @@ class Answer:
     Attributes:
         calls: with `verbatim_arguments`, without what `runtime.grammar.verbatim.said_once` leaves out.
         confidences: one for each of `calls`.
+        thought: what a reasoning model wrote between `[THINK]` and `[/THINK]`; no part of `text`, nor of `message`.
         ids: the answer's tokens as they stand in the cache. Those of the calls that were generated are what
             mistral-common writes for them.
     """
@@ -51,6 +53,7 @@ class Answer:
     counts: Counts
     ids: tuple[int, ...] = ()
     confidences: tuple[Confidence, ...] = ()
+    thought: str = ""
 
     def message(self) -> Message:
         """The assistant's turn, to go on from."""
@@ -288,16 +291,18 @@ def _said_once(calls: Sequence[ToolCall], tools: Sequence[Tool], messages: Seque
 def _answer(
     engine: Engine, ids: tuple[int, ...], reason: FinishReason, sequence: EngineSequence, call_ids: CallIds
 ) -> Answer:
-    text = engine.tokenizer.decode(_before_calls(engine, ids))
+    own, thought = split_thoughts(engine.tokenizer, ids)
+    text = engine.tokenizer.decode(_before_calls(engine, own))
     calls: tuple[ToolCall, ...] = ()
     if reason == "stop":
         try:
-            _, parsed = parse_tool_calls(engine.tokenizer, ids)
+            _, parsed = parse_tool_calls(engine.tokenizer, own)
             calls = tuple(dataclasses.replace(call, id=call_ids[index]) for index, call in enumerate(parsed))
         except AnswerError as error:
             log.info("no function is called: %s", error)
             reason = "unreadable"
-    return Answer(text.strip(), calls, reason, sequence.timings, sequence.counts, ids)
+    thoughts = engine.tokenizer.decode(thought).strip()
+    return Answer(text.strip(), calls, reason, sequence.timings, sequence.counts, ids, thought=thoughts)
 
 
 def _before_calls(engine: Engine, ids: tuple[int, ...]) -> tuple[int, ...]:

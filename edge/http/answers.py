@@ -29,6 +29,8 @@ class Completion:
 
     def whole(self, answer: Answer, calls: tuple[ToolCall, ...]) -> Fields:
         message: Fields = {"role": "assistant", "content": answer.text if answer.text or not calls else None}
+        if answer.thought:
+            message["reasoning_content"] = answer.thought
         if calls:
             message["tool_calls"] = [wire_call(call) for call in calls]
         choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": finish_reason(answer, calls)}

@@ -29,7 +29,7 @@ IMG_BREAK = "v.token_embd.img_break"
 THETA = 10000.0
 """llama.cpp has it in its code for this tower."""
 EPSILON = 1e-5
-IGNORED = frozenset(["clip.has_vision_encoder", "clip.has_audio_encoder", "clip.has_llava_projector"])
+IGNORED = frozenset({"has_vision_encoder", "has_audio_encoder", "has_llava_projector"})
 
 
 def find_mmproj(model: Path) -> Path | None:
@@ -91,5 +91,5 @@ def read_vision(file: Metadata, hidden_size: int, text_eps: float) -> VisionConf
         projector_norm_eps=text_eps,
         merges=merges,
     )
-    file.close("clip.", frozenset(key.removeprefix("clip.") for key in IGNORED))
+    file.close("clip.", IGNORED)
     return read

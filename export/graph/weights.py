@@ -21,7 +21,7 @@ from lineside.export.checkpoint.source import BlockFormat, Source
 from lineside.export.errors import Unsupported
 from lineside.export.graph.encode import Encoding
 from lineside.export.graph.quantize import BLOCK_SIZE, pack_int4, pack_int8
-from lineside.export.graph.zeros import pack_zeros
+from lineside.export.zero_points import pack_zeros
 from lineside.runtime.cores import usable_cores
 
 Precision = Literal["int4", "int8", "float32"]

@@ -1,4 +1,4 @@
-"""An answer under way, as deltas: text, the name of a call, pieces of its arguments; never half a character."""
+"""An answer under way, as deltas: thoughts, text, the name of a call, its arguments; never half a character."""
 
 from __future__ import annotations
 
@@ -14,6 +14,13 @@ from lineside.runtime.text.tokenizer import Tokenizer
 @dataclass(frozen=True)
 class TextDelta:
     """A piece of the answer's text."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class ThoughtDelta:
+    """A piece of what the model thinks before it answers."""
 
     text: str
 
@@ -35,7 +42,7 @@ class ArgumentsDelta:
     text: str
 
 
-Delta = TextDelta | CallDelta | ArgumentsDelta
+Delta = TextDelta | ThoughtDelta | CallDelta | ArgumentsDelta
 
 
 class CallStream:
@@ -45,6 +52,7 @@ class CallStream:
         self._tokenizer, self._ids = tokenizer, ids
         self._marker, self._args = tokenizer.tool_calls_id, tokenizer.special_id("[ARGS]")
         self._call_id = tokenizer.special_id("[CALL_ID]")
+        self._begin_thought, self._end_thought = tokenizer.thought_ids
         self._text = TextStream(tokenizer)
         self._list = None if tokenizer.named_calls else _ListReader(ids)
         self._state = "text"
@@ -57,7 +65,7 @@ class CallStream:
 
     @property
     def state(self) -> str:
-        """What the next token is a part of: `text`, `name`, `id`, `arguments`; `list` in the format of v3 and v7."""
+        """What the next token is a part of: `text`, `thought`, `name`, `id`, `arguments`; `list` in v3 and v7."""
         return self._state
 
     def push(self, token: int) -> Iterator[Delta]:
@@ -65,6 +73,12 @@ class CallStream:
             yield from self._take(self._text.finish())
             self._state = "list" if self._list else "name"
             self._name, self._index = "", self._index + 1
+        elif token == self._begin_thought and self._state == "text":
+            yield from self._take(self._text.finish())
+            self._state = "thought"
+        elif token == self._end_thought and self._state == "thought":
+            yield from self._take(self._text.finish())
+            self._state = "text"
         elif token == self._args and self._state in ("name", "id"):
             self._state = "arguments"
             yield CallDelta(self._index, self._ids[self._index], self._name.strip())
@@ -81,6 +95,8 @@ class CallStream:
             return
         if self._state == "text":
             yield TextDelta(piece)
+        elif self._state == "thought":
+            yield ThoughtDelta(piece)
         elif self._state == "arguments":
             yield ArgumentsDelta(self._index, piece)
         elif self._state == "name":

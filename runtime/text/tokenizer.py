@@ -111,9 +111,14 @@ class Tokenizer:
     @cached_property
     def control_ids(self) -> frozenset[int]:
         """The special tokens that have no place in a text: all but the end token and those around a thought."""
-        thought = (SpecialTokens.begin_think.value, SpecialTokens.end_think.value)
-        kept = {self.eos_id, *map(self.special_id, thought)}
+        kept = {self.eos_id, *self.thought_ids}
         return frozenset(self._special_ids.values()) - kept
+
+    @cached_property
+    def thought_ids(self) -> tuple[int | None, int | None]:
+        """The tokens around a thought; None where models with this tokenizer have no such tokens."""
+        begin, end = SpecialTokens.begin_think.value, SpecialTokens.end_think.value
+        return self.special_id(begin), self.special_id(end)
 
     @property
     def tool_calls_id(self) -> int | None:

@@ -89,8 +89,10 @@ def quantization(layout: str, bits: int, group: int, *, symmetric: bool) -> dict
     if layout in ("gptq", "gptq_v2"):
         return {"bits": bits, "checkpoint_format": layout, "desc_act": False, "group_size": group, "lm_head": False,
                 "pack_dtype": "int32", "quant_method": "gptq", "sym": symmetric}  # fmt: skip
-    how: dict[str, Any] = {"actorder": None, "dynamic": False, "group_size": group, "num_bits": bits,
-           "observer": "minmax", "observer_kwargs": {}, "strategy": "group", "symmetric": symmetric, "type": "int"}  # fmt: skip
+    how: dict[str, Any] = {
+        "actorder": None, "dynamic": False, "group_size": group, "num_bits": bits, "observer": "minmax",
+        "observer_kwargs": {}, "strategy": "group", "symmetric": symmetric, "type": "int",
+    }  # fmt: skip
     group_0 = {"input_activations": None, "output_activations": None, "targets": ["Linear"], "weights": how}
     return {"config_groups": {"group_0": group_0}, "format": "pack-quantized", "ignore": ["lm_head"],
             "kv_cache_scheme": None, "quant_method": "compressed-tensors",
