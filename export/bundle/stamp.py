@@ -11,8 +11,8 @@ from lineside.export.bundle.options import ExportOptions
 from lineside.export.bundle.plan import Planned
 from lineside.runtime.manifest import FORMAT_VERSION
 
-ROOMS: tuple[str, ...] = ("bundle", "checkpoint", "graph", "network")
-"""Of `export`: their code decides what stands in a weight file, and where."""
+ROOMS: tuple[str, ...] = ("", "bundle", "checkpoint", "graph", "network")
+"""Of `export`, itself among them: their code decides what stands in a weight file, and where."""
 
 
 def stamp(planned: Planned, options: ExportOptions) -> str:
