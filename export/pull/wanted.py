@@ -75,6 +75,7 @@ def needed(names: Sequence[str], wanted: Wanted) -> list[str]:
             f"{wanted.repo} holds no {TOKENIZER}, Mistral's own tokenizer: take the model that it was made from, or "
             f"download it, lay the {TOKENIZER} of that model beside it, and use `lineside export`"
         )
+    names = [name for name in names if not name.startswith("/") and ".." not in name.split("/")]
     ggufs = [name for name in names if is_gguf_model(name)]
     if wanted.file:
         if wanted.file in ggufs:

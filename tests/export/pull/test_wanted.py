@@ -61,6 +61,7 @@ def test_only_what_an_export_reads_is_needed() -> None:
         (["config.json", "model.safetensors"], "", r"holds no tekken\.json"),
         (["tekken.json", "a.gguf", "b.gguf"], "", r"several GGUF files, name one by its address: a\.gguf, b\.gguf"),
         (["tekken.json", "a.gguf"], "c.gguf", r"c\.gguf is no GGUF file of .*: it holds a\.gguf"),
+        (["tekken.json", "a/../../b.gguf", "/etc/c.gguf"], "", "holds no weights that Lineside reads"),
         (["tekken.json", "config.json", "pytorch_model.bin"], "", "holds no weights that Lineside reads"),
     ],
 )
