@@ -65,7 +65,8 @@ class Told:
         self._sender, self._payload = sender, payload
 
     def connect(self) -> None:
-        """A message is no longer on its way than its connection."""
+        if isinstance(self._sender, Published):
+            self._sender.connect()
 
     def set(self, on: bool, about: About) -> None:
         self._send(on, 0, about)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 import math
 import threading
@@ -74,6 +75,8 @@ class Worker:
     # On the output's own thread
 
     def _run(self) -> None:
+        with contextlib.suppress(LinkError):  # the safe state says it
+            self._wire.connect()
         self._make_safe()
         while (step := self._next()) is not None:
             step()
