@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import field
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 from pydantic.dataclasses import dataclass
 
 from lineside.edge.tool_config import STRICT
@@ -74,8 +74,8 @@ class OutputConfig:
     """With `mqtt` and `http`: text or JSON with Jinja2 templates over `on`, `count`, `output`, `verdict`, `camera`,
     `part_id`, `id` and `captured_at`. Where it makes an empty text nothing is sent. All of them as JSON where it is
     left out."""
-    headers: dict[str, str] = field(default_factory=dict)
-    """With `http`: headers of the call."""
+    headers: dict[str, SecretStr] = field(default_factory=dict)
+    """With `http`: headers of the call. A value `$NAME` is that of the station's variable."""
     timeout_s: Annotated[float, Field(gt=0, le=60)] = 1.0
     """How long the other side may take to answer."""
 
