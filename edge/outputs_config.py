@@ -37,8 +37,8 @@ class OutputConfig:
     next verdict."""
     safe: Level = "off"
     """Its state while the station cannot vouch for it: at the start, without a model, while one of its cameras gives no
-    pictures, while the pipeline is stuck, and when the station stops. Verdicts do nothing meanwhile, except with
-    `keep`."""
+    pictures or is switched off, while one of its triggers is lost or the pipeline is stuck, and when the station stops.
+    Verdicts do nothing meanwhile, except with `keep`."""
     on_unsure: Level = "off"
     """What `unsure` does where `on` does not name it."""
     on_error: Level = "off"
@@ -46,8 +46,8 @@ class OutputConfig:
     on_late: Level = "keep"
     """What is done, at once, where a verdict comes too late."""
     heartbeat_s: Annotated[float, Field(ge=0, le=60)] = 0.0
-    """More than 0 makes it a heartbeat in place of all that: it changes so often while the pipeline is alive. A
-    register counts up, anything else goes on and off in turn."""
+    """More than 0 makes it a heartbeat in place of all that: it changes so often while the pipeline is alive and has a
+    model. A register counts up, anything else goes on and off in turn."""
     address: str = ""
     """With `modbus`: the PLC, as `host` or `host:port` (port 502 where it is left out). With `opcua`: the server, such
     as `opc.tcp://plc:4840`. With `http`: the address that is called."""
