@@ -48,7 +48,7 @@ class Fitness:
         self._limit_s = station.config.inspect.max_age_s
 
     def alive(self) -> bool:
-        """Heartbeats may go out: parts can be judged since the station was online once, and none of what follows."""
+        """Heartbeats may go out: the station was online once, and can judge what comes."""
         return self._station.online.is_set() and not self._without_verdicts()
 
     def unfit(self, output: OutputConfig) -> str:
