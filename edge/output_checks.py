@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from typing import Any
 from urllib.parse import urlsplit
 
+from lineside.devices.cameras.masking import masked
 from lineside.edge.broker_checks import Problem
 from lineside.edge.config import NAME, STATION, Config
 from lineside.edge.errors import ConfigError
@@ -150,11 +151,14 @@ def _reach(config: Config, output: OutputConfig) -> Iterator[tuple[str, str]]:
             yield "address", f"{output.address!r} is neither `host` nor `host:port`"
     for kind, schemes in (("opcua", ("opc.tcp",)), ("http", ("http", "https"))):
         if output.kind == kind and output.address and (wrong := _wrong_in_url(output.address, schemes)):
-            yield "address", f"{output.address!r} {wrong}"
+            yield "address", f"{masked(output.address)!r} {wrong}"
     if output.kind == "http" and NOT_IN_URL.search(output.address):
-        yield "address", f"{output.address!r} has a space, or a letter that is not ASCII: write it as %20 and the like"
+        yield (
+            "address",
+            f"{masked(output.address)!r} has a space, or a letter that is not ASCII: write it as %20 and the like",
+        )
     for name, value in output.headers.items():
-        if not HEADER_NAME.fullmatch(name) or NOT_IN_HEADER.search(value):
+        if not HEADER_NAME.fullmatch(name) or NOT_IN_HEADER.search(value.get_secret_value()):
             yield "headers", f"has {name!r}, whose name or value is no plain ASCII in one line"
     if output.kind == "mqtt" and re.search(r"[#+\x00]|^\$", output.topic):
         yield "topic", f"{output.topic!r} is not a plain topic"
@@ -168,9 +172,11 @@ def _wrong_in_url(address: str, schemes: tuple[str, ...]) -> str:
         parts = urlsplit(address)
         host, _ = parts.hostname, parts.port
     except ValueError as error:
-        return f"is no address: {error}"
+        return f"is no address: {masked(str(error))}"
     if parts.scheme not in schemes:
         return f"does not begin with {' or '.join(f'{one}://' for one in schemes)}"
+    if "@" in parts.netloc and "http" in schemes:
+        return "has a login, which a call does not carry: `headers` takes an Authorization"
     return "" if host else "names no host"
 
 
