@@ -54,14 +54,21 @@ class Gathering:
         """
         if frame.camera not in self.config.cameras or frame.camera in self.found:
             return False
-        if frame.part_id and self.trigger.part_id:
-            return frame.part_id == self.trigger.part_id
+        if frame.part_id and self.part_ids:
+            return frame.part_id in self.part_ids
         if self.resumed:
             return False
         return queued or frame.received >= self.earliest - self.config.before_s
 
     def names(self, frame: Frame) -> bool:
-        return bool(frame.part_id) and frame.part_id == self.trigger.part_id
+        return bool(frame.part_id) and frame.part_id in self.part_ids
+
+    @property
+    def part_ids(self) -> set[str]:
+        """What its trigger calls the part, else what the frames that it has call it: one name, or none."""
+        if self.trigger.part_id:
+            return {self.trigger.part_id}
+        return {work.frame.part_id for work in self.works() if work.frame.part_id}
 
     def works(self) -> list[Work]:
         return [found for camera in self.config.cameras if isinstance(found := self.found.get(camera), Work)]

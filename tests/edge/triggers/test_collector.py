@@ -204,3 +204,14 @@ def test_a_camera_that_is_inspected_all_the_same(benches: list[Bench]) -> None:
     taken = bench.send("top")
     assert bench.parts[0].views == (taken,)
     assert not bench.collector.offer(Work(Frame("other")), False)
+
+
+def test_frames_that_name_two_parts_are_never_one_verdict(benches: list[Bench]) -> None:
+    """Where the triggers name none: what the first frame of a part calls it counts."""
+    bench = opened(benches, eye=TriggerConfig("mqtt", ("top", "side"), wait_s=LIMIT_S))
+    first = bench.begin("eye")
+    lone = bench.send("side", "A-1")
+    bench.begin("eye")
+    top, side = bench.send("top", "A-2"), bench.send("side", "A-2")
+    assert [part.views for part in bench.parts] == [(top, side)]
+    assert [work.frame for work in first.works()] == [lone]
