@@ -32,6 +32,7 @@ class Bench:
         self.parts: list[Part] = []
         self.works: list[Work] = []
         self.streamed, self.refused, self.dropped = list[Frame](), list[Frame](), list[Frame]()
+        self.codes = list[str]()
         self.ended = list[str]()
         self.after_s = 0.0
         self.asked = list[tuple[float, float]]()
@@ -41,7 +42,7 @@ class Bench:
             lambda camera: camera == LIVE,
             self._after,
             self._put,
-            self.refused.append,
+            self._refuse,
             self.dropped.append,
         )
         self.collector.start()
@@ -52,6 +53,10 @@ class Bench:
             raise RequestError("camera_frozen", f"camera {camera}: frozen")
         return Frame(camera, pixels=np.zeros((2, 2, 3), np.uint8), received=moment + self.after_s)
 
+    def _refuse(self, frame: Frame, problem: RequestError) -> None:
+        self.refused.append(frame)
+        self.codes.append(problem.code)
+
     def _put(self, work: Work, _triggered: bool) -> None:
         if isinstance(work.frame, Part):
             self.parts.append(work.frame)
@@ -60,9 +65,15 @@ class Bench:
             self.streamed.append(work.frame)
 
     def begin(
-        self, name: str, part: str = "", *, resumed: bool = False, off: dict[str, str] | None = None
+        self,
+        name: str,
+        part: str = "",
+        *,
+        resumed: bool = False,
+        off: dict[str, str] | None = None,
+        age_s: float = 0.0,
     ) -> Gathering:
-        config, now = self.triggers[name], time.monotonic()
+        config, now = self.triggers[name], time.monotonic() - age_s
         trigger = StoredTrigger(f"{name}-{part}-{now}", name, "", part, time.time())
         deadline = now + config.delay_s + config.wait_s
         gathering = Gathering(trigger, config, now, deadline, lambda: self.ended.append(part), resumed=resumed)
@@ -102,14 +113,78 @@ def test_what_names_a_part_is_of_that_part_whatever_came_first(benches: list[Ben
     assert [part.views for part in bench.parts] == [(second, early), (first, last)]
 
 
-def test_what_names_none_is_of_the_next_part_from_the_trigger_on(benches: list[Bench]) -> None:
+def test_what_names_none_is_of_the_part_that_waits_from_the_trigger_on(benches: list[Bench]) -> None:
     bench = opened(benches, eye=TriggerConfig("mqtt", ("top",), wait_s=LIMIT_S))
     bench.send("top", age_s=0.5)
     bench.begin("eye")
     assert not bench.parts
+    first = bench.send("top")
     bench.begin("eye")
-    first, second = bench.send("top"), bench.send("top")
+    second = bench.send("top")
     assert [part.views for part in bench.parts] == [(first,), (second,)]
+
+
+def test_a_frame_that_may_be_of_two_parts_is_of_none(benches: list[Bench]) -> None:
+    """The first part's was lost: the second one's is not taken for it, and nothing is shifted."""
+    bench = opened(benches, eye=TriggerConfig("mqtt", ("top",), wait_s=LIMIT_S))
+    for _ in range(2):
+        bench.begin("eye")
+    frame = bench.send("top")
+    assert [bench.missing(at) for at in range(2)] == [[("top", "ambiguous")]] * 2
+    bench.begin("eye")
+    bench.send("top")
+    assert bench.missing(2) == [("top", "ambiguous")]
+    assert (bench.refused[0], set(bench.codes)) == (frame, {"ambiguous"})
+
+
+@pytest.mark.parametrize("camera", ["top", "files"])
+def test_a_picture_that_comes_after_the_time_of_its_part_is_not_of_the_next(benches: list[Bench], camera: str) -> None:
+    bench = opened(benches, eye=TriggerConfig("mqtt", (camera,), wait_s=LIMIT_S))
+    bench.begin("eye", age_s=LIMIT_S)
+    until(lambda: bench.parts)
+    late = bench.send(camera)
+    assert (bench.refused, bench.codes) == ([late], ["too_late"])
+    bench.begin("eye")
+    own = bench.send(camera)
+    assert bench.missing() == [(camera, "camera_silent")]
+    assert bench.parts[1].views == (own,)
+
+
+def test_a_late_picture_is_not_of_the_part_that_waits(benches: list[Bench]) -> None:
+    """A queue gives that one the next; a frame that was sent may be of either, and is of none."""
+    bench = opened(benches, eye=TriggerConfig("mqtt", ("top", "files"), wait_s=LIMIT_S))
+    bench.begin("eye", age_s=LIMIT_S)
+    until(lambda: bench.parts)
+    waits = bench.begin("eye")
+    bench.send("files")
+    assert "files" not in waits.found
+    own = bench.send("files")
+    bench.send("top")
+    assert bench.missing(1) == [("top", "ambiguous")]
+    assert bench.parts[1].views == (own,)
+
+
+def test_a_frame_that_says_its_time_is_of_the_part_of_that_time(benches: list[Bench]) -> None:
+    """Whatever else was lost, late, or comes in another order."""
+    bench = opened(benches, eye=TriggerConfig("mqtt", ("top",), wait_s=LIMIT_S))
+    gatherings = [bench.begin("eye", age_s=30.0 - at) for at in range(4)]
+    frames = {at: Frame("top", data=b"jpeg", received=gatherings[at].moment + 0.5, stamped=True) for at in (3, 1)}
+    twice = Frame("top", data=b"jpeg", received=gatherings[1].moment + 0.6, stamped=True)
+    for frame in (*frames.values(), twice):
+        bench.collector.offer(Work(frame), True)
+    assert [part.views for part in bench.parts] == [(frames[3],), (frames[1],)]
+    assert not gatherings[0].found
+    assert not gatherings[2].found
+
+
+def test_a_queue_gives_no_picture_of_an_earlier_run_to_a_new_part(benches: list[Bench]) -> None:
+    """What was not looked at before the station stopped is read again."""
+    bench = opened(benches, eye=TriggerConfig("mqtt", ("files",), wait_s=LIMIT_S))
+    bench.begin("eye", resumed=True)
+    bench.begin("eye")
+    again, own = bench.send("files"), bench.send("files")
+    assert (bench.missing(), bench.refused) == ([("files", "station_stopped")], [again])
+    assert bench.parts[1].views == (own,)
 
 
 def test_what_came_just_before_counts_where_that_is_asked_for(benches: list[Bench]) -> None:
