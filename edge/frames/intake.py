@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import threading
+import time
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -97,7 +98,7 @@ class FrameIntake:
         stamped = "captured_at" in message.user
         if stamped:
             age_s = max((datetime.now(UTC) - frame.captured_at).total_seconds(), 0.0)
-            frame = replace(frame, received=frame.received - age_s, stamped=True)
+            frame = replace(frame, received=time.monotonic() - age_s, stamped=True)
         elif message.delivery is not None and message.delivery.dup:
             frame = replace(frame, moment_known=False)
         arrived = _Arrived(frame, reference, triggered=message.qos > 0, ages=stamped or not message.qos)

@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
+from math import inf
 
 from lineside.devices.cameras.frame import Frame
 from lineside.edge.camera_config import CameraConfig
@@ -71,6 +72,7 @@ class Collector:
         self._gatherings: list[Gathering] = []
         self._early: dict[str, deque[_Early]] = {camera: deque() for camera in self._named}
         self._owed = Owed()
+        self._coming: dict[object, tuple[TriggerConfig, float]] = {}
         self._held_bytes, self._closed = 0, False
         self._live_cameras = LiveCameras(after)
         self._thread = threading.Thread(target=self._run, name="triggers-collect", daemon=True)
@@ -91,6 +93,22 @@ class Collector:
         with self._condition:
             return self._held_bytes
 
+    def announce(self, trigger_id: str, name: str, moment: float) -> object:
+        """A trigger has come that is not taken over yet: a frame that is here first may be its part's. None where it
+        is one that waits already.
+        """
+        mark, config = object(), self._triggers[name]
+        with self._condition:
+            if any(one.trigger.id == trigger_id for one in self._gatherings):
+                return None
+            self._coming[mark] = config, moment + config.delay_s - config.before_s
+        return mark
+
+    def withdraw(self, announced: object) -> None:
+        """It has begun, or is none."""
+        with self._condition:
+            self._coming.pop(announced, None)
+
     def begin(self, gathering: Gathering, problems: Mapping[str, str]) -> None:
         """Gather for a trigger.
 
@@ -98,6 +116,7 @@ class Collector:
             problems: of cameras that are switched off: why.
         """
         with self._condition:
+            self._coming.pop(gathering.announced, None)
             self._end_others(gathering)
             self._gatherings.append(gathering)
             for camera in gathering.config.cameras:
@@ -159,18 +178,23 @@ class Collector:
             if one.names(frame):
                 return one, [], None
         owed = self._owed.to(frame, queued=queued)
-        if owed and (queued or not waiting):
+        coming = [begins for config, begins in self._coming.values() if frame.camera in config.cameras]
+        coming = [begins for begins in coming if begins <= frame.received and not queued]
+        if frame.stamped and coming and max(coming) > max((one.begins for one in waiting), default=-inf):
+            return None, [], None
+        if owed and (queued or not (waiting or coming)):
             self._owed.settle(frame.camera, owed[0])
             over = f"it came after the time of its part was over (`triggers.{owed[0].trigger.name}.wait_s`)"
             return None, [], RequestError("too_late", over)
-        if queued or len(owed + waiting) <= 1:
+        if queued or len(owed) + len(waiting) + len(coming) <= 1:
             return next(iter(waiting), None), [], None
         whose = "nobody knows of which part its picture is: send `part_id` or `captured_at` with it, or see `wait_s`"
         for one in waiting:
             self._put(one, frame.camera, _missing(frame.camera, "ambiguous", whose))
             self._owe(one, frame.camera)
         # The sender keeps the order: whichever it is, that of the first part does not come any more.
-        self._owed.settle(frame.camera, min(owed + waiting, key=lambda one: one.begins))
+        if owed or waiting:
+            self._owed.settle(frame.camera, min(owed + waiting, key=lambda one: one.begins))
         return None, waiting, RequestError("ambiguous", whose)
 
     def _keep(self, early: _Early, *, queued: bool) -> _Early | None:

@@ -25,6 +25,7 @@ class Gathering:
         resumed: it is of an earlier run of the station: what stood before a camera then is gone.
         moment_known: False where it came once more and says no time: nobody knows when the part was there.
         ends: by camera, when the next part is before it.
+        announced: what the collector was told of it before it was taken over.
         done: called when the part has its result.
     """
 
@@ -38,6 +39,7 @@ class Gathering:
     found: dict[str, Work | WireMissing] = field(default_factory=dict)
     asked: set[str] = field(default_factory=set)
     ends: dict[str, float] = field(default_factory=dict)
+    announced: object = None
 
     @property
     def begins(self) -> float:
@@ -71,7 +73,7 @@ class Gathering:
             return frame.part_id in self.part_ids
         if queued:
             return True
-        ends = self.ends.get(frame.camera, float("inf")) if frame.stamped else float("inf")
+        ends = min(self.ends.get(frame.camera, float("inf")), self.deadline) if frame.stamped else float("inf")
         return self.begins <= frame.received < ends
 
     def names(self, frame: Frame) -> bool:

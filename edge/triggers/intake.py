@@ -43,6 +43,7 @@ class _Come:
     problem: RequestError | None = None
     lasting: bool = True
     moment_known: bool = True
+    announced: object = None
 
 
 class Room:
@@ -180,6 +181,10 @@ class TriggerIntake:
             raise RequestError("not_by_message", f"{name} is a trigger of kind {config.kind}: no message triggers it")
 
     def _put(self, come: _Come) -> None:
+        trigger = come.arriving.trigger
+        delivered = come.arriving.unmarked
+        if come.problem is None and not (delivered is not None and delivered.dup):
+            come = replace(come, announced=self._collector.announce(trigger.id, trigger.name, come.moment))
         with self._condition:
             self._come.append(come)
             self._condition.notify_all()
@@ -201,6 +206,8 @@ class TriggerIntake:
                     problem = RequestError("internal", f"unexpected: {error!r}")
                     self._reject(one.arriving.trigger, problem, one.moment)
                     one.taken()
+            for one in come:
+                self._collector.withdraw(one.announced)
 
     def _take(self, come: list[_Come]) -> None:
         room = Room(self._triggers, self._counts(), self._collector.held_bytes())
@@ -238,9 +245,10 @@ class TriggerIntake:
         self._counters.add("triggers", trigger=trigger.name)
         deadline_s = (config := self._triggers[trigger.name]).delay_s + config.wait_s
         ended = partial(self._ended, trigger.id, done)
-        self._begin(
-            Gathering(trigger, config, come.moment, come.moment + deadline_s, ended, moment_known=come.moment_known)
-        )
+        moment, known = come.moment, come.moment_known
+        gathering = Gathering(trigger, config, moment, moment + deadline_s, ended, moment_known=known)
+        gathering.announced = come.announced
+        self._begin(gathering)
 
     def _begin(self, gathering: Gathering) -> None:
         with self._condition:

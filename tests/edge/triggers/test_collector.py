@@ -72,11 +72,13 @@ class Bench:
         resumed: bool = False,
         off: dict[str, str] | None = None,
         age_s: float = 0.0,
+        announced: object = None,
     ) -> Gathering:
         config, now = self.triggers[name], time.monotonic() - age_s
         trigger = StoredTrigger(f"{name}-{part}-{now}", name, "", part, time.time())
         deadline = now + config.delay_s + config.wait_s
         gathering = Gathering(trigger, config, now, deadline, lambda: self.ended.append(part), resumed=resumed)
+        gathering.announced = announced
         self.collector.begin(gathering, off or {})
         return gathering
 
@@ -175,6 +177,20 @@ def test_a_frame_that_says_its_time_is_of_the_part_of_that_time(benches: list[Be
     assert [part.views for part in bench.parts] == [(frames[3],), (frames[1],)]
     assert not gatherings[0].found
     assert not gatherings[2].found
+
+
+@pytest.mark.parametrize("stamped", [True, False])
+def test_a_frame_that_overtakes_its_trigger_is_not_of_the_part_before(benches: list[Bench], stamped: bool) -> None:
+    """That one's was lost, and the trigger is still on its way to the disk."""
+    bench = opened(benches, eye=TriggerConfig("mqtt", ("top",), wait_s=LIMIT_S))
+    first = bench.begin("eye", age_s=1.0)
+    announced = bench.collector.announce("2", "eye", time.monotonic())
+    frame = Frame("top", data=b"jpeg", stamped=stamped)
+    bench.collector.offer(Work(frame), True)
+    second = bench.begin("eye", age_s=0.5, announced=announced)
+    assert not first.works()
+    assert [work.frame for work in second.works()] == ([frame] if stamped else [])
+    assert bench.codes == ([] if stamped else ["ambiguous"])
 
 
 def test_a_queue_gives_no_picture_of_an_earlier_run_to_a_new_part(benches: list[Bench]) -> None:
