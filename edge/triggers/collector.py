@@ -136,7 +136,8 @@ class Collector:
             asked = list(gathering.asked)
             self._condition.notify_all()
         for camera in asked:
-            self._live_cameras.ask(camera, gathering.earliest, gathering.deadline, partial(self._settle, gathering))
+            name, begins, ends = gathering.trigger.name, gathering.earliest, gathering.deadline
+            self._live_cameras.ask(name, camera, begins, ends, partial(self._settle, gathering))
         self._finish(gathering)
 
     def offer(self, work: Work, triggered: bool) -> bool:

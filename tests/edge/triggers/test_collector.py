@@ -36,6 +36,8 @@ class Bench:
         self.ended = list[str]()
         self.after_s = 0.0
         self.asked = list[tuple[float, float]]()
+        self.passed = threading.Event()
+        """What a live camera is asked for that is still to come waits for it."""
         self.collector = Collector(
             triggers,
             lambda: CAMERAS,
@@ -49,6 +51,8 @@ class Bench:
 
     def _after(self, camera: str, moment: float, timeout_s: float) -> Frame:
         self.asked.append((moment, timeout_s))
+        if moment > time.monotonic():
+            assert self.passed.wait(LIMIT_S)
         if self.after_s < 0:
             raise RequestError("camera_frozen", f"camera {camera}: frozen")
         return Frame(camera, pixels=np.zeros((2, 2, 3), np.uint8), received=moment + self.after_s)
@@ -213,6 +217,7 @@ def test_what_came_just_before_counts_where_that_is_asked_for(benches: list[Benc
 
 def test_a_part_that_travels_is_looked_at_later(benches: list[Bench]) -> None:
     bench = opened(benches, eye=TriggerConfig("mqtt", ("top", LIVE), wait_s=LIMIT_S, delay_s=30.0))
+    bench.passed.set()
     moment = bench.begin("eye").moment
     bench.send("top")
     later = Frame("top", data=b"jpeg", received=moment + 31.0)
@@ -306,3 +311,15 @@ def test_frames_that_name_two_parts_are_never_one_verdict(benches: list[Bench]) 
     top, side = bench.send("top", "A-2"), bench.send("side", "A-2")
     assert [part.views for part in bench.parts] == [(top, side)]
     assert [work.frame for work in first.works()] == [lone]
+
+
+def test_a_trigger_that_waits_long_holds_no_other_up_at_the_same_camera(benches: list[Bench]) -> None:
+    slow, quick = (TriggerConfig("mqtt", (LIVE,), wait_s=LIMIT_S, delay_s=delay_s) for delay_s in (30.0, 0.0))
+    bench = opened(benches, slow=slow, quick=quick)
+    bench.begin("slow")
+    until(lambda: bench.asked)
+    bench.begin("quick")
+    until(lambda: bench.parts)
+    assert (bench.parts[0].camera, bench.missing()) == ("quick", [])
+    bench.passed.set()
+    until(lambda: len(bench.parts) == 2)
