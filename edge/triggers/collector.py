@@ -208,7 +208,11 @@ class Collector:
         return queue.popleft() if len(queue) > HELD_FRAMES else None
 
     def _end_others(self, gathering: Gathering) -> None:
-        """What is captured from now on is of this part, and of no earlier one."""
+        """What is captured from the moment of a part on is of no earlier one."""
+        for config, begins in self._coming.values():
+            for camera in set(config.cameras).intersection(gathering.config.cameras):
+                if begins > gathering.begins:
+                    gathering.ends[camera] = min(gathering.ends.get(camera, inf), begins)
         for one in {*self._gatherings, *self._owed.parts()}:
             for camera in set(one.config.cameras).intersection(gathering.config.cameras):
                 first, second = sorted((one, gathering), key=lambda each: each.begins)

@@ -197,6 +197,20 @@ def test_a_frame_that_overtakes_its_trigger_is_not_of_the_part_before(benches: l
     assert bench.codes == ([] if stamped else ["ambiguous"])
 
 
+def test_a_frame_that_waits_for_its_trigger_is_not_of_one_before_it(benches: list[Bench]) -> None:
+    """Both triggers are taken over at once, after it has come."""
+    bench = opened(benches, eye=TriggerConfig("mqtt", ("top",), wait_s=LIMIT_S))
+    now = time.monotonic()
+    announced = [bench.collector.announce(str(age_s), "eye", now - age_s) for age_s in (2.0, 1.0)]
+    frame = Frame("top", data=b"jpeg", stamped=True)
+    bench.collector.offer(Work(frame), True)
+    first, second = (
+        bench.begin("eye", age_s=age_s, announced=mark) for age_s, mark in zip((2.0, 1.0), announced, strict=True)
+    )
+    assert not first.works()
+    assert [work.frame for work in second.works()] == [frame]
+
+
 def test_a_queue_gives_no_picture_of_an_earlier_run_to_a_new_part(benches: list[Bench]) -> None:
     """What was not looked at before the station stopped is read again."""
     bench = opened(benches, eye=TriggerConfig("mqtt", ("files",), wait_s=LIMIT_S))
