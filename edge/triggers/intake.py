@@ -144,13 +144,15 @@ class TriggerIntake:
         known = request.at is not None or not message.dup
         self._put(_Come(Arriving(trigger, delivery), moment, message.acknowledge, problem, moment_known=known))
 
-    def fire(self, name: str, moment: Moment) -> None:
-        """A source has triggered; returns when that was taken over, or the station stops."""
+    def fire(self, name: str, moment: Moment) -> bool:
+        """A source has triggered; returns when that was taken over, or False where the station has stopped before."""
         trigger = StoredTrigger(uuid.uuid4().hex, name, "", "", moment.at.timestamp())
         taken, lasting = threading.Event(), self._triggers[name].kind != "timer"
         self._put(_Come(Arriving(trigger), moment.monotonic, taken.set, lasting=lasting))
-        while not (taken.wait(0.2) or self._closed):
-            pass
+        while not taken.wait(0.2):
+            if self._closed and not self._thread.is_alive():
+                return taken.is_set()
+        return True
 
     def resume(self) -> None:
         """Begin what an earlier run has left without a result. Once, when the station is online."""
@@ -165,7 +167,9 @@ class TriggerIntake:
             self._counters.add("triggers_resumed")
             age_s = max(unix_time() - trigger.at, 0.0)
             now, ended = time.monotonic(), partial(self._ended, trigger.id, lambda: None)
-            self._begin(Gathering(trigger, config, now - age_s, now + config.wait_s, ended, resumed=True))
+            gathering = Gathering(trigger, config, now - age_s, now + config.wait_s, ended, resumed=True)
+            gathering.moment_known = False  # a board without a clock does not know how long it was off
+            self._begin(gathering)
 
     def _forget(self, trigger: StoredTrigger) -> None:
         try:
