@@ -28,7 +28,8 @@ from lineside.edge.wire.views import WireMissing
 HELD_S = 2.0
 """A frame that was sent waits so long for its trigger: the two may come on different connections."""
 HELD_FRAMES = 64
-"""Of one camera."""
+EARLY_BYTES = 32 * 1024 * 1024
+"""Of one camera: so many frames, and bytes of them, wait for a trigger."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,9 +90,9 @@ class Collector:
             self._thread.join(timeout=5)
 
     def held_bytes(self) -> int:
-        """Of pictures whose parts wait."""
+        """Of pictures whose parts wait, and of those that wait for a trigger."""
         with self._condition:
-            return self._held_bytes
+            return self._held_bytes + sum(_bytes_of(early) for early in self._early.values())
 
     def announce(self, trigger_id: str, name: str, moment: float) -> object:
         """A trigger has come that is not taken over yet: a frame that is here first may be its part's. None where it
@@ -153,7 +154,7 @@ class Collector:
         queued = not self._is_sent(frame.camera)
         with self._condition:
             found, doubtful, problem = self._whose(frame, queued=queued)
-            pushed_out = None
+            pushed_out: list[_Early] = []
             if found is not None:
                 self._put(found, frame.camera, work)
             elif problem is None:
@@ -166,8 +167,8 @@ class Collector:
             if not own:
                 return False
             self._reject(work, problem, answered=triggered or queued)
-        if pushed_out is not None:
-            self._unclaimed(pushed_out)
+        for early in pushed_out:
+            self._unclaimed(early)
         return True
 
     def _whose(self, frame: Frame, *, queued: bool) -> tuple[Gathering | None, list[Gathering], RequestError | None]:
@@ -198,14 +199,17 @@ class Collector:
             self._owed.settle(frame.camera, min(owed + waiting, key=lambda one: one.begins))
         return None, waiting, RequestError("ambiguous", whose)
 
-    def _keep(self, early: _Early, *, queued: bool) -> _Early | None:
-        """Until a trigger asks for it; returns one that waits no longer for that."""
+    def _keep(self, early: _Early, *, queued: bool) -> list[_Early]:
+        """Until a trigger asks for it; returns those that wait no longer for that."""
         camera = early.work.frame.camera
         until = None if queued else time.monotonic() + self._hold_s[camera]
         queue = self._early[camera]
         queue.append(replace(early, until=until))
         self._condition.notify_all()
-        return queue.popleft() if len(queue) > HELD_FRAMES else None
+        pushed_out = []
+        while len(queue) > HELD_FRAMES or (len(queue) > 1 and _bytes_of(queue) > EARLY_BYTES):
+            pushed_out.append(queue.popleft())
+        return pushed_out
 
     def _end_others(self, gathering: Gathering) -> None:
         """What is captured from the moment of a part on is of no earlier one."""
@@ -316,6 +320,10 @@ class Collector:
 
 def _missing(camera: str, code: str, reason: str) -> WireMissing:
     return WireMissing(camera=camera, code=code, reason=reason)
+
+
+def _bytes_of(queue: deque[_Early]) -> int:
+    return sum(size_of(early.work.frame) for early in queue)
 
 
 def _expired(queue: deque[_Early], now: float) -> list[_Early]:

@@ -337,3 +337,17 @@ def test_a_trigger_that_waits_long_holds_no_other_up_at_the_same_camera(benches:
     assert (bench.parts[0].camera, bench.missing()) == ("quick", [])
     bench.passed.set()
     until(lambda: len(bench.parts) == 2)
+
+
+def test_frames_that_wait_for_a_trigger_are_counted_and_bounded(
+    benches: list[Bench], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lineside.edge.triggers.collector.HELD_S", LIMIT_S)
+    monkeypatch.setattr("lineside.edge.triggers.collector.EARLY_BYTES", 10)
+    bench = opened(benches, eye=TriggerConfig("mqtt", ("top",)))
+    sent = [bench.send("top", triggered=False) for _ in range(4)]
+    assert bench.collector.held_bytes() == 8
+    assert bench.dropped == sent[:2]
+    whole = Frame("top", data=b"more than fits")
+    assert bench.collector.offer(Work(whole), False)
+    assert bench.collector.held_bytes() == len(whole.data or b"")

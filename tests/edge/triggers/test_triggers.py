@@ -192,7 +192,12 @@ def test_a_source_is_not_told_that_it_was_taken_where_it_was_not(
     """The station has stopped: the PLC asks once more."""
     kept: list[SourceThread] = []
     start = SourceThread.start
-    monkeypatch.setattr(SourceThread, "start", lambda source: (kept.append(source), start(source)) and None)
+
+    def keep(source: SourceThread) -> None:
+        kept.append(source)
+        start(source)
+
+    monkeypatch.setattr(SourceThread, "start", keep)
     wire = Wire()
     monkeypatch.setattr("lineside.edge.triggers.triggers.open_source", lambda _trigger: wire)
     with running(broker, tmp_path, eye=TriggerConfig("modbus", ("cam0",), address="plc", wait_s=LIMIT_S)):
