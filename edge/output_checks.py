@@ -51,6 +51,10 @@ HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 DEFAULTS = {field.name: field.default for field in fields(OutputConfig) if field.name != "headers"} | {"headers": {}}
 
 
+NODE = re.compile(r"(ns=[0-9]{1,5};)?(i=[0-9]{1,10}|s=.+|g=[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}|b=.+)")
+"""A node of an OPC UA server."""
+
+
 def output_problems(config: Config) -> Iterator[Problem]:
     """Every mistake there."""
     for name, output in config.outputs.items():
@@ -133,8 +137,10 @@ def _reach(output: OutputConfig) -> Iterator[tuple[str, str]]:
         except ValueError:
             yield "address", f"{output.address!r} is neither `host` nor `host:port`"
     for kind, schemes in (("opcua", ("opc.tcp",)), ("http", ("http", "https"))):
-        if output.kind == kind and output.address and (wrong := _wrong_in_url(output.address, schemes)):
+        if output.kind == kind and output.address and (wrong := wrong_in_url(output.address, schemes)):
             yield "address", f"{output.address!r} {wrong}"
+    if output.kind == "opcua" and output.node and not NODE.fullmatch(output.node):
+        yield "node", f"{output.node!r} is no node: ns=2;s=Line1.Reject or ns=2;i=1001 would be right"
     if output.kind == "http" and NOT_IN_URL.search(output.address):
         yield "address", f"{output.address!r} has a space, or a letter that is not ASCII: write it as %20 and the like"
     for name, value in output.headers.items():
@@ -144,7 +150,7 @@ def _reach(output: OutputConfig) -> Iterator[tuple[str, str]]:
         yield "topic", f"{output.topic!r} is not a plain topic"
 
 
-def _wrong_in_url(address: str, schemes: tuple[str, ...]) -> str:
+def wrong_in_url(address: str, schemes: tuple[str, ...]) -> str:
     """Empty where nothing is."""
     try:
         parts = urlsplit(address)
