@@ -18,7 +18,7 @@ from lineside.devices.triggers.trigger import Moment
 from lineside.edge.counters import Counters
 from lineside.edge.errors import RequestError, StoreError
 from lineside.edge.frames.part import Part
-from lineside.edge.steady import unix_time
+from lineside.edge.steady import moment_of, unix_time
 from lineside.edge.triggers.collector import Collector
 from lineside.edge.triggers.events import TriggerEvents
 from lineside.edge.triggers.gathering import Gathering
@@ -139,7 +139,8 @@ class TriggerIntake:
         else:
             mark = uuid.uuid4().hex
         at = min(request.at, now) if request.at is not None else now
-        moment -= (now - at).total_seconds()
+        if request.at is not None:
+            moment = moment_of(at.timestamp())
         trigger = StoredTrigger(mark, name, request.id, request.part_id or part_id, at.timestamp())
         known = request.at is not None or not message.dup
         self._put(_Come(Arriving(trigger, delivery), moment, message.acknowledge, problem, moment_known=known))
