@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from importlib.util import find_spec
 from typing import Any
-from urllib.parse import urlsplit
 
+from lineside.edge.address import NODE, host_and_port, wrong_in_url
 from lineside.edge.broker_checks import Problem
 from lineside.edge.config import NAME, STATION, Config
 from lineside.edge.errors import ConfigError
@@ -49,10 +49,6 @@ ABOUT = frozenset({"on", "count", "output", "verdict", "camera", "part_id", "id"
 NOT_IN_URL, NOT_IN_HEADER = re.compile(r"[^!-~]"), re.compile(r"[^\t -~]")
 HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 DEFAULTS = {field.name: field.default for field in fields(OutputConfig) if field.name != "headers"} | {"headers": {}}
-
-
-NODE = re.compile(r"(ns=[0-9]{1,5};)?(i=[0-9]{1,10}|s=.+|g=[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}|b=.+)")
-"""A node of an OPC UA server."""
 
 
 def output_problems(config: Config) -> Iterator[Problem]:
@@ -148,23 +144,3 @@ def _reach(output: OutputConfig) -> Iterator[tuple[str, str]]:
             yield "headers", f"has {name!r}, whose name or value is no plain ASCII in one line"
     if output.kind == "mqtt" and re.search(r"[#+\x00]|^\$", output.topic):
         yield "topic", f"{output.topic!r} is not a plain topic"
-
-
-def wrong_in_url(address: str, schemes: tuple[str, ...]) -> str:
-    """Empty where nothing is."""
-    try:
-        parts = urlsplit(address)
-        host, _ = parts.hostname, parts.port
-    except ValueError as error:
-        return f"is no address: {error}"
-    if parts.scheme not in schemes:
-        return f"does not begin with {' or '.join(f'{one}://' for one in schemes)}"
-    return "" if host else "names no host"
-
-
-def host_and_port(address: str, port: int = 502) -> tuple[str, int]:
-    """Of `host`, `host:port` or `[::1]:port`; raises ValueError."""
-    parts = urlsplit(f"//{address}")
-    if not parts.hostname or parts.path or parts.query or parts.username:
-        raise ValueError(address)
-    return parts.hostname, parts.port or port

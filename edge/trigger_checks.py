@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterator
 from importlib.util import find_spec
 
+from lineside.edge.address import NODE, host_and_port, wrong_in_url
 from lineside.edge.broker_checks import Key, Problem
 from lineside.edge.config import NAME, STATION, Config
-from lineside.edge.output_checks import NODE, host_and_port, wrong_in_url
 from lineside.edge.triggers_config import TriggerConfig
 
 NEEDED = {"timer": ("interval_s",), "gpio": ("pin",), "modbus": ("address",), "opcua": ("address", "node")}
