@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from importlib.util import find_spec
 from typing import Any
-from urllib.parse import urlsplit
 
 from lineside.devices.cameras.masking import masked
+from lineside.edge.address import NODE, host_and_port, wrong_in_url
 from lineside.edge.broker_checks import Problem
 from lineside.edge.config import NAME, STATION, Config
 from lineside.edge.errors import ConfigError
@@ -150,8 +150,12 @@ def _reach(config: Config, output: OutputConfig) -> Iterator[tuple[str, str]]:
         except ValueError:
             yield "address", f"{output.address!r} is neither `host` nor `host:port`"
     for kind, schemes in (("opcua", ("opc.tcp",)), ("http", ("http", "https"))):
-        if output.kind == kind and output.address and (wrong := _wrong_in_url(output.address, schemes)):
+        if output.kind == kind and output.address and (wrong := wrong_in_url(output.address, schemes)):
             yield "address", f"{masked(output.address)!r} {wrong}"
+    if output.kind == "http" and "@" in output.address.partition("://")[2].partition("/")[0]:
+        yield "address", "has a login, which a call does not carry: `headers` takes an Authorization"
+    if output.kind == "opcua" and output.node and not NODE.fullmatch(output.node):
+        yield "node", f"{output.node!r} is no node: ns=2;s=Line1.Reject or ns=2;i=1001 would be right"
     if output.kind == "http" and NOT_IN_URL.search(output.address):
         yield (
             "address",
@@ -164,25 +168,3 @@ def _reach(config: Config, output: OutputConfig) -> Iterator[tuple[str, str]]:
         yield "topic", f"{output.topic!r} is not a plain topic"
     if output.kind == "mqtt" and output.topic.startswith(tuple(f"{config.base_topic}/{kind}/" for kind in HEARD)):
         yield "topic", f"{output.topic!r} is one that the station itself listens to: it would command itself"
-
-
-def _wrong_in_url(address: str, schemes: tuple[str, ...]) -> str:
-    """Empty where nothing is."""
-    try:
-        parts = urlsplit(address)
-        host, _ = parts.hostname, parts.port
-    except ValueError as error:
-        return f"is no address: {masked(str(error))}"
-    if parts.scheme not in schemes:
-        return f"does not begin with {' or '.join(f'{one}://' for one in schemes)}"
-    if "@" in parts.netloc and "http" in schemes:
-        return "has a login, which a call does not carry: `headers` takes an Authorization"
-    return "" if host else "names no host"
-
-
-def host_and_port(address: str, port: int = 502) -> tuple[str, int]:
-    """Of `host`, `host:port` or `[::1]:port`; raises ValueError."""
-    parts = urlsplit(f"//{address}")
-    if not parts.hostname or parts.path or parts.query or parts.username:
-        raise ValueError(address)
-    return parts.hostname, parts.port or port

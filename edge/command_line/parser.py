@@ -40,9 +40,7 @@ Commands = argparse._SubParsersAction  # argparse has no public name for it
 def _station_commands(commands: Commands[argparse.ArgumentParser]) -> None:
     new = commands.add_parser("new", help="copy a station that comes with Lineside, to start from")
     new.add_argument("folder", type=Path, metavar="STATION", help="folder to make; its name becomes the station's")
-    new.add_argument(
-        "--template", default="ballscrew", help="one of ballscrew, boards, bottles, car, factory, home"
-    )
+    new.add_argument("--template", default="ballscrew", help="one of ballscrew, boards, bottles, car, factory, home")
     new.set_defaults(handler="station.new")
 
     run = commands.add_parser("run", help="run the daemon of a station")

@@ -6,8 +6,8 @@ from typing import Protocol
 
 from lineside.devices.actuators.actuator import Actuator
 from lineside.devices.errors import LinkError
+from lineside.edge.address import host_and_port
 from lineside.edge.errors import ConfigError
-from lineside.edge.output_checks import host_and_port
 from lineside.edge.outputs.job import NOBODY, About
 from lineside.edge.outputs.payload import Payload
 from lineside.edge.outputs.published import Published
