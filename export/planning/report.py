@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import shutil
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 from lineside.export.planning.described import Described, Export
 from lineside.export.planning.memory import GB, Wanted, changes, engines_take_more, parts
@@ -20,7 +22,7 @@ from lineside.export.planning.work import (
     vision_operations,
 )
 from lineside.runtime.boards import JETSON, SYSTEM_BYTES, UNIFIED_SHARE
-from lineside.runtime.engine.memory_plan import plan_memory
+from lineside.runtime.engine.memory_plan import machine_bytes, plan_memory
 from lineside.runtime.manifest import Manifest
 
 STREAM_BYTES = 1_700_000_000
@@ -48,9 +50,10 @@ def export_lines(export: Export, manifest: Manifest, speeds: Mapping[str, float]
     test = sum(size for name, size in plan_memory(manifest, SELF_TEST_TOKENS).parts.items() if "vision" not in name)
     yield "the export, on this machine"
     yield _line("disk, the checkpoint", export.checkpoint_bytes)
-    yield _line("disk, the bundle", export.bundle_bytes)
+    free = shutil.disk_usage(Path.cwd()).free
+    yield _line("disk, the bundle", export.bundle_bytes, f"{_size(free)} are free in this folder")
     yield _line("RAM while it streams", STREAM_BYTES, "as measured at 24B; it hardly depends on the size")
-    yield _line("RAM of its self-test", test, "the weights as a CPU holds them, and a small picture")
+    yield _line("RAM of its self-test", test, f"weights as a CPU holds them; there are {_size(machine_bytes())}")
     seconds = {form: count / speeds[form] for form, count in export.weights.items()}
     sums = " + ".join(
         f"{count / 1e9:.2f} B {form} / {speeds[form] / 1e6:.1f} M a second"
@@ -90,10 +93,18 @@ def fits(manifest: Manifest, wanted: Wanted) -> bool:
 def verdict_lines(manifest: Manifest, wanted: Wanted) -> Iterator[str]:
     left = wanted.free_bytes - sum(parts(manifest, wanted).values())
     if left >= 0:
-        yield f"fits: {_size(left)} are left"
+        yield f"fits: {_size(left)} are left{_as_engines(manifest, wanted, left)}"
         return
     yield f"does not fit: {_size(-left)} are missing"
     yield from (f"  {change}" for change in changes(manifest, wanted))
+
+
+def _as_engines(manifest: Manifest, wanted: Wanted, left: int) -> str:
+    """Of a GPU whose memory has `left` by CUDA."""
+    if wanted.board is None:
+        return ""
+    left -= engines_take_more(manifest)
+    return f", {_size(left)} as TensorRT engines" if left >= 0 else f"; as TensorRT engines {_size(-left)} are missing"
 
 
 def speed_lines(manifest: Manifest, wanted: Wanted, rates: Rates) -> Iterator[str]:

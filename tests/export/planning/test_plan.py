@@ -17,6 +17,7 @@ from lineside.export.planning.memory import Wanted, changes, parts
 from lineside.export.planning.rates import Rates, measured, of_board, weights_per_s
 from lineside.export.planning.report import export_lines, speed_lines
 from lineside.export.planning.work import (
+    FILE_SHARE,
     GPU_SHARE,
     layer_weights,
     picture,
@@ -69,6 +70,8 @@ def test_the_figures_of_the_24b(small: Described) -> None:
     assert export.checkpoint_bytes == pytest.approx(2 * 24.01e9, rel=0.001)
     assert layer_weights(manifest) == export.weights["int4"]
     assert tower(manifest)[0] == 24
+    decode, bandwidth = 0.45, 22.7e9  # measured: 29 % of what the memory's bandwidth allows
+    assert decode / (bandwidth / sizes(manifest, FILE_SHARE).read) == pytest.approx(0.29, abs=0.005)
     assert (
         parts(manifest, Wanted(8192, 1540, BOARDS["orin-64"]))["KV cache, 8192 tokens of 163840 bytes"] == 8192 * 163840
     )
@@ -159,6 +162,7 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeyp
     said = capsys.readouterr().out
     assert "no file was read" in said
     assert "at most 15.5 tokens/s" in said
+    assert re.search(r"^fits: 4\d\.\d\d GB are left, 4\d\.\d\d GB as TensorRT engines$", said, re.MULTILINE)
     assert "nothing was run there" in said
     assert "docs/jetson.md" in said
     assert main(["plan", "mistral-small-3.2", "--device", "orin-nx-16"]) == 1
