@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import select
 import threading
 import time
 from collections.abc import Callable
@@ -20,7 +21,8 @@ REOPEN_S = (0.1, 0.2, 0.5, 1.0, 2.0)
 class ModbusLink:
     """From any thread; one request after the other. Nothing is connected before the first of them.
 
-    After a failure requests fail at once, with the same sentence, until it is time to try again.
+    After a failure requests fail at once, with the same sentence, until it is time to try again. A write goes out once:
+    where no answer comes, nobody knows whether the controller has done it.
 
     Args:
         unit: the controller's device id, 0 to 255.
@@ -40,6 +42,12 @@ class ModbusLink:
         self._client: ModbusTcpClient | None = None
         self._failures, self._not_before = 0, 0.0
         self._problem = ""
+
+    def connect(self) -> None:
+        """Make the connection stand, so that what is written next is not held up by it. Raises LinkError."""
+        with self._lock:
+            self._wait_for_turn()
+            self._connected()
 
     def read_coil(self, address: int) -> bool:
         """Raises LinkError, as each of these."""
@@ -73,16 +81,15 @@ class ModbusLink:
         from pymodbus.exceptions import ConnectionException, ModbusException
 
         with self._lock:
-            if self._problem and self._clock() < self._not_before:
-                raise LinkError(self._problem)
+            self._wait_for_turn()
             kept = self._client is not None
             try:
                 try:
                     answer = getattr(self._connected(), function)(address, device_id=self._unit, **request)
                 except (ConnectionException, OSError):
-                    if not kept:
+                    if not kept or function.startswith("write"):
                         raise
-                    self._hang_up()  # the controller closed what was kept open: what is asked of it is asked anew
+                    self._hang_up()  # the controller closed what was kept open: what is read is read anew
                     answer = getattr(self._connected(), function)(address, device_id=self._unit, **request)
             except (ModbusException, OSError) as error:
                 raise self._failed(f"no answer about {what} within {self._timeout_s:g} s ({error})") from error
@@ -96,9 +103,16 @@ class ModbusLink:
     def _name(self) -> str:
         return f"modbus {self._host}:{self._port}, unit {self._unit}"
 
+    def _wait_for_turn(self) -> None:
+        """Raises LinkError where it is not yet time to try again."""
+        if self._problem and self._clock() < self._not_before:
+            raise LinkError(self._problem)
+
     def _connected(self) -> ModbusTcpClient:
         from pymodbus.client import ModbusTcpClient
 
+        if self._client is not None and self._was_closed(self._client):
+            self._hang_up()
         if self._client is None:
             logging.getLogger("pymodbus.logging").setLevel(logging.CRITICAL)  # what it says is in the LinkError
             # Without retries of its own: a write that was late must not be repeated behind the caller's back.
@@ -106,6 +120,10 @@ class ModbusLink:
         if not self._client.connect():
             raise self._failed("cannot be reached; is it switched on, and are host and port right?")
         return self._client
+
+    def _was_closed(self, client: ModbusTcpClient) -> bool:
+        """By the controller: nothing else can be read while nothing is asked."""
+        return client.socket is not None and bool(select.select([client.socket], [], [], 0)[0])
 
     def _failed(self, why: str) -> LinkError:
         self._hang_up()

@@ -17,7 +17,7 @@ from lineside.edge.calls.state_link import StateLink
 from lineside.edge.commands.bounds import asked_beyond
 from lineside.edge.commands.eyes import Eyes
 from lineside.edge.commands.inbox import Commands
-from lineside.edge.commands.phrases.phrasing import phrases_of
+from lineside.edge.commands.phrases.phrasing import phrases_of, phrases_with_servers
 from lineside.edge.config import Config
 from lineside.edge.counters import Counters
 from lineside.edge.degraded import Degraded
@@ -114,6 +114,7 @@ class Daemon:
             self.degraded.set("installed model", fallen)
         if self._mcp is not None:
             config = self.config = self._mcp.with_tools(config, self.models.commands_engine)
+        phrases = phrases_with_servers(config, phrases, self.degraded)
         access = config.broker_access
         for warning in warnings_of(access):
             log.warning("%s", warning)
@@ -338,10 +339,8 @@ class Daemon:
     def wait_online(self, timeout_s: float) -> bool:
         return self.announcements.online.wait(timeout_s)
 
-    # On the network thread
-
     def _dispatch(self, message: Message) -> None:
-        """Whatever a message does to its handler, it is acknowledged: the broker would send it again for ever."""
+        """On the network thread. Whatever a message does, it is acknowledged, or the broker sends it for ever."""
         try:
             self._hand_on(message)
         except Exception:  # part of both boundaries: counted and logged

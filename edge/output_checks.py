@@ -46,6 +46,8 @@ PACKAGES: Mapping[OutputKind, tuple[str, str]] = {
 }
 ABOUT = frozenset({"on", "count", "output", "verdict", "camera", "part_id", "id", "captured_at"})
 """What a payload may use."""
+NOT_IN_URL, NOT_IN_HEADER = re.compile(r"[^!-~]"), re.compile(r"[^\t -~]")
+HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 DEFAULTS = {field.name: field.default for field in fields(OutputConfig) if field.name != "headers"} | {"headers": {}}
 
 
@@ -131,10 +133,27 @@ def _reach(output: OutputConfig) -> Iterator[tuple[str, str]]:
         except ValueError:
             yield "address", f"{output.address!r} is neither `host` nor `host:port`"
     for kind, schemes in (("opcua", ("opc.tcp",)), ("http", ("http", "https"))):
-        if output.kind == kind and output.address and urlsplit(output.address).scheme not in schemes:
-            yield "address", f"{output.address!r} does not begin with {' or '.join(f'{one}://' for one in schemes)}"
+        if output.kind == kind and output.address and (wrong := _wrong_in_url(output.address, schemes)):
+            yield "address", f"{output.address!r} {wrong}"
+    if output.kind == "http" and NOT_IN_URL.search(output.address):
+        yield "address", f"{output.address!r} has a space, or a letter that is not ASCII: write it as %20 and the like"
+    for name, value in output.headers.items():
+        if not HEADER_NAME.fullmatch(name) or NOT_IN_HEADER.search(value):
+            yield "headers", f"has {name!r}, whose name or value is no plain ASCII in one line"
     if output.kind == "mqtt" and re.search(r"[#+\x00]|^\$", output.topic):
         yield "topic", f"{output.topic!r} is not a plain topic"
+
+
+def _wrong_in_url(address: str, schemes: tuple[str, ...]) -> str:
+    """Empty where nothing is."""
+    try:
+        parts = urlsplit(address)
+        host, _ = parts.hostname, parts.port
+    except ValueError as error:
+        return f"is no address: {error}"
+    if parts.scheme not in schemes:
+        return f"does not begin with {' or '.join(f'{one}://' for one in schemes)}"
+    return "" if host else "names no host"
 
 
 def host_and_port(address: str, port: int = 502) -> tuple[str, int]:

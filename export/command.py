@@ -43,11 +43,25 @@ def export_command(
         options = ExportOptions(PRECISIONS[precision], kv_dtype, verbatim_arguments, any_way_up, declaration)
         with reporting() as report:
             export_bundle(checkpoint, bundle, options, adapter=adapter, progress=report)
-    except (ExportError, EngineError) as error:
-        sys.stderr.write(f"lineside: {error}\n")
-        return 1
+    except (ExportError, EngineError, OSError, MemoryError, KeyboardInterrupt) as error:
+        return failed(error)
     sys.stdout.write(f"{bundle} is ready: try `lineside check {bundle}`\n")
     return 0
+
+
+def failed(error: BaseException) -> int:
+    """Says in one line what went wrong; returns the exit code."""
+    match error:
+        case KeyboardInterrupt():
+            said, code = "broken off: the same command goes on from here", 130
+        case MemoryError():
+            said, code = "the memory is full: stop other programs and give the same command again", 1
+        case OSError():
+            said, code = f"{error.filename or 'a file'}: {error.strerror or error}", 1
+        case _:
+            said, code = str(error), 1
+    sys.stderr.write(f"lineside: {said}\n")
+    return code
 
 
 @contextmanager

@@ -5,7 +5,11 @@ ExportError
 │   ├── MissingPart       a file, shard or tensor is missing
 │   └── Unsupported       an architecture, option or number format that Lineside does not export
 ├── DiskTooSmall          the bundle would not fit; found before the work starts
-├── TargetExists          the bundle folder is there already
+├── MemoryTooSmall        the export would not fit into the memory; found before the work starts
+├── TargetExists          the bundle folder is there already, or something else is in the way
+├── TargetInUse           another export to the same folder is running
+├── TargetUnwritable      a file cannot be written, or read: a full disk, a read-only one
+├── PullFailed            a hub does not give the model: unknown, gated, out of reach, or not what it lists
 ├── ParityError           the finished graphs do not compute finite numbers
 └── EngineBuildFailed     TensorRT does not build for the target, or refuses the graph
 """
@@ -33,7 +37,23 @@ class DiskTooSmall(ExportError):
     pass
 
 
+class MemoryTooSmall(ExportError):
+    pass
+
+
 class TargetExists(ExportError):
+    pass
+
+
+class TargetInUse(ExportError):
+    pass
+
+
+class TargetUnwritable(ExportError):
+    pass
+
+
+class PullFailed(ExportError):
     pass
 
 

@@ -8,6 +8,9 @@ from typing import Protocol
 class Actuator(Protocol):
     """Each method returns when the other side has taken it, and raises LinkError where it has not, or nobody knows."""
 
+    def connect(self) -> None:
+        """Make the connection stand where that takes time; nothing changes at the other side."""
+
     def set(self, on: bool) -> None:
         """Switch it on or off, whatever it was before."""
 

@@ -27,6 +27,9 @@ class Pin:
         except Exception as error:
             raise LinkError(f"{self._name}: cannot be used ({error}); is lgpio installed, and the pin free?") from error
 
+    def connect(self) -> None:
+        """The board is always there."""
+
     def set(self, on: bool) -> None:
         try:
             self._device.value = on
@@ -37,7 +40,7 @@ class Pin:
         self.set(number % 2 == 1)
 
     def probe(self) -> None:
-        """The board is always there."""
+        """As `connect`."""
 
     def close(self) -> None:
         with contextlib.suppress(Exception):

@@ -23,7 +23,7 @@ class HttpCall:
         self._opener = build_opener(ProxyHandler({}), _NoRedirect())
 
     def send(self, body: bytes, content_type: str) -> None:
-        """Raises LinkError where the answer is not one of 200 to 299, or there is none."""
+        """Raises LinkError where the answer is not one of 200 to 299, there is none, or the call cannot be made."""
         data = None if self._method == "GET" else body
         kind = {} if data is None else {"Content-Type": content_type}
         request = Request(self._url, data=data, headers=kind | self._headers, method=self._method)
@@ -36,3 +36,5 @@ class HttpCall:
         except (URLError, OSError, http.client.HTTPException) as error:
             why = error.reason if isinstance(error, URLError) else error
             raise LinkError(f"http {self._url}: no answer within {self._timeout_s:g} s ({why})") from error
+        except ValueError:  # which quotes the headers, and they may be secret
+            raise LinkError(f"http {self._url}: cannot be called; are address and headers plain ASCII?") from None

@@ -11,6 +11,9 @@ class Coil:
     def __init__(self, link: ModbusLink, address: int) -> None:
         self._link, self._address = link, address
 
+    def connect(self) -> None:
+        self._link.connect()
+
     def set(self, on: bool) -> None:
         self._link.write_coil(self._address, on)
 
@@ -29,6 +32,9 @@ class Register:
 
     def __init__(self, link: ModbusLink, address: int) -> None:
         self._link, self._address = link, address
+
+    def connect(self) -> None:
+        self._link.connect()
 
     def set(self, on: bool) -> None:
         self._link.write_register(self._address, int(on))

@@ -12,6 +12,9 @@ class Node:
         self._link, self._node = link, node
         link.start()
 
+    def connect(self) -> None:
+        """It does so by itself."""
+
     def set(self, on: bool) -> None:
         self._link.write(self._node, on)
 

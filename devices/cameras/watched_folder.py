@@ -148,8 +148,12 @@ class WatchedFolder:
             return unreadable(self._name, path, error)
         if (stat.st_size, stat.st_mtime_ns) != file.state:
             return None
-        captured_at = min(datetime.fromtimestamp(max(stat.st_mtime, 0.0), UTC), datetime.now(UTC))
+        now = datetime.now(UTC)
+        captured_at = min(datetime.fromtimestamp(max(stat.st_mtime, 0.0), UTC), now)
+        received = time.monotonic() - (now - captured_at).total_seconds()
         marks = "\0".join((self._name, readable(name), str(stat.st_mtime_ns), hashlib.sha256(data).hexdigest()))
         frame_id = hashlib.sha256(marks.encode()).hexdigest()[:32]
         self._given[frame_id] = name, file.state
-        return Frame(self._name, data=data, captured_at=captured_at, name=readable(name), id=frame_id)
+        return Frame(
+            self._name, data=data, captured_at=captured_at, received=received, name=readable(name), id=frame_id
+        )

@@ -1,4 +1,4 @@
-"""Commands about a bundle: check, ask, inspect, upgrade, export, engine, devices.
+"""Commands about a bundle: check, ask, inspect, upgrade, export, pull, engine, devices.
 
 What is heavy is loaded when its command runs.
 """
@@ -165,6 +165,22 @@ def export(options: argparse.Namespace) -> int:
             any_way_up=options.any_way_up,
             taught=options.taught,
             adapter=options.adapter,
+        )
+    )
+
+
+def pull(options: argparse.Namespace) -> int:
+    command = export_stage("pull")
+    return int(
+        command(
+            options.name,
+            options.bundle,
+            options.precision,
+            options.kv_cache,
+            keep=options.keep,
+            verbatim_arguments=options.verbatim_arguments,
+            any_way_up=options.any_way_up,
+            taught=options.taught,
         )
     )
 

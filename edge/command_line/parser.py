@@ -268,32 +268,45 @@ def _export_commands(commands: Commands[argparse.ArgumentParser]) -> None:
     export = commands.add_parser("export", help="turn a checkpoint (a folder, or a GGUF file) into a bundle")
     export.add_argument("checkpoint", type=Path, help="folder of a Hugging Face checkpoint, or a GGUF file")
     export.add_argument("bundle", type=Path, help="folder to make")
-    export.add_argument(
-        "--precision", choices=("int4", "float32"), default="int4", help="number format of the decoder's matrices"
-    )
-    export.add_argument(
-        "--kv-cache", choices=("float32", "float16", "int8"), default="float32", help="number format of keys and values"
-    )
-    export.add_argument(
-        "--verbatim-arguments",
-        action="store_true",
-        help="free texts in the arguments of calls are words of the conversation: for small models, which misspell",
-    )
-    export.add_argument(
-        "--any-way-up",
-        action="store_true",
-        help="test-time augmentation: the model was taught parts whichever way up they are, and sees a frame once "
-        "more, rotated, where that may change the verdict",
-    )
-    export.add_argument("--taught", type=Path, metavar="FILE.toml", help=f"{TAUGHT}; no bounds where left out")
     export.add_argument("--adapter", type=Path, metavar="FOLDER", help="LoRA adapter, as peft saves it, to merge")
+    _export_options(export)
     export.set_defaults(handler="bundle.export")
+
+    pull = commands.add_parser("pull", help="download a model of the Hugging Face hub and turn it into a bundle")
+    pull.add_argument(
+        "name", help="such as mistralai/Ministral-3-3B-Instruct-2512, or the address of a model or GGUF file"
+    )
+    pull.add_argument("bundle", type=Path, nargs="?", help="folder to make; named after the model where left out")
+    pull.add_argument("--keep", action="store_true", help="leave the download in BUNDLE.download")
+    _export_options(pull)
+    pull.set_defaults(handler="bundle.pull")
 
     engine = commands.add_parser("engine", help="build TensorRT engines of a bundle")
     engine.add_argument("bundle", type=Path, help="bundle folder, or `default`")
     engine.add_argument("--target", default="", help="such as sm89 (`lineside devices`); this GPU where left out")
     engine.add_argument("--cache", type=int, nargs="+", default=[], metavar="TOKENS", help="lengths of the KV cache")
     engine.set_defaults(handler="bundle.engine")
+
+
+def _export_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--precision", choices=("int4", "float32"), default="int4", help="number format of the decoder's matrices"
+    )
+    parser.add_argument(
+        "--kv-cache", choices=("float32", "float16", "int8"), default="float32", help="number format of keys and values"
+    )
+    parser.add_argument(
+        "--verbatim-arguments",
+        action="store_true",
+        help="free texts in the arguments of calls are words of the conversation: for small models, which misspell",
+    )
+    parser.add_argument(
+        "--any-way-up",
+        action="store_true",
+        help="test-time augmentation: the model was taught parts whichever way up they are, and sees a frame once "
+        "more, rotated, where that may change the verdict",
+    )
+    parser.add_argument("--taught", type=Path, metavar="FILE.toml", help=f"{TAUGHT}; no bounds where left out")
 
 
 def _add_device(parser: argparse.ArgumentParser) -> None:

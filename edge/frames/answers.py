@@ -58,6 +58,7 @@ class Answers:
         self._lock = threading.Lock()
         self._waiting: dict[str, _Waiting] = {}
         self._uses: dict[tuple[str, int], Use] = {}
+        self._not_held: dict[str, Remembered] = {}
         self.rejected: list[Callable[[Frame], None]] = []
 
     def start(self) -> None:
@@ -129,15 +130,24 @@ class Answers:
     def hold(self, frame: Frame, result: InspectionResult) -> None:
         """Put the result on disk, as it goes out where the station is killed before `release`."""
         message = Outgoing(self._topics.result(frame.camera), result.encode(), JSON_TYPE)
+        memory = self._memory(frame)
         try:
-            self._store.hold(frame.id, message, self._memory(frame))
+            self._store.hold(frame.id, message, memory)
         except StoreError as error:
+            if memory is not None:
+                with self._lock:
+                    self._not_held[frame.id] = memory
             self._counters.add("store_errors")
             log.error("%s", error)
 
     def release(self, frame: Frame, result: InspectionResult) -> None:
         """Give out a result that was held, as it is now."""
         message = Outgoing(self._topics.result(frame.camera), result.encode(), JSON_TYPE)
+        with self._lock:
+            memory = self._not_held.pop(frame.id, None)
+        if memory is not None:  # the disk refused it: that the frame or trigger is answered is not on disk yet
+            self._outbox.put(message, memory)
+            return
         try:
             self._store.release(frame.id, message)
         except StoreError:

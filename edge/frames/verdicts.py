@@ -59,7 +59,7 @@ def combined(
         fail_probability=fail,
         calibrated=bool(views) and not missing and all(view.calibrated for view in views),
         defects=[found.model_copy(update={"camera": view.camera}) for view in views for found in view.defects],
-        complete=all(view.complete for view in views),
+        complete=bool(views) and all(view.complete for view in views),
         finish_reason=next((view.finish_reason for view in views if view.finish_reason), None),
         model=model,
         timing_ms=_timings(part, views, begun, total_ms),

@@ -14,7 +14,7 @@ from lineside.edge.calls.tool_checks import tool_problems
 from lineside.edge.commands.bounds import asked_beyond
 from lineside.edge.commands.conversation import Conversation
 from lineside.edge.commands.inbox import Commands
-from lineside.edge.commands.phrases.phrasing import phrases_of
+from lineside.edge.commands.phrases.phrasing import phrases_of, phrases_with_servers
 from lineside.edge.config import STATION, Config
 from lineside.edge.degraded import Degraded
 from lineside.edge.errors import ConfigError, EdgeError
@@ -136,6 +136,7 @@ def prepare(station: Station, config: Config) -> Prepared:
     config = station.zigbee.with_tools(config) if station.zigbee is not None else config
     phrases = phrases_of(config)
     config = station.with_servers(config)
+    phrases = phrases_with_servers(config, phrases, station.degraded)
     look = open_look(config, station.models.frames_engine)
     same = _ruling(config) == _ruling(station.config)
     rules = None if same else station.calls.make_rules(config)

@@ -11,7 +11,7 @@ from lineside.edge.wire.mqtt import Connection
 from lineside.edge.wire.traffic import Ending
 
 FIRST_S = 10.0
-"""The connection is made after the outputs have been started: so long the first message waits for it."""
+"""The connection is made after the outputs have been started: so long their safe state waits for it."""
 LOOK_S = 0.1
 
 
@@ -20,8 +20,21 @@ class Published:
 
     def __init__(self, connection: Connection, topic: str, retain: bool, timeout_s: float) -> None:
         self._connection, self._topic, self._retain, self._timeout_s = connection, topic, retain, timeout_s
-        self._first = True
+        self._waited = False
         self._closed = threading.Event()
+
+    def connect(self) -> None:
+        """The first time, wait for the connection; a part's message waits for none.
+
+        Raises:
+            LinkError: there is none.
+        """
+        limit_s, self._waited = 0.0 if self._waited else FIRST_S, True
+        deadline = time.monotonic() + limit_s
+        while limit_s and not self._closed.is_set() and time.monotonic() < deadline:
+            if self._connection.connected.wait(LOOK_S):
+                return
+        self.probe()
 
     def send(self, body: bytes, content_type: str) -> None:
         """Returns when the broker has it.
@@ -29,8 +42,7 @@ class Published:
         Raises:
             LinkError: it has not, or nobody knows.
         """
-        self._wait_for_connection(FIRST_S if self._first else 0.0)
-        self._first = False
+        self.probe()
         deadline = time.monotonic() + self._timeout_s
         ended, endings = threading.Event(), list[Ending]()
 
@@ -57,7 +69,8 @@ class Published:
 
     def probe(self) -> None:
         """Raises LinkError where there is no connection."""
-        self._wait_for_connection(0.0)
+        if not self._connection.connected.is_set():
+            raise LinkError(f"{self._name}: there is no connection to the broker")
 
     def close(self) -> None:
         """What waits for a connection gives up."""
@@ -66,9 +79,3 @@ class Published:
     @property
     def _name(self) -> str:
         return f"mqtt {self._topic}"
-
-    def _wait_for_connection(self, limit_s: float) -> None:
-        deadline = time.monotonic() + limit_s
-        while not self._connection.connected.wait(LOOK_S if limit_s else 0.0):
-            if self._closed.is_set() or time.monotonic() >= deadline:
-                raise LinkError(f"{self._name}: there is no connection to the broker")

@@ -18,6 +18,9 @@ from lineside.edge.wire.mqtt import Connection
 class Wire(Protocol):
     """Each method returns when the other side has taken it, and raises LinkError where it has not, or nobody knows."""
 
+    def connect(self) -> None:
+        """Make the connection stand where that takes time; nothing changes at the other side."""
+
     def set(self, on: bool, about: About) -> None: ...
 
     def count(self, number: int) -> None: ...
@@ -33,6 +36,9 @@ class Switched:
 
     def __init__(self, actuator: Actuator) -> None:
         self._actuator = actuator
+
+    def connect(self) -> None:
+        self._actuator.connect()
 
     def set(self, on: bool, _about: About) -> None:
         self._actuator.set(on)
@@ -57,6 +63,10 @@ class Told:
 
     def __init__(self, sender: Sender, payload: Payload) -> None:
         self._sender, self._payload = sender, payload
+
+    def connect(self) -> None:
+        if isinstance(self._sender, Published):
+            self._sender.connect()
 
     def set(self, on: bool, about: About) -> None:
         self._send(on, 0, about)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 import math
 import threading
@@ -74,6 +75,8 @@ class Worker:
     # On the output's own thread
 
     def _run(self) -> None:
+        with contextlib.suppress(LinkError):  # the safe state says it
+            self._wire.connect()
         self._make_safe()
         while (step := self._next()) is not None:
             step()
@@ -110,39 +113,57 @@ class Worker:
             job = heapq.heappop(self._jobs)[2]
         if not job.take():
             return
-        late_s = time.monotonic() - job.latest
         if self._held and self._config.safe != "keep":
             output = WireOutput(outcome="skipped", detail=f"held in its safe state: {self._reason}")
         elif not job.on and self._pulse_ends < math.inf:
             output = WireOutput(outcome="skipped", detail="the pulse of another part is not cut short")
-        elif late_s > SLACK_S:
-            output = WireOutput(
-                outcome="late", detail=f"its turn came {late_s * 1e3:.0f} ms too late: the output was busy"
-            )
+        else:
+            output = self._carry_out(job)
+        job.settle(output)
+
+    def _carry_out(self, job: Job) -> WireOutput:
+        """Looks at the time again when the connection stands: to make it may have taken too long."""
+        late = self._late(job, "the output was busy")
+        if not late:
+            try:
+                self._wire.connect()
+            except LinkError as error:
+                return WireOutput(outcome="failed", detail=self._unset(job.on, error, pulse=True))
+            late = self._late(job, "the connection had to be made first")
+        if late:
             if self._config.on_late != "keep":
                 self._set(self._config.on_late == "on", NOBODY)
-        elif problem := self._set(job.on, job.about):
-            output = WireOutput(outcome="failed", detail=problem)
-        else:
-            output = job.done(time.monotonic())
-        job.settle(output)
+            return WireOutput(outcome="late", detail=late)
+        if problem := self._set(job.on, job.about):
+            return WireOutput(outcome="failed", detail=problem)
+        return job.done(time.monotonic())
+
+    def _late(self, job: Job, why: str) -> str:
+        """The sentence where it is; empty where it is not."""
+        late_s = time.monotonic() - job.latest
+        return f"its turn came {late_s * 1e3:.0f} ms too late: {why}" if late_s > SLACK_S else ""
 
     def _set(self, on: bool, about: About, *, pulse: bool = True) -> str:
         """Why it could not be; empty where the other side has taken it."""
-        pulsed = bool(on and pulse and self._config.pulse_s)
         try:
             self._wire.set(on, about)
         except LinkError as error:
-            if pulsed and self._pulse_ends == math.inf:
-                self._owed = False  # it may have been switched on all the same
-            elif not pulsed:
-                self._pulse_ends, self._owed = math.inf, self._safe_level() if on or not self._config.pulse_s else False
-            self._failed(error)
-            return str(error)
+            return self._unset(on, error, pulse=pulse)
+        pulsed = bool(on and pulse and self._config.pulse_s)
         self._pulse_ends = time.monotonic() + self._config.pulse_s if pulsed else math.inf
         self._owed = None
         self._worked()
         return ""
+
+    def _unset(self, on: bool, error: LinkError, *, pulse: bool) -> str:
+        """What could not be done leaves something owed; returns why it could not be."""
+        pulsed = bool(on and pulse and self._config.pulse_s)
+        if pulsed and self._pulse_ends == math.inf:
+            self._owed = False  # it may have been switched on all the same
+        elif not pulsed:
+            self._pulse_ends, self._owed = math.inf, self._safe_level() if on or not self._config.pulse_s else False
+        self._failed(error)
+        return str(error)
 
     def _safe_level(self) -> bool | None:
         return None if self._config.safe == "keep" else self._config.safe == "on"

@@ -68,10 +68,11 @@ def check_pieces(file: GgufCheckpoint, tokenizer: Tokenizer, path: Path) -> None
 
 def check_disk(target: Path, needed_bytes: int) -> None:
     """Raises DiskTooSmall where `needed_bytes` and some spare ones do not fit beside `target`."""
-    free = shutil.disk_usage(target.absolute().parent).free
+    folder = next(path for path in target.absolute().parents if path.is_dir())
+    free = shutil.disk_usage(folder).free
     if free < needed_bytes + SPARE_BYTES:
         wanted = (needed_bytes + SPARE_BYTES) / 1e9
-        raise DiskTooSmall(f"{target.absolute().parent} has {free / 1e9:.2f} GB free, the bundle needs {wanted:.2f} GB")
+        raise DiskTooSmall(f"{folder} has {free / 1e9:.2f} GB free, the bundle needs {wanted:.2f} GB")
 
 
 def _image_config(tokenizer: Tokenizer) -> ImageConfig:

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from lineside.export.bundle.golden import noise_picture
-from lineside.runtime.bundle import Bundle
+from lineside.export.bundle.golden import image_embeds, noise_picture
+from lineside.export.bundle.pieces import PAST, decoder_pass, empty_caches, run_in_pieces
 from lineside.runtime.manifest import Manifest
-from lineside.runtime.sessions.ort import OrtDecoder, OrtVision
+from lineside.runtime.sessions.ort import CPU_GRAPH
 from lineside.runtime.text.tokenizer import Tokenizer
 
 MARGIN = 1.1
@@ -30,17 +30,19 @@ the air, and blue light more than red. What else would you like?
 
 def kv_scales(folder: Path, manifest: Manifest, tokenizer: Tokenizer) -> dict[str, npt.NDArray[np.float32]]:
     """Run the sample through the float32-cached decoder in `folder`; scales `(kv_heads * head_dim,)` by cache name."""
-    decoder = OrtDecoder(Bundle(folder, manifest, ""))
     ids, embeds = tokenizer.encode_text(SAMPLE), None
     if manifest.image is not None:
         pixels, images = noise_picture(manifest.image, np.random.default_rng(0))
-        embeds = OrtVision(Bundle(folder, manifest, ""), manifest.image).embed(pixels)
+        embeds = image_embeds(folder, manifest, pixels)
         ids = np.concatenate([np.full(images, manifest.image_token_id), ids])
     ids = ids[: manifest.context_length]
-    cache = decoder.allocate(len(ids))
-    for start in range(0, len(ids), CHUNK):
-        decoder.prefill(cache, ids[start : start + CHUNK], start, embeds if start == 0 else None)
+    caches = empty_caches(manifest, len(ids))
+    starts = range(0, len(ids), CHUNK)
+    passes = [decoder_pass(manifest, ids[at : at + CHUNK], at, None if at else embeds) for at in starts]
+    run_in_pieces(folder / CPU_GRAPH, passes, caches)
     return {
-        name: np.maximum(np.abs(buffer.array).max(axis=(0, 2)).ravel() * (MARGIN / 127), np.finfo(np.float32).tiny)
-        for name, buffer in cache.buffers.items()
+        name.removeprefix(PAST): np.maximum(
+            np.abs(cache).max(axis=(0, 2)).ravel() * (MARGIN / 127), np.finfo(np.float32).tiny
+        )
+        for name, cache in caches.items()
     }

@@ -1,11 +1,12 @@
 """Checkpoint folder in, bundle folder out: plan, check, stream the weights, self-test, publish.
 
-Work happens in `BUNDLE.partial`, with a journal of the weights that are complete; a broken-off export goes on from
-there. The folder is renamed to `BUNDLE` when everything in it has been written and tested.
+Work happens in `BUNDLE.partial` (`bundle.workplace`), with a journal of the weights that are complete; a broken-off
+export goes on from there. The folder gets its name when everything in it has been written and tested.
 """
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -17,14 +18,15 @@ from pathlib import Path
 from lineside.export.bundle.card import card
 from lineside.export.bundle.checks import check_disk, check_pieces, check_tokenizer, find_tokenizer, image_settings
 from lineside.export.bundle.golden import write_golden
-from lineside.export.bundle.journal import Journal
 from lineside.export.bundle.kv_calibration import kv_scales
+from lineside.export.bundle.memory import check_memory
 from lineside.export.bundle.options import ExportOptions
 from lineside.export.bundle.plan import Planned, plan
+from lineside.export.bundle.stamp import stamp
+from lineside.export.bundle.workplace import Workplace, check_target, workplace
 from lineside.export.checkpoint.gguf import GgufCheckpoint
 from lineside.export.checkpoint.opening import open_checkpoint
 from lineside.export.checkpoint.source import Source
-from lineside.export.errors import TargetExists
 from lineside.export.graph.kv import FLOAT_KV, KVDtype, KVFormat
 from lineside.export.graph.weights import fill
 from lineside.export.network.config import NetworkConfig
@@ -56,8 +58,7 @@ def export_bundle(
     Raises:
         ExportError: see `export.errors`; everything that can be found before the work starts is.
     """
-    if target.exists():
-        raise TargetExists(f"{target} exists already: remove it or choose another name")
+    check_target(target)
     checkpoint, network = open_checkpoint(path, adapter)
     tokenizer_path = find_tokenizer(path)
     if isinstance(checkpoint, GgufCheckpoint):
@@ -79,45 +80,53 @@ def write_bundle(
     tokenizer = Tokenizer(tokenizer_path)
     planned = plan(checkpoint, network, options.precisions)
     check_tokenizer(network, tokenizer, tokenizer_path)
-    partial = target.with_name(target.name + ".partial")
-    stamp = json.dumps([checkpoint.stamp(), str(options.precisions), FORMAT_VERSION])
-    journal = Journal(partial / "journal.jsonl", stamp)
-    check_disk(target, planned.size_bytes - journal.done_bytes)
-    source_sha256 = _stream(planned, partial, journal, progress)
-    manifest = _manifest(target.name, name, source_sha256, planned, tokenizer, options)
-    manifest, kv = _save_graphs(planned, partial, manifest, tokenizer, options.kv_dtype)
-    shutil.copyfile(tokenizer_path, partial / "tekken.json")
-    (partial / "model_card.md").write_text(card(name, planned), encoding="utf-8")
-    _write_self_test(planned, partial, manifest, kv)
-    journal.remove()
-    write_manifest(partial, manifest)
-    partial.rename(target)
+    with workplace(target) as place:
+        check_memory(planned)
+        check_disk(target, planned.size_bytes - place.allocated_bytes())
+        place.take_up(stamp(planned, options), {file.file_name: file.size_bytes for file in planned.files.values()})
+        source_sha256 = _stream(planned, place, progress)
+        manifest = _manifest(target.name, name, source_sha256, planned, tokenizer, options)
+        manifest, kv = _save_graphs(planned, place.folder, manifest, tokenizer, options.kv_dtype)
+        shutil.copyfile(tokenizer_path, place.folder / "tekken.json")
+        (place.folder / "model_card.md").write_text(card(name, planned), encoding="utf-8")
+        _write_self_test(planned, place.folder, manifest, kv)
+        write_manifest(place.folder, manifest)
+        place.publish()
     return target
 
 
-def _stream(planned: Planned, partial: Path, journal: Journal, progress: Progress | None) -> str:
+def _stream(planned: Planned, place: Workplace, progress: Progress | None) -> str:
     """Fill the weight files; returns a hash over all source tensors."""
+    for layout in planned.files.values():
+        _reserve(place.folder / layout.file_name, layout.size_bytes)
     done_bytes = 0
     for name, layout in planned.files.items():
-        path = partial / layout.file_name
-        path.touch()
-        os.truncate(path, layout.size_bytes)
-        with path.open("r+b") as file:
+        with (place.folder / layout.file_name).open("r+b") as file:
             for slot, compute in layout.tables.values():
                 file.seek(slot.offset)
                 file.write(compute().astype(slot.dtype).tobytes())
             for weight in layout.weights.values():
                 key = f"{name}/{weight.name}"
-                size = sum(slot.nbytes for slot in weight.slots)
-                if key not in journal:
+                if key not in place.journal:
                     sha256 = fill(weight, planned.checkpoint, file)
                     file.flush()
                     os.fsync(file.fileno())
-                    journal.add(key, sha256, size)
-                done_bytes += size
+                    place.journal.add(key, sha256)
+                done_bytes += sum(slot.nbytes for slot in weight.slots)
                 if progress:
                     progress(weight.name, done_bytes, planned.size_bytes)
-    return hashlib.sha256(json.dumps(sorted(journal.hashes.items())).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(sorted(place.journal.hashes.items())).encode()).hexdigest()
+
+
+def _reserve(path: Path, size: int) -> None:
+    """Take the room on the disk before the work, so that the weights cannot fill it half-way."""
+    with path.open("ab") as file:
+        try:
+            os.posix_fallocate(file.fileno(), 0, size)
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP):  # of a file system that has no such thing
+                raise
+            os.truncate(file.fileno(), size)
 
 
 def _save_graphs(

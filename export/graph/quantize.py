@@ -25,14 +25,17 @@ def quantize_int4(weight: Float32) -> tuple[Int8, Float32]:
     blocks = _blocks(weight)  # (B, 32)
     largest = np.abs(blocks).max(axis=-1, keepdims=True)
     best = np.full(largest.shape, np.inf, np.float32)
-    chosen = np.zeros(blocks.shape, np.float32)
+    best_scale = np.full(largest.shape, np.inf, np.float32)
+    work = np.empty_like(blocks)  # one buffer for all steps: it stays in the cache
     for level in INT4_CANDIDATES:
         scale = np.maximum(largest / level, np.finfo(np.float32).tiny)
-        rounded = np.clip(np.rint(blocks / scale), -8, 7)
-        error = np.square(rounded * scale - blocks).sum(axis=-1, keepdims=True)
+        np.multiply(_round_int4(blocks, scale, work), scale, out=work)
+        np.square(np.subtract(work, blocks, out=work), out=work)
+        error = work.sum(axis=-1, keepdims=True)
         better = error < best
-        best = np.where(better, error, best)
-        np.copyto(chosen, rounded, where=better)
+        np.copyto(best, error, where=better)
+        np.copyto(best_scale, scale, where=better)
+    chosen = _round_int4(blocks, best_scale, work)
     # The least-squares scale for these integers; it is positive since each has its weight's sign.
     energy = np.square(chosen).sum(axis=-1)
     scales = np.where(energy > 0, (chosen * blocks).sum(axis=-1) / np.maximum(energy, 1), 1.0)
@@ -65,6 +68,11 @@ def pack_int8(integers: Int8, size: int = BLOCK_SIZE) -> npt.NDArray[np.uint8]:
     """`(N, K)` to `(N, K/size, size)`: q + 128. Flattened, GatherBlockQuantized reads the same bytes as `(N, K)`."""
     rows, columns = integers.shape
     return (integers.astype(np.int16) + 128).astype(np.uint8).reshape(rows, columns // size, size)
+
+
+def _round_int4(blocks: Float32, scale: Float32, out: Float32) -> Float32:
+    np.rint(np.divide(blocks, scale, out=out), out=out)
+    return np.clip(out, -8, 7, out=out)
 
 
 def _blocks(weight: Float32) -> Float32:

@@ -8,7 +8,9 @@ time, so that a broken-off export goes on where it stopped.
 from __future__ import annotations
 
 import hashlib
+from collections import deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import BinaryIO, Literal
 
@@ -17,11 +19,15 @@ import numpy.typing as npt
 
 from lineside.export.checkpoint.source import BlockFormat, Source
 from lineside.export.errors import Unsupported
-from lineside.export.graph.quantize import BLOCK_SIZE, pack_int4, pack_int8, quantize_int4, quantize_int8
+from lineside.export.graph.encode import Encoding
+from lineside.export.graph.quantize import BLOCK_SIZE, pack_int4, pack_int8
 from lineside.export.zero_points import pack_zeros
+from lineside.runtime.cores import usable_cores
 
 Precision = Literal["int4", "int8", "float32"]
 Array = npt.NDArray[np.generic]
+Encoded = Encoding | npt.NDArray[np.float32]
+"""Rows on their way into the file: being rounded, or as they are."""
 ALIGNMENT = 4096
 
 
@@ -155,22 +161,41 @@ def _matrix_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def fill(weight: Weight, checkpoint: Source, file: BinaryIO) -> str:
-    """Read, round and write one weight, a slice of rows at a time. Returns the SHA-256 of the values read."""
+    """Read, round and write one weight, a slice of rows at a time. Returns the SHA-256 of the values read.
+
+    The next slice is read while all cores round the last one.
+    """
     if weight.carried is not None:
         return _carry(weight, weight.carried, checkpoint, file)
     digest = hashlib.sha256()
-    row = 0
-    for rows in _source_rows(weight, checkpoint):
-        digest.update(rows.tobytes())
-        if weight.column_order is not None:
-            rows = rows[:, weight.column_order]
-        if weight.form == "transposed":
-            _write_columns(weight.slots[0], row, rows, file)
-        else:
-            for slot, part in zip(weight.slots, _encode(weight.form, rows), strict=True):
-                _write_rows(slot, row, part, file)
-        row += len(rows)
+    with ThreadPoolExecutor(usable_cores(), "round") as cores, ThreadPoolExecutor(1, "hash") as hashing:
+        waiting: deque[tuple[int, Encoded]] = deque()
+        row = 0
+        for rows in _source_rows(weight, checkpoint):
+            hashing.submit(digest.update, np.ascontiguousarray(rows).data)
+            waiting.append((row, _encode(weight, rows, cores)))
+            row += len(rows)
+            if len(waiting) > 1:
+                _write(weight, *waiting.popleft(), file)
+        while waiting:
+            _write(weight, *waiting.popleft(), file)
     return digest.hexdigest()
+
+
+def _encode(weight: Weight, rows: npt.NDArray[np.float32], cores: Executor) -> Encoded:
+    if weight.column_order is not None:
+        rows = rows[:, weight.column_order]
+    return Encoding(weight.form, rows, cores) if weight.form in ("int4", "int8") else rows
+
+
+def _write(weight: Weight, row: int, encoded: Encoded, file: BinaryIO) -> None:
+    if isinstance(encoded, Encoding):
+        for slot, part in zip(weight.slots, encoded.parts(), strict=True):
+            _write_rows(slot, row, part, file)
+    elif weight.form == "transposed":
+        _write_columns(weight.slots[0], row, encoded, file)
+    else:
+        _write_rows(weight.slots[0], row, encoded, file)
 
 
 def _carry(weight: Weight, block: BlockFormat, checkpoint: Source, file: BinaryIO) -> str:
@@ -196,16 +221,6 @@ def _source_rows(weight: Weight, checkpoint: Source) -> Iterator[npt.NDArray[np.
     for source in weight.sources:
         for rows in checkpoint.rows(source):
             yield rows.reshape(len(rows), -1) if rows.ndim > 1 else rows
-
-
-def _encode(form: str, rows: npt.NDArray[np.float32]) -> tuple[Array, ...]:
-    if form == "int4":
-        integers, scales = quantize_int4(rows)
-        return pack_int4(integers), scales
-    if form == "int8":
-        integers, scales = quantize_int8(rows)
-        return pack_int8(integers), scales
-    return (rows,)
 
 
 def _write_rows(slot: Slot, row: int, part: Array, file: BinaryIO) -> None:

@@ -69,7 +69,7 @@ def plan_lines(model: Path, options: PlanOptions) -> tuple[list[str], bool]:
     wanted = Wanted(tokens, options.side or largest, board, options.memory_bytes)
     lines = list(report.model_lines(described))
     if described.export is not None:
-        lines += report.export_lines(described.export, described.manifest, weights_per_s())
+        lines += report.export_lines(described.export, weights_per_s())
     lines += report.memory_lines(manifest, wanted)
     lines += report.verdict_lines(manifest, wanted)
     lines += report.speed_lines(manifest, wanted, of_board(board) if board else measured())

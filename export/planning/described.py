@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lineside.export.bundle.checks import SPARE_BYTES
+from lineside.export.bundle.memory import needed_bytes
 from lineside.export.bundle.plan import PRECISIONS, Planned, plan
 from lineside.export.checkpoint.opening import open_checkpoint
 from lineside.export.checkpoint.source import Source
@@ -43,11 +44,13 @@ class Export:
     Attributes:
         checkpoint_bytes: on disk.
         bundle_bytes: on disk, graphs and self-test included.
+        memory_bytes: of the export at its peak, its self-test included.
         weights: how many are stored in each form; those that come rounded under `carried-over`.
     """
 
     checkpoint_bytes: int
     bundle_bytes: int
+    memory_bytes: int
     weights: Mapping[str, int]
 
 
@@ -86,8 +89,8 @@ def of_member(name: str, network: NetworkConfig, kv_dtype: str = "float32") -> D
 
 def of_source(source: Source, network: NetworkConfig, title: str, checkpoint_bytes: int, kv_dtype: str) -> Described:
     planned = plan(source, network, PRECISIONS["int4"])
-    bundle = planned.size_bytes + SPARE_BYTES
-    return Described(title, _manifest(planned, kv_dtype), Export(checkpoint_bytes, bundle, _weights(planned)))
+    sizes = (checkpoint_bytes, planned.size_bytes + SPARE_BYTES, needed_bytes(planned))
+    return Described(title, _manifest(planned, kv_dtype), Export(*sizes, _weights(planned)))
 
 
 def files_bytes(model: Path) -> int:

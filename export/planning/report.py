@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from lineside.export.bundle.memory import free_bytes
 from lineside.export.planning.described import Described, Export
 from lineside.export.planning.memory import GB, Wanted, changes, engines_take_more, parts
 from lineside.export.planning.rates import Rates
@@ -22,14 +23,9 @@ from lineside.export.planning.work import (
     vision_operations,
 )
 from lineside.runtime.boards import JETSON, SYSTEM_BYTES, UNIFIED_SHARE
-from lineside.runtime.engine.memory_plan import machine_bytes, plan_memory
 from lineside.runtime.manifest import Manifest
 
-STREAM_BYTES = 1_700_000_000
-"""Resident while a checkpoint streams, as measured at 24B: a few slices of a tensor, whatever the model's size."""
 ANSWER_TOKENS = 32
-SELF_TEST_TOKENS = 64
-"""The export runs it with a short prompt and a small picture."""
 
 
 def model_lines(described: Described) -> Iterator[str]:
@@ -45,15 +41,15 @@ def model_lines(described: Described) -> Iterator[str]:
     yield f"  context {manifest.context_length}, {seen}"
 
 
-def export_lines(export: Export, manifest: Manifest, speeds: Mapping[str, float]) -> Iterator[str]:
+def export_lines(export: Export, speeds: Mapping[str, float]) -> Iterator[str]:
     """`speeds` are weights a second by form, on the machine that exports."""
-    test = sum(size for name, size in plan_memory(manifest, SELF_TEST_TOKENS).parts.items() if "vision" not in name)
     yield "the export, on this machine"
     yield _line("disk, the checkpoint", export.checkpoint_bytes)
     free = shutil.disk_usage(Path.cwd()).free
     yield _line("disk, the bundle", export.bundle_bytes, f"{_size(free)} are free in this folder")
-    yield _line("RAM while it streams", STREAM_BYTES, "as measured at 24B; it hardly depends on the size")
-    yield _line("RAM of its self-test", test, f"weights as a CPU holds them; there are {_size(machine_bytes())}")
+    there = free_bytes()
+    free_memory = "" if there is None else f"{_size(there)} are free"
+    yield _line("RAM at its peak, self-test included", export.memory_bytes, free_memory)
     seconds = {form: count / speeds[form] for form, count in export.weights.items()}
     sums = " + ".join(
         f"{count / 1e9:.2f} B {form} / {speeds[form] / 1e6:.1f} M a second"

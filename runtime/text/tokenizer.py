@@ -27,6 +27,8 @@ from lineside.runtime.chat import Message, Prompt, Role, Tool, ToolCall, check_p
 from lineside.runtime.errors import AnswerError, BundleFormat, MessageError
 
 ROLES: tuple[str, ...] = get_args(Role)
+MOST_REASON = 200
+"""Characters of what mistral-common says of a file: it repeats the whole of it."""
 
 
 class Tokenizer:
@@ -42,8 +44,17 @@ class Tokenizer:
     def __init__(self, path: Path) -> None:
         try:
             self.mistral: Any = MistralTokenizer.from_file(str(path), mode=ValidationMode.serving)
-        except (OSError, ValueError, KeyError, AssertionError, MistralCommonException) as error:
-            raise BundleFormat(f"{path}: not a Tekken tokenizer file ({error})") from error
+        except (
+            OSError,
+            ValueError,
+            LookupError,
+            TypeError,
+            AttributeError,
+            AssertionError,
+            MistralCommonException,
+        ) as error:
+            reason = str(error).splitlines()[0][:MOST_REASON] if str(error) else type(error).__name__
+            raise BundleFormat(f"{path}: not a Tekken tokenizer file ({reason})") from error
         self._inner = cast(Any, self.mistral.instruct_tokenizer.tokenizer)
         self.version: str = str(self._inner.version.value)
         self.vocab_size: int = int(self._inner.n_words)

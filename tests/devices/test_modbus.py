@@ -6,7 +6,7 @@ import pytest
 
 from lineside.devices.errors import LinkError
 from lineside.devices.modbus import ModbusLink
-from tests.support.plc import Plc, deaf_controller, free_port
+from tests.support.plc import HastyPlc, Plc, deaf_controller, free_port
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +64,23 @@ def test_a_controller_that_never_answers_is_an_error_after_the_timeout() -> None
         with pytest.raises(LinkError, match=r"no answer about coil 1 within 0.1 s"):
             link.write_coil(1, True)
         link.close()
+
+
+def test_a_write_that_was_cut_off_is_not_repeated_and_a_read_is() -> None:
+    plc = HastyPlc()
+    link = ModbusLink("127.0.0.1", plc.port, timeout_s=30)
+    link.write_coil(3, False)
+    plc.closes_next = True
+    with pytest.raises(LinkError, match="no answer about coil 3"):
+        link.write_coil(3, True)
+    assert plc.writes == [False, True]
+    link.close()
+    link = ModbusLink("127.0.0.1", plc.port, timeout_s=30)
+    link.write_coil(3, False)
+    plc.closes_next = True
+    assert link.read_coil(3) is False
+    link.close()
+    plc.close()
 
 
 def test_nobody_there() -> None:

@@ -13,6 +13,7 @@ from mcp.client.stdio import StdioServerParameters
 
 from lineside.edge.daemon import Daemon
 from lineside.edge.mcp_config import McpToolConfig
+from lineside.edge.tool_config import PhraseConfig
 from tests.conftest import ROOT
 from tests.support.broker import Mosquitto
 from tests.support.client import Client
@@ -46,6 +47,30 @@ def test_a_call_goes_to_its_server_under_the_station_s_policy(
         assert (call["outcome"], call["code"]) == ("refused", "over_limit")
     assert [got["arguments"] for got in server.calls()] == [{"on": True}]
     until(lambda: not any(Path(f"/proc/{number}").exists() for number in server.processes()))
+
+
+@pytest.mark.parametrize(
+    ("phrase", "outcome", "told"),
+    [
+        ({"say": "lamp on", "arguments": {"on": True}}, "achieved", False),
+        ({"say": "lamp on", "arguments": {"glow": True}}, None, True),  # the server's tool has no such argument
+    ],
+)
+def test_a_phrase_calls_a_server_s_tool(
+    phrase: dict[str, Any], outcome: str | None, told: bool, broker: Mosquitto, client: Client, tmp_path: Path
+) -> None:
+    """One that does not fit what the server says keeps no station from starting."""
+    server = Server(tmp_path / "server")
+    lamp = McpToolConfig(wait_s=LIMIT_S, phrases=(PhraseConfig(**phrase),))
+    config = server.config(tools={"set_lamp": lamp})
+    with Daemon(station(broker, tmp_path, tools={}, cameras={}, mcp={"plant": config})) as daemon:
+        assert daemon.wait_online(LIMIT_S)
+        info = client.on(TOPICS.info)[0].json()
+        assert any("there is no such argument" in sentence for sentence in info["degraded"]) == told
+        if outcome:
+            client.publish(TOPICS.command("ask"), b"lamp on")
+            (call,) = client.on(TOPICS.response("ask"))[0].json()["calls"]
+            assert (call["outcome"], call["decided_by"]) == (outcome, "phrase")
 
 
 def test_the_reference_client_asks_over_standard_input_and_output(tmp_path: Path) -> None:

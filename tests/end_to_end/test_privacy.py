@@ -111,7 +111,7 @@ def test_a_command_speaks_to_nobody(command: str, station: Path, tmp_path: Path)
 
 
 def test_the_demo_speaks_to_its_own_broker_only(station: Path, tmp_path: Path) -> None:
-    watched = Watch(tmp_path, "demo", "-c", station).end()
+    watched = Watch(tmp_path, "demo", station).end()
     assert watched.addresses
     assert_quiet(watched, station)
 

@@ -102,6 +102,46 @@ class Plc(_OnLoop):
         return None
 
 
+class HastyPlc:
+    """A Modbus TCP controller that does what it is told, and can close the connection before it answers.
+
+    Attributes:
+        writes: each level that a coil was set to.
+        closes_next: at the next request, once.
+    """
+
+    def __init__(self) -> None:
+        self.writes: list[bool] = []
+        self.closes_next = False
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = int(self._listener.getsockname()[1])
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._thread.join()
+        self._listener.close()
+
+    def _run(self) -> None:
+        with suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                with client:
+                    self._serve(client)
+
+    def _serve(self, client: socket.socket) -> None:
+        while request := client.recv(260):
+            head, function = request[:7], request[7]
+            if function in WRITES:
+                self.writes.append(request[10] == 0xFF)
+            if self.closes_next:
+                self.closes_next = False
+                return
+            coil = bytes([0, 4]) + head[6:7] + bytes([READS_COILS, 1, 0])
+            client.sendall(request if function in WRITES else head[:4] + coil)
+
+
 class OpcUaServer(_OnLoop):
     """An OPC UA server with the nodes of NODES as `ns=2;s={name}`: a Boolean, a UInt16 and a Float."""
 

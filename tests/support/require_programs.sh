@@ -3,7 +3,7 @@
 # installed from Debian where they are missing and that is allowed. AsyncAPI's own parser and Node-RED come from npm, once,
 # where npm is there; without it, or without a network, their tests are skipped. So are those against Home Assistant's core,
 # and against a host application of Sparkplug B, each of which has an environment of its own. GStreamer's are skipped without
-# gst-launch-1.0, which is installed beside what is missing: it is not needed by itself.
+# gst-launch-1.0, and the test of the car without mosquitto_rr: both are installed beside what is missing, not by themselves.
 set -eu
 PATH="$PATH:/usr/sbin:/usr/local/sbin"
 from_npm() { # a folder below build/, a package, its version, seconds
@@ -39,4 +39,4 @@ fi
 $as_root apt-get update -qq
 # shellcheck disable=SC2086
 DEBIAN_FRONTEND=noninteractive $as_root apt-get install -y -qq --no-install-recommends $missing \
-    gstreamer1.0-tools gstreamer1.0-plugins-base >/dev/null
+    mosquitto-clients gstreamer1.0-tools gstreamer1.0-plugins-base >/dev/null

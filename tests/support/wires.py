@@ -19,13 +19,18 @@ class Machine:
         writes: each level that was set, with the id of the part and the time.
         beats: each number of a heartbeat.
         before: called before anything is taken; it may wait, or raise LinkError.
+        connecting: called before a part's output is set; it may wait, or raise LinkError.
     """
 
     writes: list[tuple[bool, str, float]] = field(default_factory=list)
     beats: list[int] = field(default_factory=list)
     before: Callable[[], None] = lambda: None
+    connecting: Callable[[], None] = lambda: None
     closed: bool = False
     changed: threading.Condition = field(default_factory=threading.Condition)
+
+    def connect(self) -> None:
+        self.connecting()
 
     def set(self, on: bool, about: About) -> None:
         self.before()

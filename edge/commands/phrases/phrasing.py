@@ -6,7 +6,12 @@ from dataclasses import replace
 from typing import Protocol
 
 from lineside.edge.config import Config
+from lineside.edge.degraded import Degraded
+from lineside.edge.errors import ConfigError
 from lineside.runtime.chat import ToolCall
+
+SERVERS = "phrases of servers"
+"""The key of what `degraded` says of them."""
 
 
 class Phrases(Protocol):
@@ -34,6 +39,22 @@ def without_phrases(config: Config) -> Config:
     tools = {name: replace(tool, phrases=(), home_assistant=()) for name, tool in config.tools.items()}
     vss = replace(config.vss, languages=())
     return replace(config, commands=replace(config.commands, phrase_files=(), home_assistant=()), tools=tools, vss=vss)
+
+
+def phrases_with_servers(config: Config, without: Phrases, degraded: Degraded) -> Phrases:
+    """With those of the tools of MCP servers, which are known when their servers have answered.
+
+    What a server says of its tools keeps no station from starting: where a phrase does not fit it, the phrases of
+    servers' tools are left out, and `degraded` says so.
+    """
+    degraded.clear(SERVERS)
+    if not config.mcp:
+        return without
+    try:
+        return phrases_of(config)
+    except ConfigError as error:
+        degraded.set(SERVERS, f"phrases of MCP servers' tools are left out: {error}")
+        return without
 
 
 def phrases_of(config: Config) -> Phrases:

@@ -18,8 +18,10 @@ from lineside.edge.zigbee_config import Zigbee2MqttConfig, ZigbeeToolConfig
 
 CONFIRM_S = 30.0
 GUARDED = re.compile(
-    r"\b(doors?|gates?|tore?|porte|portail|puerta|port[oó]n|barrier|schranke|entrance)\b"
-    r"|garage|garaje|t[uü]r\b|tuer\b|(garagen|hof|roll)tor\b",
+    r"(?<!out)(?<!in)doors?\b|\bgates?\b|\bentrance\b|\bbarrier|\block|garage|garaje"
+    r"|t(ü|ue)r(e|en)?\b|\btur\b|(tür|tuer|tor)(öffner|oeffner|antrieb|schlo(ss|ß))|\bschlo(ss|ß)|schranke"
+    r"|\b(garten|garagen|hof|roll|schiebe|schwing|sektional|einfahrts?|haus)?tore?\b"
+    r"|\bportes?\b|\bportail|\bserrure|\bpuerta|\bport[oó]n|\bcerradura|\bverja",
     re.IGNORECASE,
 )
 """In a name or a description: what it moves lets people in, or hits them."""

@@ -61,6 +61,18 @@ def test_any_other_answer_is_an_error_and_is_followed_nowhere(relay: Relay, stat
     assert len(relay.calls) == 1
 
 
+@pytest.mark.parametrize(
+    ("path", "headers"), [("\u00fc", {}), ("a b", {}), ("", {"X": "geheim\nb"}), ("", {"X": "geheim\u2192"})]
+)
+def test_what_cannot_be_called_is_an_error_that_names_no_header(
+    relay: Relay, path: str, headers: dict[str, str]
+) -> None:
+    with pytest.raises(LinkError) as caught:
+        HttpCall(f"http://127.0.0.1:{relay.server_port}/{path}", "POST", headers, 30).send(b"", "text/plain")
+    assert "geheim" not in str(caught.value)
+    assert relay.calls == []
+
+
 def test_no_answer_is_an_error_after_the_timeout() -> None:
     with deaf_controller() as port, pytest.raises(LinkError, match=r"no answer within 0.1 s"):
         HttpCall(f"http://127.0.0.1:{port}/", "POST", {}, 0.1).send(b"", "text/plain")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -87,6 +88,8 @@ def test_the_oldest_first_then_what_comes_and_none_again_after_a_restart(queue: 
         ("b.jpg", b"first"), ("a.PNG", b"second"), ("c.tiff", b"third")
     ]  # fmt: skip
     assert [frame.captured_at.timestamp() for frame in found] == [1000.0, 2000.0, 3000.0]
+    ages = [time.monotonic() - frame.received for frame in found]  # an output must not take the part for one of now
+    assert ages == pytest.approx([time.time() - captured for captured in (1000.0, 2000.0, 3000.0)], abs=60)
     assert looked_at(queue, memory) == []
     put(queue / "b.jpg", b"another", 4000.0)
     assert [frame.data for frame in looked_at(queue, memory)] == [b"another"]

@@ -62,6 +62,7 @@ def test_fail_where_any_is_and_pass_where_all_are(views: tuple[Verdict, Verdict]
 
 def test_of_no_view_nothing_is_known() -> None:
     result = put_together(missing=(SIDE,), part=dataclasses.replace(PART, views=()))
+    assert not result.complete
     assert (result.verdict, result.confidence, result.fail_probability) == ("unsure", 0.5, 0.5)
     assert (result.captured_at, result.frame_sha256, result.calibrated) == (AT, "", False)
     assert result.doubt == "side: no frame"

@@ -62,6 +62,15 @@ def test_a_busy_output_does_not_do_what_has_become_late(tmp_path: Path) -> None:
     assert station.machines["reject"].parts() == [first]
 
 
+def test_one_whose_connection_took_too_long_to_make_is_late(tmp_path: Path) -> None:
+    with Station(tmp_path, reject=OutputConfig("modbus", deadline_s=0.2, pulse_s=0.01)) as station:
+        until(lambda: station.machines["reject"].levels == [False])
+        station.machines["reject"].connecting = lambda: time.sleep(0.3)
+        did = station.outputs_of(station.verdict("fail"))["reject"]
+        assert did["outcome"] == "late"
+        assert station.machines["reject"].levels == [False]
+
+
 def test_pulses_that_overlap_are_one_that_ends_after_the_last(tmp_path: Path) -> None:
     with Station(tmp_path, reject=OutputConfig("modbus", pulse_s=0.5)) as station:
         first, second = station.verdict("fail"), station.verdict("fail")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -63,7 +64,7 @@ def _speed(described: Described, board: str) -> list[str]:
 
 
 def test_the_figures_of_the_24b(small: Described) -> None:
-    """Bundle, KV cache and memory of the self-test as they were measured with random weights."""
+    """As they were measured with random weights."""
     export, manifest = small.export, small.manifest
     assert export is not None
     assert export.bundle_bytes - SPARE_BYTES == pytest.approx(15.99e9, rel=0.005)
@@ -75,8 +76,8 @@ def test_the_figures_of_the_24b(small: Described) -> None:
     assert (
         parts(manifest, Wanted(8192, 1540, BOARDS["orin-64"]))["KV cache, 8192 tokens of 163840 bytes"] == 8192 * 163840
     )
-    text = "\n".join(export_lines(export, manifest, dict.fromkeys(export.weights, 10e6)))
-    assert float(re.findall(r"RAM of its self-test +([\d.]+) GB", text)[0]) == pytest.approx(18.3, rel=0.03)
+    text = "\n".join(export_lines(export, dict.fromkeys(export.weights, 10e6)))
+    assert re.search(r"RAM at its peak, self-test included +[34]\.\d\d GB", text)
     assert "22.23 B int4 / 10.0 M a second" in text
 
 
@@ -143,7 +144,7 @@ def test_what_does_not_fit_says_what_to_change(small: Described) -> None:
     assert sum(parts(small.manifest, replace(tight, tokens=fewer + 1)).values()) > tight.free_bytes
     assert "`max_side = 448` of the camera: 0.83 GB less for vision, 0.67 are missing still" in said[2]
     assert said[3].startswith("a smaller model: ministral-3-14b")
-    little = list(changes(small.manifest, Wanted(4096, 1540, BOARDS["orin-nx-16"])))
+    little = list(islice(changes(small.manifest, Wanted(4096, 1540, BOARDS["orin-nx-16"])), 2))
     assert "without a single one" in little[1]
 
 

@@ -130,6 +130,22 @@ def test_a_sensor_has_questions_alone(home: Config) -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("name", "guarded"),
+    [
+        (name, True)
+        for name in ("Türöffner", "Haustuer", "Türschloss", "Toröffner", "Gartentor", "frontdoor", "cerradura")
+    ]
+    + [(name, False) for name in ("motor", "monitor", "temperatur", "Stehlampe", "factor", "clock")],
+)
+def test_the_name_tells_what_lets_people_in(name: str, guarded: bool) -> None:
+    relay = [{"type": "switch", "features": [binary("state", "ON", "OFF", 7)]}]
+    (confirm_s,) = {
+        tool.confirm_s for tool in offered({name: relay}, **{name: ZigbeeDeviceConfig()}).tools.values() if tool.acts
+    }
+    assert bool(confirm_s) == guarded
+
+
 def test_locks_and_doors_ask_a_person_and_stopping_asks_nobody(home: Config) -> None:
     asking = {name for name, tool in home.tools.items() if tool.confirm_s}
     assert asking == {"set_garage_state", "set_front_door_state"}

@@ -1,0 +1,30 @@
+"""What a broken-off export must have in common with the one that goes on from it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+from lineside import __version__
+from lineside.export.bundle.options import ExportOptions
+from lineside.export.bundle.plan import Planned
+from lineside.runtime.manifest import FORMAT_VERSION
+
+ROOMS: tuple[str, ...] = ("", "bundle", "checkpoint", "graph", "network")
+"""Of `export`, itself among them: their code decides what stands in a weight file, and where."""
+
+
+def stamp(planned: Planned, options: ExportOptions) -> str:
+    """SHA-256 over the checkpoint's files, its configuration, the options and the code."""
+    parts = [planned.checkpoint.stamp(), repr(planned.network), repr(options), FORMAT_VERSION, __version__, _code()]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def _code() -> str:
+    """A version alone would not do: a checkout changes without one."""
+    export = Path(__file__).parents[1]
+    digest = hashlib.sha256()
+    for path in sorted(path for room in ROOMS for path in (export / room).glob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
