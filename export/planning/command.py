@@ -56,12 +56,11 @@ def plan_lines(model: Path, options: PlanOptions) -> tuple[list[str], bool]:
     from lineside.export.planning.rates import measured, of_board, weights_per_s
 
     board = BOARDS.get(options.device)
-    described = describe(model, options.kv_dtype or "float32")
-    manifest = described.manifest
-    if board is not None and manifest.kv.dtype == "float32":  # which no graph for a GPU has
-        manifest = with_cache(manifest, "float16")
-    if described.export is None and options.kv_dtype:
-        manifest = with_cache(manifest, options.kv_dtype)
+    described = describe(model)
+    kv_dtype = options.kv_dtype or described.manifest.kv.dtype
+    if board is not None and kv_dtype == "float32":  # which no graph for a GPU has
+        kv_dtype = "float16"
+    manifest = with_cache(described.manifest, kv_dtype)
     largest = manifest.image.max_image_size if manifest.image else LARGEST_SIDE
     if not 0 <= options.tokens <= manifest.context_length:
         raise Unsupported(f"--tokens {options.tokens}: the context has 1 to {manifest.context_length} tokens")

@@ -63,8 +63,8 @@ class Described:
     export: Export | None
 
 
-def describe(model: Path, kv_dtype: str = "float32") -> Described:
-    """Look at `model`, a path or a name. `kv_dtype` is that of a bundle that is still to be made.
+def describe(model: Path) -> Described:
+    """Look at `model`, a path or a name.
 
     Raises:
         ExportError: a checkpoint that cannot be exported, with the reason, or nothing of that name.
@@ -74,23 +74,24 @@ def describe(model: Path, kv_dtype: str = "float32") -> Described:
         manifest = read_manifest(model)
         return Described(f"{model}: bundle {manifest.name}", manifest, None)
     if model.exists():
-        return of_source(*open_checkpoint(model), f"{model}: checkpoint", files_bytes(model), kv_dtype)
+        return of_source(*open_checkpoint(model), f"{model}: checkpoint", files_bytes(model))
     if (network := member(str(model))) is None:
         raise MissingPart(f"{model} is neither there nor known by name: known are {', '.join(FAMILY)}")
-    return of_member(str(model), network, kv_dtype)
+    return of_member(str(model), network)
 
 
-def of_member(name: str, network: NetworkConfig, kv_dtype: str = "float32") -> Described:
+def of_member(name: str, network: NetworkConfig) -> Described:
     """From its figures alone."""
     numbers = sum(math.prod(shape) for shape in tensor_shapes(network).values())
     title = f"{name}: by the figures of docs/family.md, no file was read"
-    return of_source(ShapesOnly(network), network, title, PUBLISHED_BYTES * numbers, kv_dtype)
+    return of_source(ShapesOnly(network), network, title, PUBLISHED_BYTES * numbers)
 
 
-def of_source(source: Source, network: NetworkConfig, title: str, checkpoint_bytes: int, kv_dtype: str) -> Described:
+def of_source(source: Source, network: NetworkConfig, title: str, checkpoint_bytes: int) -> Described:
+    """Of an opened checkpoint. The cache is in float32, as a bundle has it where nothing else is asked for."""
     planned = plan(source, network, PRECISIONS["int4"])
     sizes = (checkpoint_bytes, planned.size_bytes + SPARE_BYTES, needed_bytes(planned))
-    return Described(title, _manifest(planned, kv_dtype), Export(*sizes, _weights(planned)))
+    return Described(title, _manifest(planned), Export(*sizes, _weights(planned)))
 
 
 def files_bytes(model: Path) -> int:
@@ -108,7 +109,7 @@ def _weights(planned: Planned) -> dict[str, int]:
     return counts
 
 
-def _manifest(planned: Planned, kv_dtype: str) -> Manifest:
+def _manifest(planned: Planned) -> Manifest:
     """As the export would write it, as far as it is known before: no hashes, no tokenizer, nothing declared."""
     network = planned.network
     decoder, vision = network.decoder, network.vision
@@ -128,7 +129,7 @@ def _manifest(planned: Planned, kv_dtype: str) -> Manifest:
         vocab_size=decoder.vocab_size,
         tied_embeddings=decoder.tied_embeddings,
         image_token_id=network.image_token_id,
-        kv=KVLayout(decoder.num_hidden_layers, decoder.num_key_value_heads, decoder.head_dim, kv_dtype),
+        kv=KVLayout(decoder.num_hidden_layers, decoder.num_key_value_heads, decoder.head_dim, "float32"),
         image=_image(vision) if vision else None,
         files={file.file_name: FileEntry(file.size_bytes, "") for file in planned.files.values()},
         verbatim_arguments=False,

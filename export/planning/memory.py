@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from lineside.export.network.family import FAMILY
-from lineside.export.planning.described import of_member
+from lineside.export.planning.described import of_member, with_cache
 from lineside.export.planning.work import ENGINE_SHARE, GPU_SHARE, SIDES, picture, sizes
 from lineside.runtime.boards import Board
 from lineside.runtime.engine.memory_plan import (
@@ -96,7 +96,8 @@ def changes(manifest: Manifest, wanted: Wanted) -> Iterator[str]:
     missing = sum(parts(manifest, wanted).values()) - wanted.free_bytes
     yield from _less_cache(manifest, wanted, missing)
     yield from _smaller_pictures(manifest, wanted, missing)
-    others = {name: of_member(name, network, manifest.kv.dtype).manifest for name, network in FAMILY.items()}
+    cache = manifest.kv.dtype
+    others = {name: with_cache(of_member(name, network).manifest, cache) for name, network in FAMILY.items()}
     needed = {name: sum(parts(other, wanted).values()) for name, other in others.items()}
     for name, size in sorted(needed.items(), key=lambda entry: -entry[1]):
         if size <= wanted.free_bytes:

@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from lineside.runtime.engine.memory_plan import EMBEDDING_BYTES, HALF_SCALES
+from lineside.runtime.engine.memory_plan import EMBEDDING_BYTES, HALF_SCALES, embedding_bytes
 from lineside.runtime.manifest import ImageSettings, Manifest
 
 GPU_SHARE = {"int4": HALF_SCALES, "int8": 17 / 18, "float32": 0.5}
@@ -45,15 +45,14 @@ class Sizes:
 
 def sizes(manifest: Manifest, share: Mapping[str, float]) -> Sizes:
     """`share` says what of a weight's bytes in the file is held on the device, by its form."""
-    form = manifest.quantization["embedding"]
-    embedding = EMBEDDING_BYTES[form] * manifest.vocab_size * manifest.hidden_size
+    embedding = embedding_bytes(manifest)
     angles = 4 * manifest.context_length * manifest.kv.head_dim
     tables = embedding if manifest.tied_embeddings else 2 * embedding
     layers = max(0, manifest.files["decoder.data"].bytes - tables - angles)
     vision = manifest.files["vision.data"].bytes if "vision.data" in manifest.files else 0
     return Sizes(
         int(layers * _of(share, manifest.quantization["decoder"])),
-        int(embedding * share[form]),
+        int(embedding * _of(share, manifest.quantization["embedding"])),
         int(angles * share["float32"]),
         int(vision * _of(share, manifest.quantization.get("vision", "float32"))),
         manifest.tied_embeddings,

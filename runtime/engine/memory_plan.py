@@ -72,6 +72,12 @@ def plan_together(manifests: Mapping[str, Manifest], capacity: int, kv_bytes: in
     return parts | {"KV caches of all requests": kv_bytes or by_itself}
 
 
+def embedding_bytes(manifest: Manifest) -> int:
+    """Of the embedding table, or of the head: of the larger, where a GGUF file has them in two formats."""
+    weight = max(EMBEDDING_BYTES[form] for form in manifest.quantization["embedding"].split("+"))
+    return int(weight * manifest.vocab_size * manifest.hidden_size)
+
+
 def vocabulary_bytes(manifest: Manifest) -> int:
     return BYTES_PER_VOCABULARY_ENTRY * manifest.vocab_size
 
@@ -79,7 +85,7 @@ def vocabulary_bytes(manifest: Manifest) -> int:
 def _model_parts(manifest: Manifest, tokens: int) -> dict[str, int]:
     """What a model takes besides the process and its KV caches. Each session keeps what its passes once needed."""
     data = sum(entry.bytes for name, entry in manifest.files.items() if name.endswith(".data"))
-    table = int(EMBEDDING_BYTES[manifest.quantization["embedding"]] * manifest.vocab_size * manifest.hidden_size)
+    table = embedding_bytes(manifest)
     matrices = data if manifest.tied_embeddings else data - table
     heads = manifest.num_attention_heads if manifest.kv.dtype == "float16" else 0
     chunking = Chunking(scored_heads=heads, turn_s=10.0)  # as long as nobody waits

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -13,7 +14,7 @@ from lineside.edge.command_line.main import main
 from lineside.export.bundle.checks import SPARE_BYTES
 from lineside.export.bundle.writer import export_bundle
 from lineside.export.network.family import FAMILY, TOWER_A, TOWER_B, member
-from lineside.export.planning.described import Described, describe
+from lineside.export.planning.described import Described, describe, with_cache
 from lineside.export.planning.memory import Wanted, changes, parts
 from lineside.export.planning.rates import Rates, measured, of_board, weights_per_s
 from lineside.export.planning.report import export_lines, speed_lines
@@ -33,6 +34,8 @@ from lineside.runtime.defaults import DEFAULT_BUNDLE
 from lineside.runtime.engine.memory_plan import plan_memory
 from tests.conftest import ROOT
 from tests.support.checkpoints import copy_checkpoint
+from tests.support.gguf_family import write_gguf_member
+from tests.support.gguf_files import write_gguf
 
 GB = 1e9
 ROW = re.compile(
@@ -43,7 +46,8 @@ ROW = re.compile(
 @pytest.fixture(scope="module")
 def small() -> Described:
     """Mistral Small 3.2, of which there is no file here."""
-    return describe(Path("mistral-small-3.2"), "float16")
+    described = describe(Path("mistral-small-3.2"))
+    return replace(described, manifest=with_cache(described.manifest, "float16"))
 
 
 @pytest.mark.parametrize(
@@ -101,9 +105,19 @@ def test_the_operations_of_a_picture(small: Described) -> None:
     assert row[1:4] == ["12100", "3080", f"{(matrices + attention + projector) / 42.5e12:.2f}"]
 
 
-@pytest.mark.parametrize("case", ["grouped", "tied"])
-def test_a_checkpoint_is_planned_as_its_bundle_turns_out(case: str, tmp_path: Path) -> None:
-    checkpoint = copy_checkpoint(case, tmp_path)
+def of_two_formats(_name: str, folder: Path) -> Path:
+    """A GGUF file whose table and head are rounded in two ways."""
+    return write_gguf(folder, {"token_embd": "Q4_0", "output": "Q6_K"}).path
+
+
+@pytest.mark.parametrize(
+    ("case", "write"),
+    [("grouped", copy_checkpoint), ("tied", copy_checkpoint), ("mistral3", write_gguf_member), ("two", of_two_formats)],
+)
+def test_a_checkpoint_is_planned_as_its_bundle_turns_out(
+    case: str, write: Callable[[str, Path], Path], tmp_path: Path
+) -> None:
+    checkpoint = write(case, tmp_path / "checkpoint")
     described = describe(checkpoint)
     assert described.export is not None
     bundle = export_bundle(checkpoint, tmp_path / "bundle")
