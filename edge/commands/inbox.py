@@ -23,7 +23,7 @@ from lineside.edge.errors import RequestError, StoreError
 from lineside.edge.models import NoModel
 from lineside.edge.steady import unix_time
 from lineside.edge.tool_config import DAY_S
-from lineside.edge.wire.identity import Delivery, request_id
+from lineside.edge.wire.identity import Delivery, request_id, without_mark
 from lineside.edge.wire.messages import JSON_TYPE, Reply, WireError
 from lineside.edge.wire.outbox import Outbox
 from lineside.edge.wire.store import GROUP, Outgoing, Store, StoredCommand
@@ -136,7 +136,7 @@ class Commands:
             mark = uuid.uuid4().bytes  # QoS 0: nobody delivers it again, so each is a request of its own
         command = StoredCommand(
             name=f"{GROUP}{name}" if shared else name,
-            payload=message.payload[: self._largest(name) + 1],
+            payload=message.payload[: self._largest(name, message.payload) + 1],
             response_topic=topic if self._may_publish(topic) else self._topics.response(name),
             correlation=message.correlation,
             expires=now + min(message.expiry_s or self._config.commands.expiry_s, DAY_S),
@@ -165,9 +165,10 @@ class Commands:
         message.acknowledge()
         self._wake.set()
 
-    def _largest(self, asks: str) -> int:
-        """Bytes of a payload: a question may bring a picture."""
-        return max(self._config.store.max_payload_bytes, MAX_PAYLOAD_BYTES) if asks == "ask" else MAX_PAYLOAD_BYTES
+    def _largest(self, asks: str, payload: bytes) -> int:
+        """Bytes of a payload: a question in JSON may bring a picture."""
+        with_picture = asks == "ask" and without_mark(payload[:8]).lstrip()[:1] == b"{"
+        return max(self._config.store.max_payload_bytes, MAX_PAYLOAD_BYTES) if with_picture else MAX_PAYLOAD_BYTES
 
     def _refuse(self, command: StoredCommand, unmarked: Delivery | None, code: str, message: str) -> None:
         """A command that is not taken over: the error's id is the same for each delivery of it."""
@@ -268,7 +269,7 @@ class Commands:
     def _handle(self, command: StoredCommand, waiting: Callable[[], None]) -> Reply:
         if command.expires < unix_time():
             raise RequestError("expired", "the command expired before it could be handled")
-        if len(command.payload) > (largest := self._largest(command.asks)):
+        if len(command.payload) > (largest := self._largest(command.asks, command.payload)):
             raise RequestError("too_large", f"a command may have {largest} bytes")
         handler = self.handlers.get(command.asks)
         if command.shared and command.asks != "ask":

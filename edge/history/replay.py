@@ -71,6 +71,7 @@ def replay(config: Config, result_id: str, bundle: Path | None = None) -> Replay
     if record is None or setup is None:
         kept = f"verdicts go after `history.verdicts_days` ({config.history.verdicts_days:g})"
         raise EdgeError(f"there is no result {result_id} in {folder}: {kept}")
+    _check_single(record)
     made = json.loads(setup.body)
     config = _as_then(config, record.camera, made["task"])
     picture = preparation_then(made["task"]).upright(_picture(config, folder, record))
@@ -98,10 +99,14 @@ def _as_then(config: Config, camera: str, task: dict[str, Any]) -> Config:
     return replace(config, cameras=config.cameras | {camera: own})
 
 
-def _picture(config: Config, folder: Path, record: Record) -> Picture:
-    if views := record.body.get("views"):
+def _check_single(record: Record) -> None:
+    """Raises EdgeError for a part's result, which its views are behind."""
+    if (views := record.body.get("views")) is not None:
         single = ", ".join(f"{view['id']} ({view['camera']})" for view in views)
-        raise EdgeError(f"{record.id} is the result of several views: replay them one by one, {single}")
+        raise EdgeError(f"{record.id} is the result of several views: replay them one by one, {single or "none"}")
+
+
+def _picture(config: Config, folder: Path, record: Record) -> Picture:
     if not record.frame:
         raise EdgeError(f"the frame of {record.id} was not kept: `history.frames` leaves out {record.verdict!r}")
     if record.expired_at is not None:

@@ -136,7 +136,7 @@ def test_export_of_a_broken_checkpoint(tmp_path: Path) -> None:
     checkpoint = copy_checkpoint("grouped", tmp_path)
     (checkpoint / "model-00004-of-00005.safetensors").unlink()
     assert_one_sentence(lineside("export", checkpoint, tmp_path / "b"), 1, "model-00004-of-00005.safetensors")
-    assert_one_sentence(lineside("export", tmp_path, tmp_path / "b"), 1, "Hugging Face checkpoint folder")
+    assert_one_sentence(lineside("export", tmp_path, tmp_path / "b"), 1, "is it a checkpoint folder?")
 
 
 @pytest.mark.parametrize(

@@ -176,7 +176,7 @@ def test_nobody_there_at_all(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("code", "told"),
     [
-        (grpc.StatusCode.UNAVAILABLE, "nothing there sets it"),
+        (grpc.StatusCode.UNAVAILABLE, "cannot be reached"),
         (grpc.StatusCode.PERMISSION_DENIED, "`kuksa.token_file`"),
         (grpc.StatusCode.NOT_FOUND, "does not know it"),
         (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_ARGUMENT: as the test wants it"),
