@@ -10,6 +10,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from lineside.devices.cameras.masking import masked
 from lineside.devices.errors import LinkError
 
 if TYPE_CHECKING:
@@ -134,7 +135,7 @@ class OpcUaLink:
 
     @property
     def _name(self) -> str:
-        return f"opcua {self._url}"
+        return f"opcua {masked(self._url)}"
 
     async def _begin(self) -> None:
         logging.getLogger("asyncua").setLevel(logging.CRITICAL)  # what it says is in the LinkError
@@ -175,7 +176,8 @@ class OpcUaLink:
         except LinkError as error:
             self._problem = str(error)
         except (TimeoutError, OSError, UaError) as error:
-            self._problem = f"{self._name}: cannot be reached ({error!r}); is it on, and is the address right?"
+            why = masked(repr(error))
+            self._problem = f"{self._name}: cannot be reached ({why}); is it on, and is the address right?"
         finally:
             self._client = None
             self._types.clear()

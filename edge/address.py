@@ -6,6 +6,8 @@ import ipaddress
 import re
 from urllib.parse import urlsplit
 
+from lineside.devices.cameras.masking import masked
+
 ADDRESS = re.compile(r"(?:\[(?P<six>[^\[\]\s]+)\]|(?P<name>[^:\[\]/\s]+))(?::(?P<port>\d{1,5}))?")
 
 NODE = re.compile(r"(ns=[0-9]{1,5};)?(i=[0-9]{1,10}|s=.+|g=[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}|b=.+)")
@@ -45,7 +47,7 @@ def wrong_in_url(address: str, schemes: tuple[str, ...]) -> str:
         parts = urlsplit(address)
         host, _ = parts.hostname, parts.port
     except ValueError as error:
-        return f"is no address: {error}"
+        return f"is no address: {masked(str(error))}"
     if parts.scheme not in schemes:
         return f"does not begin with {' or '.join(f'{one}://' for one in schemes)}"
     return "" if host else "names no host"

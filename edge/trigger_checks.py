@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from importlib.util import find_spec
 
+from lineside.devices.cameras.masking import masked
 from lineside.edge.address import NODE, host_and_port, wrong_in_url
 from lineside.edge.broker_checks import Key, Problem
 from lineside.edge.config import NAME, STATION, Config
@@ -83,7 +84,10 @@ def _kind(above: Key, trigger: TriggerConfig) -> Iterator[Problem]:
 def _reach(above: Key, trigger: TriggerConfig) -> Iterator[Problem]:
     name = ".".join(above)
     if trigger.kind == "opcua" and trigger.address and (wrong := wrong_in_url(trigger.address, ("opc.tcp",))):
-        yield (*above, "address"), f"`{name}.address` {trigger.address!r} {wrong}: opc.tcp://host:4840 would be right"
+        yield (
+            (*above, "address"),
+            f"`{name}.address` {masked(trigger.address)!r} {wrong}: opc.tcp://host:4840 would be right",
+        )
     if trigger.kind == "opcua" and trigger.node and not NODE.fullmatch(trigger.node):
         right = "ns=2;s=Cell.PartReady or ns=2;i=1001 would be right"
         yield (*above, "node"), f"`{name}.node` {trigger.node!r} is no node: {right}"

@@ -93,9 +93,9 @@ def _answers(link: OpcUaLink) -> bool:
 
 
 def test_nobody_there() -> None:
-    link = OpcUaLink(f"opc.tcp://127.0.0.1:{free_port()}", timeout_s=1)
+    link = OpcUaLink(f"opc.tcp://op:geheim@127.0.0.1:{free_port()}", timeout_s=1)
     link.start()
-    with pytest.raises(LinkError, match="cannot be reached"):
+    with pytest.raises(LinkError, match=r"opcua opc\.tcp://\*\*\*@127\.0\.0\.1:\d+: cannot be reached"):
         link.write("ns=2;s=reject", True)
     link.close()
     with pytest.raises(LinkError, match="closed"):
