@@ -15,6 +15,8 @@ from lineside.edge.triggers_config import TriggerConfig
 NEEDED = {"timer": ("interval_s",), "gpio": ("pin",), "modbus": ("address",), "opcua": ("address", "node")}
 LIBRARIES = {"gpio": "gpiozero", "modbus": "pymodbus", "opcua": "asyncua"}
 """What each kind needs, from the extra of the kind's name."""
+QUEUES = ("mqtt", "folder")
+"""Cameras whose pictures come when somebody gives them."""
 ONLY = {
     "interval_s": ("timer",),
     "pin": ("gpio",),
@@ -48,6 +50,20 @@ def trigger_problems(config: Config) -> Iterator[Problem]:
         if len(set(trigger.cameras)) < len(trigger.cameras):
             yield (*above, "cameras"), f"`triggers.{name}.cameras` names a camera twice"
         yield from _kind(above, trigger)
+
+
+def trigger_warnings(config: Config) -> Iterator[str]:
+    """What is no mistake by itself, but may leave parts without a picture."""
+    for name, trigger in config.triggers.items():
+        sent = [camera for camera in trigger.cameras if config.cameras[camera].kind in QUEUES]
+        if not sent:
+            continue
+        ends = f"`triggers.{name}.wait_s` is {trigger.wait_s:g}: "
+        close = f"the parts must be further apart, as far as pictures of {', '.join(sent)} do not say whose they are"
+        if trigger.kind == "timer" and trigger.interval_s <= trigger.wait_s:
+            yield f"{ends}a part comes every {trigger.interval_s:g} s; {close}"
+        else:
+            yield f"{ends}{close}"
 
 
 def _kind(above: Key, trigger: TriggerConfig) -> Iterator[Problem]:

@@ -22,7 +22,8 @@ class TriggerConfig:
     """Names of `[cameras]`: one picture of each for every part."""
     wait_s: Annotated[float, Field(gt=0, le=600)] = 2.0
     """How long a picture may take to come. A camera that gives none in that time is named in the result, which is then
-    `unsure` where no other camera's verdict is `fail`."""
+    `unsure` where no other camera's verdict is `fail`. The parts must be further apart than that, where pictures come
+    over MQTT or from a folder and do not say whose they are."""
     delay_s: Annotated[float, Field(ge=0, le=600)] = 0.0
     """How long after the trigger the part is before the cameras; `wait_s` begins then."""
     before_s: Annotated[float, Field(ge=0, le=600)] = 0.0

@@ -30,11 +30,14 @@ def check(path: Path, *, bundles: bool = False, device: Device = "auto") -> int:
     from lineside.edge.broker_access import warnings_of
     from lineside.edge.command_line.devices import with_known_devices
     from lineside.edge.commands.phrases.phrasing import phrases_of
+    from lineside.edge.trigger_checks import trigger_warnings
     from lineside.edge.triggers_config import alone
 
     config = with_known_devices(_load(path))
     phrases_of(config)
     for warning in warnings_of(config.broker_access):
+        print(f"warning: {warning}", file=sys.stderr)
+    for warning in trigger_warnings(config):
         print(f"warning: {warning}", file=sys.stderr)
     for key, value in config.changed.items():
         print(f"changed from outside: {key} = {value!r} ({config.changes_path.name})")

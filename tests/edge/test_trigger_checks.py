@@ -9,6 +9,7 @@ import pytest
 from lineside.edge.errors import ConfigError
 from lineside.edge.live.reload import fixed_problem
 from lineside.edge.station_file import load_config
+from lineside.edge.trigger_checks import trigger_warnings
 
 CAMERAS = """
 [cameras.top]
@@ -108,3 +109,15 @@ def test_a_node_of_an_output_is_one(tmp_path: Path) -> None:
     output = '[outputs.reject]\nkind = "opcua"\naddress = "opc.tcp://plc:4840"\nnode = "{}"\n'
     assert check(tmp_path, output.format("ns=2;s=Line1.Reject")) == ""
     assert "`outputs.reject.node` 'ns=2;q=x' is no node" in check(tmp_path, output.format("ns=2;q=x"))
+
+
+def test_parts_that_are_closer_than_pictures_may_be_late_are_warned_of(tmp_path: Path) -> None:
+    path = tmp_path / "station.toml"
+    timer = 'kind = "timer"\ninterval_s = 0.5\ncameras = ["top"]\nwait_s = 1.0'
+    path.write_text(CAMERAS + f'[cameras.live]\nkind = "video"\nsource = "rtsp://cam/a"\n[triggers.eye]\n{timer}')
+    (warning,) = trigger_warnings(load_config(path, {}))
+    assert "`triggers.eye.wait_s` is 1: a part comes every 0.5 s; the parts must be further apart" in warning
+    path.write_text(path.read_text().replace("timer", "mqtt").replace("interval_s = 0.5", ""))
+    assert next(trigger_warnings(load_config(path, {}))).startswith("`triggers.eye.wait_s` is 1: the parts must be")
+    path.write_text(path.read_text().replace('["top"]', '["live"]'))
+    assert not list(trigger_warnings(load_config(path, {})))
