@@ -46,7 +46,7 @@ class ModbusLink:
     def connect(self) -> None:
         """Make the connection stand, so that what is written next is not held up by it. Raises LinkError."""
         with self._lock:
-            self._wait_for_turn()
+            self._check_turn()
             self._connected()
 
     def read_coil(self, address: int) -> bool:
@@ -81,7 +81,7 @@ class ModbusLink:
         from pymodbus.exceptions import ConnectionException, ModbusException
 
         with self._lock:
-            self._wait_for_turn()
+            self._check_turn()
             kept = self._client is not None
             try:
                 try:
@@ -103,7 +103,7 @@ class ModbusLink:
     def _name(self) -> str:
         return f"modbus {self._host}:{self._port}, unit {self._unit}"
 
-    def _wait_for_turn(self) -> None:
+    def _check_turn(self) -> None:
         """Raises LinkError where it is not yet time to try again."""
         if self._problem and self._clock() < self._not_before:
             raise LinkError(self._problem)

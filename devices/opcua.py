@@ -10,10 +10,11 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from lineside.devices.cameras.masking import masked
 from lineside.devices.errors import LinkError
 
 if TYPE_CHECKING:
-    from asyncua import Client
+    from asyncua import Client, Node
 
 T = TypeVar("T")
 REOPEN_S = (0.1, 0.2, 0.5, 1.0, 2.0)
@@ -134,7 +135,7 @@ class OpcUaLink:
 
     @property
     def _name(self) -> str:
-        return f"opcua {self._url}"
+        return f"opcua {masked(self._url)}"
 
     async def _begin(self) -> None:
         logging.getLogger("asyncua").setLevel(logging.CRITICAL)  # what it says is in the LinkError
@@ -172,8 +173,11 @@ class OpcUaLink:
             self._tried.set()
             await self._lost.wait()
             self._problem = f"{self._name}: the connection was lost"
+        except LinkError as error:
+            self._problem = str(error)
         except (TimeoutError, OSError, UaError) as error:
-            self._problem = f"{self._name}: cannot be reached ({error!r}); is it on, and is the address right?"
+            why = masked(repr(error))
+            self._problem = f"{self._name}: cannot be reached ({why}); is it on, and is the address right?"
         finally:
             self._client = None
             self._types.clear()
@@ -187,9 +191,25 @@ class OpcUaLink:
         self._lost.set()
 
     async def _watch(self, client: Client) -> None:
+        """Raises LinkError where the server is there, and a node is not."""
+        from asyncua.ua import UaStatusCodeError
+
         for watched in self._watched:
+            node = self._node(client, watched.node)
             subscription = await client.create_subscription(PERIOD_MS, watched)
-            await subscription.subscribe_data_change(client.get_node(watched.node), queuesize=QUEUED)
+            try:
+                await subscription.subscribe_data_change(node, queuesize=QUEUED)
+            except UaStatusCodeError as error:
+                raise LinkError(f"{self._name}: refuses node {watched.node}: {error}") from error
+
+    def _node(self, client: Client, node: str) -> Node:
+        """Raises LinkError where no node can be called so."""
+        from asyncua.ua import UaError
+
+        try:
+            return client.get_node(node)
+        except UaError as error:
+            raise LinkError(f"{self._name}: {node!r} is no node: `ns=2;s=Line1.Reject` would be right") from error
 
     async def _ask(self, node: str, work: Callable[[Client, str], Coroutine[Any, Any, T]]) -> T:
         """Waits for the first connection only: afterwards a server that is away is an error at once."""
@@ -198,6 +218,7 @@ class OpcUaLink:
         await self._tried.wait()
         if (client := self._client) is None:
             raise LinkError(self._problem)
+        self._node(client, node)
         try:
             return await asyncio.wait_for(work(client, node), self._timeout_s)
         except UaStatusCodeError as error:

@@ -1,11 +1,17 @@
-"""Where a broker is: a name or an address, and a port."""
+"""Where something is: a name or an address, and a port; a URL; a node of a server."""
 
 from __future__ import annotations
 
 import ipaddress
 import re
+from urllib.parse import urlsplit
+
+from lineside.devices.cameras.masking import masked
 
 ADDRESS = re.compile(r"(?:\[(?P<six>[^\[\]\s]+)\]|(?P<name>[^:\[\]/\s]+))(?::(?P<port>\d{1,5}))?")
+
+NODE = re.compile(r"(ns=[0-9]{1,5};)?(i=[0-9]{1,10}|s=.+|g=[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}|b=.+)")
+"""A node of an OPC UA server."""
 
 
 def parse_address(text: str, port: int) -> tuple[str, int]:
@@ -33,3 +39,23 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host.rstrip(".").lower() == "localhost"
+
+
+def wrong_in_url(address: str, schemes: tuple[str, ...]) -> str:
+    """Empty where nothing is."""
+    try:
+        parts = urlsplit(address)
+        host, _ = parts.hostname, parts.port
+    except ValueError as error:
+        return f"is no address: {masked(str(error))}"
+    if parts.scheme not in schemes:
+        return f"does not begin with {' or '.join(f'{one}://' for one in schemes)}"
+    return "" if host else "names no host"
+
+
+def host_and_port(address: str, port: int = 502) -> tuple[str, int]:
+    """Of `host`, `host:port` or `[::1]:port`; raises ValueError."""
+    parts = urlsplit(f"//{address}")
+    if not parts.hostname or parts.path or parts.query or parts.username:
+        raise ValueError(address)
+    return parts.hostname, parts.port or port

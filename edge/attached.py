@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
@@ -50,6 +51,7 @@ class Station(Protocol):
     commands: Commands
     figures: Figures
     zigbee: ZigbeeDevices | None
+    online: threading.Event
 
 
 class Part(Protocol):

@@ -35,6 +35,11 @@ class Degraded:
                 return
         self.changed.set()
 
+    def sentence(self, key: str) -> str:
+        """What is said of `key`; empty where nothing is."""
+        with self._lock:
+            return self._sentences.get(key, "")
+
     def sentences(self) -> list[str]:
         """Each once, whoever says it."""
         with self._lock:

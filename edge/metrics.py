@@ -32,7 +32,12 @@ SERIES: dict[str, tuple[str, ...]] = {
     "tokens_generated": ("kind",),
     "engine_requests": ("kind",),
     "http_requests": ("status",),
-    "outputs": ("output", "outcome"),
+    "outputs": ("outcome", "output"),
+    "sparkplug_sent": ("kind",),
+    "triggers": ("trigger",),
+    "triggers_rejected": ("reason", "trigger"),
+    "views": ("camera", "verdict"),
+    "views_missing": ("camera", "reason"),
 }
 """Counters that are split, with their labels in order. Others have none."""
 HISTOGRAMS = {

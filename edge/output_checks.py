@@ -7,15 +7,17 @@ from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from importlib.util import find_spec
 from typing import Any
-from urllib.parse import urlsplit
 
+from lineside.devices.cameras.masking import masked
+from lineside.edge.address import NODE, host_and_port, wrong_in_url
 from lineside.edge.broker_checks import Problem
 from lineside.edge.config import NAME, STATION, Config
 from lineside.edge.errors import ConfigError
 from lineside.edge.outputs_config import OutputConfig, OutputKind
-from lineside.edge.templates import compile_template, names_in
 from lineside.edge.triggers_config import alone
 
+HEARD = ("frame", "trigger", "cmd", "ret", "confirm")
+"""What the station listens to, below its base topic."""
 NEEDS: Mapping[OutputKind, tuple[str, ...]] = {
     "modbus": ("address",),
     "gpio": ("pin",),
@@ -55,7 +57,12 @@ def output_problems(config: Config) -> Iterator[Problem]:
     """Every mistake there."""
     for name, output in config.outputs.items():
         above = ("outputs", name)
-        for key, sentence in (*_name(config, name), *_of_kind(output), *_times(config, output), *_reach(output)):
+        for key, sentence in (
+            *_name(config, name),
+            *_of_kind(output),
+            *_times(config, output),
+            *_reach(config, output),
+        ):
             yield (
                 (*above, *([key] if key else [])),
                 f"`{'.'.join((*above, key)) if key else '.'.join(above)}` {sentence}",
@@ -64,19 +71,29 @@ def output_problems(config: Config) -> Iterator[Problem]:
             if camera not in sources(config):
                 there = ", ".join(sorted(sources(config))) or "none"
                 yield (*above, "cameras"), f"`outputs.{name}.cameras` names {camera!r}; there is {there}"
-        try:
-            compile_template(output.payload, f"outputs.{name}.payload")
-            unknown = _names_in(output.payload, f"outputs.{name}.payload") - ABOUT
-        except ConfigError as error:
-            yield (*above, "payload"), str(error)
-        else:
-            if unknown:
-                sentence = f"uses {', '.join(sorted(unknown))}: there is {', '.join(sorted(ABOUT))}"
-                yield (*above, "payload"), f"`outputs.{name}.payload` {sentence}"
+        if output.payload is not None:
+            yield from _payload(output.payload, (*above, "payload"))
+
+
+def _payload(payload: Any, key: tuple[str, ...]) -> Iterator[Problem]:
+    """The library of the templates is loaded where there are some."""
+    from lineside.edge.templates import compile_template
+
+    named = ".".join(key)
+    try:
+        compile_template(payload, named)
+        unknown = _names_in(payload, named) - ABOUT
+    except ConfigError as error:
+        yield key, str(error)
+        return
+    if unknown:
+        yield key, f"`{named}` uses {', '.join(sorted(unknown))}: there is {', '.join(sorted(ABOUT))}"
 
 
 def _names_in(node: Any, key: str) -> set[str]:
     """The names that the templates of a text, a table or a list use."""
+    from lineside.edge.templates import names_in
+
     if isinstance(node, str):
         return names_in(node, key)
     inner = node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
@@ -126,39 +143,28 @@ def _times(config: Config, output: OutputConfig) -> Iterator[tuple[str, str]]:
         yield "on", "is empty: name `pass`, `fail` or `unsure`"
 
 
-def _reach(output: OutputConfig) -> Iterator[tuple[str, str]]:
+def _reach(config: Config, output: OutputConfig) -> Iterator[tuple[str, str]]:
     if output.kind == "modbus" and output.address:
         try:
             host_and_port(output.address)
         except ValueError:
             yield "address", f"{output.address!r} is neither `host` nor `host:port`"
     for kind, schemes in (("opcua", ("opc.tcp",)), ("http", ("http", "https"))):
-        if output.kind == kind and output.address and (wrong := _wrong_in_url(output.address, schemes)):
-            yield "address", f"{output.address!r} {wrong}"
+        if output.kind == kind and output.address and (wrong := wrong_in_url(output.address, schemes)):
+            yield "address", f"{masked(output.address)!r} {wrong}"
+    if output.kind == "http" and "@" in output.address.partition("://")[2].partition("/")[0]:
+        yield "address", "has a login, which a call does not carry: `headers` takes an Authorization"
+    if output.kind == "opcua" and output.node and not NODE.fullmatch(output.node):
+        yield "node", f"{output.node!r} is no node: ns=2;s=Line1.Reject or ns=2;i=1001 would be right"
     if output.kind == "http" and NOT_IN_URL.search(output.address):
-        yield "address", f"{output.address!r} has a space, or a letter that is not ASCII: write it as %20 and the like"
+        yield (
+            "address",
+            f"{masked(output.address)!r} has a space, or a letter that is not ASCII: write it as %20 and the like",
+        )
     for name, value in output.headers.items():
-        if not HEADER_NAME.fullmatch(name) or NOT_IN_HEADER.search(value):
+        if not HEADER_NAME.fullmatch(name) or NOT_IN_HEADER.search(value.get_secret_value()):
             yield "headers", f"has {name!r}, whose name or value is no plain ASCII in one line"
     if output.kind == "mqtt" and re.search(r"[#+\x00]|^\$", output.topic):
         yield "topic", f"{output.topic!r} is not a plain topic"
-
-
-def _wrong_in_url(address: str, schemes: tuple[str, ...]) -> str:
-    """Empty where nothing is."""
-    try:
-        parts = urlsplit(address)
-        host, _ = parts.hostname, parts.port
-    except ValueError as error:
-        return f"is no address: {error}"
-    if parts.scheme not in schemes:
-        return f"does not begin with {' or '.join(f'{one}://' for one in schemes)}"
-    return "" if host else "names no host"
-
-
-def host_and_port(address: str, port: int = 502) -> tuple[str, int]:
-    """Of `host`, `host:port` or `[::1]:port`; raises ValueError."""
-    parts = urlsplit(f"//{address}")
-    if not parts.hostname or parts.path or parts.query or parts.username:
-        raise ValueError(address)
-    return parts.hostname, parts.port or port
+    if output.kind == "mqtt" and output.topic.startswith(tuple(f"{config.base_topic}/{kind}/" for kind in HEARD)):
+        yield "topic", f"{output.topic!r} is one that the station itself listens to: it would command itself"

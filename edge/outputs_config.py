@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import field
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 from pydantic.dataclasses import dataclass
 
 from lineside.edge.tool_config import STRICT
@@ -37,8 +37,8 @@ class OutputConfig:
     next verdict."""
     safe: Level = "off"
     """Its state while the station cannot vouch for it: at the start, without a model, while one of its cameras gives no
-    pictures, while the pipeline is stuck, and when the station stops. Verdicts do nothing meanwhile, except with
-    `keep`."""
+    pictures or is switched off, while one of its triggers is lost or the pipeline is stuck, and when the station stops.
+    Verdicts do nothing meanwhile, except with `keep`."""
     on_unsure: Level = "off"
     """What `unsure` does where `on` does not name it."""
     on_error: Level = "off"
@@ -46,8 +46,8 @@ class OutputConfig:
     on_late: Level = "keep"
     """What is done, at once, where a verdict comes too late."""
     heartbeat_s: Annotated[float, Field(ge=0, le=60)] = 0.0
-    """More than 0 makes it a heartbeat in place of all that: it changes so often while the pipeline is alive. A
-    register counts up, anything else goes on and off in turn."""
+    """More than 0 makes it a heartbeat in place of all that: it changes so often while the pipeline is alive and has a
+    model. A register counts up, anything else goes on and off in turn."""
     address: str = ""
     """With `modbus`: the PLC, as `host` or `host:port` (port 502 where it is left out). With `opcua`: the server, such
     as `opc.tcp://plc:4840`. With `http`: the address that is called."""
@@ -74,8 +74,8 @@ class OutputConfig:
     """With `mqtt` and `http`: text or JSON with Jinja2 templates over `on`, `count`, `output`, `verdict`, `camera`,
     `part_id`, `id` and `captured_at`. Where it makes an empty text nothing is sent. All of them as JSON where it is
     left out."""
-    headers: dict[str, str] = field(default_factory=dict)
-    """With `http`: headers of the call."""
+    headers: dict[str, SecretStr] = field(default_factory=dict)
+    """With `http`: headers of the call. A value `$NAME` is that of the station's variable."""
     timeout_s: Annotated[float, Field(gt=0, le=60)] = 1.0
     """How long the other side may take to answer."""
 

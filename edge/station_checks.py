@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
+from importlib.util import find_spec
 from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -144,6 +145,8 @@ def _camera(config: Config, name: str, camera: CameraConfig) -> Iterator[Problem
         yield (*above, "source"), f"{key}: {path} is not a folder"
     elif camera.kind == "video" and _is_file_name(camera.source) and not path.is_file():
         yield (*above, "source"), f"{key}: {path} is not a file; an address has ://, a device is a number"
+    if camera.kind == "genicam" and find_spec("harvesters") is None:
+        yield (*above, "kind"), f"`cameras.{name}.kind` needs another package: pip install 'lineside[genicam]'"
     yield from _wire(above, camera)
     if camera.watch and (camera.kind != "folder" or camera.loop):
         yield (*above, "watch"), f"`cameras.{name}.watch` is for a camera of kind folder that does not `loop`"

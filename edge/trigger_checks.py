@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterator
 from importlib.util import find_spec
 
+from lineside.devices.cameras.masking import masked
+from lineside.edge.address import NODE, host_and_port, wrong_in_url
 from lineside.edge.broker_checks import Key, Problem
 from lineside.edge.config import NAME, STATION, Config
 from lineside.edge.triggers_config import TriggerConfig
@@ -58,9 +60,23 @@ def _kind(above: Key, trigger: TriggerConfig) -> Iterator[Problem]:
             yield (*above, key), f"`{name}.{key}` says nothing to a trigger of kind {trigger.kind}: leave it out"
     if (library := LIBRARIES.get(trigger.kind)) and find_spec(library) is None:
         yield (*above, "kind"), f"`{name}` needs {library}: install lineside[{trigger.kind}]"
-    if trigger.kind == "opcua" and trigger.address and not trigger.address.startswith("opc.tcp://"):
-        yield (*above, "address"), f"`{name}.address` {trigger.address!r}: opc.tcp://host:4840 would be right"
-    if trigger.kind == "modbus" and not re.fullmatch(r"[^:/]*(:[0-9]{1,5})?", trigger.address):
-        yield (*above, "address"), f"`{name}.address` {trigger.address!r}: host or host:port would be right"
+    yield from _reach(above, trigger)
     if trigger.reset and trigger.edge != "rising":
         yield (*above, "edge"), f"`{name}.edge` must be rising where `reset` writes the coil back to 0"
+
+
+def _reach(above: Key, trigger: TriggerConfig) -> Iterator[Problem]:
+    name = ".".join(above)
+    if trigger.kind == "opcua" and trigger.address and (wrong := wrong_in_url(trigger.address, ("opc.tcp",))):
+        yield (
+            (*above, "address"),
+            f"`{name}.address` {masked(trigger.address)!r} {wrong}: opc.tcp://host:4840 would be right",
+        )
+    if trigger.kind == "opcua" and trigger.node and not NODE.fullmatch(trigger.node):
+        right = "ns=2;s=Cell.PartReady or ns=2;i=1001 would be right"
+        yield (*above, "node"), f"`{name}.node` {trigger.node!r} is no node: {right}"
+    if trigger.kind == "modbus" and trigger.address:
+        try:
+            host_and_port(trigger.address)
+        except ValueError:
+            yield (*above, "address"), f"`{name}.address` {trigger.address!r}: host or host:port would be right"

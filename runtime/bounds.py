@@ -14,13 +14,13 @@ def check_question(manifest: Manifest, *, tools: bool, pictures: bool) -> None:
     """
     if tools:
         return
-    if manifest.taught.conversation is False:
-        raise NotTaught(
-            f"the model {manifest.name} was not taught to converse: declare tools, among which it chooses, or take "
-            "a bundle that was"
-        )
     if pictures and manifest.taught.describes_pictures is False:
         raise NotTaught(
             f"the model {manifest.name} was not taught to say what a picture shows: inspect it (`lineside inspect`), "
             "or take a bundle that was"
+        )
+    if manifest.taught.conversation is False:
+        raise NotTaught(
+            f"the model {manifest.name} was not taught to converse: declare tools, among which it chooses, or take "
+            "a bundle that was"
         )

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from urllib.error import HTTPError, URLError
 from urllib.request import HTTPRedirectHandler, ProxyHandler, Request, build_opener
 
+from lineside.devices.cameras.masking import masked
 from lineside.devices.errors import LinkError
 
 
@@ -20,6 +21,7 @@ class HttpCall:
 
     def __init__(self, url: str, method: str, headers: Mapping[str, str], timeout_s: float) -> None:
         self._url, self._method, self._headers, self._timeout_s = url, method, dict(headers), timeout_s
+        self._name = f"http {masked(url)}"
         self._opener = build_opener(ProxyHandler({}), _NoRedirect())
 
     def send(self, body: bytes, content_type: str) -> None:
@@ -32,9 +34,9 @@ class HttpCall:
                 answer.read(1)
         except HTTPError as error:
             with error:
-                raise LinkError(f"http {self._url}: answers {error.code} {error.reason}") from error
+                raise LinkError(f"{self._name}: answers {error.code} {error.reason}") from error
+        except (ValueError, http.client.InvalidURL):  # which quote address and headers, and these may be secret
+            raise LinkError(f"{self._name}: cannot be called; are address and headers plain ASCII?") from None
         except (URLError, OSError, http.client.HTTPException) as error:
             why = error.reason if isinstance(error, URLError) else error
-            raise LinkError(f"http {self._url}: no answer within {self._timeout_s:g} s ({why})") from error
-        except ValueError:  # which quotes the headers, and they may be secret
-            raise LinkError(f"http {self._url}: cannot be called; are address and headers plain ASCII?") from None
+            raise LinkError(f"{self._name}: no answer within {self._timeout_s:g} s ({why})") from error

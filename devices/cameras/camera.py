@@ -84,8 +84,9 @@ def open_camera(settings: CameraSettings, base: Path) -> Camera | None:
         return _live(settings, lambda: read_gstreamer(settings.source, silent_s))
     if settings.kind == "genicam":
         return _open_genicam(settings, base)
-    if "://" in settings.source or settings.source.isdigit() or path.is_char_device():
-        return _open_live(settings, str(path) if path.is_char_device() else settings.source)
+    is_device = path.is_char_device() or path.is_relative_to("/dev")  # that of a camera that is not plugged in, too
+    if "://" in settings.source or settings.source.isdigit() or is_device:
+        return _open_live(settings, str(path) if is_device else settings.source)
     return VideoFile(settings.name, path, settings.interval_s, settings.loop)
 
 

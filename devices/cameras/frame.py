@@ -26,6 +26,7 @@ class Frame:
         max_side: pixels of the longer side of what the model is shown; 0 for what the camera's settings say.
         sha256: of `data`, where it is known already.
         moment_known: False where `received` is the time of a later delivery, and nobody knows that of the capture.
+        stamped: whoever sent it said when it was captured.
         id: the same for each delivery of one frame; a picture that a camera gives is always a new one.
     """
 
@@ -40,6 +41,7 @@ class Frame:
     max_side: int = 0
     problem: str = ""
     moment_known: bool = True
+    stamped: bool = False
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
 
     def digest(self) -> str:

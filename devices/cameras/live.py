@@ -24,6 +24,8 @@ GAPS = 9
 """Between the last frames; their median is the camera's own interval."""
 BLACK = 5.0
 """A frame whose mean is below is black."""
+KEPT = 8
+"""Shots of a camera that is asked for frames of a given moment: whoever asks late wants one that has passed."""
 LOOK_S = 0.1
 """How often the wait for a frame looks whether it is to stop."""
 
@@ -68,6 +70,7 @@ class LiveCamera:
         self._clock, self._expected = clock, expected
         self._changed = threading.Condition()
         self._newest: Shot | None = None
+        self._kept: deque[tuple[int, Shot]] = deque(maxlen=1)
         self._number = self._black = 0
         self._gaps: deque[float] = deque(maxlen=GAPS)
         self._started: float | None = None
@@ -98,19 +101,24 @@ class LiveCamera:
         return frame
 
     def read_after(self, moment: float, timeout_ms: float) -> Frame:
-        """The first frame captured at `moment` (`time.monotonic()`) or later.
+        """The first frame captured at `moment` (`time.monotonic()`) or later, of the last `KEPT`.
 
         Raises:
             CameraError: none came in time; why.
         """
         with self._changed:
+            if self._kept.maxlen == 1:
+                self._kept = deque(self._kept, maxlen=KEPT)
             came = self._changed.wait_for(
                 lambda: self._newest is not None and self._newest.captured >= moment, timeout_ms / 1e3
             )
-        if not came:
+            first = next(((shot, number) for number, shot in self._kept if shot.captured >= moment), None)
+        if not came or first is None:
             problem = self.health().problem
             raise problem or CameraError(f"camera {self._name}: no frame within {timeout_ms:g} ms", "camera_silent")
-        return self._latest()[1]
+        if (problem := self.health().problem) is not None:
+            raise problem
+        return self._frame(*first)
 
     def health(self) -> CameraHealth:
         """From any thread."""
@@ -133,8 +141,11 @@ class LiveCamera:
             shot, number = self._newest, self._number
         if shot is None:
             raise CameraError(f"camera {self._name}: no frame yet", "camera_silent")
+        return number, self._frame(shot, number)
+
+    def _frame(self, shot: Shot, number: int) -> Frame:
         captured_at = datetime.now(UTC) - timedelta(seconds=self._clock() - shot.captured)
-        return number, Frame(self._name, None, shot.rgb(), captured_at, shot.captured, name=f"{number:06d}")
+        return Frame(self._name, None, shot.rgb(), captured_at, shot.captured, name=f"{number:06d}")
 
     def _stale_after(self) -> float:
         interval_s = max(self._interval_s, median(self._gaps) if self._gaps else 0.0)
@@ -204,6 +215,7 @@ class LiveCamera:
                 self._gaps.append(shot.captured - before)
             self._newest, self._lost = shot, None
             self._number += 1
+            self._kept.append((self._number, shot))
             self._black = self._black + 1 if black else 0
             self._changed.notify_all()
         return True

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from urllib.parse import urlsplit
 
 from lineside.devices.errors import LinkError
 from lineside.devices.modbus import ModbusLink
@@ -21,12 +22,12 @@ class CoilTrigger:
     the trigger was taken over, and one that stands when the connection comes to stand counts.
 
     Args:
-        address: `host` or `host:port`.
+        address: `host`, `host:port` or `[::1]:port`.
     """
 
     def __init__(self, address: str, unit: int, coil: int, edge: EdgeKind, poll_s: float, *, reset: bool) -> None:
-        host, _, port = address.rpartition(":") if ":" in address else (address, "", "")
-        self._host, self._port, self._unit = host, int(port or PORT), unit
+        parts = urlsplit(f"//{address}")
+        self._host, self._port, self._unit = parts.hostname or "", parts.port or PORT, unit
         self._coil, self._edge, self._poll_s, self._reset = coil, edge, poll_s, reset
         self._taken = False
         """Whether a request was taken over that could not be written back yet."""

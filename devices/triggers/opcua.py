@@ -8,6 +8,7 @@ from contextlib import closing
 from queue import Empty, SimpleQueue
 from typing import Any
 
+from lineside.devices.cameras.masking import masked
 from lineside.devices.errors import LinkError
 from lineside.devices.opcua import OpcUaLink
 from lineside.devices.triggers.trigger import EdgeKind, Moment, is_edge
@@ -22,6 +23,7 @@ class NodeTrigger:
 
     def __init__(self, url: str, node: str, edge: EdgeKind) -> None:
         self._url, self._node, self._edge = url, node, edge
+        self._name = f"opcua {masked(url)}"
 
     def moments(self, stop: threading.Event, stands: Callable[[], None]) -> Iterator[Moment]:
         told: SimpleQueue[tuple[Any, Moment]] = SimpleQueue()
@@ -30,7 +32,7 @@ class NodeTrigger:
         try:
             link.start()
         except ImportError as error:
-            raise LinkError(f"opcua {self._url}: asyncua is missing: `pip install 'lineside[opcua]'`") from error
+            raise LinkError(f"{self._name}: asyncua is missing: `pip install 'lineside[opcua]'`") from error
         with closing(link):
             link.read(self._node)  # waits for the connection, or says why there is none
             yield from self._edges(told, stop, stands)
@@ -45,11 +47,9 @@ class NodeTrigger:
             except Empty:
                 continue
             if value is LOST:
-                raise LinkError(f"opcua {self._url}: the connection was lost")
+                raise LinkError(f"{self._name}: the connection was lost")
             if not isinstance(value, bool | int | float):
-                raise LinkError(
-                    f"opcua {self._url}: node {self._node} holds {value!r}: true, false or a number triggers"
-                )
+                raise LinkError(f"{self._name}: node {self._node} holds {value!r}: true, false or a number triggers")
             if before is None:
                 stands()
             elif is_edge(before, value, self._edge):

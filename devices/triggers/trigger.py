@@ -24,7 +24,8 @@ class TriggerSource(Protocol):
     """What triggers. One that was lost is opened by asking for its moments anew."""
 
     def moments(self, stop: threading.Event, stands: Callable[[], None]) -> Iterator[Moment]:
-        """Each moment that it triggers; whoever takes them asks for the next when this one was taken over.
+        """Each moment that it triggers; whoever takes them asks for the next when this one was taken over, and for none
+        where it was not.
 
         An edge counts where both sides of it were seen: what the source was when it was opened is where it begins.
 
@@ -32,7 +33,7 @@ class TriggerSource(Protocol):
             stands: called when the source can be read.
 
         Raises:
-            TriggerError: it cannot be opened, or was lost.
+            LinkError: it cannot be opened, or was lost.
         """
 
 

@@ -154,7 +154,7 @@ def devices(options: argparse.Namespace) -> int:
 
 
 def export(options: argparse.Namespace) -> int:
-    command = _export_stage("export")
+    command = export_stage("export")
     return int(
         command(
             options.checkpoint,
@@ -170,7 +170,7 @@ def export(options: argparse.Namespace) -> int:
 
 
 def pull(options: argparse.Namespace) -> int:
-    command = _export_stage("pull")
+    command = export_stage("pull")
     return int(
         command(
             options.name,
@@ -196,10 +196,10 @@ def engine(options: argparse.Namespace) -> int:
     target = options.target or present
     if not target:
         return fail("this machine has no NVIDIA GPU: name one with --target, such as sm89", 2)
-    return int(_export_stage("engine")(bundle_path(options.bundle), target, options.cache, present, name))
+    return int(export_stage("engine")(bundle_path(options.bundle), target, options.cache, present, name))
 
 
-def _export_stage(name: str) -> Callable[..., int]:
+def export_stage(name: str) -> Callable[..., int]:
     """The export stage is not a part of the daemon, which must run without it: it is found by its entry points.
 
     Raises EdgeError where it is not installed.

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from lineside import __version__
+from lineside.runtime.boards import DEVICES as PLANNED_DEVICES
 
 DEVICES = ("auto", "tensorrt", "cuda", "cpu")
 TAUGHT = "a file that declares what the model was taught: parts, languages, rounds ..."
@@ -40,7 +41,7 @@ Commands = argparse._SubParsersAction  # argparse has no public name for it
 def _station_commands(commands: Commands[argparse.ArgumentParser]) -> None:
     new = commands.add_parser("new", help="copy a station that comes with Lineside, to start from")
     new.add_argument("folder", type=Path, metavar="STATION", help="folder to make; its name becomes the station's")
-    new.add_argument("--template", default="ballscrew", help="which station: ballscrew, boards, bottles, car, home")
+    new.add_argument("--template", default="ballscrew", help="one of ballscrew, boards, bottles, car, factory, home")
     new.set_defaults(handler="station.new")
 
     run = commands.add_parser("run", help="run the daemon of a station")
@@ -199,10 +200,31 @@ def _bundle_commands(commands: Commands[argparse.ArgumentParser]) -> None:
     _add_device(check)
     check.set_defaults(handler="bundle.check")
 
-    plan = commands.add_parser("plan", help="say how much memory a bundle or a station needs, before it is loaded")
-    plan.add_argument("bundle", type=Path, help="bundle folder, `default`, or station.toml for its models together")
-    plan.add_argument("--tokens", type=int, default=0, help="tokens of KV cache; the whole context where left out")
-    plan.add_argument("--memory-gb", type=float, default=0.0, help="the device's memory; this machine's where left out")
+    plan = commands.add_parser("plan", help="say what a model needs and how fast it can be, before anything is built")
+    plan.add_argument(
+        "bundle",
+        type=Path,
+        metavar="MODEL",
+        help="bundle folder, `default`, station.toml for its models together, a checkpoint, or the name of a known "
+        "model, such as mistral-small-3.2, without any files",
+    )
+    plan.add_argument(
+        "--device",
+        choices=PLANNED_DEVICES,
+        default="",
+        help="memory by part, tokens a second, seconds a picture there: by its vendor's figures; cpu is measured",
+    )
+    plan.add_argument(
+        "--tokens", type=int, default=0, help="tokens of KV cache; 4096 where left out, of a bundle alone its context"
+    )
+    plan.add_argument("--max-side", type=int, default=0, metavar="PIXELS", help="the largest picture's longer side")
+    plan.add_argument(
+        "--kv-cache",
+        choices=("float32", "float16", "int8"),
+        default="",
+        help="number format of keys and values; where left out float32 on a CPU, float16 elsewhere",
+    )
+    plan.add_argument("--memory-gb", type=float, default=0.0, help="the device's memory; what it has where left out")
     plan.set_defaults(handler="plan.plan")
 
     ask = commands.add_parser("ask", help="answer once, without MQTT")

@@ -1,4 +1,6 @@
-"""`lineside plan`: the memory of a bundle, or of the models of a station together."""
+"""`lineside plan`: the memory of a bundle, or of the models of a station together; for a device, or of what is not
+exported yet, everything that an export and its bundle will take.
+"""
 
 from __future__ import annotations
 
@@ -7,25 +9,47 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lineside.edge.command_line.bundle import bundle_path, find_station_file
+from lineside.edge.command_line.bundle import bundle_path, export_stage, find_station_file
 from lineside.edge.command_line.fail import fail
+from lineside.runtime.boards import CPU
 
 if TYPE_CHECKING:
     from lineside.edge.config import Config
     from lineside.runtime.manifest import Manifest
 
 MB = 1e6
+GGUF = ".gguf"
 
 
 def plan(options: argparse.Namespace) -> int:
     from lineside.runtime.engine.memory_plan import machine_bytes
+    from lineside.runtime.manifest import MANIFEST
 
+    path = bundle_path(options.bundle)
     device = int(options.memory_gb * 1e9) or machine_bytes()
-    if (station_file := find_station_file(options.bundle)) is not None:
+    for_device = bool(options.device or options.max_side or options.kv_cache)
+    if path.suffix != GGUF and (station_file := find_station_file(path)) is not None:
         if options.tokens:
             return fail("--tokens is for a bundle: a station's are `model.capacity` and `model.kv_cache_mb`", 2)
+        if for_device:
+            return fail("--device, --max-side and --kv-cache are for a bundle, a checkpoint or a known model", 2)
         return _plan_station(station_file, device)
-    return _plan_bundle(bundle_path(options.bundle), options.tokens, device)
+    exported = (path / MANIFEST).exists()
+    if (exported and not for_device) or (not path.exists() and path.name != str(path)):
+        return _plan_bundle(path, options.tokens, device)
+    return _plan_for_device(path, options)
+
+
+def _plan_for_device(model: Path, options: argparse.Namespace) -> int:
+    """A checkpoint, a known model, or a bundle."""
+    return export_stage("plan")(
+        model,
+        options.device or CPU,
+        tokens=options.tokens,
+        side=options.max_side,
+        kv_dtype=options.kv_cache,
+        memory_bytes=int(options.memory_gb * 1e9),
+    )
 
 
 def _plan_bundle(path: Path, tokens: int, device: int) -> int:

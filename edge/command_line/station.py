@@ -56,7 +56,7 @@ def run(options: argparse.Namespace) -> int:
     from lineside.edge.daemon import Daemon
     from lineside.edge.signals import ENDING_S, StopSignals, end_in_time
 
-    daemon = Daemon(_load(options.config))
+    daemon = Daemon(_load(options.config / "station.toml" if options.config.is_dir() else options.config))
     threading.excepthook = daemon.fail
     with StopSignals(daemon.reloader.ask) as signals, daemon:
         daemon.wait(signals.wait)

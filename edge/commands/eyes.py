@@ -59,17 +59,20 @@ class Eyes:
     def __init__(self, newest: Newest, switches: Switches, show: Callable[[str, Picture], None]) -> None:
         self._newest, self._switches, self._show = newest, switches, show
 
+    def check(self, request: AskCommand, config: Config) -> None:
+        """Raises RequestError where a camera is not one of the station's, or is off."""
+        for camera in request.cameras:
+            self._check(camera, config)
+
     def look(self, request: AskCommand, config: Config, deadline: float, cancelled: Callable[[], bool]) -> list[Shown]:
-        """The pictures, as they are shown to the model.
+        """The pictures, as they are shown to the model, once `check` has passed.
 
         Args:
             deadline: on `time.monotonic()`.
 
         Raises:
-            RequestError: a camera is not known, is off, or has no frame that is new enough; a picture cannot be read.
+            RequestError: a camera has no frame that is new enough; a picture cannot be read.
         """
-        for camera in request.cameras:
-            self._check(camera, config)
         if request.over_s and time.monotonic() + request.over_s >= deadline:
             raise RequestError("deadline", f"the command expires before a clip of {request.over_s:g} s is taken")
         left, shown = config.inspect.max_pixels, list[Shown]()

@@ -51,6 +51,8 @@ class Questions:
                 enforced.
         """
         engine = there(self._model)
+        if self._eyes is not None:
+            self._eyes.check(request, self._config)
         check_question(engine.bundle.manifest, tools=False, pictures=request.shows)
         if request.answer_schema is not None:
             engine.grammars.json(request.answer_schema)  # one that cannot be enforced is told before a clip is taken

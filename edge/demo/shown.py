@@ -130,6 +130,9 @@ def _result(result: dict[str, Any]) -> None:
     timing = result["timing_ms"]["total"]
     views = ", ".join(f"{view['camera']} {view['verdict']}" for view in result.get("views") or ())
     name = f"{result['camera']}: {views}" if views else result["name"]
+    for output, did in (result.get("outputs") or {}).items():
+        if did["outcome"] in ("late", "failed"):
+            _say(f"plc      {output} {did['outcome']}, not done: {did.get('detail', '')}")
     _say(f"{name:<44} {result['verdict']:<8} {result['confidence']:>6.1%} {found:<34} {timing:>6.0f}")
 
 

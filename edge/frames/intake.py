@@ -19,6 +19,7 @@ from lineside.edge.frames.answers import Answers
 from lineside.edge.frames.arrivals import Arrivals
 from lineside.edge.frames.pipeline import Pipeline
 from lineside.edge.frames.switches import Switches
+from lineside.edge.steady import moment_of
 from lineside.edge.wire.identity import request_id, without_mark
 from lineside.edge.wire.messages import FrameReference
 from lineside.edge.wire.reference import read_captured_at, read_max_side, read_referenced
@@ -96,8 +97,7 @@ class FrameIntake:
             return
         stamped = "captured_at" in message.user
         if stamped:
-            age_s = max((datetime.now(UTC) - frame.captured_at).total_seconds(), 0.0)
-            frame = replace(frame, received=frame.received - age_s)
+            frame = replace(frame, received=moment_of(frame.captured_at.timestamp()), stamped=True)
         elif message.delivery is not None and message.delivery.dup:
             frame = replace(frame, moment_known=False)
         arrived = _Arrived(frame, reference, triggered=message.qos > 0, ages=stamped or not message.qos)

@@ -47,7 +47,7 @@ def open_inspectors(config: Config, engine: Engine) -> tuple[dict[str, Inspector
             degraded.append(f"{camera} has no gate: {error}")
         if gate is not None:
             inspectors[camera] = GatedInspector(inspector, gate)
-        elif inspector.not_taught:
+        elif inspector.not_taught and config.cameras[camera].inspected:
             degraded.append(
                 f"all that {camera} sees is `unsure`: {inspector.not_taught}; set `part` and what is looked for to "
                 "what it was taught, or run `lineside learn` or `lineside calibrate` with pictures of yours"

@@ -6,12 +6,13 @@ from typing import Protocol
 
 from lineside.devices.actuators.actuator import Actuator
 from lineside.devices.errors import LinkError
+from lineside.edge.address import host_and_port
 from lineside.edge.errors import ConfigError
-from lineside.edge.output_checks import host_and_port
 from lineside.edge.outputs.job import NOBODY, About
 from lineside.edge.outputs.payload import Payload
 from lineside.edge.outputs.published import Published
 from lineside.edge.outputs_config import OutputConfig
+from lineside.edge.secret_value import value_of
 from lineside.edge.wire.mqtt import Connection
 
 
@@ -114,7 +115,8 @@ def open_wire(name: str, config: OutputConfig, connection: Connection) -> Wire:
         return Told(Published(connection, config.topic, config.retain, config.timeout_s), payload)
     from lineside.devices.actuators.http import HttpCall
 
-    return Told(HttpCall(config.address, config.method, config.headers, config.timeout_s), payload)
+    headers = {key: value_of(secret, f"outputs.{name}.headers.{key}") for key, secret in config.headers.items()}
+    return Told(HttpCall(config.address, config.method, headers, config.timeout_s), payload)
 
 
 def _modbus(config: OutputConfig) -> Actuator:

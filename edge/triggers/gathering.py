@@ -24,6 +24,8 @@ class Gathering:
         found: by camera, a frame or why there is none.
         resumed: it is of an earlier run of the station: what stood before a camera then is gone.
         moment_known: False where it came once more and says no time: nobody knows when the part was there.
+        ends: by camera, when the next part is before it.
+        announced: what the collector was told of it before it was taken over.
         done: called when the part has its result.
     """
 
@@ -36,6 +38,13 @@ class Gathering:
     moment_known: bool = True
     found: dict[str, Work | WireMissing] = field(default_factory=dict)
     asked: set[str] = field(default_factory=set)
+    ends: dict[str, float] = field(default_factory=dict)
+    announced: object = None
+
+    @property
+    def begins(self) -> float:
+        """From when on a frame may be of this part."""
+        return self.earliest - self.config.before_s
 
     @property
     def earliest(self) -> float:
@@ -47,21 +56,35 @@ class Gathering:
         return len(self.found) == len(self.config.cameras)
 
     def wants(self, frame: Frame, *, queued: bool) -> bool:
-        """Whether a frame that was sent may be of this part: it names it, or names none and is of the right time.
+        """Whether a frame that was sent may be taken: it is missing, and may be of this part.
 
         Args:
             queued: the camera is a queue, each of whose pictures is one part's.
         """
         if frame.camera not in self.config.cameras or frame.camera in self.found:
             return False
-        if frame.part_id and self.trigger.part_id:
-            return frame.part_id == self.trigger.part_id
-        if self.resumed:
-            return False
-        return queued or frame.received >= self.earliest - self.config.before_s
+        return self.fits(frame, queued=queued) and (self.names(frame) or not self.resumed)
+
+    def fits(self, frame: Frame, *, queued: bool) -> bool:
+        """Whether a frame may be of this part, needed or not: it names it, or one of the two names none and it is of
+        the right time. Only a time that the sender gave says that it is of no later part.
+        """
+        if frame.part_id and self.part_ids:
+            return frame.part_id in self.part_ids
+        if queued:
+            return True
+        ends = min(self.ends.get(frame.camera, float("inf")), self.deadline) if frame.stamped else float("inf")
+        return self.begins <= frame.received < ends
 
     def names(self, frame: Frame) -> bool:
-        return bool(frame.part_id) and frame.part_id == self.trigger.part_id
+        return bool(frame.part_id) and frame.part_id in self.part_ids
+
+    @property
+    def part_ids(self) -> set[str]:
+        """What its trigger calls the part, else what the frames that it has call it: one name, or none."""
+        if self.trigger.part_id:
+            return {self.trigger.part_id}
+        return {work.frame.part_id for work in self.works() if work.frame.part_id}
 
     def works(self) -> list[Work]:
         return [found for camera in self.config.cameras if isinstance(found := self.found.get(camera), Work)]

@@ -18,7 +18,7 @@ from lineside.devices.triggers.trigger import Moment
 from lineside.edge.counters import Counters
 from lineside.edge.errors import RequestError, StoreError
 from lineside.edge.frames.part import Part
-from lineside.edge.steady import unix_time
+from lineside.edge.steady import moment_of, unix_time
 from lineside.edge.triggers.collector import Collector
 from lineside.edge.triggers.events import TriggerEvents
 from lineside.edge.triggers.gathering import Gathering
@@ -43,6 +43,7 @@ class _Come:
     problem: RequestError | None = None
     lasting: bool = True
     moment_known: bool = True
+    announced: object = None
 
 
 class Room:
@@ -138,18 +139,21 @@ class TriggerIntake:
         else:
             mark = uuid.uuid4().hex
         at = min(request.at, now) if request.at is not None else now
-        moment -= (now - at).total_seconds()
+        if request.at is not None:
+            moment = moment_of(at.timestamp())
         trigger = StoredTrigger(mark, name, request.id, request.part_id or part_id, at.timestamp())
         known = request.at is not None or not message.dup
         self._put(_Come(Arriving(trigger, delivery), moment, message.acknowledge, problem, moment_known=known))
 
-    def fire(self, name: str, moment: Moment) -> None:
-        """A source has triggered; returns when that was taken over, or the station stops."""
+    def fire(self, name: str, moment: Moment) -> bool:
+        """A source has triggered; returns when that was taken over, or False where the station has stopped before."""
         trigger = StoredTrigger(uuid.uuid4().hex, name, "", "", moment.at.timestamp())
         taken, lasting = threading.Event(), self._triggers[name].kind != "timer"
         self._put(_Come(Arriving(trigger), moment.monotonic, taken.set, lasting=lasting))
-        while not (taken.wait(0.2) or self._closed):
-            pass
+        while not taken.wait(0.2):
+            if self._closed and not self._thread.is_alive():
+                return taken.is_set()
+        return True
 
     def resume(self) -> None:
         """Begin what an earlier run has left without a result. Once, when the station is online."""
@@ -164,7 +168,9 @@ class TriggerIntake:
             self._counters.add("triggers_resumed")
             age_s = max(unix_time() - trigger.at, 0.0)
             now, ended = time.monotonic(), partial(self._ended, trigger.id, lambda: None)
-            self._begin(Gathering(trigger, config, now - age_s, now + config.wait_s, ended, resumed=True))
+            gathering = Gathering(trigger, config, now - age_s, now + config.wait_s, ended, resumed=True)
+            gathering.moment_known = False  # a board without a clock does not know how long it was off
+            self._begin(gathering)
 
     def _forget(self, trigger: StoredTrigger) -> None:
         try:
@@ -180,6 +186,10 @@ class TriggerIntake:
             raise RequestError("not_by_message", f"{name} is a trigger of kind {config.kind}: no message triggers it")
 
     def _put(self, come: _Come) -> None:
+        trigger = come.arriving.trigger
+        delivered = come.arriving.unmarked
+        if come.problem is None and not (delivered is not None and delivered.dup):
+            come = replace(come, announced=self._collector.announce(trigger.id, trigger.name, come.moment))
         with self._condition:
             self._come.append(come)
             self._condition.notify_all()
@@ -201,6 +211,8 @@ class TriggerIntake:
                     problem = RequestError("internal", f"unexpected: {error!r}")
                     self._reject(one.arriving.trigger, problem, one.moment)
                     one.taken()
+            for one in come:
+                self._collector.withdraw(one.announced)
 
     def _take(self, come: list[_Come]) -> None:
         room = Room(self._triggers, self._counts(), self._collector.held_bytes())
@@ -238,9 +250,10 @@ class TriggerIntake:
         self._counters.add("triggers", trigger=trigger.name)
         deadline_s = (config := self._triggers[trigger.name]).delay_s + config.wait_s
         ended = partial(self._ended, trigger.id, done)
-        self._begin(
-            Gathering(trigger, config, come.moment, come.moment + deadline_s, ended, moment_known=come.moment_known)
-        )
+        moment, known = come.moment, come.moment_known
+        gathering = Gathering(trigger, config, moment, moment + deadline_s, ended, moment_known=known)
+        gathering.announced = come.announced
+        self._begin(gathering)
 
     def _begin(self, gathering: Gathering) -> None:
         with self._condition:

@@ -1,4 +1,4 @@
-"""Asks live cameras for the first frame after a trigger: a thread a camera, in the order of the triggers."""
+"""Asks live cameras for the first frame after a trigger: a thread for each camera of each trigger, in their order."""
 
 from __future__ import annotations
 
@@ -32,19 +32,26 @@ class LiveCameras:
     def __init__(self, after: After) -> None:
         self._after = after
         self._lock = threading.Lock()
-        self._queues: dict[str, SimpleQueue[_Asked | None]] = {}
+        self._queues: dict[tuple[str, str], SimpleQueue[_Asked | None]] = {}
         self._threads: list[threading.Thread] = []
 
     def ask(
-        self, camera: str, earliest: float, deadline: float, settle: Callable[[str, Work | WireMissing], None]
+        self,
+        trigger: str,
+        camera: str,
+        earliest: float,
+        deadline: float,
+        settle: Callable[[str, Work | WireMissing], None],
     ) -> None:
+        """What one trigger waits for holds no other one up."""
         with self._lock:
-            if camera not in self._queues:
-                self._queues[camera] = SimpleQueue()
-                thread = threading.Thread(target=self._run, args=(camera,), name=f"trigger-{camera}", daemon=True)
+            if (queue := self._queues.get((trigger, camera))) is None:
+                queue = self._queues[trigger, camera] = SimpleQueue()
+                name = f"trigger-{trigger}-{camera}"
+                thread = threading.Thread(target=self._run, args=(camera, queue), name=name, daemon=True)
                 self._threads.append(thread)
                 thread.start()
-            self._queues[camera].put(_Asked(earliest, deadline, settle))
+            queue.put(_Asked(earliest, deadline, settle))
 
     def close(self) -> None:
         """What was not found by now is not found."""
@@ -54,8 +61,8 @@ class LiveCameras:
         for thread in self._threads:
             thread.join(timeout=5)
 
-    def _run(self, camera: str) -> None:
-        while (asked := self._queues[camera].get()) is not None:
+    def _run(self, camera: str, queue: SimpleQueue[_Asked | None]) -> None:
+        while (asked := queue.get()) is not None:
             asked.settle(camera, self._look(camera, asked))
 
     def _look(self, camera: str, asked: _Asked) -> Work | WireMissing:

@@ -28,7 +28,7 @@ class SourceThread:
         self,
         name: str,
         source: TriggerSource,
-        fire: Callable[[str, Moment], None],
+        fire: Callable[[str, Moment], bool],
         events: TriggerEvents,
         degraded: Degraded,
         hold: threading.Event,
@@ -55,7 +55,8 @@ class SourceThread:
         while not self._stop.is_set():
             try:
                 for moment in self._source.moments(self._stop, self._stands):
-                    self._fire(self._name, moment)
+                    if not self._fire(self._name, moment):
+                        return  # the source is not told that it was taken: it asks again
             except LinkError as error:
                 self._lose("trigger_unreachable", str(error))
             except Exception as error:  # a source's library: the station goes on, and opens it again

@@ -11,6 +11,7 @@ from lineside.devices.triggers.trigger import TriggerSource
 from lineside.edge.config import Config
 from lineside.edge.counters import Counters
 from lineside.edge.degraded import Degraded
+from lineside.edge.errors import RequestError
 from lineside.edge.figures import Figures
 from lineside.edge.frames.answers import Answers
 from lineside.edge.frames.camera_set import CameraSet
@@ -22,7 +23,7 @@ from lineside.edge.triggers.collector import Collector
 from lineside.edge.triggers.events import TriggerEvents
 from lineside.edge.triggers.intake import TriggerIntake
 from lineside.edge.triggers.sources import SourceThread
-from lineside.edge.triggers_config import TriggerConfig, alone
+from lineside.edge.triggers_config import TriggerConfig
 from lineside.edge.wire.outbox import Outbox
 from lineside.edge.wire.store import Store
 from lineside.edge.wire.topics import Topics
@@ -103,10 +104,8 @@ class Triggers:
             self._online.set()
             threading.Thread(target=self.intake.resume, name="triggers-resume", daemon=True).start()
 
-    def _refuse(self, frame: Frame) -> None:
-        names = ", ".join(alone(self._station.config.triggers).get(frame.camera, ()))
-        why = f"no trigger asked for it: {frame.camera} is looked at for {names} alone (`also_untriggered` is false)"
-        self._station.answers.reject(frame, "no_trigger", why)
+    def _refuse(self, frame: Frame, problem: RequestError) -> None:
+        self._station.answers.reject(frame, problem.code, str(problem))
 
     def _tell_rejected(self, part: Part) -> None:
         for told in self._station.answers.rejected:

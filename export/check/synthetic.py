@@ -13,8 +13,8 @@ import numpy.typing as npt
 from lineside.export.bundle.writer import Progress, write_bundle
 from lineside.export.checkpoint.source import BlockFormat, Blocks
 from lineside.export.errors import MissingPart
-from lineside.export.network.config import DecoderConfig, NetworkConfig, VisionConfig
-from lineside.export.network.rope import Rope
+from lineside.export.network.config import NetworkConfig
+from lineside.export.network.family import FAMILY
 from lineside.export.network.shapes import tensor_shapes
 from lineside.runtime.text.tokenizer import Tokenizer
 
@@ -23,38 +23,7 @@ TILE = 1_048_583
 """Random integers that are made once and repeated: making billions of them would take longer than the export. A prime,
 so that no row is like the next."""
 
-MISTRAL_SMALL = NetworkConfig(
-    architecture="Mistral3ForConditionalGeneration",
-    decoder=DecoderConfig(
-        hidden_size=5120,
-        intermediate_size=32768,
-        num_hidden_layers=40,
-        num_attention_heads=32,
-        num_key_value_heads=8,
-        head_dim=128,
-        vocab_size=131072,
-        context_length=131072,
-        rms_norm_eps=1e-5,
-        rope=Rope(1e9),
-        tied_embeddings=False,
-    ),
-    vision=VisionConfig(
-        hidden_size=1024,
-        intermediate_size=4096,
-        num_hidden_layers=24,
-        num_attention_heads=16,
-        patch_size=14,
-        max_image_size=1540,
-        spatial_merge_size=2,
-        rope_theta=1e4,
-        activation="silu",
-        projector_activation="gelu",
-        projector_bias=False,
-        feature_layer=24,
-        projector_norm_eps=1e-5,
-    ),
-    image_token_id=10,
-)
+MISTRAL_SMALL = FAMILY["mistral-small-3.2"]
 """Mistral Small 3.2 24B, from its published config.json."""
 
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from lineside.export.errors import EngineBuildFailed
+from lineside.runtime.boards import JETSON
 from lineside.runtime.errors import DeviceUnusable
 from lineside.runtime.sessions.tensorrt.library import MODULES, import_tensorrt
 
 LEAST_CAPABILITY = 80
 """TensorRT has no INT4 weights for older GPUs."""
+LEAST_ON_JETSON = (10, 15)
+"""TensorRT's version whose parser knows every operator of the graphs: see docs/jetson.md."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,8 @@ def choose_library(target: str, present: str = "") -> Library:
 
     Raises DeviceUnusable where none is installed, EngineBuildFailed where none builds for it, each saying why.
     """
+    if target in JETSON:
+        return _of_jetpack(target, present)
     refused = []
     for name in MODULES:
         try:
@@ -48,6 +54,36 @@ def choose_library(target: str, present: str = "") -> Library:
     if not refused:
         load_library()
     raise EngineBuildFailed("; ".join(refused))
+
+
+def _of_jetpack(target: str, present: str) -> Library:
+    """A Jetson's own TensorRT, on the board. Raises as `choose_library` does, with the way there."""
+    board = JETSON[target]
+    if target != present:
+        raise EngineBuildFailed(
+            f"{target} is {board}, whose engines are built on the board: TensorRT for RTX, which builds for other GPUs "
+            f"from anywhere, has no {target}, and JetPack's TensorRT builds for the GPU that is there. Copy the bundle "
+            f"to the board and run `lineside engine` there (docs/jetson.md)"
+        )
+    try:
+        library = load_library(("tensorrt",))
+    except DeviceUnusable as error:
+        raise DeviceUnusable(
+            f"no TensorRT that Python can import on this {board}: it comes with JetPack, `sudo apt-get install "
+            "python3-libnvinfer`, and Python must see the system's packages (docs/jetson.md)"
+        ) from error
+    if _numbers(library.version) < LEAST_ON_JETSON:
+        raise EngineBuildFailed(
+            f"tensorrt {library.version} cannot read the graphs: RotaryEmbedding, RMSNormalization and TensorScatter "
+            "came with 10.15. Bring the board to JetPack 7.2 or later, which has 10.16 (docs/jetson.md)"
+        )
+    check_target(library, target, present)
+    return library
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    """Major and minor."""
+    return tuple(int(number) for number in re.findall(r"\d+", version)[:2])
 
 
 def load_library(names: Sequence[str] = MODULES) -> Library:

@@ -48,7 +48,7 @@ def plan_memory(manifest: Manifest, tokens: int) -> MemoryPlan:
     """The peak of a process that serves `tokens` tokens of KV cache and pictures of the largest size."""
     per_token, own = manifest.kv.bytes_per_token, _model_parts(manifest, tokens)
     parts = {
-        "process": PROCESS_BYTES + _vocabulary(manifest),
+        "process": PROCESS_BYTES + vocabulary_bytes(manifest),
         "weights": own.pop("weights"),
         f"KV cache, {tokens} tokens of {per_token} bytes": tokens * per_token,
     }
@@ -63,7 +63,7 @@ def plan_together(manifests: Mapping[str, Manifest], capacity: int, kv_bytes: in
         capacity: tokens of the longest prompt with its answer.
         kv_bytes: the budget; 0 for what it is by itself.
     """
-    parts = {"process": PROCESS_BYTES + sum(map(_vocabulary, manifests.values()))}
+    parts = {"process": PROCESS_BYTES + sum(map(vocabulary_bytes, manifests.values()))}
     by_itself = 0
     for whose, manifest in manifests.items():
         tokens = min(capacity, manifest.context_length)
@@ -72,18 +72,24 @@ def plan_together(manifests: Mapping[str, Manifest], capacity: int, kv_bytes: in
     return parts | {"KV caches of all requests": kv_bytes or by_itself}
 
 
-def _vocabulary(manifest: Manifest) -> int:
+def embedding_bytes(manifest: Manifest) -> int:
+    """Of the embedding table, or of the head: of the larger, where a GGUF file has them in two formats."""
+    weight = max(EMBEDDING_BYTES[form] for form in manifest.quantization["embedding"].split("+"))
+    return int(weight * manifest.vocab_size * manifest.hidden_size)
+
+
+def vocabulary_bytes(manifest: Manifest) -> int:
     return BYTES_PER_VOCABULARY_ENTRY * manifest.vocab_size
 
 
 def _model_parts(manifest: Manifest, tokens: int) -> dict[str, int]:
     """What a model takes besides the process and its KV caches. Each session keeps what its passes once needed."""
     data = sum(entry.bytes for name, entry in manifest.files.items() if name.endswith(".data"))
-    table = int(EMBEDDING_BYTES[manifest.quantization["embedding"]] * manifest.vocab_size * manifest.hidden_size)
+    table = embedding_bytes(manifest)
     matrices = data if manifest.tied_embeddings else data - table
     heads = manifest.num_attention_heads if manifest.kv.dtype == "float16" else 0
     chunking = Chunking(scored_heads=heads, turn_s=10.0)  # as long as nobody waits
-    prefill = chunking.tokens * _activations(manifest.hidden_size, manifest.intermediate_size)
+    prefill = chunking.tokens * activation_bytes(manifest.hidden_size, manifest.intermediate_size)
     prefill += 4 * chunking.scored_heads * chunking.size(tokens) * tokens
     parts = {
         "weights": int(RESIDENT_FACTOR * matrices) + table,
@@ -92,7 +98,7 @@ def _model_parts(manifest: Manifest, tokens: int) -> dict[str, int]:
     if manifest.image is not None:
         image = manifest.image
         patches = (image.max_image_size // image.patch_size) ** 2
-        tower = TOWER_FACTOR * patches * _activations(image.hidden_size, image.intermediate_size)
+        tower = TOWER_FACTOR * patches * activation_bytes(image.hidden_size, image.intermediate_size)
         parts["vision, the largest picture"] = tower + 3 * image.max_image_size**2 * 4
     return parts
 
@@ -108,6 +114,6 @@ def machine_bytes() -> int:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
-def _activations(hidden_size: int, intermediate_size: int) -> int:
+def activation_bytes(hidden_size: int, intermediate_size: int) -> int:
     """Float32 bytes a position: residual, norm, Q, K, V, attention; gate and up, their product."""
     return 4 * (6 * hidden_size + 3 * intermediate_size)

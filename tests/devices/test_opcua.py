@@ -42,6 +42,27 @@ def test_a_refusal_names_the_node(link: OpcUaLink) -> None:
         link.write("ns=2;s=count", "much")
 
 
+def test_what_is_no_node_is_said_and_costs_no_connection(link: OpcUaLink) -> None:
+    with pytest.raises(LinkError, match=r"'Line1[.]Reject' is no node"):
+        link.write("Line1.Reject", True)
+    assert _answers(link)
+    assert not link._lost.is_set()
+
+
+@pytest.mark.parametrize(
+    ("node", "said"), [("ns=2;s=nothing", "refuses node ns=2;s=nothing"), ("ns=2;q=x", "'ns=2;q=x' is no node")]
+)
+def test_a_watched_node_that_is_not_there_is_not_a_server_that_is_away(
+    server: OpcUaServer, node: str, said: str
+) -> None:
+    link = OpcUaLink(server.url, timeout_s=10)
+    link.subscribe(node, lambda _value: None)
+    link.start()
+    with pytest.raises(LinkError, match=said):
+        link.read(node)
+    link.close()
+
+
 def test_a_watched_node_is_told_at_each_change_and_after_the_server_was_away(server: OpcUaServer) -> None:
     server.set("reject", False)
     line = Proxy(server.port)
@@ -72,9 +93,9 @@ def _answers(link: OpcUaLink) -> bool:
 
 
 def test_nobody_there() -> None:
-    link = OpcUaLink(f"opc.tcp://127.0.0.1:{free_port()}", timeout_s=1)
+    link = OpcUaLink(f"opc.tcp://op:geheim@127.0.0.1:{free_port()}", timeout_s=1)
     link.start()
-    with pytest.raises(LinkError, match="cannot be reached"):
+    with pytest.raises(LinkError, match=r"opcua opc\.tcp://\*\*\*@127\.0\.0\.1:\d+: cannot be reached"):
         link.write("ns=2;s=reject", True)
     link.close()
     with pytest.raises(LinkError, match="closed"):

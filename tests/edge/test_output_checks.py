@@ -37,6 +37,7 @@ coil = 3
         ('kind = "http"\naddress = "relay/1"', "does not begin with http:// or https://"),
         ('kind = "http"\naddress = "http://[::1/x"', r"`outputs\.x\.address` .* is no address"),
         ('kind = "http"\naddress = "http://relay:99999/"', "is no address"),
+        ('kind = "http"\naddress = "http://u:geheim@relay/"', r"http://\*\*\*@relay/' has a login"),
         ('kind = "http"\naddress = "http:///x"', "names no host"),
         ('kind = "http"\naddress = "http://relay/\u00fc"', "a letter that is not ASCII"),
         ('kind = "http"\naddress = "http://relay/a b"', "has a space"),

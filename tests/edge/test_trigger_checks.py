@@ -36,7 +36,10 @@ def check(folder: Path, text: str) -> str:
         'kind = "timer"\ninterval_s = 0.5',
         'kind = "gpio"\npin = "GPIO17"\nedge = "both"',
         'kind = "modbus"\naddress = "plc:1502"\ncoil = 3\nreset = true',
+        'kind = "modbus"\naddress = "[::1]:1502"',
         'kind = "opcua"\naddress = "opc.tcp://plc:4840"\nnode = "ns=2;s=a"',
+        'kind = "opcua"\naddress = "opc.tcp://plc:4840"\nnode = "i=85"',
+        'kind = "opcua"\naddress = "opc.tcp://plc:4840"\nnode = "ns=3;g=09087e75-8e5e-499b-954f-f2a9603db28a"',
     ],
 )
 def test_each_kind_has_what_it_needs(tmp_path: Path, keys: str) -> None:
@@ -63,6 +66,13 @@ def test_each_kind_has_what_it_needs(tmp_path: Path, keys: str) -> None:
             "eye",
             'kind = "opcua"\naddress = "plc"\nnode = "i=1"\ncameras = ["top"]',
             "opc.tcp://host:4840 would be right",
+        ),
+        ("eye", 'kind = "modbus"\naddress = "h:99999"\ncameras = ["top"]', "host or host:port would be right"),
+        ("eye", 'kind = "opcua"\naddress = "opc.tcp://[::1"\nnode = "i=1"\ncameras = ["top"]', "is no address"),
+        (
+            "eye",
+            'kind = "opcua"\naddress = "opc.tcp://h"\nnode = "Line1.Reject"\ncameras = ["top"]',
+            "`triggers.eye.node` 'Line1.Reject' is no node",
         ),
         ("eye", 'kind = "modbus"\naddress = "p"\nreset = true\nedge = "both"\ncameras = ["top"]', "must be rising"),
         ("eye", 'kind = "mqtt"\nwait = 3\ncameras = ["top"]', "unknown key `triggers.eye.wait`"),
@@ -92,3 +102,9 @@ def test_a_start_alone_takes_up_triggers(tmp_path: Path) -> None:
     before = load_config(path, {})
     path.write_text(CAMERAS + '[triggers.eye]\nkind = "mqtt"\ncameras = ["top"]')
     assert "`triggers`" in fixed_problem(before, load_config(path, {}))
+
+
+def test_a_node_of_an_output_is_one(tmp_path: Path) -> None:
+    output = '[outputs.reject]\nkind = "opcua"\naddress = "opc.tcp://plc:4840"\nnode = "{}"\n'
+    assert check(tmp_path, output.format("ns=2;s=Line1.Reject")) == ""
+    assert "`outputs.reject.node` 'ns=2;q=x' is no node" in check(tmp_path, output.format("ns=2;q=x"))

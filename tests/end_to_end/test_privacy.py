@@ -88,6 +88,7 @@ def test_the_daemon_speaks_to_its_broker_only(station: Path, tmp_path: Path, bro
         "calibrate FILE LABELLED",
         "export CHECKPOINT BUNDLE",
         "plan default",
+        "plan CHECKPOINT --device cpu",
         "model install MODEL -c FILE",
         "devices",
     ],

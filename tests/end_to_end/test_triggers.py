@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,8 @@ from tests.support.wait import LIMIT_S, until
 
 TWO = {"top": CameraConfig("mqtt"), "side": CameraConfig("mqtt")}
 COUNT, PARTS = 1000, 12
+SENT, APART_S, MISSED = 300, 0.02, 100
+"""Parts whose frames are sent, how far they are from each other, and of how many pictures may be missing."""
 ASKS, REJECTS = 7, 20
 QUICK: dict[str, Any] = {
     "history": HistoryConfig(frames=()),
@@ -44,12 +48,25 @@ def _brightness(monkeypatch: pytest.MonkeyPatch) -> None:
     look_at_brightness(monkeypatch)
 
 
+def marked(number: int) -> bytes:
+    """The picture of one part alone."""
+    return shaded("pass") + f"part {number}".encode()
+
+
+def strangers(found: list[Received]) -> dict[str, str]:
+    """By part, what it has seen of another one."""
+    bodies = [message.json() for message in found]
+    seen = {body["part_id"]: view["frame_sha256"] for body in bodies for view in body["views"]}
+    return {part: sha for part, sha in seen.items() if sha != hashlib.sha256(marked(int(part))).hexdigest()}
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> CameraConfig:
-    """A camera that plays one picture again and again."""
+    """A camera that plays the pictures of all parts."""
     pictures = tmp_path / "pictures"
     pictures.mkdir()
-    (pictures / "part.jpg").write_bytes(shaded("pass"))
+    for number in range(COUNT):
+        (pictures / f"{number:04d}.jpg").write_bytes(marked(number))
     return CameraConfig("folder", str(pictures), loop=True)
 
 
@@ -148,7 +165,41 @@ def test_a_thousand_triggers_have_a_thousand_results(
     link.close()
     parts = {message.json()["part_id"] for message in results(client)}
     assert parts == {str(number) for number in range(COUNT)}
+    assert strangers(results(client)) == {}
     assert not [message for message in client.received if message.topic == TOPICS.event("eye")]
+
+
+@pytest.mark.plain_broker
+def test_no_part_is_judged_by_the_picture_of_another(broker: Mosquitto, client: Client, tmp_path: Path) -> None:
+    """Of hundreds whose frames say when they were captured, and no part: some are lost, some come too late."""
+    triggers = {"eye": TriggerConfig("mqtt", ("top",), wait_s=SENT * APART_S + 3.0)}
+    late = range(0, MISSED, 10)
+    gone = {*late, *range(5, MISSED, 10)}
+
+    def say(topic: str, payload: bytes, captured_at: datetime | None = None) -> None:
+        properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
+        if captured_at is not None:
+            properties.UserProperty = [("captured_at", captured_at.isoformat())]
+        client._client.publish(topic, payload, qos=1, properties=properties)
+
+    with Daemon(station(broker, tmp_path, cameras=TWO, triggers=triggers, **QUICK)) as daemon:
+        assert daemon.wait_online(LIMIT_S)
+        began = datetime.now(UTC) - timedelta(seconds=SENT * APART_S)
+        moments = [began + timedelta(seconds=number * APART_S) for number in range(SENT)]
+        half = timedelta(seconds=APART_S / 2)
+        for number, at in enumerate(moments):
+            say(TOPICS.trigger("eye"), json.dumps({"part_id": str(number), "at": at.isoformat()}).encode())
+            if number not in gone:
+                say(TOPICS.frame("top"), marked(number), at + half)
+        until(lambda: len(results(client)) == SENT)
+        for number in late:
+            say(TOPICS.frame("top"), marked(number), moments[number] + half)
+        until(lambda: daemon.counters.snapshot().get("frames_rejected", 0) >= len(late))
+        assert daemon.outbox.drain(LIMIT_S)
+    found = [message.json() for message in results(client)]
+    assert len(found) == len({body["part_id"] for body in found}) == SENT
+    assert gone <= {int(body["part_id"]) for body in found if body["missing"]}
+    assert strangers(results(client)) == {}
 
 
 def test_triggers_go_on_while_the_broker_is_dead(lasting_broker: Mosquitto, tmp_path: Path, plc: Plc) -> None:

@@ -26,8 +26,8 @@ def manifest(**taught: bool) -> Manifest:
 
 
 def test_the_default_model_does_not_converse(default_engine: Engine) -> None:
-    for messages in (HELLO, SHOWN):
-        with pytest.raises(NotTaught, match="default was not taught to converse: declare tools"):
+    for messages, told in ((HELLO, "to converse: declare tools"), (SHOWN, "to say what a picture shows")):
+        with pytest.raises(NotTaught, match=f"default was not taught {told}"):
             ask(default_engine, messages)
 
 

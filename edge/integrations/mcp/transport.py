@@ -12,11 +12,10 @@ from typing import Any
 import httpx2
 from mcp.client.stdio import StdioServerParameters, stdio_client
 from mcp.client.streamable_http import streamable_http_client
-from pydantic import SecretStr
 
-from lineside.edge.errors import ConfigError
 from lineside.edge.integrations.mcp import guard
 from lineside.edge.mcp_config import McpConfig
+from lineside.edge.secret_value import value_of
 
 MAX_MESSAGE_BYTES = 4 * 1024 * 1024
 """Of a message from a server, in either way."""
@@ -40,16 +39,6 @@ async def connect(name: str, config: McpConfig, folder: Path) -> AsyncIterator[A
         streamable_http_client(config.url, http_client=client, max_sse_event_size=MAX_MESSAGE_BYTES) as streams,
     ):
         yield streams
-
-
-def value_of(secret: SecretStr, key: str) -> str:
-    """`$NAME` is the variable of that name. Raises ConfigError where there is none."""
-    text = secret.get_secret_value()
-    if not text.startswith("$"):
-        return text
-    if text[1:] not in os.environ:
-        raise ConfigError(f"`{key}`: there is no variable {text[1:]} in the station's environment")
-    return os.environ[text[1:]]
 
 
 class Bounded(httpx2.AsyncBaseTransport):

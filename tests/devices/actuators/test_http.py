@@ -62,7 +62,8 @@ def test_any_other_answer_is_an_error_and_is_followed_nowhere(relay: Relay, stat
 
 
 @pytest.mark.parametrize(
-    ("path", "headers"), [("\u00fc", {}), ("a b", {}), ("", {"X": "geheim\nb"}), ("", {"X": "geheim\u2192"})]
+    ("path", "headers"),
+    [("\u00fc?token=geheim", {}), ("a b?token=geheim", {}), ("", {"X": "geheim\nb"}), ("", {"X": "geheim\u2192"})],
 )
 def test_what_cannot_be_called_is_an_error_that_names_no_header(
     relay: Relay, path: str, headers: dict[str, str]
@@ -71,6 +72,11 @@ def test_what_cannot_be_called_is_an_error_that_names_no_header(
         HttpCall(f"http://127.0.0.1:{relay.server_port}/{path}", "POST", headers, 30).send(b"", "text/plain")
     assert "geheim" not in str(caught.value)
     assert relay.calls == []
+
+
+def test_what_is_secret_in_its_address_is_not_said() -> None:
+    with pytest.raises(LinkError, match=r"http http://127\.0\.0\.1:\d+/api\?\*\*\*: no answer"):
+        HttpCall(f"http://127.0.0.1:{free_port()}/api?token=geheim", "POST", {}, 30).send(b"", "text/plain")
 
 
 def test_no_answer_is_an_error_after_the_timeout() -> None:

@@ -325,3 +325,16 @@ def test_black_frames_are_a_camera_that_sees_nothing_where_that_is_asked_for(bla
     scene.show(shade=5)
     until(lambda: scene.code() == "")
     scene.close()
+
+
+def test_who_asks_late_gets_the_first_frame_of_the_moment(scene: Scene) -> None:
+    scene.show()
+    until(lambda: scene.camera.health().age_s == 0)
+    assert scene.camera.read_after(scene.now, 0).received == scene.now
+    for _ in range(5):
+        scene.now += 0.1
+        scene.show()
+        until(lambda: scene.camera.read_latest(50).received == scene.now)
+    assert scene.camera.read_after(1000.15, 0).received == pytest.approx(1000.2)
+    with pytest.raises(CameraError, match="no frame within 0 ms"):
+        scene.camera.read_after(scene.now + 0.1, 0)

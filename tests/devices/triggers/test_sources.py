@@ -203,12 +203,13 @@ def test_a_node_triggers_where_it_rises(server: OpcUaServer, node: str, values: 
 
 def test_a_server_that_goes_away_is_lost(server: OpcUaServer) -> None:
     link = Proxy(server.port)
-    with taking(NodeTrigger(f"opc.tcp://127.0.0.1:{link.port}", "ns=2;s=reject", "rising")) as taker:
+    url = f"opc.tcp://127.0.0.1:{link.port}/?token=geheim"
+    with taking(NodeTrigger(url, "ns=2;s=reject", "rising")) as taker:
         link.refuses = True
         link.cut()
         until(lambda: taker.error)
     link.close()
-    assert "the connection was lost" in str(taker.error)
+    assert str(taker.error) == f"opcua opc.tcp://127.0.0.1:{link.port}/?***: the connection was lost"
 
 
 @pytest.mark.parametrize("make", [

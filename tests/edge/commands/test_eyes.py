@@ -41,6 +41,7 @@ class Station:
 
     def look(self, **said: object) -> list[Shown]:
         request = AskCommand.model_validate({"text": "what is there?", **said})
+        self.eyes.check(request, self.config)
         return self.eyes.look(request, self.config, time.monotonic() + LIMIT_S, lambda: self.cancelled)
 
 

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
 import json
+import socket
+import threading
 from typing import cast
 
 import pytest
+from pydantic import SecretStr
 
 from lineside.devices.errors import LinkError
 from lineside.edge.errors import ConfigError
@@ -57,6 +60,25 @@ def test_a_template_that_fails_is_an_error_of_that_part() -> None:
     with pytest.raises(LinkError, match=r"`outputs\.reject\.payload` cannot be made"):
         wire.set(True, ABOUT)
     assert sent.messages == []
+
+
+def test_a_secret_header_is_the_variable_of_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RELAY_KEY", "geheim")
+    with socket.create_server(("127.0.0.1", 0)) as relay:
+        address = f"http://127.0.0.1:{relay.getsockname()[1]}/"
+        config = OutputConfig("http", address=address, method="GET", headers={"X-Key": SecretStr("$RELAY_KEY")})
+        wire = open_wire("reject", config, cast(Connection, None))
+        caller = threading.Thread(target=wire.set, args=(True, ABOUT))
+        caller.start()
+        client, _ = relay.accept()
+        with client:
+            assert b"\r\nX-Key: geheim\r\n" in client.recv(4096)
+            client.sendall(b"HTTP/1.0 204 Done\r\n\r\n")
+        caller.join()
+    assert "RELAY_KEY" not in repr(config)
+    monkeypatch.delenv("RELAY_KEY")
+    with pytest.raises(ConfigError, match=r"`outputs.reject.headers.X-Key`: there is no variable RELAY_KEY"):
+        open_wire("reject", config, cast(Connection, None))
 
 
 def test_a_pin_that_cannot_be_had_stops_the_start(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,6 +17,7 @@ from lineside.edge.camera_config import CameraConfig
 from lineside.edge.daemon import Daemon
 from lineside.edge.errors import StoreError
 from lineside.edge.frames.seen import Seen
+from lineside.edge.triggers.sources import SourceThread
 from lineside.edge.triggers_config import TriggerConfig
 from tests.support.broker import Mosquitto
 from tests.support.client import Client, Received
@@ -152,7 +153,9 @@ def test_what_was_taken_over_is_answered_after_a_kill(broker: Mosquitto, client:
         for part in ("A", "B"):
             client.publish(TOPICS.trigger("eye"), json.dumps({"id": part, "part_id": part}))
         until(lambda: counted(daemon, "triggers") == 2)
+    told: list[Seen] = []
     with Daemon(dataclasses.replace(config, triggers={"eye": EYE})) as again:
+        again.pipeline.observers.append(told.append)
         assert again.wait_online(LIMIT_S)
         until(lambda: counted(again, "triggers_resumed") == 2)
         for part in ("B", "A"):
@@ -161,6 +164,8 @@ def test_what_was_taken_over_is_answered_after_a_kill(broker: Mosquitto, client:
         client.publish(TOPICS.trigger("eye"), json.dumps({"id": "A", "part_id": "A"}))
         until(lambda: counted(again, "triggers_duplicate") == 1)
     assert [(result["part_id"], result["verdict"]) for result in found] == [("B", "pass"), ("A", "pass")]
+    # Outputs do not move for a part of an earlier run: the clock may have stood still with the station.
+    assert [seen.frame.moment_known for seen in told] == [False, False]
 
 
 class Wire:
@@ -168,6 +173,7 @@ class Wire:
 
     def __init__(self) -> None:
         self.problem: LinkError | None = LinkError("modbus plc:502, unit 1: cannot be reached")
+        self.taken = 0
         self.fires = threading.Semaphore(0)
 
     def moments(self, stop: threading.Event, stands: Callable[[], None]) -> Iterator[Moment]:
@@ -177,6 +183,30 @@ class Wire:
             stands()
             if self.fires.acquire(timeout=0.01):
                 yield Moment()
+                self.taken += 1
+
+
+def test_a_source_is_not_told_that_it_was_taken_where_it_was_not(
+    broker: Mosquitto, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The station has stopped: the PLC asks once more."""
+    kept: list[SourceThread] = []
+    start = SourceThread.start
+
+    def keep(source: SourceThread) -> None:
+        kept.append(source)
+        start(source)
+
+    monkeypatch.setattr(SourceThread, "start", keep)
+    wire = Wire()
+    monkeypatch.setattr("lineside.edge.triggers.triggers.open_source", lambda _trigger: wire)
+    with running(broker, tmp_path, eye=TriggerConfig("modbus", ("cam0",), address="plc", wait_s=LIMIT_S)):
+        pass
+    wire.problem = None
+    wire.fires.release()
+    kept[0]._stop.clear()
+    kept[0]._run()
+    assert wire.taken == 0
 
 
 def test_a_source_that_is_lost_is_said_and_comes_back(

@@ -246,6 +246,21 @@ def test_the_library_that_builds_for_a_target_is_taken(library: Library, monkeyp
         choose_library("sm90")
 
 
+@pytest.mark.parametrize(("target", "board"), [("sm87", "Jetson Orin"), ("sm110", "Jetson Thor")])
+def test_a_jetson_builds_its_own_engines(target: str, board: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """TensorRT for RTX, which is installed here, has neither; JetPack's own has the operators from 10.15 on."""
+    with pytest.raises(EngineBuildFailed, match=f"{target} is {board}, .* built on the board: .*docs/jetson.md"):
+        choose_library(target, present="sm89")
+    monkeypatch.setitem(sys.modules, "tensorrt", None)
+    with pytest.raises(DeviceUnusable, match=f"on this {board}: it comes with JetPack"):
+        choose_library(target, present=target)
+    monkeypatch.setitem(sys.modules, "tensorrt", SimpleNamespace(__version__="10.13.3.9"))
+    with pytest.raises(EngineBuildFailed, match=r"tensorrt 10\.13\.3\.9 cannot read the graphs: .* JetPack 7\.2"):
+        choose_library(target, present=target)
+    monkeypatch.setitem(sys.modules, "tensorrt", SimpleNamespace(__version__="10.16.1.11"))
+    assert choose_library(target, present=target).version == "10.16.1.11"
+
+
 def _unusable(bundle: Bundle, target: str = "sm89", version: str = "") -> str:
     folder = next((bundle.path / "engines").iterdir())
     _, name, own = folder.name.split("-", 2)
