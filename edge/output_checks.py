@@ -153,7 +153,8 @@ def _reach(config: Config, output: OutputConfig) -> Iterator[tuple[str, str]]:
         if output.kind == kind and output.address and (wrong := wrong_in_url(output.address, schemes)):
             yield "address", f"{masked(output.address)!r} {wrong}"
     if output.kind == "http" and "@" in output.address.partition("://")[2].partition("/")[0]:
-        yield "address", "has a login, which a call does not carry: `headers` takes an Authorization"
+        told = "has a login, which a call does not carry: `headers` takes an Authorization"
+        yield "address", f"{masked(output.address)!r} {told}"
     if output.kind == "opcua" and output.node and not NODE.fullmatch(output.node):
         yield "node", f"{output.node!r} is no node: ns=2;s=Line1.Reject or ns=2;i=1001 would be right"
     if output.kind == "http" and NOT_IN_URL.search(output.address):
