@@ -67,11 +67,11 @@ class Proxy:
 
     def cut(self) -> None:
         """Close every connection; no bytes vanish any more."""
-        self.lose_up = self.lose_down = False
         with self._condition:
             sockets, self._open = self._open, []
         for end in sockets:
             _shut(end)
+        self.lose_up = self.lose_down = False  # behind that: what is on its way vanishes too
 
     def tear(self, after_bytes: int) -> None:
         """Cut every connection when so many bytes more have gone through, in the middle of a packet or not."""

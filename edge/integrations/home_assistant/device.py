@@ -43,7 +43,7 @@ class Device:
         """The message. `gone` are components of before, with their platforms: naming them so takes them away."""
         stubs = {key: {"p": platform} for key, platform in gone.items()}
         body = {
-            "dev": {"ids": [self.id], "mf": "Lineside", "sw": __version__, **self.about},
+            "dev": {"ids": [self.id], "cns": [], "mf": "Lineside", "sw": __version__, **self.about},
             "o": ORIGIN,
             "availability": self.availability,
             "availability_mode": "all",

@@ -89,6 +89,11 @@ class Car:
         call = ToolCall(f"call{self._ids}", name, arguments)
         return self.calls.carry_out(call, deadline=time.monotonic() + LIMIT_S)
 
+    def hears(self) -> bool:
+        """Whether the car has noticed that it is subscribed: the databroker knows it first."""
+        kuksa: Any = self.calls.kuksa
+        return bool(kuksa._hearing.up.is_set())
+
     def knows(self, name: str, value: Any) -> bool:
         known = self.calls.states.known(name, {})
         return known is not None and known.value == value
@@ -113,6 +118,7 @@ def test_a_signal_is_set_and_achieved_when_the_databroker_says_so(tmp_path: Path
     broker = Databroker()
     with databroker(broker) as port, car(tmp_path, port) as mine:
         assert broker.subscribed.wait(LIMIT_S)
+        until(mine.hears)
         broker.says(SPEED, 0.0)
         until(lambda: mine.knows(SPEED, 0))
         report = mine.call("trunk", value=True)
@@ -126,6 +132,7 @@ def test_a_signal_that_is_not_as_asked_has_failed(tmp_path: Path) -> None:
     broker = Databroker()
     with databroker(broker) as port, car(tmp_path, port) as mine:
         assert broker.subscribed.wait(LIMIT_S)
+        until(mine.hears)
         broker.provider = lambda signal, _value: broker.says(signal, 10)
         report = mine.call("roof", value=50)
         assert (report.outcome, report.code) == ("failed", "state_differs")
@@ -151,6 +158,7 @@ def test_without_a_databroker_nothing_is_set_and_nothing_known_until_it_is_back(
     broker = Databroker()
     with databroker(broker) as port, car(tmp_path, port) as mine:
         assert broker.subscribed.wait(LIMIT_S)
+        until(mine.hears)
         broker.says(SPEED, 0.0)
         until(lambda: mine.knows(SPEED, 0))
         broker.end()
@@ -187,6 +195,7 @@ def test_what_the_databroker_refuses_has_failed(tmp_path: Path, code: grpc.Statu
     broker.fails = code
     with databroker(broker) as port, car(tmp_path, port) as mine:
         assert broker.subscribed.wait(LIMIT_S)
+        until(mine.hears)
         report = mine.call("roof", value=20)
         assert report.outcome == "failed"
         assert told in report.detail
@@ -196,6 +205,7 @@ def test_a_value_of_another_type_and_a_type_that_no_call_can_set(tmp_path: Path)
     broker = Databroker()
     with databroker(broker) as port, car(tmp_path, port) as mine:
         assert broker.subscribed.wait(LIMIT_S)
+        until(mine.hears)
         assert "is no value of type DATA_TYPE_INT8" in mine.call("roof", value="wide").detail
         assert "cannot be set by a call" in mine.call("seats", value=1).detail
 
@@ -208,6 +218,7 @@ def test_the_token_is_sent_and_a_signal_that_is_not_there_is_named(
     broker = Databroker()
     with databroker(broker) as port, car(tmp_path, port, token_file="token") as mine:
         assert broker.subscribed.wait(LIMIT_S)
+        until(mine.hears)
         assert broker.tokens == ["Bearer abc.def"]
         assert mine.degraded.sentences() == ["the databroker does not know Vehicle.Gone"]
 
