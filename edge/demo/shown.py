@@ -24,7 +24,8 @@ class Printer:
     def switched(self, name: str, value: bool, when: float) -> None:
         """The station has switched a coil of the PLC."""
         if value:
-            _say(f"plc      {name} on, {1e3 * (when - self._began):.0f} ms after the photo-eye saw the part")
+            part = f", {1e3 * (when - self._began):.0f} ms after the photo-eye saw the part" if self._began else ""
+            _say(f"plc      {name} on{part}")
         else:
             _say(f"plc      {name} off, {1e3 * (when - self._switched.get(name, when)):.0f} ms later")
         self._switched[name] = when
