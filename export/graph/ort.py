@@ -23,6 +23,7 @@ from lineside.export.graph.kv import FLOAT_KV, KVFormat
 from lineside.export.graph.weights import Precision, Slot, Weight
 from lineside.export.graph.writer import MICROSOFT
 from lineside.export.network.config import DecoderConfig, NetworkConfig, VisionConfig
+from lineside.export.network.rope import axial_tables
 
 OPSET = 21
 FLOAT, FLOAT16 = 1, 10
@@ -273,14 +274,11 @@ class OrtOps(CommonOps):
         return self.graph.node("MultiHeadAttention", [*turned, v], domain=MICROSOFT, num_heads=heads, scale=scale)[0]
 
     def _axial_rotary(self, config: VisionConfig, part: str) -> str:
-        """Half of the frequencies turn with the row, half with the column; position = row * grid_size + column."""
         grid, dim = config.grid_size, config.head_dim
 
         def table() -> npt.NDArray[np.float32]:
-            inverse = config.rope_theta ** -(np.arange(0, dim, 2) / dim)
-            rows, columns = np.divmod(np.arange(grid * grid), grid)
-            angles = np.concatenate([np.outer(rows, inverse[0::2]), np.outer(columns, inverse[1::2])], axis=1)
-            return np.asarray(np.cos(angles) if part == "cos" else np.sin(angles), dtype=np.float32)
+            cos, sin = axial_tables(grid, dim, config.rope_theta)
+            return np.asarray(cos if part == "cos" else sin, dtype=np.float32)
 
         return self._floats(self.graph.plan.table(f"axial.{part}", (grid * grid, dim // 2), table))
 

@@ -125,3 +125,14 @@ class QueryScale:
         """`(length, 1)`."""
         steps = np.floor(np.arange(length) / self.original_context)
         return np.asarray(1 + self.beta * np.log1p(steps), np.float32)[:, None]
+
+
+def axial_tables(grid: int, head_dim: int, theta: float) -> tuple[Floats, Floats]:
+    """Cosines and sines `(grid * grid, head_dim / 2)` of a tower's flat positions, row * grid + column.
+
+    Half of the frequencies turn with the row, half with the column.
+    """
+    inverse = theta ** -(np.arange(0, head_dim, 2) / head_dim)
+    rows, columns = np.divmod(np.arange(grid * grid), grid)
+    angles = np.concatenate([np.outer(rows, inverse[0::2]), np.outer(columns, inverse[1::2])], axis=1)
+    return np.cos(angles), np.sin(angles)

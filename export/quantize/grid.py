@@ -1,0 +1,79 @@
+"""The values that a block can take: a scale, sixteen levels, and which of them is zero.
+
+Scales are what float16 can hold and above zero: so they lie on the disk, and TensorRT computes nonsense for others.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Float32 = npt.NDArray[np.float32]
+LEVELS = 16
+MIDDLE = 8
+"""The level that is zero in a symmetric block."""
+CANDIDATES = np.linspace(5.0, 8.5, 15, dtype=np.float32)
+"""Levels to which the largest magnitude of a symmetric block is tried to be mapped."""
+SHRUNK = np.linspace(1.0, 0.7, 13, dtype=np.float32)
+"""Shares of an asymmetric block's range that are tried: what lies outside is clipped."""
+LEAST = np.float32(np.finfo(np.float16).smallest_normal)
+LARGEST = np.float32(np.finfo(np.float16).max)
+
+
+def stored(scale: Float32) -> Float32:
+    """As float16 holds it."""
+    return np.clip(scale, LEAST, LARGEST).astype(np.float16).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Chooses a block's scale and which level is zero: the middle one where `symmetric`."""
+
+    symmetric: bool
+
+    def choose(self, blocks: Float32, cost: Float32) -> tuple[Float32, Float32]:
+        """Scales and the levels of zero, `(n,)` each, of least weighted squared error.
+
+        Args:
+            blocks: `(32, n)`: each column is a block.
+            cost: `(32, 1)`: what an error in each row costs.
+        """
+        return _symmetric(blocks, cost) if self.symmetric else _asymmetric(blocks, cost)
+
+
+def rounded(wanted: Float32, scale: Float32, zero: Float32) -> Float32:
+    """Integers that count from zero; `scale` and `zero` are broadcast."""
+    return np.clip(np.rint(wanted / scale), -zero, LEVELS - 1 - zero)
+
+
+def _symmetric(blocks: Float32, cost: Float32) -> tuple[Float32, Float32]:
+    largest = np.abs(blocks).max(axis=0)
+    middle = np.full_like(largest, MIDDLE)
+    least = np.full(largest.shape, np.inf, np.float32)
+    chosen = np.ones_like(largest)
+    weighted = blocks * cost
+    for level in CANDIDATES:
+        scale = stored(largest / level)
+        integers = rounded(blocks, scale, middle)
+        energy = (np.square(integers) * cost).sum(axis=0)
+        fitted = (integers * weighted).sum(axis=0) / np.maximum(energy, np.finfo(np.float32).tiny)
+        scale = np.where(energy > 0, stored(fitted), scale)
+        error = (np.square(rounded(blocks, scale, middle) * scale - blocks) * cost).sum(axis=0)
+        better = error < least
+        least, chosen = np.where(better, error, least), np.where(better, scale, chosen)
+    return chosen, middle
+
+
+def _asymmetric(blocks: Float32, cost: Float32) -> tuple[Float32, Float32]:
+    low, high = np.minimum(blocks.min(axis=0), 0), np.maximum(blocks.max(axis=0), 0)
+    least = np.full(low.shape, np.inf, np.float32)
+    chosen, zeros = np.ones_like(low), np.full_like(low, MIDDLE)
+    for share in SHRUNK:
+        scale = stored((high - low) * (share / (LEVELS - 1)))
+        zero = np.clip(np.rint(-low * share / scale), 0, LEVELS - 1)
+        error = (np.square(rounded(blocks, scale, zero) * scale - blocks) * cost).sum(axis=0)
+        better = error < least
+        least, chosen, zeros = (np.where(better, *pair) for pair in ((error, least), (scale, chosen), (zero, zeros)))
+    return chosen, zeros
