@@ -252,6 +252,8 @@ def _bundle_commands(commands: Commands[argparse.ArgumentParser]) -> None:
     _add_device(inspect)
     inspect.set_defaults(handler="bundle.inspect")
 
+    _add_compare(commands)
+
     upgrade = commands.add_parser("upgrade", help="bring a bundle up to this version, without its checkpoint")
     upgrade.add_argument("bundle", type=Path, help="bundle folder, or `default`")
     upgrade.add_argument("--taught", type=Path, metavar="FILE.toml", help=f"{TAUGHT}; kept where left out")
@@ -262,6 +264,23 @@ def _bundle_commands(commands: Commands[argparse.ArgumentParser]) -> None:
         "bundle", type=Path, nargs="?", help="a bundle folder, or `default`: says whether it fits this machine"
     )
     devices.set_defaults(handler="bundle.devices")
+
+
+def _add_compare(commands: Commands[argparse.ArgumentParser]) -> None:
+    compare = commands.add_parser("compare", help="say how far a bundle agrees with another, and what each costs")
+    compare.add_argument("a", type=Path, metavar="A", help="the reference: bundle folder, or `default`")
+    compare.add_argument("b", type=Path, metavar="B", help="the candidate, with the same vocabulary")
+    compare.add_argument("--text", type=Path, metavar="FILE", help="read by both; one that ships where left out")
+    compare.add_argument(
+        "--pictures", type=Path, metavar="FOLDER", help="inspected by both; those of the demo where left out"
+    )
+    compare.add_argument("--defects", default="pitting", help="defect types to look for, separated by commas")
+    compare.add_argument(
+        "--max-kl", type=float, metavar="NAT", help="the exit code is 1 where the mean KL(A || B) of a token is larger"
+    )
+    compare.add_argument("--json", action="store_true", help="a JSON object instead of tables")
+    _add_device(compare)
+    compare.set_defaults(handler="compare.compare")
 
 
 def _export_commands(commands: Commands[argparse.ArgumentParser]) -> None:

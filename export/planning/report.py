@@ -7,7 +7,6 @@ import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from lineside.export.bundle.memory import free_bytes
 from lineside.export.planning.described import Described, Export
 from lineside.export.planning.memory import GB, Wanted, changes, engines_take_more, parts
 from lineside.export.planning.rates import Rates
@@ -23,6 +22,7 @@ from lineside.export.planning.work import (
     vision_operations,
 )
 from lineside.runtime.boards import JETSON, SYSTEM_BYTES, UNIFIED_SHARE
+from lineside.runtime.free_memory import free_bytes
 from lineside.runtime.manifest import Manifest
 
 ANSWER_TOKENS = 32

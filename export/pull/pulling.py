@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from lineside.export.bundle.checks import check_disk
-from lineside.export.bundle.memory import free_bytes
 from lineside.export.bundle.options import ExportOptions
 from lineside.export.bundle.workplace import check_target, partial_of, why
 from lineside.export.bundle.writer import Progress, export_bundle
@@ -22,6 +21,7 @@ from lineside.export.pull.preview import WEIGHTS, bundle_bytes
 from lineside.export.pull.wanted import TOKENIZER, Wanted, is_gguf_model
 from lineside.runtime.bundle import open_bundle, verify_hashes
 from lineside.runtime.engine.memory_plan import plan_memory
+from lineside.runtime.free_memory import free_bytes
 from lineside.runtime.sessions.selftest import self_test
 
 log = logging.getLogger("lineside.pull")

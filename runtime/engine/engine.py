@@ -124,6 +124,11 @@ class Engine:
             vision, decoder = sessions(bundle) if sessions else open_cpu(bundle, threads)
         return cls(bundle, tokenizer, vision, decoder, limits, beside)
 
+    @property
+    def decoder(self) -> Decoder:
+        """The session itself, for who wants logits and no answer. Its passes must not run beside those of requests."""
+        return self._decoder
+
     def pin(self, prompt: Prompt, *, reserve: int) -> Pin:
         """Compute the beginning of many prompts once, and keep it for as long as somebody holds the pin.
 

@@ -58,6 +58,7 @@ class Tokenizer:
         self._inner = cast(Any, self.mistral.instruct_tokenizer.tokenizer)
         self.version: str = str(self._inner.version.value)
         self.vocab_size: int = int(self._inner.n_words)
+        self.bos_id: int = int(self._inner.bos_id)
         self.eos_id: int = int(self._inner.eos_id)
         pieces = ((self._inner.id_to_piece(i), i) for i in range(self._inner.num_special_tokens))
         self._special_ids: dict[str, int] = dict(pieces)

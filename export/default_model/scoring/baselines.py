@@ -25,8 +25,9 @@ from lineside.export.default_model.networks.dense import resized
 from lineside.export.default_model.networks.efficientnet import Lite0Features
 from lineside.export.default_model.networks.network import normalized
 from lineside.export.default_model.scoring.evaluate import BOARD_IOU, held_out_boards, held_out_screws
-from lineside.export.default_model.scoring.scores import Matches, auroc, balanced_accuracy, match
+from lineside.export.default_model.scoring.scores import auroc, balanced_accuracy
 from lineside.export.default_model.train import training_screws
+from lineside.runtime.inspection.overlap import Matches, match
 from lineside.runtime.inspection.verdict import Defect
 
 NEIGHBOURS = 5

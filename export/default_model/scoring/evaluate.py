@@ -20,13 +20,14 @@ from rich.progress import track
 from lineside.export.default_model.data import ballscrew, commands, pcb
 from lineside.export.default_model.data.ballscrew import Example
 from lineside.export.default_model.scoring.mistakes import draw_mistakes
-from lineside.export.default_model.scoring.scores import Matches, auroc, balanced_accuracy, match
+from lineside.export.default_model.scoring.scores import auroc, balanced_accuracy
 from lineside.export.evaluation.cases import held_out_texts
 from lineside.runtime.assistant import ask
 from lineside.runtime.engine.engine import Engine
 from lineside.runtime.engine.sampling import GREEDY
 from lineside.runtime.inspection.inspector import Inspector
 from lineside.runtime.inspection.observation import Inspection
+from lineside.runtime.inspection.overlap import Matches, match
 from lineside.runtime.inspection.task import InspectionTask
 from lineside.runtime.inspection.verdict import Thresholds
 

@@ -8,14 +8,13 @@ import pytest
 from lineside.export.default_model.data import ballscrew
 from lineside.export.default_model.scoring.evaluate import SCREW_IOU, inspect_all, score_inspections
 from lineside.export.default_model.scoring.publish import card
-from lineside.export.default_model.scoring.scores import Matches, auroc, iou, match
+from lineside.export.default_model.scoring.scores import auroc
 from lineside.export.evaluation.cases import load_cases
 from lineside.export.evaluation.run import report
 from lineside.export.evaluation.scoring import Outcome
 from lineside.runtime.chat import ToolCall
 from lineside.runtime.defaults import DEFAULT_BUNDLE
 from lineside.runtime.engine.engine import Engine
-from lineside.runtime.inspection.verdict import Defect
 from tests.conftest import ROOT
 
 SCREWS = ROOT / "deploy/stations/ballscrew"
@@ -24,19 +23,6 @@ SCREWS = ROOT / "deploy/stations/ballscrew"
 def test_figures() -> None:
     scores, positive = np.asarray([0.1, 0.4, 0.4, 0.9]), np.asarray([False, False, True, True])
     assert auroc(scores, positive) == pytest.approx(3.5 / 4)
-    a, b = Defect("x", (0, 0, 10, 10)), Defect("x", (5, 0, 15, 10))
-    assert iou(a, b) == pytest.approx(50 / 150)
-    assert iou(a, Defect("x", (20, 20, 30, 30))) == 0.0
-
-
-def test_boxes_are_matched_one_to_one() -> None:
-    labels = [Defect("a", (0, 0, 10, 10)), Defect("a", (20, 0, 30, 10)), Defect("b", (40, 0, 50, 10))]
-    found = [Defect("a", (1, 0, 11, 10)), Defect("a", (0, 0, 10, 10)), Defect("a", (40, 0, 50, 10))]
-    assert match(labels, found, 0.3) == Matches(found=1, missed=2, spurious=2)
-    assert match(labels, found, 0.3, typed=False) == Matches(found=2, missed=1, spurious=1)
-    assert match([], [], 0.3).f1 == 0.0
-    total = Matches(3, 1, 1) + Matches(1, 0, 0)
-    assert [total.recall, total.f1] == pytest.approx([4 / 5, 8 / 10])
 
 
 def test_the_default_model_beats_always_pass_on_the_demo(

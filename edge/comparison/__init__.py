@@ -1,0 +1,1 @@
+"""`lineside compare`: how far one bundle agrees with another, and what each costs."""

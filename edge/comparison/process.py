@@ -1,0 +1,93 @@
+"""A model in a process of its own: its memory is its own, and all of it is given back at the end."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager, suppress
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+from lineside.edge.comparison.side import Side
+from lineside.edge.config import Device
+from lineside.edge.errors import EdgeError
+from lineside.runtime.errors import EngineError
+from lineside.runtime.inspection.task import InspectionTask
+
+Given = ParamSpec("Given")
+Result = TypeVar("Result")
+_held: list[Side] = []
+"""Of such a process: its one model."""
+
+
+class SideProcess:
+    """Calls methods of a `Side` that lives in the process of `pool`. `label` names it in errors."""
+
+    def __init__(self, pool: ProcessPoolExecutor, label: str) -> None:
+        self._pool, self._label = pool, label
+
+    def open(self, path: Path, device: Device, tokens: int, task: InspectionTask) -> None:
+        """Raises EdgeError."""
+        self._result(_open, path, device, tokens, task)
+
+    def call(self, method: Callable[Concatenate[Side, Given], Result], *args: Given.args, **_: Given.kwargs) -> Result:
+        """Raises EdgeError."""
+        result: Result = self._result(_call, method, args)
+        return result
+
+    def _result(self, function: Callable[..., Any], *args: Any) -> Any:
+        try:
+            return self._pool.submit(function, *args).result()
+        except BrokenProcessPool as error:
+            raise EdgeError(
+                f"{self._label}: its process was ended from outside, most likely for lack of memory: end what else "
+                "runs here, or compare on a larger machine"
+            ) from error
+        except EdgeError as error:
+            raise EdgeError(f"{self._label}: {error}") from error
+
+
+@contextmanager
+def side_process(label: str) -> Iterator[SideProcess]:
+    """A process, which is killed where the block ends by an exception: a pass may take minutes."""
+    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+        pid = _started(pool)
+        try:
+            yield SideProcess(pool, label)
+        except BaseException:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+            raise
+
+
+def _started(pool: ProcessPoolExecutor) -> int:
+    """The id of its process, in which Ctrl-C, which a terminal sends to both, does nothing: that is for the parent."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        future = pool.submit(os.getpid)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    return future.result()
+
+
+def _open(path: Path, device: Device, tokens: int, task: InspectionTask) -> None:
+    with _told():
+        _held.append(Side(path, device, tokens, task))
+
+
+def _call(method: Callable[..., Any], args: tuple[Any, ...]) -> Any:
+    with _told():
+        return method(_held[0], *args)
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """What goes wrong, as an error that can be sent to the other process."""
+    try:
+        yield
+    except (EngineError, MemoryError) as error:
+        raise EdgeError(str(error) or "the memory is full: end what else runs here") from None
