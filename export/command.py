@@ -13,9 +13,9 @@ from typing import Literal
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from lineside.export.bundle.filling import Progress as Report
 from lineside.export.bundle.options import ExportOptions
 from lineside.export.bundle.plan import PRECISIONS
-from lineside.export.bundle.writer import Progress as Report
 from lineside.export.bundle.writer import export_bundle
 from lineside.export.errors import ExportError
 from lineside.export.graph.kv import KVDtype

@@ -10,6 +10,7 @@ ExportError
 ├── TargetInUse           another export to the same folder is running
 ├── TargetUnwritable      a file cannot be written, or read: a full disk, a read-only one
 ├── PullFailed            a hub does not give the model: unknown, gated, out of reach, or not what it lists
+├── TooCoarse             rounding has taken the bundle too far from the float model
 ├── ParityError           the finished graphs do not compute finite numbers
 └── EngineBuildFailed     TensorRT does not build for the target, or refuses the graph
 """
@@ -54,6 +55,10 @@ class TargetUnwritable(ExportError):
 
 
 class PullFailed(ExportError):
+    pass
+
+
+class TooCoarse(ExportError):
     pass
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from lineside.export.calibration.sample import NAME as SAMPLE_NAME
 from lineside.export.checkpoint.source import Source
 from lineside.export.graph.kv import FLOAT_KV, KVFormat
 from lineside.export.graph.ort import OPSET, OrtOps
@@ -14,6 +15,7 @@ from lineside.export.graph.writer import GraphWriter
 from lineside.export.network.config import NetworkConfig
 from lineside.export.network.decoder import emit_decoder
 from lineside.export.network.vision import emit_vision
+from lineside.export.quantize.rounder import CALIBRATED, Method
 from lineside.runtime.manifest import CARRIED_OVER, METHODS, NO_ROUNDING, Quantizer
 
 Dtype = Literal["float32", "float16"]
@@ -28,13 +30,17 @@ class Precisions:
     keeps 8 bits because it is small beside the decoder and every later token depends on it.
 
     `accuracy_level` 4 rounds the decoder's activations to 8 bits per block of 32, which is what makes decoding fast on
-    a CPU. The tower works on hundreds of patches at once, where exact activations cost nothing: it keeps level 0.
+    a CPU. `method` is how the decoder's INT4 is rounded; where it is not `symmetric`, its blocks have zero points,
+    which only a CPU's graph takes. The tower works on hundreds of patches at once, where exact activations cost
+    nothing: it keeps level 0.
     """
 
     decoder: Precision = "int4"
     vision: Precision = "int8"
     embedding: Precision = "int8"
     accuracy_level: int = 4
+    method: Method = "gptq"
+    symmetric: bool = True
 
 
 PRECISIONS = {"int4": Precisions(), "float32": Precisions("float32", "float32", "float32")}
@@ -69,7 +75,16 @@ class Planned:
         """Emit the decoder; an `exact` one does not round activations, as none in float16 does."""
         graph = GraphWriter("decoder", self.files["decoder"], OPSET)
         level = 0 if exact or dtype == "float16" else self.precisions.accuracy_level  # CUDA has no 8-bit activations
-        ops = OrtOps(graph, self.precisions.decoder, self.precisions.embedding, level, self.checkpoint, kv, dtype)
+        ops = OrtOps(
+            graph,
+            self.precisions.decoder,
+            self.precisions.embedding,
+            level,
+            self.checkpoint,
+            not self.precisions.symmetric,
+            kv,
+            dtype,
+        )
         emit_decoder(ops, self.network)
         return graph
 
@@ -88,7 +103,7 @@ class Planned:
         """How the matrices of each part are rounded; several ways in the order in which they come."""
         found: dict[str, dict[Quantizer, None]] = {}
         for part, weight in self._matrices():
-            found.setdefault(part, {})[_quantizer(weight)] = None
+            found.setdefault(part, {})[_quantizer(weight, self.precisions.method)] = None
         return {part: tuple(ways) for part, ways in found.items()}
 
     def _matrices(self) -> Iterator[tuple[str, Weight]]:
@@ -98,13 +113,17 @@ class Planned:
                     yield "embedding" if weight.name in ("embed", "lm_head") else name, weight
 
 
-def _quantizer(weight: Weight) -> Quantizer:
+def _quantizer(weight: Weight, method: Method) -> Quantizer:
     if weight.form not in METHODS:
         return Quantizer(NO_ROUNDING, 32)
-    method, bits = METHODS[weight.form]
+    usual, bits = METHODS[weight.form]
     if weight.carried is not None:
         return Quantizer(CARRIED_OVER, bits, weight.block_size, symmetric=weight.carried.symmetric)
-    return Quantizer(method, bits, weight.block_size, symmetric=True)
+    symmetric = not weight.has_zeros
+    if weight.form == "int8" or method == "nearest":
+        return Quantizer(usual, bits, weight.block_size, symmetric)
+    calibration = SAMPLE_NAME if method in CALIBRATED else None
+    return Quantizer(method, bits, weight.block_size, symmetric, calibration)
 
 
 def plan(checkpoint: Source, network: NetworkConfig, precisions: Precisions) -> Planned:

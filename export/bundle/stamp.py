@@ -4,20 +4,30 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 
 from lineside import __version__
-from lineside.export.bundle.options import ExportOptions
+from lineside.export.bundle.options import MAX_KL, ExportOptions
 from lineside.export.bundle.plan import Planned
 from lineside.runtime.manifest import FORMAT_VERSION
 
-ROOMS: tuple[str, ...] = ("", "bundle", "checkpoint", "graph", "network")
+ROOMS: tuple[str, ...] = ("", "bundle", "calibration", "checkpoint", "graph", "network", "quantize")
 """Of `export`, itself among them: their code decides what stands in a weight file, and where."""
 
 
 def stamp(planned: Planned, options: ExportOptions) -> str:
-    """SHA-256 over the checkpoint's files, its configuration, the options and the code."""
-    parts = [planned.checkpoint.stamp(), repr(planned.network), repr(options), FORMAT_VERSION, __version__, _code()]
+    """SHA-256 over the checkpoint's files, its configuration, the options and the code. Whoever lets a bundle pass that
+    was too coarse goes on with what is there.
+    """
+    parts = [
+        planned.checkpoint.stamp(),
+        repr(planned.network),
+        repr(replace(options, max_kl=MAX_KL)),
+        FORMAT_VERSION,
+        __version__,
+        _code(),
+    ]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 

@@ -6,29 +6,26 @@ export goes on from there. The folder gets its name when everything in it has be
 
 from __future__ import annotations
 
-import errno
-import hashlib
-import json
-import os
 import shutil
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from lineside.export.bundle.calibrate import run_floats
 from lineside.export.bundle.card import card
 from lineside.export.bundle.checks import check_disk, check_pieces, check_tokenizer, find_tokenizer, image_settings
+from lineside.export.bundle.filling import Filling, Progress
+from lineside.export.bundle.gate import check, measure
 from lineside.export.bundle.golden import write_golden
 from lineside.export.bundle.kv_calibration import kv_scales
 from lineside.export.bundle.memory import check_memory
 from lineside.export.bundle.options import ExportOptions
 from lineside.export.bundle.plan import Planned, plan
 from lineside.export.bundle.stamp import stamp
-from lineside.export.bundle.workplace import Workplace, check_target, workplace
+from lineside.export.bundle.workplace import check_target, workplace
 from lineside.export.checkpoint.gguf import GgufCheckpoint
 from lineside.export.checkpoint.opening import open_checkpoint
 from lineside.export.checkpoint.source import Source
 from lineside.export.graph.kv import FLOAT_KV, KVDtype, KVFormat
-from lineside.export.graph.weights import fill
 from lineside.export.network.config import NetworkConfig
 from lineside.runtime.bundle import file_sha256
 from lineside.runtime.manifest import FORMAT_VERSION, MANIFEST, FileEntry, KVLayout, Manifest
@@ -37,8 +34,6 @@ from lineside.runtime.text.tokenizer import Tokenizer
 EXACT_GRAPH = "decoder.exact.onnx"
 """The decoder with exact activations, on which the self-test of GPUs is made; it does not stay."""
 
-Progress = Callable[[str, int, int], None]
-"""Called with the weight's name, bytes done and bytes in all."""
 DEFAULTS = ExportOptions()
 
 
@@ -84,49 +79,19 @@ def write_bundle(
         check_memory(planned)
         check_disk(target, planned.size_bytes - place.allocated_bytes())
         place.take_up(stamp(planned, options), {file.file_name: file.size_bytes for file in planned.files.values()})
-        source_sha256 = _stream(planned, place, progress)
+        with Filling(planned, place, progress) as filling:
+            measured = run_floats(filling, planned, tokenizer)
+            source_sha256 = filling.fill_rest()
         manifest = _manifest(target.name, name, source_sha256, planned, tokenizer, options)
         manifest, kv = _save_graphs(planned, place.folder, manifest, tokenizer, options.kv_dtype)
+        agreement = measure(place.folder, manifest, measured)
+        check(agreement, options.max_kl)
         shutil.copyfile(tokenizer_path, place.folder / "tekken.json")
-        (place.folder / "model_card.md").write_text(card(name, planned), encoding="utf-8")
+        (place.folder / "model_card.md").write_text(card(name, planned, agreement), encoding="utf-8")
         _write_self_test(planned, place.folder, manifest, kv)
         write_manifest(place.folder, manifest)
         place.publish()
     return target
-
-
-def _stream(planned: Planned, place: Workplace, progress: Progress | None) -> str:
-    """Fill the weight files; returns a hash over all source tensors."""
-    for layout in planned.files.values():
-        _reserve(place.folder / layout.file_name, layout.size_bytes)
-    done_bytes = 0
-    for name, layout in planned.files.items():
-        with (place.folder / layout.file_name).open("r+b") as file:
-            for slot, compute in layout.tables.values():
-                file.seek(slot.offset)
-                file.write(compute().astype(slot.dtype).tobytes())
-            for weight in layout.weights.values():
-                key = f"{name}/{weight.name}"
-                if key not in place.journal:
-                    sha256 = fill(weight, planned.checkpoint, file)
-                    file.flush()
-                    os.fsync(file.fileno())
-                    place.journal.add(key, sha256)
-                done_bytes += sum(slot.nbytes for slot in weight.slots)
-                if progress:
-                    progress(weight.name, done_bytes, planned.size_bytes)
-    return hashlib.sha256(json.dumps(sorted(place.journal.hashes.items())).encode()).hexdigest()
-
-
-def _reserve(path: Path, size: int) -> None:
-    """Take the room on the disk before the work, so that the weights cannot fill it half-way."""
-    with path.open("ab") as file:
-        try:
-            os.posix_fallocate(file.fileno(), 0, size)
-        except OSError as error:
-            if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP):  # of a file system that has no such thing
-                raise
-            os.truncate(file.fileno(), size)
 
 
 def _save_graphs(

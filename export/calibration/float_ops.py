@@ -133,7 +133,7 @@ class FloatOps:
         self.visit(name, sources, given)
         y = self._product(given, sources, rows, column_order)
         if bias:
-            y += self._vector(bias)
+            y += vector(self.source, bias)
         return Computed(y)
 
     def _product(
@@ -149,13 +149,10 @@ class FloatOps:
                 done += len(rows)
         return y
 
-    def _vector(self, source: str) -> Float32:
-        return np.concatenate(list(self.source.rows(source)))
-
     def rms_norm(self, x: str, weight: str, size: int, eps: float) -> str:  # noqa: ARG002
         given = numbers(x)
         scale = np.sqrt(np.square(given).mean(-1, keepdims=True) + np.float32(eps))
-        return Computed(given / scale * self._vector(weight))
+        return Computed(given / scale * vector(self.source, weight))
 
     def add_rms_norm(self, x: str, residual: str, weight: str, size: int, eps: float) -> tuple[str, str]:
         total = self.add(x, residual)
@@ -222,6 +219,11 @@ class FloatOps:
         for passage in self.passages:
             yield slice(start, start + len(passage.ids))
             start += len(passage.ids)
+
+
+def vector(source: Source, name: str) -> Float32:
+    """A tensor of one dimension."""
+    return np.concatenate(list(source.rows(name)))
 
 
 def _turned(x: Float32, cos: Float32, sin: Float32) -> Float32:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from lineside.export.calibration.float_ops import FloatOps, Float32, Passage, Visit, no_visit
+from lineside.export.calibration.float_ops import Float32, FloatOps, Passage, Visit, no_visit
 from lineside.export.checkpoint.source import Source
 from lineside.export.network.config import NetworkConfig
 from lineside.export.network.decoder import emit_decoder
@@ -19,7 +19,7 @@ def embed_patches(
     positions: npt.NDArray[np.int64],
     visit: Visit = no_visit,
 ) -> Float32:
-    """Image embeddings `(I, hidden)` of patches `(1, N, 3*p*p)` at positions `(1, N)` (`runtime.picture.to_patches`)."""
+    """Image embeddings `(I, hidden)` of patches `(1, N, 3*p*p)` at positions `(1, N)`, see `runtime.picture`."""
     assert network.vision is not None
     ops = FloatOps(source, patches=patches[0], positions=positions[0], visit=visit)
     emit_vision(ops, network.vision, network.decoder.hidden_size)

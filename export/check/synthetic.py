@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from lineside.export.bundle.writer import Progress, write_bundle
+from lineside.export.bundle.filling import Progress
+from lineside.export.bundle.writer import write_bundle
 from lineside.export.checkpoint.source import BlockFormat, Blocks
 from lineside.export.errors import MissingPart
 from lineside.export.network.config import NetworkConfig

@@ -37,6 +37,7 @@ class OrtOps(CommonOps):
     `dtype` is that of activations: float32 for a CPU, float16 for CUDA. Weight files are the same for both: float32
     scales, vectors and tables are turned into float16 in the graph, which ONNX Runtime does once when it loads.
     `accuracy_level` is MatMulNBits' own: 0 computes with activations as they are, 4 rounds them to 8 bits.
+    `zero_points`: layers that are rounded to 4 bits here have some.
     `source` tells which tensors of the checkpoint are rounded already: they are carried over as they are.
     """
 
@@ -44,6 +45,7 @@ class OrtOps(CommonOps):
     embedding_precision: Precision
     accuracy_level: int
     source: Source
+    zero_points: bool = False
     kv: KVFormat = FLOAT_KV
     dtype: Literal["float32", "float16"] = "float32"
 
@@ -145,7 +147,7 @@ class OrtOps(CommonOps):
         bias: str = "",
         column_order: npt.NDArray[np.int64] | None = None,
     ) -> str:
-        y = self._matmul(x, name, sources, rows, columns, self.linear_precision, column_order)
+        y = self._matmul(x, name, sources, rows, columns, self.linear_precision, column_order, zeros=self.zero_points)
         return self.add(y, self._vector(bias, rows)) if bias else y
 
     def _matmul(
@@ -157,6 +159,8 @@ class OrtOps(CommonOps):
         columns: int,
         precision: Precision,
         column_order: npt.NDArray[np.int64] | None = None,
+        *,
+        zeros: bool = False,
     ) -> str:
         if column_order is not None and any(map(self.source.block_format, sources)):
             precision = "float32"  # blocks would be torn apart, and rounding once more is not carrying over
@@ -165,14 +169,14 @@ class OrtOps(CommonOps):
         if len(groups) > 1:  # stacked matrices that are rounded differently
             sizes = [sum(self.source.shape(source)[0] for source in names) for _, names in groups]
             parts = [
-                self._matmul(x, f"{name}.{i}", names, size, columns, precision)
+                self._matmul(x, f"{name}.{i}", names, size, columns, precision, zeros=zeros)
                 for i, ((_, names), size) in enumerate(zip(groups, sizes, strict=True))
             ]
             return self.graph.node("Concat", parts, axis=-1)[0]
         block = groups[0][0]
         if block is not None:
             return self._matmul_nbits(x, self.graph.plan.carried(name, sources, rows, columns, block))
-        weight = self.graph.plan.matrix(name, sources, rows, columns, precision, column_order)
+        weight = self.graph.plan.matrix(name, sources, rows, columns, precision, column_order, zeros=zeros)
         if weight.form == "transposed":
             return self.graph.node("MatMul", [x, self._floats(weight.slots[0])])[0]
         return self._matmul_nbits(x, weight)
@@ -183,7 +187,7 @@ class OrtOps(CommonOps):
         shape = {"K": columns, "N": rows, "bits": 4 if weight.form == "int4" else 8, "block_size": weight.block_size}
         attributes = {**shape, "accuracy_level": self.accuracy_level}
         inputs = [x, packed, scales]
-        if weight.carried is not None and weight.carried.zeros:
+        if weight.has_zeros:
             inputs.append(self.graph.external(more[0]))
         y = self.graph.contrib("MatMulNBits", inputs, attributes)
         if weight.carried is None or not weight.carried.minima:

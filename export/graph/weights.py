@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import BinaryIO, Literal
 
@@ -21,6 +21,7 @@ from lineside.export.checkpoint.source import BlockFormat, Source
 from lineside.export.errors import Unsupported
 from lineside.export.graph.encode import Encoding
 from lineside.export.graph.quantize import BLOCK_SIZE, pack_int4, pack_int8
+from lineside.export.quantize.rounder import ASYMMETRIC, INT4, INT8, Rounder
 from lineside.export.zero_points import pack_zeros
 from lineside.runtime.cores import usable_cores
 
@@ -55,6 +56,7 @@ class Weight:
         column_order: the source's columns in the order in which the graph expects them.
         carried: the blocks of a source that comes rounded, stored as they are; in a third slot minima `(K / size, N)`,
             or zero points `(N, K / size)` in uint8, two of four bits in a byte.
+        zeros: whether it is rounded here with zero points, which lie in a third slot.
     """
 
     name: str
@@ -65,9 +67,22 @@ class Weight:
     column_order: npt.NDArray[np.int64] | None = None
     carried: BlockFormat | None = None
 
+    zeros: bool = False
+
     @property
     def block_size(self) -> int:
         return self.carried.size if self.carried else BLOCK_SIZE
+
+    @property
+    def has_zeros(self) -> bool:
+        return self.carried.zeros if self.carried else self.zeros
+
+    @property
+    def rounder(self) -> Rounder | None:
+        """How it is rounded where nothing is known of its inputs; None where it stays as it is."""
+        if self.form == "int4":
+            return ASYMMETRIC if self.zeros else INT4
+        return INT8 if self.form == "int8" else None
 
 
 @dataclass
@@ -91,8 +106,13 @@ class WeightPlan:
         columns: int,
         precision: Precision,
         column_order: npt.NDArray[np.int64] | None = None,
+        *,
+        zeros: bool = False,
     ) -> Weight:
-        """Reserve a `(rows, columns)` matrix. Columns that do not divide into blocks of 32 stay float32."""
+        """Reserve a `(rows, columns)` matrix. Columns that do not divide into blocks of 32 stay float32.
+
+        With `zeros`, INT4 has a zero point in each block.
+        """
         if name in self.weights:
             return self.weights[name]
         if precision == "float32" or columns % BLOCK_SIZE:
@@ -102,7 +122,11 @@ class WeightPlan:
         blocks = columns // BLOCK_SIZE
         packed = self._reserve(f"{name}.packed", np.uint8, (rows, blocks, width))
         scales = self._reserve(f"{name}.scales", np.float32, (rows, blocks))
-        return self._add(Weight(name, sources, precision, (rows, columns), (packed, scales), column_order))
+        slots = (packed, scales)
+        if zeros and precision == "int4":
+            slots += (self._reserve(f"{name}.zeros", np.uint8, (rows, -(-blocks // 2))),)
+        has_zeros = len(slots) > 2
+        return self._add(Weight(name, sources, precision, (rows, columns), slots, column_order, zeros=has_zeros))
 
     def carried(self, name: str, sources: tuple[str, ...], rows: int, columns: int, block: BlockFormat) -> Weight:
         """Reserve a `(rows, columns)` matrix whose sources are rounded already, all in the format `block`."""
@@ -160,32 +184,39 @@ def _matrix_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
     return (shape[0], int(np.prod(shape[1:]))) if len(shape) > 1 else shape
 
 
-def fill(weight: Weight, checkpoint: Source, file: BinaryIO) -> str:
+def fill(
+    weight: Weight,
+    checkpoint: Source,
+    file: BinaryIO,
+    rounder: Rounder | None = None,
+    divisor: npt.NDArray[np.float32] | None = None,
+) -> str:
     """Read, round and write one weight, a slice of rows at a time. Returns the SHA-256 of the values read.
 
     The next slice is read while all cores round the last one.
+
+    Args:
+        rounder: of a matrix; that of its form where left out.
+        divisor: of a vector.
     """
     if weight.carried is not None:
         return _carry(weight, weight.carried, checkpoint, file)
     digest = hashlib.sha256()
+    chosen = rounder or weight.rounder
     with ThreadPoolExecutor(usable_cores(), "round") as cores, ThreadPoolExecutor(1, "hash") as hashing:
         waiting: deque[tuple[int, Encoded]] = deque()
         row = 0
         for rows in _source_rows(weight, checkpoint):
             hashing.submit(digest.update, np.ascontiguousarray(rows).data)
-            waiting.append((row, _encode(weight, rows, cores)))
+            ordered = rows if weight.column_order is None else rows[:, weight.column_order]
+            divided = ordered if divisor is None else ordered / divisor[row : row + len(rows)]
+            waiting.append((row, divided if chosen is None else Encoding(chosen, divided, cores)))
             row += len(rows)
             if len(waiting) > 1:
                 _write(weight, *waiting.popleft(), file)
         while waiting:
             _write(weight, *waiting.popleft(), file)
     return digest.hexdigest()
-
-
-def _encode(weight: Weight, rows: npt.NDArray[np.float32], cores: Executor) -> Encoded:
-    if weight.column_order is not None:
-        rows = rows[:, weight.column_order]
-    return Encoding(weight.form, rows, cores) if weight.form in ("int4", "int8") else rows
 
 
 def _write(weight: Weight, row: int, encoded: Encoded, file: BinaryIO) -> None:

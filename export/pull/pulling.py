@@ -11,9 +11,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from lineside.export.bundle.checks import check_disk
+from lineside.export.bundle.filling import Progress
 from lineside.export.bundle.options import ExportOptions
 from lineside.export.bundle.workplace import check_target, partial_of, why
-from lineside.export.bundle.writer import Progress, export_bundle
+from lineside.export.bundle.writer import export_bundle
 from lineside.export.errors import TargetInUse, TargetUnwritable
 from lineside.export.pull.hub import Arrived, Hub
 from lineside.export.pull.listing import HubFile, Listing, read_listing

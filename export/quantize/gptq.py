@@ -13,12 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from lineside.export.checkpoint.source import Blocks
-from lineside.export.quantize.grid import MIDDLE, Grid, rounded
+from lineside.export.quantize.grid import BLOCK, Grid, rounded
 from lineside.export.quantize.hessian import Feedback
 
 Float32 = npt.NDArray[np.float32]
-BLOCK = 32
-"""Weights that share a scale; also the columns whose errors are handed on one by one."""
 
 
 def gptq(rows: Float32, feedback: Sequence[Feedback], moments: Float32, grid: Grid) -> Blocks:
@@ -35,9 +33,7 @@ def gptq(rows: Float32, feedback: Sequence[Feedback], moments: Float32, grid: Gr
     integers = np.empty(weights.shape, np.float32)
     for part in feedback:
         _round_part(weights, part, scales, zeros, integers)
-    levels = None if grid.symmetric else zeros.T.astype(np.uint8)
-    shifted = integers + np.repeat(zeros - MIDDLE, BLOCK, axis=0)
-    return Blocks(shifted.T.astype(np.int8), np.ascontiguousarray(scales.T), None, levels)
+    return grid.blocks(integers, scales, zeros)
 
 
 def _round_part(weights: Float32, part: Feedback, scales: Float32, zeros: Float32, integers: Float32) -> None:

@@ -10,7 +10,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from lineside.export.checkpoint.source import Blocks
+
 Float32 = npt.NDArray[np.float32]
+BLOCK = 32
+"""Weights that share a scale."""
 LEVELS = 16
 MIDDLE = 8
 """The level that is zero in a symmetric block."""
@@ -42,10 +46,27 @@ class Grid:
         """
         return _symmetric(blocks, cost) if self.symmetric else _asymmetric(blocks, cost)
 
+    def blocks(self, integers: Float32, scales: Float32, zeros: Float32) -> Blocks:
+        """Integers `(K, n)` that count from zero, scales and levels of zero `(K / 32, n)`, as they are stored."""
+        stored_integers = (integers + np.repeat(zeros - MIDDLE, BLOCK, axis=0)).T.astype(np.int8)
+        levels = None if self.symmetric else np.ascontiguousarray(zeros.T).astype(np.uint8)
+        return Blocks(stored_integers, np.ascontiguousarray(scales.T), None, levels)
+
 
 def rounded(wanted: Float32, scale: Float32, zero: Float32) -> Float32:
     """Integers that count from zero; `scale` and `zero` are broadcast."""
-    return np.clip(np.rint(wanted / scale), -zero, LEVELS - 1 - zero)
+    return np.asarray(np.clip(np.rint(wanted / scale), -zero, LEVELS - 1 - zero), np.float32)
+
+
+def nearest(rows: Float32, grid: Grid, moments: Float32 | None = None) -> Blocks:
+    """Rows `(n, K)` in blocks of 32 columns, each weight at the value next to it. `moments` `(K,)` weigh its error."""
+    columns = np.ascontiguousarray(rows.T)  # (K, n)
+    cost = np.ones(len(columns), np.float32) if moments is None else moments
+    starts = range(0, len(columns), BLOCK)
+    chosen = [grid.choose(columns[at : at + BLOCK], cost[at : at + BLOCK, None]) for at in starts]
+    scales, zeros = (np.stack(parts) for parts in zip(*chosen, strict=True))  # (K / 32, n)
+    wide = (np.repeat(part, BLOCK, axis=0) for part in (scales, zeros))
+    return grid.blocks(rounded(columns, *wide), scales, zeros)
 
 
 def _symmetric(blocks: Float32, cost: Float32) -> tuple[Float32, Float32]:
@@ -75,5 +96,6 @@ def _asymmetric(blocks: Float32, cost: Float32) -> tuple[Float32, Float32]:
         zero = np.clip(np.rint(-low * share / scale), 0, LEVELS - 1)
         error = (np.square(rounded(blocks, scale, zero) * scale - blocks) * cost).sum(axis=0)
         better = error < least
-        least, chosen, zeros = (np.where(better, *pair) for pair in ((error, least), (scale, chosen), (zero, zeros)))
+        least, chosen = np.where(better, error, least), np.where(better, scale, chosen)
+        zeros = np.where(better, zero, zeros)
     return chosen, zeros

@@ -1,6 +1,6 @@
 """What a matrix is multiplied with, as far as its rounding must know: the second moments of its inputs.
 
-The error of a rounded matrix is `sum over tokens of |(W - Q) x|^2 = tr((W - Q) H (W - Q)^T)` with `H = X^T X`, `(K, K)`.
+The squared error of what a rounded matrix gives is `tr((W - Q) H (W - Q)^T)` with the Hessian `H = X^T X`, `(K, K)`.
 A Hessian that would be too large is kept by parts: runs of columns, of which each knows its own second moments and
 nothing of its neighbours'. A matrix of 32,768 columns has four parts of 268 MB instead of one of 4.3 GB.
 """

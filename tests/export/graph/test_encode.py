@@ -4,43 +4,42 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-import lineside.export.graph.encode as encode
-from lineside.export.graph.encode import Encoding, Rounded
-from lineside.export.graph.quantize import pack_int4, pack_int8, quantize_int4, quantize_int8
+from lineside.export.checkpoint.source import Blocks
+from lineside.export.graph.encode import TASK_NUMBERS, Encoding
+from lineside.export.graph.quantize import pack_int4, pack_int8
+from lineside.export.quantize.rounder import ASYMMETRIC, INT4, INT8, Rounder
+from lineside.export.zero_points import pack_zeros
 
-WHOLE = {"int4": (quantize_int4, pack_int4), "int8": (quantize_int8, pack_int8)}
+PACKED = {4: pack_int4, 8: pack_int8}
 
 
-@pytest.mark.parametrize("form", ["int4", "int8"])
+@pytest.mark.parametrize("rounder", [INT4, INT8, ASYMMETRIC], ids=["int4", "int8", "asymmetric"])
 @pytest.mark.parametrize("shape", [(1, 32), (7, 96), (133, 64), (3, 40_992)])
-def test_tiles_are_rounded_as_the_whole_matrix_is(
-    form: Rounded, shape: tuple[int, int], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(encode, "TILE_ELEMENTS", min(640, encode.TILE_ELEMENTS))
+def test_tiles_are_rounded_as_the_whole_matrix_is(rounder: Rounder, shape: tuple[int, int]) -> None:
     rows = np.random.default_rng(1).standard_t(4, size=shape).astype(np.float32)
-    quantize, pack = WHOLE[form]
-    integers, scales = quantize(rows)
+    whole = rounder.round(rows)
     with ThreadPoolExecutor(3) as pool:
-        found_packed, found_scales = Encoding(form, rows, pool).parts()
-    np.testing.assert_array_equal(found_packed, pack(integers))
-    np.testing.assert_array_equal(found_scales, scales)
+        packed, scales, *zeros = Encoding(replace(rounder, numbers=640), rows, pool).parts()
+    np.testing.assert_array_equal(packed, PACKED[rounder.bits](whole.integers))
+    np.testing.assert_array_equal(scales, whole.scales)
+    if whole.zeros is not None:
+        np.testing.assert_array_equal(zeros[0], pack_zeros(whole.zeros, rounder.bits))
 
 
-def test_all_cores_round(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_cores_round() -> None:
     """Two tasks meet in the middle of their work, which they can only do at the same time."""
     together = threading.Barrier(2, timeout=60)
 
-    def meet(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def meet(rows: np.ndarray) -> Blocks:
         together.wait()
-        return quantize_int4(rows)
+        return INT4.round(rows)
 
-    monkeypatch.setattr(encode, "quantize_int4", meet)
-    monkeypatch.setattr(encode, "TILE_ELEMENTS", 64)
-    monkeypatch.setattr(encode, "TASK_TILES", 1)
+    rows = np.ones((2, TASK_NUMBERS), np.float32)
     with ThreadPoolExecutor(2) as pool:
-        packed, _ = Encoding("int4", np.ones((2, 64), np.float32), pool).parts()
-    assert packed.shape == (2, 2, 16)
+        packed, _ = Encoding(Rounder(4, meet, numbers=TASK_NUMBERS), rows, pool).parts()
+    assert packed.shape == (2, TASK_NUMBERS // 32, 16)
