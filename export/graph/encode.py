@@ -24,13 +24,13 @@ TASK_TILES = 16
 
 
 class Encoding:
-    """Rows `(n, K)` that are rounded on `pool`: `parts` is packed `(n, K/32, 16 or 32)` and scales `(n, K/32)`."""
+    """Rows `(n, K)`, rounded on `pool`: `parts` is packed `(n, K/32, 16 or 32)` and float16 scales `(n, K/32)`."""
 
     def __init__(self, form: Rounded, rows: npt.NDArray[np.float32], pool: Executor) -> None:
         count, columns = rows.shape
         width = BLOCK_SIZE // 2 if form == "int4" else BLOCK_SIZE
         self._packed = np.empty((count, columns // BLOCK_SIZE, width), np.uint8)
-        self._scales = np.empty((count, columns // BLOCK_SIZE), np.float32)
+        self._scales = np.empty((count, columns // BLOCK_SIZE), np.float16)
         step = max(1, TILE_ELEMENTS // columns)
         tiles = [slice(start, start + step) for start in range(0, count, step)]
         tasks = (tiles[first : first + TASK_TILES] for first in range(0, len(tiles), TASK_TILES))

@@ -101,7 +101,7 @@ class WeightPlan:
         width = BLOCK_SIZE // 2 if precision == "int4" else BLOCK_SIZE
         blocks = columns // BLOCK_SIZE
         packed = self._reserve(f"{name}.packed", np.uint8, (rows, blocks, width))
-        scales = self._reserve(f"{name}.scales", np.float32, (rows, blocks))
+        scales = self._reserve(f"{name}.scales", np.float16, (rows, blocks))
         return self._add(Weight(name, sources, precision, (rows, columns), (packed, scales), column_order))
 
     def carried(self, name: str, sources: tuple[str, ...], rows: int, columns: int, block: BlockFormat) -> Weight:
@@ -111,7 +111,7 @@ class WeightPlan:
         blocks = columns // block.size
         slots = [
             self._reserve(f"{name}.packed", np.uint8, (rows, blocks, block.size * block.bits // 8)),
-            self._reserve(f"{name}.scales", np.float32, (rows, blocks)),
+            self._reserve(f"{name}.scales", np.float16 if block.half_scales else np.float32, (rows, blocks)),
         ]
         if block.minima:
             slots.append(self._reserve(f"{name}.minima", np.float32, (blocks, rows)))
