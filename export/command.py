@@ -15,10 +15,11 @@ from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progres
 
 from lineside.export.bundle.filling import Progress as Report
 from lineside.export.bundle.options import ExportOptions
-from lineside.export.bundle.plan import PRECISIONS
+from lineside.export.bundle.plan import PRECISIONS, with_outer
 from lineside.export.bundle.writer import export_bundle
 from lineside.export.errors import ExportError
 from lineside.export.graph.kv import KVDtype
+from lineside.export.graph.weights import Precision
 from lineside.runtime.errors import EngineError
 from lineside.runtime.taught_file import Declaration, read_taught
 
@@ -32,6 +33,8 @@ def export_command(
     precision: str,
     kv_dtype: KVDtype = "float32",
     *,
+    embedding: Precision | None = None,
+    head: Precision | None = None,
     verbatim_arguments: bool = False,
     any_way_up: bool = False,
     taught: Path | None = None,
@@ -40,7 +43,8 @@ def export_command(
     """Returns the exit code. `taught` is a file that says what the model was taught (`runtime.taught_file`)."""
     try:
         declaration = Declaration() if taught is None else read_taught(taught)
-        options = ExportOptions(PRECISIONS[precision], kv_dtype, verbatim_arguments, any_way_up, declaration)
+        precisions = with_outer(PRECISIONS[precision], embedding, head)
+        options = ExportOptions(precisions, kv_dtype, verbatim_arguments, any_way_up, declaration)
         with reporting() as report:
             export_bundle(checkpoint, bundle, options, adapter=adapter, progress=report)
     except (ExportError, EngineError, OSError, MemoryError, KeyboardInterrupt) as error:

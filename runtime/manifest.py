@@ -142,6 +142,8 @@ class Quantizer:
         block_size: weights that share a scale; None where nothing was rounded, or where it is not known.
         symmetric: whether blocks have a scale alone, and no minimum; None as before.
         calibration: name of the text that the rounding was fitted to; None where it was fitted to the weights alone.
+        scales: type in which scales are stored; None where nothing was rounded, and in bundles of before, which have
+            float32.
     """
 
     method: str
@@ -149,6 +151,7 @@ class Quantizer:
     block_size: int | None = None
     symmetric: bool | None = None
     calibration: str | None = None
+    scales: Literal["float16", "float32"] | None = None
 
 
 @dataclass(frozen=True)

@@ -224,6 +224,7 @@ def _bundle_commands(commands: Commands[argparse.ArgumentParser]) -> None:
         default="",
         help="number format of keys and values; where left out float32 on a CPU, float16 elsewhere",
     )
+    _add_outer(plan)
     plan.add_argument("--memory-gb", type=float, default=0.0, help="the device's memory; what it has where left out")
     plan.set_defaults(handler="plan.plan")
 
@@ -311,6 +312,7 @@ def _export_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--precision", choices=("int4", "float32"), default="int4", help="number format of the decoder's matrices"
     )
+    _add_outer(parser)
     parser.add_argument(
         "--kv-cache", choices=("float32", "float16", "int8"), default="float32", help="number format of keys and values"
     )
@@ -326,6 +328,13 @@ def _export_options(parser: argparse.ArgumentParser) -> None:
         "more, rotated, where that may change the verdict",
     )
     parser.add_argument("--taught", type=Path, metavar="FILE.toml", help=f"{TAUGHT}; no bounds where left out")
+
+
+def _add_outer(parser: argparse.ArgumentParser) -> None:
+    formats = ("int4", "int8", "float32")
+    table = "number format of the embedding table; of the head too, where it is the table"
+    parser.add_argument("--embedding", choices=formats, help=table)
+    parser.add_argument("--head", choices=formats, help="number format of the head")
 
 
 def _add_device(parser: argparse.ArgumentParser) -> None:

@@ -35,6 +35,8 @@ def plan(options: argparse.Namespace) -> int:
             return fail("--device, --max-side and --kv-cache are for a bundle, a checkpoint or a known model", 2)
         return _plan_station(station_file, device)
     exported = (path / MANIFEST).exists()
+    if exported and (options.embedding or options.head):
+        return fail("--embedding and --head are for what is not exported yet", 2)
     if (exported and not for_device) or (not path.exists() and path.name != str(path)):
         return _plan_bundle(path, options.tokens, device)
     return _plan_for_device(path, options)
@@ -48,6 +50,8 @@ def _plan_for_device(model: Path, options: argparse.Namespace) -> int:
         tokens=options.tokens,
         side=options.max_side,
         kv_dtype=options.kv_cache,
+        embedding=options.embedding,
+        head=options.head,
         memory_bytes=int(options.memory_gb * 1e9),
     )
 

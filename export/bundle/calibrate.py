@@ -19,7 +19,8 @@ from lineside.export.calibration.float_run import embed_patches, read_passages
 from lineside.export.calibration.sample import Reading
 from lineside.export.graph.weights import Weight
 from lineside.export.quantize.awq import best_factors
-from lineside.export.quantize.grid import BLOCK, Grid
+from lineside.export.quantize.blocks import BLOCK_SIZE
+from lineside.export.quantize.grid import Grid
 from lineside.export.quantize.hessian import feedback, moments, parts
 from lineside.export.quantize.rounder import CALIBRATED, Method, awq_rounder, gptq_rounder
 from lineside.runtime.picture import to_patches
@@ -89,10 +90,10 @@ class _Fit:
                 fit(weight, seen)
 
     def _gptq(self, weight: Weight, x: Float32) -> None:
-        pieces = len(parts(x.shape[1], BLOCK))
+        pieces = len(parts(x.shape[1], BLOCK_SIZE))
         if pieces > 1:
             log.info("%s: %d inputs, GPTQ with the Hessian in %d parts", weight.name, x.shape[1], pieces)
-        rounder = gptq_rounder(feedback(x, BLOCK), moments(x), symmetric=self._grid.symmetric)
+        rounder = gptq_rounder(feedback(x, BLOCK_SIZE), moments(x), symmetric=self._grid.symmetric)
         self._filling.fill(DECODER, weight, rounder)
 
     def _awq(self, weight: Weight, x: Float32) -> None:

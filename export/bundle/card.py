@@ -12,11 +12,13 @@ def card(source: str, planned: Planned, agreement: TokenAgreement) -> str:
     formats = planned.formats()
     tower = f"{vision.num_hidden_layers} layers of {vision.hidden_size}, {formats['vision']}" if vision else "none"
     text = "text behind a picture" if vision else "text"
+    outer = " and ".join(dict.fromkeys((formats["embedding"], formats.get("head", formats["embedding"]))))
     return (
         f"# {source}\n\nExported by Lineside from a {planned.network.architecture} checkpoint.\n\n"
         f"- decoder: {decoder.num_hidden_layers} layers of {decoder.hidden_size}, {formats['decoder']}\n"
         f"- vision tower: {tower}\n"
-        f"- embeddings and head: {formats['embedding']}\n"
+        f"- embeddings and head: {outer}\n"
+        f"- scales: {_scales(planned)}\n"
         f"- context: {decoder.context_length} tokens\n"
         f"- rounding: {_roundings(planned)}\n\n## Measured at the export\n\n"
         f"The bundle on a CPU beside the float model, over {agreement.tokens} tokens of {text}:\n\n"
@@ -31,3 +33,8 @@ def card(source: str, planned: Planned, agreement: TokenAgreement) -> str:
 def _roundings(planned: Planned) -> str:
     ways = {part: ", ".join(sorted({way.method for way in found})) for part, found in planned.quantizer().items()}
     return "; ".join(f"{part} {way}" for part, way in ways.items())
+
+
+def _scales(planned: Planned) -> str:
+    found = {way.scales for ways in planned.quantizer().values() for way in ways if way.scales}
+    return " and ".join(sorted(found)) or "none"

@@ -2,12 +2,13 @@
 
 Each piece is loaded once and takes all passes in their order: the second pass of a layer needs nothing of the first but
 the layer's own keys and values. So every layer of a large model computes what it will compute on its target, with the
-operators and the weight file that it will have there, in the memory of one.
+operators and the weight file that it will have there, in the memory of one. A weight that is cast when it is loaded is
+cast in every piece that uses it: an operator packs only what it is given as a constant.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -64,10 +65,16 @@ def run_in_pieces(
     wanted = {output.name for output in model.graph.output if not output.name.startswith(PRESENT)}
     known: list[dict[str, Array]] = [dict(inputs) for inputs in passes]
     caches = {} if caches is None else caches
-    pieces = list(_cut(model))
+    casts = _casts(model)
+    pieces = list(_cut(model, casts))
     for number, nodes in enumerate(pieces):
-        later = {name for piece in pieces[number + 1 :] for node in piece for name in node.input} | wanted
-        _run_piece(_piece(model, nodes, known[0] | caches, later), path, known, caches)
+        later = {
+            name for piece in pieces[number + 1 :] for node in piece for name in node.input
+        } - casts.keys() | wanted
+        needed = dict.fromkeys(name for node in nodes for name in node.input if name in casts)
+        _run_piece(
+            _piece(model, [*(casts[name] for name in needed), *nodes], known[0] | caches, later), path, known, caches
+        )
         for values in known:
             for name in values.keys() - later:
                 del values[name]
@@ -96,12 +103,21 @@ def _run_piece(piece: onnx.ModelProto, path: Path, known: list[dict[str, Array]]
                 values[name] = array
 
 
-def _cut(model: onnx.ModelProto) -> Iterator[list[onnx.NodeProto]]:
-    """The nodes in their order, so many at a time that their weights stay below `PIECE_BYTES`, but at least one."""
+def _casts(model: onnx.ModelProto) -> dict[str, onnx.NodeProto]:
+    """The nodes that cast a weight, by the names of their outputs."""
+    weights = {tensor.name for tensor in model.graph.initializer}
+    return {node.output[0]: node for node in model.graph.node if node.op_type == "Cast" and node.input[0] in weights}
+
+
+def _cut(model: onnx.ModelProto, casts: Mapping[str, onnx.NodeProto]) -> Iterator[list[onnx.NodeProto]]:
+    """The nodes in their order but for `casts`, so many at a time that their weights stay below `PIECE_BYTES`, but at
+    least one.
+    """
     sizes = {tensor.name: _stored_bytes(tensor) for tensor in model.graph.initializer}
+    sizes |= {name: sizes[node.input[0]] for name, node in casts.items()}
     piece: list[onnx.NodeProto] = []
     weights: set[str] = set()
-    for node in model.graph.node:
+    for node in (node for node in model.graph.node if node.output[0] not in casts):
         needed = weights | (sizes.keys() & set(node.input))
         if piece and sum(sizes[name] for name in needed) > PIECE_BYTES:
             yield piece

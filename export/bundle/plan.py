@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
+
+import numpy as np
 
 from lineside.export.calibration.sample import NAME as SAMPLE_NAME
 from lineside.export.checkpoint.source import Source
+from lineside.export.errors import Unsupported
 from lineside.export.graph.kv import FLOAT_KV, KVFormat
 from lineside.export.graph.ort import OPSET, OrtOps
 from lineside.export.graph.weights import Precision, Weight, WeightPlan
@@ -20,14 +23,16 @@ from lineside.runtime.manifest import CARRIED_OVER, METHODS, NO_ROUNDING, Quanti
 
 Dtype = Literal["float32", "float16"]
 """Of a graph's activations: float32 for a CPU, float16 for a GPU."""
+TABLE: Precision = "int8"
+HEAD: Precision = "int8"
+"""Where nothing else is asked for."""
 
 
 @dataclass(frozen=True)
 class Precisions:
-    """Number formats: the decoder's and the tower's matrices, and the embedding table with the head.
+    """Number formats: the decoder's and the tower's matrices, the embedding table, and the head; None for the usual.
 
-    Embeddings and head keep 8 bits: rounding them to 4 costs more than it saves (a tied table is read twice). The tower
-    keeps 8 bits because it is small beside the decoder and every later token depends on it.
+    The tower keeps 8 bits because it is small beside the decoder and every later token depends on it.
 
     `accuracy_level` 4 rounds the decoder's activations to 8 bits per block of 32, which is what makes decoding fast on
     a CPU. `method` is how the decoder's INT4 is rounded; where it is not `symmetric`, its blocks have zero points,
@@ -37,13 +42,31 @@ class Precisions:
 
     decoder: Precision = "int4"
     vision: Precision = "int8"
-    embedding: Precision = "int8"
+    embedding: Precision | None = None
+    head: Precision | None = None
     accuracy_level: int = 4
     method: Method = "gptq"
     symmetric: bool = True
 
+    def outer(self, *, tied: bool) -> tuple[Precision, Precision]:
+        """Of the table and of the head, which are one where they are tied. Raises Unsupported where that can't be."""
+        if not tied:
+            return self.embedding or TABLE, self.head or HEAD
+        found = self.head or self.embedding or HEAD
+        if self.embedding not in (None, found):
+            asked = f"--embedding {self.embedding} and --head {found}"
+            raise Unsupported(f"{asked}: this model's head is its embedding table; give one of them, or both alike")
+        return found, found
 
-PRECISIONS = {"int4": Precisions(), "float32": Precisions("float32", "float32", "float32")}
+
+OUTER = {"embed": "embedding", "lm_head": "head"}
+"""What a manifest calls these matrices. A head that is the table is not there."""
+PRECISIONS = {"int4": Precisions(), "float32": Precisions("float32", "float32", "float32", "float32")}
+
+
+def with_outer(precisions: Precisions, embedding: Precision | None, head: Precision | None) -> Precisions:
+    """The same with the table or the head in another format; None for the format that it has."""
+    return replace(precisions, embedding=embedding or precisions.embedding, head=head or precisions.head)
 
 
 @dataclass(frozen=True)
@@ -67,7 +90,7 @@ class Planned:
         if self.network.vision is None:
             return None
         graph = GraphWriter("vision", self.files["vision"], OPSET)
-        ops = OrtOps(graph, self.precisions.vision, self.precisions.embedding, 0, self.checkpoint, dtype=dtype)
+        ops = OrtOps(graph, self.precisions.vision, *self._outer, 0, self.checkpoint, dtype=dtype)
         emit_vision(ops, self.network.vision, self.network.decoder.hidden_size)
         return graph
 
@@ -75,18 +98,14 @@ class Planned:
         """Emit the decoder; an `exact` one does not round activations, as none in float16 does."""
         graph = GraphWriter("decoder", self.files["decoder"], OPSET)
         level = 0 if exact or dtype == "float16" else self.precisions.accuracy_level  # CUDA has no 8-bit activations
-        ops = OrtOps(
-            graph,
-            self.precisions.decoder,
-            self.precisions.embedding,
-            level,
-            self.checkpoint,
-            not self.precisions.symmetric,
-            kv,
-            dtype,
-        )
+        zeros = not self.precisions.symmetric
+        ops = OrtOps(graph, self.precisions.decoder, *self._outer, level, self.checkpoint, zeros, kv, dtype)
         emit_decoder(ops, self.network)
         return graph
+
+    @property
+    def _outer(self) -> tuple[Precision, Precision]:
+        return self.precisions.outer(tied=self.network.decoder.tied_embeddings)
 
     def graphs(self, kv: KVFormat = FLOAT_KV, dtype: Dtype = "float32") -> list[GraphWriter]:
         """Emit the tower, where there is one, and the decoder."""
@@ -96,7 +115,7 @@ class Planned:
         """How the matrices of each part are stored; several formats are joined by `+`."""
         found: dict[str, set[str]] = {}
         for part, weight in self._matrices():
-            found.setdefault(part, set()).add("float32" if weight.form == "transposed" else weight.form)
+            found.setdefault(part, set()).add(weight.form if weight.form in METHODS else "float32")
         return {part: "+".join(sorted(forms)) for part, forms in found.items()}
 
     def quantizer(self) -> dict[str, tuple[Quantizer, ...]]:
@@ -109,21 +128,21 @@ class Planned:
     def _matrices(self) -> Iterator[tuple[str, Weight]]:
         for name, file in self.files.items():
             for weight in file.weights.values():
-                if weight.form != "plain":
-                    yield "embedding" if weight.name in ("embed", "lm_head") else name, weight
+                if weight.form != "plain" or weight.name in OUTER:
+                    yield OUTER.get(weight.name, name), weight
 
 
 def _quantizer(weight: Weight, method: Method) -> Quantizer:
     if weight.form not in METHODS:
         return Quantizer(NO_ROUNDING, 32)
     usual, bits = METHODS[weight.form]
+    scales: Literal["float16", "float32"] = "float16" if weight.slots[1].dtype == np.float16 else "float32"
     if weight.carried is not None:
-        return Quantizer(CARRIED_OVER, bits, weight.block_size, symmetric=weight.carried.symmetric)
-    symmetric = not weight.has_zeros
-    if weight.form == "int8" or method == "nearest":
-        return Quantizer(usual, bits, weight.block_size, symmetric)
-    calibration = SAMPLE_NAME if method in CALIBRATED else None
-    return Quantizer(method, bits, weight.block_size, symmetric, calibration)
+        return Quantizer(CARRIED_OVER, bits, weight.block_size, symmetric=weight.carried.symmetric, scales=scales)
+    fitted = weight.form == "int4" and method != "nearest"
+    calibration = SAMPLE_NAME if fitted and method in CALIBRATED else None
+    named = method if fitted else usual
+    return Quantizer(named, bits, weight.block_size, not weight.has_zeros, calibration, scales)
 
 
 def plan(checkpoint: Source, network: NetworkConfig, precisions: Precisions) -> Planned:

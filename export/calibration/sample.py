@@ -77,7 +77,9 @@ def measured(tokenizer: Tokenizer, image: ImageSettings | None) -> Reading:
 
 def _behind_picture(ids: Ids, seed: int, tokenizer: Tokenizer, image: ImageSettings) -> Reading:
     token = image.patch_size * image.spatial_merge_size
-    pixels = to_pixels(drawn_part(seed), min(PICTURE_TOKENS, image.grid_size // image.spatial_merge_size) * token, image)
+    pixels = to_pixels(
+        drawn_part(seed), min(PICTURE_TOKENS, image.grid_size // image.spatial_merge_size) * token, image
+    )
     rows, columns = (side // token for side in pixels.shape[1:])
     picture, end_of_row, end = (tokenizer.special_id(name) for name in ("[IMG]", "[IMG_BREAK]", "[IMG_END]"))
     row = [picture] * columns + [end_of_row]

@@ -30,7 +30,7 @@ MISTRAL_SMALL = FAMILY["mistral-small-3.2"]
 
 @dataclass(frozen=True)
 class RandomSource:
-    """An `export.checkpoint.source.Source` of `network` that comes rounded: INT4 layers, INT8 tables."""
+    """A `checkpoint.source.Source` of `network` that comes rounded as exports round: INT4 layers, INT8 tables."""
 
     network: NetworkConfig
 
@@ -59,7 +59,8 @@ class RandomSource:
         shape = self.shape(name)
         if len(shape) != 2 or name.startswith(("vision", "projector")):
             return None
-        return BlockFormat(8 if "embed_tokens" in name or name.startswith("lm_head") else 4, 32, minima=False)
+        bits = 8 if "embed_tokens" in name or name.startswith("lm_head") else 4
+        return BlockFormat(bits, 32, minima=False, half_scales=True)
 
     def blocks(self, name: str) -> Iterator[Blocks]:
         block, (count, columns) = self.block_format(name), self.shape(name)
@@ -72,7 +73,7 @@ class RandomSource:
             rows = min(SLICE_ROWS, count - start)
             integers = np.resize(tile, (rows, columns))
             scales = rng.uniform(0.5, 1.5, size=(rows, columns // block.size)).astype(np.float32) * spread
-            yield Blocks(integers, scales, None)
+            yield Blocks(integers, scales.astype(np.float16).astype(np.float32), None)
 
     def stamp(self) -> str:
         return repr(self.network)

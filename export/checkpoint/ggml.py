@@ -122,12 +122,13 @@ def _q6_k(raw: Bytes) -> tuple[Any, Any, Any]:
     return integers, _half(raw, 208) * scales, None
 
 
+# In the K formats a scale is the product of a float16 and an integer of 6 bits or more: float16 cannot hold it.
 GGML_FORMATS = {
-    "Q4_0": GgmlFormat(18, 32, BlockFormat(4, 32, minima=False), _q4_0),
-    "Q4_1": GgmlFormat(20, 32, BlockFormat(4, 32, minima=True), _q4_1),
-    "Q5_0": GgmlFormat(22, 32, BlockFormat(8, 32, minima=False), _q5_0),
-    "Q5_1": GgmlFormat(24, 32, BlockFormat(8, 32, minima=True), _q5_1),
-    "Q8_0": GgmlFormat(34, 32, BlockFormat(8, 32, minima=False), _q8_0),
+    "Q4_0": GgmlFormat(18, 32, BlockFormat(4, 32, minima=False, half_scales=True), _q4_0),
+    "Q4_1": GgmlFormat(20, 32, BlockFormat(4, 32, minima=True, half_scales=True), _q4_1),
+    "Q5_0": GgmlFormat(22, 32, BlockFormat(8, 32, minima=False, half_scales=True), _q5_0),
+    "Q5_1": GgmlFormat(24, 32, BlockFormat(8, 32, minima=True, half_scales=True), _q5_1),
+    "Q8_0": GgmlFormat(34, 32, BlockFormat(8, 32, minima=False, half_scales=True), _q8_0),
     "Q4_K": GgmlFormat(144, 256, BlockFormat(4, 32, minima=True), _q4_k),
     "Q5_K": GgmlFormat(176, 256, BlockFormat(8, 32, minima=True), _q5_k),
     "Q6_K": GgmlFormat(210, 256, BlockFormat(8, 16, minima=False), _q6_k),

@@ -54,7 +54,8 @@ class Packed:
     @property
     def block(self) -> BlockFormat:
         size = next(size for size in BLOCK_SIZES if self.group % size == 0)
-        return BlockFormat(self.bits, size, minima=False, zeros=self.zeros is not None)
+        half = self.scales.dtype == "F16"
+        return BlockFormat(self.bits, size, minima=False, zeros=self.zeros is not None, half_scales=half)
 
     def blocks(self, at: Rows) -> Blocks:
         middle = 2 ** (self.bits - 1)

@@ -19,12 +19,14 @@ class BlockFormat:
         size: columns that share a scale.
         minima: whether each block has a minimum besides its scale: `weight = scale * integer + minimum`.
         zeros: whether each block has a zero point instead: `weight = scale * (integer + 2 ** (bits - 1) - zero)`.
+        half_scales: whether every scale is a number of float16, so that storing it as one loses nothing.
     """
 
     bits: int
     size: int
     minima: bool
     zeros: bool = False
+    half_scales: bool = False
 
     @property
     def symmetric(self) -> bool:

@@ -12,7 +12,7 @@ from concurrent.futures import Executor, Future
 import numpy as np
 import numpy.typing as npt
 
-from lineside.export.graph.quantize import BLOCK_SIZE, pack_int4, pack_int8
+from lineside.export.quantize.blocks import BLOCK_SIZE, pack_int4, pack_int8
 from lineside.export.quantize.rounder import Rounder
 from lineside.export.zero_points import pack_zeros
 
@@ -23,15 +23,15 @@ nothing."""
 
 
 class Encoding:
-    """Rows `(n, K)`, rounded on `pool`: `parts` is packed `(n, K/32, 16 or 32)`, scales `(n, K/32)`, and zero points
-    `(n, K/64)` where the rounder gives some.
+    """Rows `(n, K)`, rounded on `pool`: `parts` is packed `(n, K/32, 16 or 32)`, float16 scales `(n, K/32)`, and zero
+    points `(n, K/64)` where the rounder gives some.
     """
 
     def __init__(self, rounder: Rounder, rows: npt.NDArray[np.float32], pool: Executor) -> None:
         count, columns = rows.shape
         blocks = columns // BLOCK_SIZE
         self._packed = np.empty((count, blocks, BLOCK_SIZE * rounder.bits // 8), np.uint8)
-        self._scales = np.empty((count, blocks), np.float32)
+        self._scales = np.empty((count, blocks), np.float16)
         self._zeros = np.empty((count, -(-blocks // 2)), np.uint8) if rounder.zeros else None
         step = max(1, rounder.numbers // columns)
         tiles = [slice(start, start + step) for start in range(0, count, step)]

@@ -34,8 +34,9 @@ FLOAT, FLOAT16 = 1, 10
 class OrtOps(CommonOps):
     """Implements `export.network.ops.Ops`.
 
-    `dtype` is that of activations: float32 for a CPU, float16 for CUDA. Weight files are the same for both: float32
-    scales, vectors and tables are turned into float16 in the graph, which ONNX Runtime does once when it loads.
+    `dtype` is that of activations: float32 for a CPU, float16 for CUDA. Weight files are the same for both: scales,
+    vectors and tables of the other type are cast in the graph, which ONNX Runtime does once when it loads.
+    `head_precision` is `embedding_precision` where head and table are tied.
     `accuracy_level` is MatMulNBits' own: 0 computes with activations as they are, 4 rounds them to 8 bits.
     `zero_points`: layers that are rounded to 4 bits here have some.
     `source` tells which tensors of the checkpoint are rounded already: they are carried over as they are.
@@ -43,6 +44,7 @@ class OrtOps(CommonOps):
 
     linear_precision: Precision
     embedding_precision: Precision
+    head_precision: Precision
     accuracy_level: int
     source: Source
     zero_points: bool = False
@@ -57,12 +59,13 @@ class OrtOps(CommonOps):
         return x if self.dtype == "float32" else self.graph.node("Cast", [x], to=FLOAT)[0]
 
     def _floats(self, slot: Slot) -> str:
-        """A float32 initializer in the type of the activations. Cast once, however often it is used."""
-        name = f"{slot.name}.float16"
-        if self.dtype == "float32":
+        """A float initializer in the type of the activations. Cast once, however often it is used."""
+        if slot.dtype == self.dtype:
             return self.graph.external(slot)
+        name = f"{slot.name}.{self.dtype}"
         if not self.graph.has(name):
-            self.graph.node("Cast", [self.graph.external(slot)], names=[name], to=FLOAT16)
+            to = FLOAT if self.dtype == "float32" else FLOAT16
+            self.graph.node("Cast", [self.graph.external(slot)], names=[name], to=to)
         return name
 
     # Inputs and outputs
@@ -101,7 +104,8 @@ class OrtOps(CommonOps):
         if block is not None and block.symmetric:
             weight = self.graph.plan.carried("embed", (source,), *shape, block)
         else:  # GatherBlockQuantized knows no minima: such a table, and one with zero points, is rounded to 8 bits
-            weight = self.graph.plan.matrix("embed", (source,), *shape, "int8")
+            precision = self.embedding_precision if block is None else "int8"
+            weight = self.graph.plan.matrix("embed", (source,), *shape, precision)
         packed, scales = weight.slots
         bits = 4 if weight.form == "int4" else 8
         flat = self.graph.external(packed, name="embed.table", shape=(shape[0], shape[1] * bits // 8))
@@ -123,12 +127,12 @@ class OrtOps(CommonOps):
         rows, columns = config.vocab_size, config.hidden_size
         embedding = self.graph.plan.weights.get("embed")
         if not config.tied_embeddings:
-            logits = self._matmul(row, "lm_head", ("lm_head.weight",), rows, columns, self.embedding_precision)
-        elif embedding is not None and self.embedding_precision != "float32":
+            logits = self._matmul(row, "lm_head", ("lm_head.weight",), rows, columns, self.head_precision)
+        elif embedding is not None and self.head_precision != "float32":
             logits = self._matmul_nbits(row, embedding)
         else:
             source = ("decoder.embed_tokens.weight",)
-            logits = self._matmul(row, "lm_head", source, rows, columns, self.embedding_precision)
+            logits = self._matmul(row, "lm_head", source, rows, columns, self.head_precision)
         self.graph.node("Identity", [self._from_own(logits)], names=["logits"])
         self.graph.output("logits", "float32", ("R", rows))
         if self.dtype != "float32":

@@ -37,8 +37,8 @@ Dtype = Literal["float32", "float16"]
 class StandardOps(CommonOps):
     """Implements `export.network.ops.Ops`.
 
-    INT4 matrices stay INT4. Those of 8 bits, which are the embeddings and the tower, become floats: TensorRT knows no
-    8-bit blocks.
+    INT4 matrices stay INT4, the head among them; an embedding table becomes floats, which are gathered. Matrices of 8
+    bits become floats, too: TensorRT knows no 8-bit blocks.
 
     Attributes:
         weights: the exported graph whose integers are taken over.
@@ -114,7 +114,7 @@ class StandardOps(CommonOps):
 
     def _product(self, x: str, name: str, rows: int, columns: int) -> str:
         """`x @ W.T` of an exported matrix `(rows, columns)`."""
-        if not self._is_int4(name, columns):
+        if not self._is_int4(name, columns) or rows % 2:  # two of a row of `[K, N]` share a byte
             shape = (rows, columns)
             matrix = self._table(f"{name}.transposed", (columns, rows), lambda: self._floats(name, shape).T)
             return self.graph.node("MatMul", [x, matrix])[0]

@@ -20,7 +20,7 @@ import numpy.typing as npt
 from lineside.export.checkpoint.source import BlockFormat, Source
 from lineside.export.errors import Unsupported
 from lineside.export.graph.encode import Encoding
-from lineside.export.graph.quantize import BLOCK_SIZE, pack_int4, pack_int8
+from lineside.export.quantize.blocks import BLOCK_SIZE, pack_int4, pack_int8
 from lineside.export.quantize.rounder import ASYMMETRIC, INT4, INT8, Rounder
 from lineside.export.zero_points import pack_zeros
 from lineside.runtime.cores import usable_cores
@@ -121,7 +121,7 @@ class WeightPlan:
         width = BLOCK_SIZE // 2 if precision == "int4" else BLOCK_SIZE
         blocks = columns // BLOCK_SIZE
         packed = self._reserve(f"{name}.packed", np.uint8, (rows, blocks, width))
-        scales = self._reserve(f"{name}.scales", np.float32, (rows, blocks))
+        scales = self._reserve(f"{name}.scales", np.float16, (rows, blocks))
         slots = (packed, scales)
         if zeros and precision == "int4":
             slots += (self._reserve(f"{name}.zeros", np.uint8, (rows, -(-blocks // 2))),)
@@ -135,7 +135,7 @@ class WeightPlan:
         blocks = columns // block.size
         slots = [
             self._reserve(f"{name}.packed", np.uint8, (rows, blocks, block.size * block.bits // 8)),
-            self._reserve(f"{name}.scales", np.float32, (rows, blocks)),
+            self._reserve(f"{name}.scales", np.float16 if block.half_scales else np.float32, (rows, blocks)),
         ]
         if block.minima:
             slots.append(self._reserve(f"{name}.minima", np.float32, (blocks, rows)))

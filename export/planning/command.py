@@ -5,11 +5,14 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lineside.export.errors import ExportError, Unsupported
 from lineside.runtime.boards import BOARDS, CPU
 from lineside.runtime.errors import EngineError
+
+if TYPE_CHECKING:
+    from lineside.export.graph.weights import Precision
 
 DEFAULT_TOKENS = 4096
 """As a station's `model.capacity`."""
@@ -25,6 +28,7 @@ class PlanOptions:
         side: pixels of the largest picture.
         kv_dtype: of the KV cache.
         memory_bytes: the device's, where it is not what it has.
+        embedding, head: number formats of the embedding table and the head of what is not exported yet.
     """
 
     device: str = CPU
@@ -32,6 +36,8 @@ class PlanOptions:
     side: int = 0
     kv_dtype: str = ""
     memory_bytes: int = 0
+    embedding: Precision | None = None
+    head: Precision | None = None
 
 
 def plan_command(model: Path, device: str, **options: Any) -> int:
@@ -50,13 +56,14 @@ def plan_command(model: Path, device: str, **options: Any) -> int:
 
 def plan_lines(model: Path, options: PlanOptions) -> tuple[list[str], bool]:
     """What is printed, and whether the model fits. Raises ExportError, EngineError; ImportError without the extra."""
+    from lineside.export.bundle.plan import PRECISIONS, with_outer
     from lineside.export.planning import report
     from lineside.export.planning.described import describe, with_cache
     from lineside.export.planning.memory import Wanted
     from lineside.export.planning.rates import measured, of_board, weights_per_s
 
     board = BOARDS.get(options.device)
-    described = describe(model)
+    described = describe(model, with_outer(PRECISIONS["int4"], options.embedding, options.head))
     kv_dtype = options.kv_dtype or described.manifest.kv.dtype
     if board is not None and kv_dtype == "float32":  # which no graph for a GPU has
         kv_dtype = "float16"

@@ -10,9 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from lineside.export.bundle.checks import SPARE_BYTES
 from lineside.export.bundle.memory import needed_bytes
-from lineside.export.bundle.plan import PRECISIONS, Planned, plan
+from lineside.export.bundle.plan import PRECISIONS, Planned, Precisions, plan
 from lineside.export.checkpoint.opening import open_checkpoint
 from lineside.export.checkpoint.source import Source
 from lineside.export.errors import MissingPart
@@ -43,13 +42,13 @@ class Export:
 
     Attributes:
         checkpoint_bytes: on disk.
-        bundle_bytes: on disk, graphs and self-test included.
+        weight_bytes: of the bundle's weight files, to the byte. `SPARE_BYTES` are enough for the rest of it.
         memory_bytes: of the export at its peak, its self-test included.
         weights: how many are stored in each form; those that come rounded under `carried-over`.
     """
 
     checkpoint_bytes: int
-    bundle_bytes: int
+    weight_bytes: int
     memory_bytes: int
     weights: Mapping[str, int]
 
@@ -63,8 +62,8 @@ class Described:
     export: Export | None
 
 
-def describe(model: Path) -> Described:
-    """Look at `model`, a path or a name.
+def describe(model: Path, precisions: Precisions = PRECISIONS["int4"]) -> Described:
+    """Look at `model`, a path or a name; `precisions` are those of the export that is to come.
 
     Raises:
         ExportError: a checkpoint that cannot be exported, with the reason, or nothing of that name.
@@ -74,23 +73,25 @@ def describe(model: Path) -> Described:
         manifest = read_manifest(model)
         return Described(f"{model}: bundle {manifest.name}", manifest, None)
     if model.exists():
-        return of_source(*open_checkpoint(model), f"{model}: checkpoint", files_bytes(model))
+        return of_source(*open_checkpoint(model), f"{model}: checkpoint", files_bytes(model), precisions)
     if (network := member(str(model))) is None:
         raise MissingPart(f"{model} is neither there nor known by name: known are {', '.join(FAMILY)}")
-    return of_member(str(model), network)
+    return of_member(str(model), network, precisions)
 
 
-def of_member(name: str, network: NetworkConfig) -> Described:
+def of_member(name: str, network: NetworkConfig, precisions: Precisions = PRECISIONS["int4"]) -> Described:
     """From its figures alone."""
     numbers = sum(math.prod(shape) for shape in tensor_shapes(network).values())
     title = f"{name}: by the figures of docs/family.md, no file was read"
-    return of_source(ShapesOnly(network), network, title, PUBLISHED_BYTES * numbers)
+    return of_source(ShapesOnly(network), network, title, PUBLISHED_BYTES * numbers, precisions)
 
 
-def of_source(source: Source, network: NetworkConfig, title: str, checkpoint_bytes: int) -> Described:
+def of_source(
+    source: Source, network: NetworkConfig, title: str, checkpoint_bytes: int, precisions: Precisions
+) -> Described:
     """Of an opened checkpoint. The cache is in float32, as a bundle has it where nothing else is asked for."""
-    planned = plan(source, network, PRECISIONS["int4"])
-    sizes = (checkpoint_bytes, planned.size_bytes + SPARE_BYTES, needed_bytes(planned))
+    planned = plan(source, network, precisions)
+    sizes = (checkpoint_bytes, planned.size_bytes, needed_bytes(planned))
     return Described(title, _manifest(planned), Export(*sizes, _weights(planned)))
 
 

@@ -7,12 +7,13 @@ from dataclasses import dataclass, replace
 
 from lineside.export.network.family import FAMILY
 from lineside.export.planning.described import of_member, with_cache
-from lineside.export.planning.work import ENGINE_SHARE, GPU_SHARE, SIDES, picture, sizes
+from lineside.export.planning.work import SIDES, in_engine, picture, sizes
 from lineside.runtime.boards import Board
 from lineside.runtime.engine.memory_plan import (
     PROCESS_BYTES,
     TOWER_FACTOR,
     activation_bytes,
+    gpu_bytes,
     machine_bytes,
     plan_memory,
     vocabulary_bytes,
@@ -57,7 +58,7 @@ def parts(manifest: Manifest, wanted: Wanted) -> dict[str, int]:
         image = manifest.image
         shown = replace(image, max_image_size=min(wanted.side, image.max_image_size)) if image else None
         return _named(plan_memory(replace(manifest, image=shown), tokens).parts, wanted.side)
-    held = sizes(manifest, GPU_SHARE)
+    held = sizes(manifest, gpu_bytes)
     found = {
         "weights, scales in float16": held.resident,
         _cache(manifest, tokens): tokens * manifest.kv.bytes_per_token,
@@ -88,7 +89,7 @@ def _prefill(manifest: Manifest) -> int:
 
 def engines_take_more(manifest: Manifest) -> int:
     """Bytes that TensorRT engines hold beyond what CUDA's session does: table, head and tower in float16."""
-    return sizes(manifest, ENGINE_SHARE).resident - sizes(manifest, GPU_SHARE).resident
+    return sizes(manifest, in_engine).resident - sizes(manifest, gpu_bytes).resident
 
 
 def changes(manifest: Manifest, wanted: Wanted) -> Iterator[str]:

@@ -7,14 +7,14 @@ import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from lineside.export.bundle.checks import SPARE_BYTES
 from lineside.export.planning.described import Described, Export
 from lineside.export.planning.memory import GB, Wanted, changes, engines_take_more, parts
 from lineside.export.planning.rates import Rates
 from lineside.export.planning.work import (
-    ENGINE_SHARE,
-    FILE_SHARE,
-    GPU_SHARE,
     SIDES,
+    in_engine,
+    in_session,
     layer_weights,
     picture,
     prefill_operations,
@@ -22,6 +22,7 @@ from lineside.export.planning.work import (
     vision_operations,
 )
 from lineside.runtime.boards import JETSON, SYSTEM_BYTES, UNIFIED_SHARE
+from lineside.runtime.engine.memory_plan import gpu_bytes
 from lineside.runtime.free_memory import free_bytes
 from lineside.runtime.manifest import Manifest
 
@@ -46,7 +47,8 @@ def export_lines(export: Export, speeds: Mapping[str, float]) -> Iterator[str]:
     yield "the export, on this machine"
     yield _line("disk, the checkpoint", export.checkpoint_bytes)
     free = shutil.disk_usage(Path.cwd()).free
-    yield _line("disk, the bundle", export.bundle_bytes, f"{_size(free)} are free in this folder")
+    rest = f"and up to {_size(SPARE_BYTES)} for graphs, tokenizer and self-test"
+    yield _line("disk, the bundle's weights", export.weight_bytes, f"{rest}; {_size(free)} are free in this folder")
     there = free_bytes()
     free_memory = "" if there is None else f"{_size(there)} are free"
     yield _line("RAM at its peak, self-test included", export.memory_bytes, free_memory)
@@ -105,7 +107,7 @@ def _as_engines(manifest: Manifest, wanted: Wanted, left: int) -> str:
 
 def speed_lines(manifest: Manifest, wanted: Wanted, rates: Rates) -> Iterator[str]:
     yield f"speed, {'an estimate' if rates.estimated else 'from a measurement'}: {rates.how}"
-    read = sizes(manifest, FILE_SHARE if wanted.board is None else GPU_SHARE).read
+    read = sizes(manifest, in_session if wanted.board is None else gpu_bytes).read
     per_token = manifest.kv.bytes_per_token
     for context in (0, min(wanted.tokens, manifest.context_length)):
         moved = read + context * per_token
@@ -114,7 +116,7 @@ def speed_lines(manifest: Manifest, wanted: Wanted, rates: Rates) -> Iterator[st
             f"{rates.bandwidth / GB:.1f} GB/s / ({_size(read)} of weights + {_size(context * per_token)} of cache)"
         )
     if wanted.board is not None:
-        engines = sizes(manifest, ENGINE_SHARE).read
+        engines = sizes(manifest, in_engine).read
         yield f"  as TensorRT engines: at most {rates.bandwidth / engines:.1f} tokens/s, {_size(engines)} a token"
     yield from _picture_lines(manifest, rates, read)
 

@@ -6,63 +6,68 @@ A matrix does an addition and a multiplication for each weight and position: two
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
-from lineside.runtime.engine.memory_plan import EMBEDDING_BYTES, HALF_SCALES, embedding_bytes
-from lineside.runtime.manifest import ImageSettings, Manifest
+from lineside.runtime.engine.memory_plan import bulk, gpu_bytes, stored_bytes, table_bytes
+from lineside.runtime.manifest import NO_ROUNDING, ImageSettings, Manifest, Quantizer
 
-GPU_SHARE = {"int4": HALF_SCALES, "int8": 17 / 18, "float32": 0.5}
-"""What a GPU holds of a weight file: scales and floats in float16. A weight of 9 bits, with its share of a float32
-scale for 32 of them, becomes one of 8.5."""
-ENGINE_SHARE = GPU_SHARE | {"int8": 2 / 1.125}
-"""What a TensorRT engine holds: it has no blocks of 8 bits, and takes them as float16."""
-FILE_SHARE = {"int4": 1.0, "int8": 1.0, "float32": 1.0}
-"""What a CPU reads: the file as it is."""
+FLOATS = Quantizer(NO_ROUNDING, 32)
 SIDES = (448, 672, 896, 1120, 1540)
 """Pixels of the longer side of a picture, as a camera's `max_side` bounds it."""
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """Bytes of the weight files on a device: the decoder's layers, one embedding table, tables of angles, the tower."""
+    """Bytes of the weight files on a device: the decoder's layers, the head, an embedding table besides it (0 where the
+    head is the table), tables of angles, the tower.
+    """
 
     layers: int
+    head: int
     embedding: int
     angles: int
     vision: int
-    tied: bool
 
     @property
     def resident(self) -> int:
-        return self.layers + self.embedding * (1 if self.tied else 2) + self.angles + self.vision
+        return self.layers + self.head + self.embedding + self.angles + self.vision
 
     @property
     def read(self) -> int:
         """By a decode step, besides the KV cache: every layer, and the head."""
-        return self.layers + self.embedding
+        return self.layers + self.head
 
 
-def sizes(manifest: Manifest, share: Mapping[str, float]) -> Sizes:
-    """`share` says what of a weight's bytes in the file is held on the device, by its form."""
-    embedding = embedding_bytes(manifest)
+def in_engine(way: Quantizer) -> float:
+    """Bytes of a weight in a TensorRT engine: it has no blocks of 8 bits, and takes them as float16."""
+    return gpu_bytes(way) if way.bits == 4 else 2.0
+
+
+def in_session(way: Quantizer) -> float:
+    """Bytes of a weight that a pass on a CPU reads: scales are float32 there."""
+    return stored_bytes(replace(way, scales="float32"))
+
+
+def sizes(manifest: Manifest, held: Callable[[Quantizer], float]) -> Sizes:
+    """`held` says how many bytes a weight takes on the device, by how it was rounded."""
+    table = 0 if manifest.tied_embeddings else table_bytes(manifest, "embedding")
+    head = table_bytes(manifest, "head")
     angles = 4 * manifest.context_length * manifest.kv.head_dim
-    tables = embedding if manifest.tied_embeddings else 2 * embedding
-    layers = max(0, manifest.files["decoder.data"].bytes - tables - angles)
+    layers = max(0, manifest.files["decoder.data"].bytes - table - head - angles)
     vision = manifest.files["vision.data"].bytes if "vision.data" in manifest.files else 0
+
+    def on_device(size: int, part: str) -> int:
+        way = bulk(manifest, part)
+        return int(size * held(way) / stored_bytes(way))
+
     return Sizes(
-        int(layers * _of(share, manifest.quantization["decoder"])),
-        int(embedding * _of(share, manifest.quantization["embedding"])),
-        int(angles * share["float32"]),
-        int(vision * _of(share, manifest.quantization.get("vision", "float32"))),
-        manifest.tied_embeddings,
+        on_device(layers, "decoder"),
+        on_device(head, "head"),
+        on_device(table, "embedding"),
+        int(angles * held(FLOATS) / stored_bytes(FLOATS)),
+        on_device(vision, "vision") if vision else 0,
     )
-
-
-def _of(share: Mapping[str, float], forms: str) -> float:
-    """Of several forms the one that holds the bulk: the tower's patches alone are floats beside a rounded rest."""
-    rounded = [form for form in forms.split("+") if form != "float32"]
-    return max(share[form] for form in rounded or ["float32"])
 
 
 def layer_weights(manifest: Manifest) -> int:
@@ -104,8 +109,7 @@ def tower(manifest: Manifest) -> tuple[int, int, int]:
     size, hidden, merged = image.hidden_size, manifest.hidden_size, image.spatial_merge_size**2
     projector = hidden * size + hidden**2 + (merged * size**2 if merged > 1 else 0)
     layer = 4 * size**2 + 3 * size * image.intermediate_size
-    form = "int8" if "int8" in manifest.quantization["vision"] else manifest.quantization["vision"].split("+")[0]
-    stored = manifest.files["vision.data"].bytes / EMBEDDING_BYTES[form]
+    stored = manifest.files["vision.data"].bytes / stored_bytes(bulk(manifest, "vision"))
     layers = max(1, round((stored - projector) / layer))
     return layers, layers * layer, projector
 

@@ -7,10 +7,11 @@ import sys
 from pathlib import Path
 
 from lineside.export.bundle.options import ExportOptions
-from lineside.export.bundle.plan import PRECISIONS
+from lineside.export.bundle.plan import PRECISIONS, with_outer
 from lineside.export.command import failed, reporting
 from lineside.export.errors import ExportError
 from lineside.export.graph.kv import KVDtype
+from lineside.export.graph.weights import Precision
 from lineside.export.pull.wanted import parse
 from lineside.runtime.errors import EngineError
 from lineside.runtime.taught_file import Declaration, read_taught
@@ -22,6 +23,8 @@ def pull_command(
     precision: str,
     kv_dtype: KVDtype = "float32",
     *,
+    embedding: Precision | None = None,
+    head: Precision | None = None,
     keep: bool = False,
     verbatim_arguments: bool = False,
     any_way_up: bool = False,
@@ -38,7 +41,8 @@ def pull_command(
         wanted = parse(name)
         target = bundle or Path(Path(wanted.file).stem or wanted.repo.partition("/")[2])
         declaration = Declaration() if taught is None else read_taught(taught)
-        options = ExportOptions(PRECISIONS[precision], kv_dtype, verbatim_arguments, any_way_up, declaration)
+        precisions = with_outer(PRECISIONS[precision], embedding, head)
+        options = ExportOptions(precisions, kv_dtype, verbatim_arguments, any_way_up, declaration)
         with reporting() as report:
             tested = pull(wanted, target, options, report, keep=keep)
     except (ExportError, EngineError, OSError, MemoryError, KeyboardInterrupt) as error:

@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from lineside.export.checkpoint.source import Blocks
-from lineside.export.quantize.grid import BLOCK, Grid, rounded
+from lineside.export.quantize.blocks import BLOCK_SIZE
+from lineside.export.quantize.grid import Grid, rounded
 from lineside.export.quantize.hessian import Feedback
 
 Float32 = npt.NDArray[np.float32]
@@ -27,7 +28,7 @@ def gptq(rows: Float32, feedback: Sequence[Feedback], moments: Float32, grid: Gr
         grid: chooses the scales by the moments.
     """
     weights = np.ascontiguousarray(rows.T)  # (K, n): a column of the matrix is a run of memory
-    blocks = [slice(start, start + BLOCK) for start in range(0, len(weights), BLOCK)]
+    blocks = [slice(start, start + BLOCK_SIZE) for start in range(0, len(weights), BLOCK_SIZE)]
     chosen = [grid.choose(weights[block], moments[block, None]) for block in blocks]
     scales, zeros = (np.stack(parts) for parts in zip(*chosen, strict=True))  # (K / 32, n)
     integers = np.empty(weights.shape, np.float32)
@@ -40,13 +41,13 @@ def _round_part(weights: Float32, part: Feedback, scales: Float32, zeros: Float3
     """Round the part's columns, in its order, into `integers`, which count from zero."""
     count = weights.shape[1]
     errors = np.empty((len(part.columns), count), np.float32)
-    for start in range(0, len(part.columns), BLOCK):
-        columns = part.columns[start : start + BLOCK]
+    for start in range(0, len(part.columns), BLOCK_SIZE):
+        columns = part.columns[start : start + BLOCK_SIZE]
         wanted = weights[columns]
         if start:
             wanted += part.unit[:start, start : start + len(columns)].T @ errors[:start]
         for place, column in enumerate(columns):
-            scale, zero = scales[column // BLOCK], zeros[column // BLOCK]
+            scale, zero = scales[column // BLOCK_SIZE], zeros[column // BLOCK_SIZE]
             found = rounded(wanted[place], scale, zero)
             error = weights[column] - found * scale
             wanted[place + 1 :] += part.unit[start + place, start + place + 1 : start + len(columns), None] * error

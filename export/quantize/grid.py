@@ -11,10 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from lineside.export.checkpoint.source import Blocks
+from lineside.export.quantize.blocks import BLOCK_SIZE, half_precision
 
 Float32 = npt.NDArray[np.float32]
-BLOCK = 32
-"""Weights that share a scale."""
 LEVELS = 16
 MIDDLE = 8
 """The level that is zero in a symmetric block."""
@@ -22,13 +21,6 @@ CANDIDATES = np.linspace(5.0, 8.5, 15, dtype=np.float32)
 """Levels to which the largest magnitude of a symmetric block is tried to be mapped."""
 SHRUNK = np.linspace(1.0, 0.7, 13, dtype=np.float32)
 """Shares of an asymmetric block's range that are tried: what lies outside is clipped."""
-LEAST = np.float32(np.finfo(np.float16).smallest_normal)
-LARGEST = np.float32(np.finfo(np.float16).max)
-
-
-def stored(scale: Float32) -> Float32:
-    """As float16 holds it."""
-    return np.clip(scale, LEAST, LARGEST).astype(np.float16).astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -48,7 +40,7 @@ class Grid:
 
     def blocks(self, integers: Float32, scales: Float32, zeros: Float32) -> Blocks:
         """Integers `(K, n)` that count from zero, scales and levels of zero `(K / 32, n)`, as they are stored."""
-        stored_integers = (integers + np.repeat(zeros - MIDDLE, BLOCK, axis=0)).T.astype(np.int8)
+        stored_integers = (integers + np.repeat(zeros - MIDDLE, BLOCK_SIZE, axis=0)).T.astype(np.int8)
         levels = None if self.symmetric else np.ascontiguousarray(zeros.T).astype(np.uint8)
         return Blocks(stored_integers, np.ascontiguousarray(scales.T), None, levels)
 
@@ -62,10 +54,10 @@ def nearest(rows: Float32, grid: Grid, moments: Float32 | None = None) -> Blocks
     """Rows `(n, K)` in blocks of 32 columns, each weight at the value next to it. `moments` `(K,)` weigh its error."""
     columns = np.ascontiguousarray(rows.T)  # (K, n)
     cost = np.ones(len(columns), np.float32) if moments is None else moments
-    starts = range(0, len(columns), BLOCK)
-    chosen = [grid.choose(columns[at : at + BLOCK], cost[at : at + BLOCK, None]) for at in starts]
+    starts = range(0, len(columns), BLOCK_SIZE)
+    chosen = [grid.choose(columns[at : at + BLOCK_SIZE], cost[at : at + BLOCK_SIZE, None]) for at in starts]
     scales, zeros = (np.stack(parts) for parts in zip(*chosen, strict=True))  # (K / 32, n)
-    wide = (np.repeat(part, BLOCK, axis=0) for part in (scales, zeros))
+    wide = (np.repeat(part, BLOCK_SIZE, axis=0) for part in (scales, zeros))
     return grid.blocks(rounded(columns, *wide), scales, zeros)
 
 
@@ -76,11 +68,11 @@ def _symmetric(blocks: Float32, cost: Float32) -> tuple[Float32, Float32]:
     chosen = np.ones_like(largest)
     weighted = blocks * cost
     for level in CANDIDATES:
-        scale = stored(largest / level)
+        scale = half_precision(largest / level)
         integers = rounded(blocks, scale, middle)
         energy = (np.square(integers) * cost).sum(axis=0)
         fitted = (integers * weighted).sum(axis=0) / np.maximum(energy, np.finfo(np.float32).tiny)
-        scale = np.where(energy > 0, stored(fitted), scale)
+        scale = np.where(energy > 0, half_precision(fitted), scale)
         error = (np.square(rounded(blocks, scale, middle) * scale - blocks) * cost).sum(axis=0)
         better = error < least
         least, chosen = np.where(better, error, least), np.where(better, scale, chosen)
@@ -92,7 +84,7 @@ def _asymmetric(blocks: Float32, cost: Float32) -> tuple[Float32, Float32]:
     least = np.full(low.shape, np.inf, np.float32)
     chosen, zeros = np.ones_like(low), np.full_like(low, MIDDLE)
     for share in SHRUNK:
-        scale = stored((high - low) * (share / (LEVELS - 1)))
+        scale = half_precision((high - low) * (share / (LEVELS - 1)))
         zero = np.clip(np.rint(-low * share / scale), 0, LEVELS - 1)
         error = (np.square(rounded(blocks, scale, zero) * scale - blocks) * cost).sum(axis=0)
         better = error < least

@@ -10,19 +10,19 @@ import numpy as np
 import numpy.typing as npt
 
 from lineside.export.checkpoint.source import Blocks
-from lineside.export.quantize.grid import LEVELS, MIDDLE, rounded, stored
+from lineside.export.quantize.blocks import BLOCK_SIZE, half_precision
+from lineside.export.quantize.grid import LEVELS, MIDDLE, rounded
 
 Float32 = npt.NDArray[np.float32]
-BLOCK = 32
 NORM, PENALTY, GROWTH, STEPS = 0.7, 10.0, 1.01, 20
 """The paper's: the error's norm, the weight of the split, by what it grows at each step, and how many there are."""
 
 
 def hqq(rows: Float32) -> Blocks:
     """Rows `(n, K)` of a matrix in blocks of 32 columns."""
-    blocks = rows.reshape(len(rows), -1, BLOCK)  # (n, K / 32, 32)
+    blocks = rows.reshape(len(rows), -1, BLOCK_SIZE)  # (n, K / 32, 32)
     low, high = np.minimum(blocks.min(-1, keepdims=True), 0), np.maximum(blocks.max(-1, keepdims=True), 0)
-    scale = stored((high - low) / (LEVELS - 1))
+    scale = half_precision((high - low) / (LEVELS - 1))
     zero = np.clip(-low / scale, 0, LEVELS - 1)
     best, least = np.rint(zero), np.full(scale.shape, np.inf, np.float32)
     penalty = PENALTY

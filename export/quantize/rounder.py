@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from lineside.export.checkpoint.source import Blocks
-from lineside.export.graph.quantize import quantize_int4, quantize_int8
 from lineside.export.quantize.awq import finer
+from lineside.export.quantize.blocks import quantize_int4, quantize_int8
 from lineside.export.quantize.gptq import gptq
 from lineside.export.quantize.grid import Grid, nearest
 from lineside.export.quantize.hessian import Feedback

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
 from lineside.runtime.engine.sequence import Chunking
-from lineside.runtime.manifest import Manifest
+from lineside.runtime.manifest import NO_ROUNDING, Manifest, Quantizer
 from lineside.runtime.sessions.interface import MAX_DECODE_TOKENS
 
 PROCESS_BYTES = 144_000_000
@@ -18,11 +19,11 @@ PROCESS_BYTES = 144_000_000
 BYTES_PER_VOCABULARY_ENTRY = 1_200
 """Tokenizer and grammar engine keep every token several times over."""
 RESIDENT_FACTOR = 1.14
-"""Matrices over their file: ONNX Runtime packs them anew, with a sum for each block."""
-EMBEDDING_BYTES = {"int4": 0.625, "int8": 1.125, "float32": 4.0}
-"""A weight of the embedding table, which is read from the mapped file, with its share of a scale."""
-HALF_SCALES = 0.9
-"""INT4 in blocks of 32 with float16 scales over those with float32 scales: 0.5625 bytes to 0.625."""
+"""Matrices with float32 scales over their file: ONNX Runtime packs them anew, with a sum for each block. Scales in
+the file are not read again, and leave the memory where it is short. Of float16 ones it makes float32 ones when it
+loads, which stay."""
+BLOCK_SIZE = 32
+"""Where a bundle does not say it."""
 TOWER_FACTOR = 2
 """The tower's allocator grows in powers of two."""
 
@@ -72,10 +73,45 @@ def plan_together(manifests: Mapping[str, Manifest], capacity: int, kv_bytes: in
     return parts | {"KV caches of all requests": kv_bytes or by_itself}
 
 
-def embedding_bytes(manifest: Manifest) -> int:
-    """Of the embedding table, or of the head: of the larger, where a GGUF file has them in two formats."""
-    weight = max(EMBEDDING_BYTES[form] for form in manifest.quantization["embedding"].split("+"))
-    return int(weight * manifest.vocab_size * manifest.hidden_size)
+def stored_bytes(way: Quantizer) -> float:
+    """Of a weight in its file, with its share of a scale and a minimum."""
+    return way.bits / 8 + _per_block(way, 2 if way.scales == "float16" else 4)
+
+
+def gpu_bytes(way: Quantizer) -> float:
+    """Of a weight on a GPU, where all floats are float16."""
+    return 2.0 if way.method == NO_ROUNDING else way.bits / 8 + _per_block(way, 2, 2)
+
+
+def _per_block(way: Quantizer, scale: int, minimum: int = 4) -> float:
+    """A weight's share of them."""
+    if way.method == NO_ROUNDING:
+        return 0.0
+    return (scale + (minimum if way.symmetric is False else 0)) / (way.block_size or BLOCK_SIZE)
+
+
+def _folded_bytes(way: Quantizer) -> float:
+    """A weight's share of a scale that becomes float32 when it is loaded."""
+    return _per_block(replace(way, symmetric=True), 4) if way.scales == "float16" else 0.0
+
+
+def _resident_bytes(way: Quantizer) -> float:
+    """Of a weight in the memory of a CPU's session."""
+    return RESIDENT_FACTOR * stored_bytes(replace(way, scales="float32")) + _folded_bytes(way)
+
+
+def bulk(manifest: Manifest, part: str) -> Quantizer:
+    """How most of a part is rounded: the tower's patches alone are floats beside a rounded rest. Of several ways the
+    one that takes most. A head that is not told apart is stored as the table is.
+    """
+    ways = manifest.quantizer.get(part) or manifest.quantizer["embedding" if part == "head" else part]
+    rounded = [way for way in ways if way.method != NO_ROUNDING]
+    return max(rounded or ways, key=stored_bytes)
+
+
+def table_bytes(manifest: Manifest, part: Literal["embedding", "head"]) -> int:
+    """Of the embedding table or the head in the file; of the larger, where an older bundle has them in two formats."""
+    return int(stored_bytes(bulk(manifest, part)) * manifest.vocab_size * manifest.hidden_size)
 
 
 def vocabulary_bytes(manifest: Manifest) -> int:
@@ -84,15 +120,12 @@ def vocabulary_bytes(manifest: Manifest) -> int:
 
 def _model_parts(manifest: Manifest, tokens: int) -> dict[str, int]:
     """What a model takes besides the process and its KV caches. Each session keeps what its passes once needed."""
-    data = sum(entry.bytes for name, entry in manifest.files.items() if name.endswith(".data"))
-    table = embedding_bytes(manifest)
-    matrices = data if manifest.tied_embeddings else data - table
     heads = manifest.num_attention_heads if manifest.kv.dtype == "float16" else 0
     chunking = Chunking(scored_heads=heads, turn_s=10.0)  # as long as nobody waits
     prefill = chunking.tokens * activation_bytes(manifest.hidden_size, manifest.intermediate_size)
     prefill += 4 * chunking.scored_heads * chunking.size(tokens) * tokens
     parts = {
-        "weights": int(RESIDENT_FACTOR * matrices) + table,
+        "weights": _resident_weights(manifest),
         "prefill": prefill + MAX_DECODE_TOKENS * manifest.vocab_size * 4,
     }
     if manifest.image is not None:
@@ -103,10 +136,26 @@ def _model_parts(manifest: Manifest, tokens: int) -> dict[str, int]:
     return parts
 
 
+def _resident_weights(manifest: Manifest) -> int:
+    """The table is read from the mapped file, and lies there once more where it is the head."""
+    files = {part: entry.bytes for part in ("decoder", "vision") if (entry := manifest.files.get(f"{part}.data"))}
+    table, head = (bulk(manifest, part) for part in ("embedding", "head"))
+    files["decoder"] -= table_bytes(manifest, "head")
+    found = manifest.vocab_size * manifest.hidden_size * (_resident_bytes(head) + stored_bytes(table))
+    if not manifest.tied_embeddings:
+        files["decoder"] -= table_bytes(manifest, "embedding")
+        found += manifest.vocab_size * manifest.hidden_size * _folded_bytes(table)
+    for part, size in files.items():
+        way = bulk(manifest, part)
+        found += size * _resident_bytes(way) / stored_bytes(way)
+    return int(found)
+
+
 def least_device_bytes(manifest: Manifest, tokens: int) -> int:
     """What a GPU must have at the least: the weights, their scales in float16, and a float16 cache of `tokens`."""
     data = sum(entry.bytes for name, entry in manifest.files.items() if name.endswith(".data"))
-    return int(HALF_SCALES * data) + tokens * manifest.kv.bytes_of("float16")
+    way = bulk(manifest, "decoder")
+    return int(gpu_bytes(way) / stored_bytes(way) * data) + tokens * manifest.kv.bytes_of("float16")
 
 
 def machine_bytes() -> int:

@@ -113,7 +113,7 @@ def write_genai_model(checkpoint: GgufCheckpoint, folder: Path, *, rounded: bool
     network = checkpoint.config()
     graph = GraphWriter("model", WeightPlan("model.data"), OPSET)
     source = AsFloats(checkpoint) if rounded else checkpoint
-    emit_decoder(GenaiOps(graph, "int4", "int8", 4, source, int4_head=rounded), network)
+    emit_decoder(GenaiOps(graph, "int4", "int8", "int8", 4, source, int4_head=rounded), network)
     path = folder / graph.plan.file_name
     path.touch()
     os.truncate(path, graph.plan.size_bytes)

@@ -11,7 +11,7 @@ from lineside.export.bundle.plan import PRECISIONS, plan
 from lineside.export.checkpoint.matrices import Plain
 from lineside.export.checkpoint.opening import open_checkpoint
 from lineside.export.checkpoint.tensors import Checkpoint
-from lineside.export.graph.quantize import dequantize, quantize_int4, quantize_int8
+from lineside.export.quantize.blocks import dequantize, quantize_int4, quantize_int8
 
 SHARD = "model.safetensors"
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from lineside.export.default_model.networks.attending import Attention
-from lineside.export.graph.quantize import BLOCK_SIZE
+from lineside.export.quantize.blocks import BLOCK_SIZE
 
 STEP = 128
 """Lengths are rounded up to this, as in `attending.py`."""

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from lineside.export.graph.quantize import BLOCK_SIZE, INT4_CANDIDATES, dequantize, quantize_int4, quantize_int8
+from lineside.export.quantize.blocks import BLOCK_SIZE, INT4_CANDIDATES, dequantize, quantize_int4, quantize_int8
 
 REFRESH = 40
 """Passes between searches of the scales."""

@@ -15,8 +15,8 @@ from lineside.runtime.manifest import Quantizer, Taught, TaughtPart
 from tests.support.checkpoints import copy_checkpoint
 from tests.support.gguf_files import write_gguf
 
-INT4 = Quantizer("minimum-squared-error", 4, 32, symmetric=True)
-INT8 = Quantizer("largest-magnitude", 8, 32, symmetric=True)
+INT4 = Quantizer("minimum-squared-error", 4, 32, symmetric=True, scales="float16")
+INT8 = Quantizer("largest-magnitude", 8, 32, symmetric=True, scales="float16")
 FLOATS = Quantizer("none", 32)
 
 
@@ -29,7 +29,7 @@ def test_a_bundle_declares_no_bounds_where_none_are_given(checkpoint: Path, tmp_
     manifest = open_bundle(export_bundle(checkpoint, tmp_path / "bundle")).manifest
     assert (manifest.format_version, manifest.rounds, manifest.taught) == (4, 4, Taught())
     assert manifest.supersedes == ()
-    assert manifest.quantizer == {"vision": (FLOATS, INT8), "decoder": (INT4,), "embedding": (INT8,)}
+    assert manifest.quantizer == {"vision": (FLOATS, INT8), "decoder": (INT4,), "embedding": (INT8,), "head": (INT8,)}
     assert (
         manifest.quantization["vision"] == "float32+int8"
     )  # a patch has 3 * 14 * 14 values, which no blocks of 32 hold
@@ -44,9 +44,9 @@ def test_a_gguf_file_s_matrices_are_carried_over(tmp_path: Path) -> None:
     kinds = {"attn_v": "Q6_K", "attn_q": "Q4_K", "attn_k": "Q4_K", "token_embd": "Q4_K"}
     manifest = read_manifest(export_bundle(write_gguf(tmp_path, kinds, tied=True).path, tmp_path / "b"))
     carried = {
-        Quantizer("carried-over", 4, 32, symmetric=False),
-        Quantizer("carried-over", 8, 16, symmetric=True),
-        Quantizer("carried-over", 8, 32, symmetric=True),
+        Quantizer("carried-over", 4, 32, symmetric=False, scales="float32"),
+        Quantizer("carried-over", 8, 16, symmetric=True, scales="float32"),
+        Quantizer("carried-over", 8, 32, symmetric=True, scales="float16"),
     }
     assert set(manifest.quantizer["decoder"]) == carried
     assert manifest.quantizer["embedding"] == (INT8,)  # its minima cannot be kept

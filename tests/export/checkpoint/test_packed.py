@@ -29,7 +29,7 @@ from lineside.runtime.sessions.selftest import relative_error
 from tests.export.graph.test_standard import StandardDecoder
 from tests.support.packed import write_packed
 
-EXACT = ExportOptions(dataclasses.replace(PRECISIONS["int4"], accuracy_level=0, embedding="float32"))
+EXACT = ExportOptions(dataclasses.replace(PRECISIONS["int4"], accuracy_level=0, embedding="float32", head="float32"))
 FLOATS = ExportOptions(PRECISIONS["float32"])
 IDS = np.asarray([5, 99, 300, 7, 612, 613, 42, 8, 99, 300, 401])
 MATRIX = "decoder.layers.0.mlp.down_proj.weight"
@@ -57,7 +57,7 @@ def test_a_bundle_computes_what_the_file_means(layout: str, group: int, symmetri
     assert relative_error(logits(bundle), expected) < 1e-4
     exported = Exported(open_bundle(bundle))
     quantizer = exported.bundle.manifest.quantizer["decoder"]
-    assert quantizer == (Quantizer("carried-over", 4, group, symmetric=symmetric),)
+    assert quantizer == (Quantizer("carried-over", 4, group, symmetric=symmetric, scales="float16"),)
 
 
 def test_zero_points_mean_the_same_in_every_operator_set(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from lineside.export.checkpoint.source import Blocks
 from lineside.export.graph.encode import TASK_NUMBERS, Encoding
-from lineside.export.graph.quantize import pack_int4, pack_int8
+from lineside.export.quantize.blocks import pack_int4, pack_int8
 from lineside.export.quantize.rounder import ASYMMETRIC, INT4, INT8, Rounder
 from lineside.export.zero_points import pack_zeros
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lineside.export.graph.quantize import dequantize, pack_int4, pack_int8, quantize_int4, quantize_int8
+from lineside.export.quantize.blocks import dequantize, pack_int4, pack_int8, quantize_int4, quantize_int8
 
 
 def matrix(seed: int, rows: int = 6, blocks: int = 3, scale: float = 1.0) -> np.ndarray:
@@ -41,7 +41,7 @@ def test_representable_weights_are_kept() -> None:
     rng = np.random.default_rng(1)
     integers = rng.integers(-8, 8, size=(4, 64)).astype(np.int8)
     integers[:, ::32] = -8
-    weight = dequantize(integers, np.full((4, 2), 0.03, np.float32))
+    weight = dequantize(integers, np.full((4, 2), np.float16(0.03), np.float32))
     np.testing.assert_allclose(dequantize(*quantize_int4(weight)), weight, atol=1e-6)
 
 

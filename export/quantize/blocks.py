@@ -1,7 +1,8 @@
 """Symmetric block-wise rounding with positive scales: one integer result that feeds both graph dialects.
 
-The scale of each block of 32 weights is searched for the least squared error and then refitted in closed form. Positive
-scales are a must: TensorRT accepts zero or negative ones without an error and computes nonsense.
+The scale of each block of 32 weights is searched for the least squared error and then refitted in closed form. Scales
+are numbers of float16, as they are stored, and integers are chosen under what is stored. Positive scales are a must:
+TensorRT accepts zero or negative ones without an error and computes nonsense.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import numpy.typing as npt
 BLOCK_SIZE = 32
 INT4_CANDIDATES = np.linspace(5.0, 8.5, 15, dtype=np.float32)
 """Levels to which a block's largest magnitude is tried to be mapped; the range is -8 to 7."""
+LEAST_SCALE, MOST_SCALE = float(np.finfo(np.float16).smallest_subnormal), float(np.finfo(np.float16).max)
 
 Int8 = npt.NDArray[np.int8]
 Float32 = npt.NDArray[np.float32]
@@ -20,7 +22,7 @@ Float32 = npt.NDArray[np.float32]
 def quantize_int4(weight: Float32) -> tuple[Int8, Float32]:
     """Round `(N, K)` to integers `(N, K)` in [-8, 7] and scales `(N, K/32)`, so that weight ~ integer * scale.
 
-    Raises ValueError where K is not a multiple of 32.
+    Scales are float32 with values of float16. Raises ValueError where K is not a multiple of 32.
     """
     blocks = _blocks(weight)  # (B, 32)
     largest = np.abs(blocks).max(axis=-1, keepdims=True)
@@ -28,7 +30,7 @@ def quantize_int4(weight: Float32) -> tuple[Int8, Float32]:
     best_scale = np.full(largest.shape, np.inf, np.float32)
     work = np.empty_like(blocks)  # one buffer for all steps: it stays in the cache
     for level in INT4_CANDIDATES:
-        scale = np.maximum(largest / level, np.finfo(np.float32).tiny)
+        scale = half_precision(largest / level)
         np.multiply(_round_int4(blocks, scale, work), scale, out=work)
         np.square(np.subtract(work, blocks, out=work), out=work)
         error = work.sum(axis=-1, keepdims=True)
@@ -38,16 +40,21 @@ def quantize_int4(weight: Float32) -> tuple[Int8, Float32]:
     chosen = _round_int4(blocks, best_scale, work)
     # The least-squares scale for these integers; it is positive since each has its weight's sign.
     energy = np.square(chosen).sum(axis=-1)
-    scales = np.where(energy > 0, (chosen * blocks).sum(axis=-1) / np.maximum(energy, 1), 1.0)
-    return _restore(chosen, scales, weight.shape)
+    scales = half_precision(np.where(energy > 0, (chosen * blocks).sum(axis=-1) / np.maximum(energy, 1), 1.0))
+    return _restore(_round_int4(blocks, scales[:, None], work), scales, weight.shape)
 
 
 def quantize_int8(weight: Float32) -> tuple[Int8, Float32]:
-    """Round `(N, K)` to integers in [-127, 127] and scales `(N, K/32)`."""
+    """Round `(N, K)` to integers in [-127, 127] and scales `(N, K/32)`, float32 with values of float16."""
     blocks = _blocks(weight)
     largest = np.abs(blocks).max(axis=-1, keepdims=True)
-    scale = np.where(largest > 0, largest / 127, 1.0).astype(np.float32)
-    return _restore(np.rint(blocks / scale), scale[:, 0], weight.shape)
+    scale = half_precision(np.where(largest > 0, largest / 127, 1.0))
+    return _restore(np.clip(np.rint(blocks / scale), -127, 127), scale[:, 0], weight.shape)
+
+
+def half_precision(scales: npt.NDArray[np.floating]) -> Float32:
+    """The nearest positive numbers of float16, as float32."""
+    return np.clip(scales, LEAST_SCALE, MOST_SCALE).astype(np.float16).astype(np.float32)
 
 
 def dequantize(integers: Int8, scales: Float32) -> Float32:
