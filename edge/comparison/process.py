@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
+from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -54,7 +56,7 @@ class SideProcess:
 @contextmanager
 def side_process(label: str) -> Iterator[SideProcess]:
     """A process, which is killed where the block ends by an exception: a pass may take minutes."""
-    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+    with ProcessPoolExecutor(1, get_context("spawn"), initializer=_end_with_parent) as pool:
         pid = _started(pool)
         try:
             yield SideProcess(pool, label)
@@ -65,13 +67,33 @@ def side_process(label: str) -> Iterator[SideProcess]:
 
 
 def _started(pool: ProcessPoolExecutor) -> int:
-    """The id of its process, in which Ctrl-C, which a terminal sends to both, does nothing: that is for the parent."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    """The id of its process, in which Ctrl-C, which a terminal sends to both, does nothing: that is for the parent.
+
+    Called in the main thread. Ctrl-C waits until the process has all that it needs to begin.
+    """
+    interrupted = list[int]()
+    handler = signal.signal(signal.SIGINT, lambda number, _: interrupted.append(number))
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # the process inherits it
     try:
         future = pool.submit(os.getpid)
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        signal.signal(signal.SIGINT, handler)
+    if interrupted:
+        raise KeyboardInterrupt
     return future.result()
+
+
+def _end_with_parent() -> None:
+    """A worker would wait for ever for a parent that was killed, with all its memory."""
+    parent = parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        wait([parent.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, name="parent", daemon=True).start()
 
 
 def _open(path: Path, device: Device, tokens: int, task: InspectionTask) -> None:
