@@ -36,9 +36,11 @@ class SideProcess:
         """Raises EdgeError."""
         self._result(_open, path, device, tokens, task)
 
-    def call(self, method: Callable[Concatenate[Side, Given], Result], *args: Given.args, **_: Given.kwargs) -> Result:
+    def call(
+        self, method: Callable[Concatenate[Side, Given], Result], *args: Given.args, **named: Given.kwargs
+    ) -> Result:
         """Raises EdgeError."""
-        result: Result = self._result(_call, method, args)
+        result: Result = self._result(_call, method, args, named)
         return result
 
     def _result(self, function: Callable[..., Any], *args: Any) -> Any:
@@ -101,9 +103,9 @@ def _open(path: Path, device: Device, tokens: int, task: InspectionTask) -> None
         _held.append(Side(path, device, tokens, task))
 
 
-def _call(method: Callable[..., Any], args: tuple[Any, ...]) -> Any:
+def _call(method: Callable[..., Any], args: tuple[Any, ...], named: dict[str, Any]) -> Any:
     with _told():
-        return method(_held[0], *args)
+        return method(_held[0], *args, **named)
 
 
 @contextmanager

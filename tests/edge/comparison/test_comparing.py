@@ -42,8 +42,10 @@ class InThisProcess(SideProcess):
     def open(self, path: Path, device: Device, tokens: int, task: InspectionTask) -> None:
         self._sides.append(Side(path, device, tokens, task))
 
-    def call(self, method: Callable[Concatenate[Side, Given], Result], *args: Given.args, **_: Given.kwargs) -> Result:
-        return method(self._sides[0], *args)
+    def call(
+        self, method: Callable[Concatenate[Side, Given], Result], *args: Given.args, **named: Given.kwargs
+    ) -> Result:
+        return method(self._sides[0], *args, **named)
 
 
 class InTurn:
