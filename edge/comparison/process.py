@@ -8,8 +8,8 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager, suppress
-from multiprocessing import get_context, parent_process
+from contextlib import contextmanager
+from multiprocessing import active_children, get_context, parent_process
 from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
@@ -57,33 +57,37 @@ class SideProcess:
 
 @contextmanager
 def side_process(label: str) -> Iterator[SideProcess]:
-    """A process, which is killed where the block ends by an exception: a pass may take minutes."""
+    """A process, which is killed where the block ends by an exception: a pass may take minutes.
+
+    Called in the main thread.
+    """
     with ProcessPoolExecutor(1, get_context("spawn"), initializer=_end_with_parent) as pool:
-        pid = _started(pool)
+        others = set(active_children())
+        interrupted = _start(pool)
+        (process,) = set(active_children()) - others
         try:
+            if interrupted:
+                raise KeyboardInterrupt
             yield SideProcess(pool, label)
         except BaseException:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+            process.kill()
             raise
 
 
-def _started(pool: ProcessPoolExecutor) -> int:
-    """The id of its process, in which Ctrl-C, which a terminal sends to both, does nothing: that is for the parent.
+def _start(pool: ProcessPoolExecutor) -> bool:
+    """Start its process, in which Ctrl-C, which a terminal sends to both, does nothing: that is for the parent.
 
-    Called in the main thread. Ctrl-C waits until the process has all that it needs to begin.
+    Returns whether there was one before the process had all that it needs to begin.
     """
     interrupted = list[int]()
     handler = signal.signal(signal.SIGINT, lambda number, _: interrupted.append(number))
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # the process inherits it
     try:
-        future = pool.submit(os.getpid)
+        pool.submit(os.getpid)
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         signal.signal(signal.SIGINT, handler)
-    if interrupted:
-        raise KeyboardInterrupt
-    return future.result()
+    return bool(interrupted)
 
 
 def _end_with_parent() -> None:
