@@ -33,13 +33,13 @@ def compare(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps(as_json(found), ensure_ascii=False))
     else:
-        _print_tables(found)
+        print_tables(found)
     if options.max_kl is not None and found.tokens.kl > options.max_kl:
         return fail(f"KL {found.tokens.kl:.4f} nat a token is above --max-kl {options.max_kl:g}", 1)
     return 0
 
 
-def _print_tables(found: Comparison) -> None:
+def print_tables(found: Comparison) -> None:
     from rich.console import Console
 
     from lineside.edge.comparison.report import agreement_table, costs_table, lines, sentence

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager, suppress
-from multiprocessing import get_context
+from contextlib import contextmanager
+from multiprocessing import active_children, get_context, parent_process
+from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -34,9 +36,11 @@ class SideProcess:
         """Raises EdgeError."""
         self._result(_open, path, device, tokens, task)
 
-    def call(self, method: Callable[Concatenate[Side, Given], Result], *args: Given.args, **_: Given.kwargs) -> Result:
+    def call(
+        self, method: Callable[Concatenate[Side, Given], Result], *args: Given.args, **named: Given.kwargs
+    ) -> Result:
         """Raises EdgeError."""
-        result: Result = self._result(_call, method, args)
+        result: Result = self._result(_call, method, args, named)
         return result
 
     def _result(self, function: Callable[..., Any], *args: Any) -> Any:
@@ -53,25 +57,49 @@ class SideProcess:
 
 @contextmanager
 def side_process(label: str) -> Iterator[SideProcess]:
-    """A process, which is killed where the block ends by an exception: a pass may take minutes."""
-    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
-        pid = _started(pool)
+    """A process, which is killed where the block ends by an exception: a pass may take minutes.
+
+    Called in the main thread.
+    """
+    with ProcessPoolExecutor(1, get_context("spawn"), initializer=_end_with_parent) as pool:
+        others = set(active_children())
+        interrupted = _start(pool)
+        (process,) = set(active_children()) - others
         try:
+            if interrupted:
+                raise KeyboardInterrupt
             yield SideProcess(pool, label)
         except BaseException:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+            process.kill()
             raise
 
 
-def _started(pool: ProcessPoolExecutor) -> int:
-    """The id of its process, in which Ctrl-C, which a terminal sends to both, does nothing: that is for the parent."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+def _start(pool: ProcessPoolExecutor) -> bool:
+    """Start its process, in which Ctrl-C, which a terminal sends to both, does nothing: that is for the parent.
+
+    Returns whether there was one before the process had all that it needs to begin.
+    """
+    interrupted = list[int]()
+    handler = signal.signal(signal.SIGINT, lambda number, _: interrupted.append(number))
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # the process inherits it
     try:
-        future = pool.submit(os.getpid)
+        pool.submit(os.getpid)
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-    return future.result()
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        signal.signal(signal.SIGINT, handler)
+    return bool(interrupted)
+
+
+def _end_with_parent() -> None:
+    """A worker would wait for ever for a parent that was killed, with all its memory."""
+    parent = parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        wait([parent.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, name="parent", daemon=True).start()
 
 
 def _open(path: Path, device: Device, tokens: int, task: InspectionTask) -> None:
@@ -79,9 +107,9 @@ def _open(path: Path, device: Device, tokens: int, task: InspectionTask) -> None
         _held.append(Side(path, device, tokens, task))
 
 
-def _call(method: Callable[..., Any], args: tuple[Any, ...]) -> Any:
+def _call(method: Callable[..., Any], args: tuple[Any, ...], named: dict[str, Any]) -> Any:
     with _told():
-        return method(_held[0], *args)
+        return method(_held[0], *args, **named)
 
 
 @contextmanager
