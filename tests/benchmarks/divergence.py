@@ -35,11 +35,10 @@ def windows(ids: Sequence[int], count: int) -> list[list[int]]:
     return [[int(token) for token in ids[i * WINDOW : (i + 1) * WINDOW]] for i in range(count)]
 
 
-def divergences(texts: Iterable[Sequence[int]], exact: Logits, models: Sequence[Logits]) -> list[dict[str, Any]]:
-    """Of each of `models`, and at the end of the float model itself."""
+def divergences(exact: Iterable[tuple[Sequence[int], Float32]], models: Sequence[Logits]) -> list[dict[str, Any]]:
+    """Of each of `models`, and at the end of the float model itself, whose logits come with each text."""
     per_text = []
-    for ids in texts:
-        reference = exact(ids)
+    for ids, reference in exact:
         own = (logits(ids) for logits in models)
         per_text.append([_of(reference, logits, ids) for logits in itertools.chain(own, [reference])])
     found = []

@@ -60,7 +60,9 @@ def heads_of(reader: Any) -> dict[str, int]:
 
 
 def dithered(weights: dict[str, Float32], heads: dict[str, int]) -> dict[str, Float32]:
-    """The same with the layers' matrices moved inside their steps; numbers are drawn in Hugging Face's order of rows."""
+    """The same with the layers' matrices moved inside their steps; numbers are drawn in the order of
+    Hugging Face's rows.
+    """
     numbers = np.random.default_rng(SEED)
     moved = dict(weights)
     layers = sum(name.endswith("attn_q.weight") for name in weights)

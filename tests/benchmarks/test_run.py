@@ -145,7 +145,9 @@ def test_names_and_groups() -> None:
 
 def test_the_code_that_counts(tmp_path: Path) -> None:
     """Lineside's and the benchmark's, but not what cannot change a figure."""
-    benchmark = (f"tests/benchmarks/{name}.py" for name in ("report", "own", "floats", "genai_model", "models", "smollm"))
+    benchmark = (
+        f"tests/benchmarks/{name}.py" for name in ("report", "own", "floats", "genai_model", "models", "smollm")
+    )
     for name in ("runtime/a.py", "export/graph/b.py", "export/default_model/c.py", *benchmark):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("1")
