@@ -1,6 +1,6 @@
 """What `lineside plan` promises beside what comes: `python -m tests.benchmarks.plan [--into BENCHMARKS.md]`.
 
-A checkpoint with a tower and random weights, of 0.3 billion, is planned, exported and run, each in a process of its own.
+A checkpoint with a tower and random weights, of 0.4 billion, is planned, exported and run, each in its own process.
 Bandwidth and rates are measured while nothing else should run; speeds that `plan` states are bounds.
 """
 
