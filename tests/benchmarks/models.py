@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import json
 import shutil
@@ -12,31 +13,32 @@ from rich.console import Console
 
 from lineside.export.bundle.options import ExportOptions
 from lineside.export.bundle.plan import PRECISIONS
-from lineside.export.bundle.writer import write_bundle
 from lineside.export.checkpoint.gguf import GgufCheckpoint
-from tests.benchmarks.genai_model import AsFloats, write_genai_model
-from tests.benchmarks.peers import Genai, Lineside, LlamaCpp, Peer
+from tests.benchmarks.floats import write_floats
+from tests.benchmarks.genai_model import write_genai_model
+from tests.benchmarks.peers import Genai, Lineside, LlamaCpp, Peer, silenced
 from tests.benchmarks.results import EXPORTING, code_digest
 from tests.benchmarks.smollm import IM_END, SmolLM, gguf_path
 
 FOLDER = Path("build/bench")
-PEERS = ("Lineside", "llama.cpp", "onnxruntime-genai", "onnxruntime-genai, re-rounded")
-MADE = ("bundle", "kv_float16", "kv_int8", "float32", "genai_exact", "genai_rounded")
+FLOATS, Q4_0 = "smollm2.gguf", "q4_0.gguf"
+PEERS = ("Lineside", "Lineside, int8 cache", "llama.cpp Q4_0", "onnxruntime-genai INT4")
+MODELS = ("bundle", "kv_int8", Q4_0, "genai")
+"""Of the engines in `PEERS`, in this folder."""
+MADE = (*MODELS, FLOATS, "kv_float16", "float32")
 console = Console(stderr=True)
 
 
 class Engines:
-    """SmolLM2 in Lineside and its peers."""
+    """SmolLM2 in Lineside and its peers, each rounding the same floats in its own way."""
 
     def __init__(self, threads: int) -> None:
         self.threads = threads
 
     @cached_property
     def model(self) -> SmolLM:
-        """Raises ModuleNotFoundError where its package is missing."""
-        model = SmolLM(gguf_path())
-        prepare(model, self.threads)
-        return model
+        """Of floats. Raises ModuleNotFoundError where its package is missing."""
+        return prepare(self.threads)
 
     @property
     def bundles(self) -> Path:
@@ -46,62 +48,68 @@ class Engines:
 
     @cached_property
     def llama(self) -> LlamaCpp:
-        return LlamaCpp(self.model.path, self.threads)
+        return LlamaCpp(self.bundles / Q4_0, self.threads)
+
+    @cached_property
+    def genai(self) -> Genai:
+        return Genai(self.bundles / "genai", IM_END)
+
+    def lineside(self, bundle: str, *, draft: bool = True) -> Lineside:
+        return Lineside(self.bundles / bundle, self.model, self.threads, draft=draft)
 
     @cached_property
     def peers(self) -> list[Peer]:
         """In the order of `PEERS`."""
-        return [
-            Lineside(self.bundles / "bundle", self.model, self.threads),
-            self.llama,
-            Genai(self.bundles / "genai_exact", PEERS[2], IM_END),
-            Genai(self.bundles / "genai_rounded", PEERS[3], IM_END),
-        ]
+        return [self.lineside("bundle"), self.lineside("kv_int8"), self.llama, self.genai]
 
     @cached_property
-    def plain(self) -> Lineside:
-        """Without guesses: one pass for each token, as the peers work."""
-        return Lineside(self.bundles / "bundle", self.model, self.threads, draft=False)
-
-    @property
     def raw(self) -> list[Peer]:
-        return [self.plain, *self.peers[1:]]
-
-    @cached_property
-    def float_twin(self) -> Lineside:
-        return Lineside(self.bundles / "float32", self.model, self.threads)
+        """Without guesses: one pass for each token, as the peers work."""
+        return [self.lineside("bundle", draft=False), self.lineside("kv_int8", draft=False), *self.peers[2:]]
 
 
-def prepare(model: SmolLM, threads: int) -> None:
-    """The bundle, its float twin, and the models for onnxruntime-genai; kept while they would be made alike."""
-    made_of = json.dumps({"code": code_digest(EXPORTING), "model": file_digest(model.path), "threads": threads})
+def prepare(threads: int) -> SmolLM:
+    """The model of floats, and what each engine makes of it; kept while they would be made alike."""
+    package = gguf_path()
+    made_of = json.dumps({"code": code_digest(EXPORTING), "model": file_digest(package), "threads": threads})
     note = FOLDER / "made_of.json"
     if not note.exists() or note.read_text(encoding="utf-8") != made_of:
-        for name in MADE:
-            shutil.rmtree(FOLDER / name, ignore_errors=True)
+        for path in (FOLDER / name for name in MADE):
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
         FOLDER.mkdir(parents=True, exist_ok=True)
         note.write_text(made_of, encoding="utf-8")
     with console.status("exporting"):
+        model = SmolLM(write_floats(package, FOLDER / FLOATS))
         model.export(FOLDER / "bundle")
-        model.export(FOLDER / "kv_float16", kv_dtype="float16")
-        model.export(FOLDER / "kv_int8", kv_dtype="int8")
-        if not (FOLDER / "float32").exists():
-            checkpoint = GgufCheckpoint(model.path, model.file_ids)
-            tokenizer = FOLDER / "bundle.tekken.json"
-            source = AsFloats(checkpoint)
-            write_bundle(
-                source,
-                checkpoint.config(),
-                tokenizer,
-                "float32",
-                FOLDER / "float32",
-                ExportOptions(PRECISIONS["float32"]),
-            )
-        for name, rounded in (("exact", False), ("rounded", True)):
-            folder = write_genai_model(
-                GgufCheckpoint(model.path), FOLDER / f"genai_{name}", rounded=rounded, threads=threads
-            )
-            model.write_hf_tokenizer(folder)
+        model.export(FOLDER / "kv_float16", ExportOptions(kv_dtype="float16"))
+        model.export(FOLDER / "kv_int8", ExportOptions(kv_dtype="int8"))
+        model.export(FOLDER / "float32", ExportOptions(PRECISIONS["float32"]))
+        write_q4_0(model.path, FOLDER / Q4_0)
+        model.write_hf_tokenizer(write_genai_model(GgufCheckpoint(model.path), FOLDER / "genai", threads))
+    return model
+
+
+def write_q4_0(floats: Path, target: Path) -> None:
+    """What llama.cpp makes of the floats, unless it is there."""
+    if not target.exists():
+        partial = target.with_suffix(".partial")
+        quantize_by_llama_cpp(floats, partial, "LLAMA_FTYPE_MOSTLY_Q4_0")
+        partial.rename(target)
+
+
+def quantize_by_llama_cpp(floats: Path, target: Path, kind: str) -> None:
+    """Raises OSError where llama.cpp could not; `kind` is the name of its constant."""
+    import llama_cpp
+
+    parameters = llama_cpp.llama_model_quantize_default_params()
+    parameters.ftype = getattr(llama_cpp, kind)
+    with silenced():
+        failed = llama_cpp.llama_model_quantize(str(floats).encode(), str(target).encode(), ctypes.byref(parameters))
+    if failed:
+        raise OSError(f"llama.cpp could not write {target}")
 
 
 def file_digest(path: Path) -> str:

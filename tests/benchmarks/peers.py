@@ -22,39 +22,37 @@ from tests.benchmarks.smollm import SmolLM
 
 CAPACITY = 4096
 Schema = dict[str, Any]
+Float32 = npt.NDArray[np.float32]
 
 
 class Peer(Protocol):
     """`start` appends a prompt to an empty context and yields -1, then greedy tokens, one after the other.
 
-    With `reuse` the engine may keep what it knows of an earlier prompt that began alike.
+    With `reuse` the engine may keep what it knows of an earlier prompt that began alike. `logits` gives those behind
+    each of some tokens, `(T, vocab)`, taken one a pass, as when it decodes.
     """
 
-    name: str
-
     def start(self, ids: Sequence[int], *, schema: Schema | None = None, reuse: bool = False) -> Iterator[int]: ...
+
+    def logits(self, ids: Sequence[int]) -> Float32: ...
 
 
 class Lineside:
     def __init__(self, bundle: Path, model: SmolLM, threads: int, *, draft: bool = True) -> None:
-        self.name = "Lineside" if draft else "Lineside, one token a pass"
         self.engine = Engine.open(bundle, threads=threads, limits=Limits(CAPACITY))
         self._file_ids = model.file_ids
         self._ids = model.own_ids
+        self._columns = self.own(range(len(model.own_ids)))
         self._draft = draft
 
     def own(self, ids: Sequence[int]) -> npt.NDArray[np.int64]:
         """The file's ids in the bundle's numbering."""
         return np.asarray([self._ids[i] for i in ids], np.int64)
 
-    def logits_along(self, ids: Sequence[int], answer: Sequence[int]) -> npt.NDArray[np.float32]:
-        """Logits `(T + 1, vocab)` behind a prompt and behind each of T tokens that are given to follow it."""
-        self.engine.pool.clear()
-        with self.engine.sequence(Prompt(self.own(ids)), reserve=len(answer)) as sequence:
-            rows = [sequence.logits.copy()]
-            for token in self.own(answer):
-                sequence.extend(np.asarray([token]))
-                rows.append(sequence.logits.copy())
+    def logits(self, ids: Sequence[int]) -> Float32:
+        decoder, own = self.engine._decoder, self.own(ids)
+        cache = decoder.allocate(len(own))
+        rows = [decoder.decode(cache, [int(token)], past)[0][self._columns] for past, token in enumerate(own)]
         return np.stack(rows)
 
     def start(self, ids: Sequence[int], *, schema: Schema | None = None, reuse: bool = False) -> Iterator[int]:
@@ -72,8 +70,6 @@ class Lineside:
 
 
 class LlamaCpp:
-    name = "llama.cpp"
-
     def __init__(self, gguf: Path, threads: int) -> None:
         import llama_cpp
 
@@ -116,12 +112,21 @@ class LlamaCpp:
             yield token
             self.model.eval([token])
 
+    def logits(self, ids: Sequence[int]) -> Float32:
+        self.model.reset()
+        self.model._ctx.kv_cache_clear()
+        rows = []
+        for token in ids:
+            self.model.eval([token])
+            last = self.model._ctx.get_logits_ith(-1)
+            rows.append(np.ctypeslib.as_array(last, (self.model.n_vocab(),)).copy())
+        return np.stack(rows)
+
 
 class Genai:
-    def __init__(self, folder: Path, name: str, eos_id: int) -> None:
+    def __init__(self, folder: Path, eos_id: int) -> None:
         import onnxruntime_genai
 
-        self.name = name
         self._module: Any = onnxruntime_genai
         self.model: Any = onnxruntime_genai.Model(str(folder))
         self._eos_id = eos_id
@@ -140,6 +145,16 @@ class Genai:
             if token == self._eos_id:
                 return
             yield token
+
+    def logits(self, ids: Sequence[int]) -> Float32:
+        parameters = self._module.GeneratorParams(self.model)
+        parameters.set_search_options(max_length=CAPACITY, do_sample=False)
+        generator = self._module.Generator(self.model, parameters)
+        rows = []
+        for token in ids:
+            generator.append_tokens([token])
+            rows.append(np.array(generator.get_logits(), np.float32).reshape(-1))
+        return np.stack(rows)
 
 
 @contextlib.contextmanager

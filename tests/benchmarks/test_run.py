@@ -14,11 +14,12 @@ import pytest
 from lineside.export.evaluation.publish import BEGIN, END
 from tests.benchmarks import own, run
 from tests.benchmarks.models import PEERS, Engines
+from tests.benchmarks.report import write_report
 from tests.benchmarks.results import Results, Stamp, code_digest
 from tests.benchmarks.rows import FIGURES, ROWS, Row, selected
 
 SAME: Stamp = {"cpu": "quick", "threads": 2, "versions": {"python": "3"}, "model": "abc", "code": "123"}
-FIGURE = {"title": "prefill 128", "unit": "tokens/s", "better": "higher", "values": [200.0, 100.0, 50.0, 60.0]}
+FIGURE = {"title": "prefill 128", "unit": "tokens/s", "better": "higher", "values": [200.0, 100.0, 50.0, 80.0]}
 ENDINGS = {"reasons": {"unreadable": 1, "stop": 2}, "longest": 9, "budget": 16, "prompts": 3}
 
 
@@ -64,7 +65,7 @@ def test_a_run_that_was_broken_off_goes_on(bench: Bench) -> None:
     assert not (bench.folder / "whole.md").exists()
     partial = (bench.folder / "partial.md").read_text()
     assert "Missing or stale, and not shown: endings-default, passes." in partial
-    assert "| prefill 128, tokens/s | 200 | 100 | 50 | 60 | 2.00 |" in partial
+    assert "| prefill 128, tokens/s | 200 | 100 | 50 | 80 | 2.50 | 1.25 | 1.2 |" in partial
     bench.fails = {}
     assert bench() == (["endings-default", "passes"], [], bench.folder / "whole.md")
     assert "Missing" not in (bench.folder / "whole.md").read_text().partition("Each row")[2]
@@ -144,7 +145,9 @@ def test_names_and_groups() -> None:
 
 def test_the_code_that_counts(tmp_path: Path) -> None:
     """Lineside's and the benchmark's, but not what cannot change a figure."""
-    benchmark = (f"tests/benchmarks/{name}.py" for name in ("report", "own", "genai_model", "smollm"))
+    benchmark = (
+        f"tests/benchmarks/{name}.py" for name in ("report", "own", "floats", "genai_model", "models", "smollm")
+    )
     for name in ("runtime/a.py", "export/graph/b.py", "export/default_model/c.py", *benchmark):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("1")
@@ -186,4 +189,10 @@ def test_a_name_that_there_is_not_is_said_in_a_sentence() -> None:
 
 
 def test_the_peers_have_their_columns(bench: Bench) -> None:
-    assert "| | " + " | ".join(PEERS) + " | ratio" in bench()[2].read_text()
+    assert "| | " + " | ".join(PEERS) + " | ratio | int8 |" in bench()[2].read_text()
+
+
+def test_a_start_is_held_against_the_slower_peer(tmp_path: Path) -> None:
+    row = {"title": "start to first token", "unit": "s", "better": "lower", "values": [0.5, 0.8, 0.2, 0.4]}
+    write_report({"cpu": "quick", "threads": 2, "versions": {}}, {"start": row}, [], tmp_path / "r.md")
+    assert "| start to first token, s | 0.5 | 0.8 | 0.2 | 0.4 | 0.80 | 0.50 | 1 |" in (tmp_path / "r.md").read_text()

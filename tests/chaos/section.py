@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 CHAOS, GROUP, OUTPUTS = "make chaos", "python -m tests.benchmarks.group", "python -m tests.benchmarks.outputs"
-OTHERS = (CHAOS, GROUP, OUTPUTS)
+QUANTIZERS, PLAN = "python -m tests.benchmarks.quantizers", "python -m tests.benchmarks.plan"
+OTHERS = (CHAOS, GROUP, OUTPUTS, QUANTIZERS, PLAN)
 """What writes a section, in the order of the sections."""
 
 
