@@ -23,7 +23,7 @@ WEIGHTS = ".safetensors"
 MOST_HEADER = 100 * 1024 * 1024
 """The format's own limit."""
 GGUF_FACTOR = 1.5
-"""A bundle against the GGUF file that it is made from, at most: scales become float32."""
+"""A bundle against the GGUF file that it is made from, at most: scales of the K formats become float32."""
 
 
 def bundle_bytes(hub: Hub, listing: Listing, checkpoint: Path, folder: Path, options: ExportOptions) -> int:

@@ -198,6 +198,7 @@ def weight_bytes(bundle: Bundle, *, half_scales: bool, float_head: bool = False)
     """What a decode step reads of the weights: every matrix once, and of an embedding table of its own only a row.
 
     Args:
+        half_scales: scales are used as float16, as on a GPU, and not as float32.
         float_head: the head is float16, as in TensorRT's engines, which know no 8-bit blocks.
     """
     graph, manifest = Exported(bundle).decoder, bundle.manifest
@@ -208,8 +209,8 @@ def weight_bytes(bundle: Bundle, *, half_scales: bool, float_head: bool = False)
         total = 2 * manifest.vocab_size * manifest.hidden_size
     for name in graph.names():
         if not name.startswith(unread):
-            share = 2 if half_scales and name.endswith(".scales") else 1
-            total += graph.array(name).nbytes // share
+            array = graph.array(name)
+            total += array.size * (2 if half_scales else 4) if name.endswith(".scales") else array.nbytes
     return total
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from lineside.runtime.bundle import Bundle, open_bundle
-from lineside.runtime.manifest import MANIFEST
+from lineside.runtime.manifest import MANIFEST, Quantizer
 
 FORMAT_3_KEYS = ("rounds", "taught", "prompt_template", "quantizer", "supersedes", "inspection")
 
@@ -43,3 +44,8 @@ def as_format_2(path: Path) -> Bundle:
 
     edit_manifest(path, change)
     return open_bundle(path)
+
+
+def without_scales(quantizer: Mapping[str, tuple[Quantizer, ...]]) -> dict[str, tuple[Quantizer, ...]]:
+    """As bundles say it that do not tell the type of their scales."""
+    return {part: tuple(replace(way, scales=None) for way in ways) for part, ways in quantizer.items()}

@@ -71,7 +71,8 @@ def test_scales_that_came_are_stored_as_they_came(kind: str, tmp_path: Path) -> 
     source = "decoder.layers.0.mlp.down_proj.weight"
     block, file, plan = checkpoint.block_format(source), io.BytesIO(), WeightPlan("w")
     assert block is not None
-    weight = plan.carried("w", (source,), *checkpoint.shape(source), block)
+    rows, columns = checkpoint.shape(source)
+    weight = plan.carried("w", (source,), rows, columns, block)
     fill(weight, checkpoint, file)
     slot = weight.slots[1]
     assert slot.dtype == ("float32" if kind.endswith("K") else "float16")

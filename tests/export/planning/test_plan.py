@@ -12,6 +12,7 @@ import pytest
 
 from lineside.edge.command_line.main import main
 from lineside.export.bundle.checks import SPARE_BYTES
+from lineside.export.bundle.plan import Precisions
 from lineside.export.bundle.writer import export_bundle
 from lineside.export.network.family import FAMILY, TOWER_A, TOWER_B, member
 from lineside.export.planning.described import Described, describe, with_cache
@@ -71,6 +72,9 @@ def test_the_figures_of_the_24b(small: Described) -> None:
     export, manifest = small.export, small.manifest
     assert export is not None
     assert export.weight_bytes == pytest.approx(14.47e9, rel=0.001)
+    four = describe(Path("mistral-small-3.2"), Precisions(embedding="int4", head="int4")).export
+    assert four is not None
+    assert four.weight_bytes == pytest.approx(13.80e9, rel=0.001)
     assert export.checkpoint_bytes == pytest.approx(2 * 24.01e9, rel=0.001)
     assert layer_weights(manifest) == export.weights["int4"]
     assert tower(manifest)[0] == 24
