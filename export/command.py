@@ -13,38 +13,20 @@ from typing import Literal
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from lineside.export.bundle.choices import Choices, to_options
 from lineside.export.bundle.filling import Progress as Report
-from lineside.export.bundle.options import ExportOptions
-from lineside.export.bundle.plan import PRECISIONS, with_outer
 from lineside.export.bundle.writer import export_bundle
 from lineside.export.errors import ExportError
-from lineside.export.graph.kv import KVDtype
-from lineside.export.graph.weights import Precision
 from lineside.runtime.errors import EngineError
-from lineside.runtime.taught_file import Declaration, read_taught
 
 log = logging.getLogger("lineside.export")
 LOG_EVERY_S = 10.0
 
 
-def export_command(
-    checkpoint: Path,
-    bundle: Path,
-    precision: str,
-    kv_dtype: KVDtype = "float32",
-    *,
-    embedding: Precision | None = None,
-    head: Precision | None = None,
-    verbatim_arguments: bool = False,
-    any_way_up: bool = False,
-    taught: Path | None = None,
-    adapter: Path | None = None,
-) -> int:
-    """Returns the exit code. `taught` is a file that says what the model was taught (`runtime.taught_file`)."""
+def export_command(checkpoint: Path, bundle: Path, adapter: Path | None, choices: Choices) -> int:
+    """Returns the exit code."""
     try:
-        declaration = Declaration() if taught is None else read_taught(taught)
-        precisions = with_outer(PRECISIONS[precision], embedding, head)
-        options = ExportOptions(precisions, kv_dtype, verbatim_arguments, any_way_up, declaration)
+        options = to_options(choices)
         with reporting() as report:
             export_bundle(checkpoint, bundle, options, adapter=adapter, progress=report)
     except (ExportError, EngineError, OSError, MemoryError, KeyboardInterrupt) as error:

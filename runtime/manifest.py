@@ -37,6 +37,8 @@ METHODS = {"int4": (MINIMUM_SQUARED_ERROR, 4), "int8": (LARGEST_MAGNITUDE, 8)}
 """How an export rounds floats, and to how many bits, by the format in which they are stored."""
 BLOCK_SIZE = 32
 """Weights that share a scale there."""
+Target = Literal["any", "cpu"]
+"""What a bundle runs on; one for a CPU alone has zero points, and no graphs for a GPU."""
 GGUF_ARCHITECTURE = "llama"
 
 Positive = Annotated[int, Field(ge=1)]
@@ -171,6 +173,7 @@ class Manifest:
         supersedes: SHA-256 of every `bundle.json` that this one was upgraded from, the oldest first. The weights are
             the same, so what was learnt, calibrated or built for one of them holds for this one.
         inspection: how the model is asked to inspect a picture, and in what order it answers.
+        target: what it runs on.
     """
 
     format_version: int
@@ -199,6 +202,7 @@ class Manifest:
     quantizer: Mapping[str, tuple[Quantizer, ...]]
     supersedes: tuple[Sha256, ...]
     inspection: InspectionTemplate = field(default_factory=InspectionTemplate)
+    target: Target = "any"
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), indent=2) + "\n"

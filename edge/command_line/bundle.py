@@ -155,38 +155,19 @@ def devices(options: argparse.Namespace) -> int:
 
 def export(options: argparse.Namespace) -> int:
     command = export_stage("export")
-    return int(
-        command(
-            options.checkpoint,
-            options.bundle,
-            options.precision,
-            options.kv_cache,
-            embedding=options.embedding,
-            head=options.head,
-            verbatim_arguments=options.verbatim_arguments,
-            any_way_up=options.any_way_up,
-            taught=options.taught,
-            adapter=options.adapter,
-        )
-    )
+    return int(command(options.checkpoint, options.bundle, options.adapter, _choices(options)))
 
 
 def pull(options: argparse.Namespace) -> int:
     command = export_stage("pull")
-    return int(
-        command(
-            options.name,
-            options.bundle,
-            options.precision,
-            options.kv_cache,
-            embedding=options.embedding,
-            head=options.head,
-            keep=options.keep,
-            verbatim_arguments=options.verbatim_arguments,
-            any_way_up=options.any_way_up,
-            taught=options.taught,
-        )
-    )
+    return int(command(options.name, options.bundle, _choices(options), keep=options.keep))
+
+
+def _choices(options: argparse.Namespace) -> dict[str, object]:
+    """What `export.bundle.choices` asks for."""
+    names = ("precision", "embedding", "head", "quantizer", "target", "sensitive", "max_kl", "verbatim_arguments")
+    chosen = {name: getattr(options, name) for name in (*names, "any_way_up", "taught")}
+    return {"kv_dtype": options.kv_cache, **chosen}
 
 
 def engine(options: argparse.Namespace) -> int:

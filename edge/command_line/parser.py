@@ -314,6 +314,28 @@ def _export_options(parser: argparse.ArgumentParser) -> None:
     )
     _add_outer(parser)
     parser.add_argument(
+        "--quantizer",
+        choices=("gptq", "awq", "nearest", "hqq"),
+        help="how INT4 is rounded; gptq where left out. nearest is quick and coarser, hqq is for a CPU alone",
+    )
+    parser.add_argument(
+        "--target",
+        choices=("any", "cpu"),
+        default="any",
+        help="cpu: finer INT4 with zero points, for CPUs alone: no GPU and no engines",
+    )
+    parser.add_argument(
+        "--sensitive",
+        choices=("int4", "int8"),
+        help="number format of the matrices that lose most (`down` of the outermost layers); int4 where left out",
+    )
+    parser.add_argument(
+        "--max-kl",
+        type=float,
+        metavar="NATS",
+        help="fail where the bundle is further from the float model, in nats a token; 0.5 where left out",
+    )
+    parser.add_argument(
         "--kv-cache", choices=("float32", "float16", "int8"), default="float32", help="number format of keys and values"
     )
     parser.add_argument(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -15,11 +15,11 @@ from lineside.export.graph.kv import FLOAT_KV, KVFormat
 from lineside.export.graph.ort import OPSET, OrtOps
 from lineside.export.graph.weights import Precision, Weight, WeightPlan
 from lineside.export.graph.writer import GraphWriter
-from lineside.export.network.config import NetworkConfig
+from lineside.export.network.config import DecoderConfig, NetworkConfig
 from lineside.export.network.decoder import emit_decoder
 from lineside.export.network.vision import emit_vision
 from lineside.export.quantize.rounder import CALIBRATED, Method
-from lineside.runtime.manifest import CARRIED_OVER, METHODS, NO_ROUNDING, Quantizer
+from lineside.runtime.manifest import CARRIED_OVER, METHODS, NO_ROUNDING, Quantizer, Target
 
 Dtype = Literal["float32", "float16"]
 """Of a graph's activations: float32 for a CPU, float16 for a GPU."""
@@ -35,9 +35,9 @@ class Precisions:
     The tower keeps 8 bits because it is small beside the decoder and every later token depends on it.
 
     `accuracy_level` 4 rounds the decoder's activations to 8 bits per block of 32, which is what makes decoding fast on
-    a CPU. `method` is how the decoder's INT4 is rounded; where it is not `symmetric`, its blocks have zero points,
-    which only a CPU's graph takes. The tower works on hundreds of patches at once, where exact activations cost
-    nothing: it keeps level 0.
+    a CPU. The tower works on hundreds of patches at once, where exact activations cost nothing: it keeps level 0.
+    `method` is how the decoder's INT4 is rounded: with zero points where the `target` is a CPU alone. Those of its
+    matrices that lose most by it have the format `sensitive`.
     """
 
     decoder: Precision = "int4"
@@ -46,7 +46,13 @@ class Precisions:
     head: Precision | None = None
     accuracy_level: int = 4
     method: Method = "gptq"
-    symmetric: bool = True
+    target: Target = "any"
+    sensitive: Precision = "int4"
+
+    @property
+    def symmetric(self) -> bool:
+        """Zero points are for a CPU alone."""
+        return self.target == "any"
 
     def outer(self, *, tied: bool) -> tuple[Precision, Precision]:
         """Of the table and of the head, which are one where they are tied. Raises Unsupported where that can't be."""
@@ -64,9 +70,18 @@ OUTER = {"embed": "embedding", "lm_head": "head"}
 PRECISIONS = {"int4": Precisions(), "float32": Precisions("float32", "float32", "float32", "float32")}
 
 
-def with_outer(precisions: Precisions, embedding: Precision | None, head: Precision | None) -> Precisions:
-    """The same with the table or the head in another format; None for the format that it has."""
-    return replace(precisions, embedding=embedding or precisions.embedding, head=head or precisions.head)
+SENSITIVE_SHARE = 0.0625
+"""Of a layer stack's weights: with 8 bits instead of 4 they bring a weight from 4.5 to 4.75 bits."""
+
+
+def sensitive_matrices(config: DecoderConfig) -> Iterator[str]:
+    """`down` of the outermost layers, as many as `SENSITIVE_SHARE` has room for."""
+    query, inner = config.num_attention_heads * config.head_dim, config.intermediate_size
+    layer = 2 * query + 2 * config.num_key_value_heads * config.head_dim + 3 * inner
+    count = int(SENSITIVE_SHARE * config.num_hidden_layers * layer / inner)
+    last = config.num_hidden_layers - 1
+    outermost = sorted(range(last + 1), key=lambda index: min(index, last - index))
+    yield from (f"decoder.layers.{index}.mlp.down" for index in outermost[:count])
 
 
 @dataclass(frozen=True)
@@ -98,8 +113,10 @@ class Planned:
         """Emit the decoder; an `exact` one does not round activations, as none in float16 does."""
         graph = GraphWriter("decoder", self.files["decoder"], OPSET)
         level = 0 if exact or dtype == "float16" else self.precisions.accuracy_level  # CUDA has no 8-bit activations
-        zeros = not self.precisions.symmetric
-        ops = OrtOps(graph, self.precisions.decoder, *self._outer, level, self.checkpoint, zeros, kv, dtype)
+        ops = OrtOps(graph, self.precisions.decoder, *self._outer, level, self.checkpoint, kv, dtype)
+        ops.zero_points = not self.precisions.symmetric
+        if self.precisions.sensitive != self.precisions.decoder == "int4":
+            ops.finer = frozenset(sensitive_matrices(self.network.decoder))
         emit_decoder(ops, self.network)
         return graph
 

@@ -97,9 +97,10 @@ def write_bundle(
 def _save_graphs(
     planned: Planned, partial: Path, manifest: Manifest, tokenizer: Tokenizer, kv_dtype: KVDtype
 ) -> tuple[Manifest, KVFormat]:
-    """Write the graphs for a CPU and for a GPU; the manifest with the cache's type, and the cache of the CPU's graph.
+    """Write the graphs for a CPU, and for a GPU where that is a target.
 
-    Scales of an INT8 cache are measured with the graph that has a float32 cache, which is written first.
+    Returns the manifest with the cache's type, and the cache of the CPU's graph. Scales of an INT8 cache are measured
+    with the graph that has a float32 cache, which is written first.
     """
     for graph in planned.graphs():
         graph.save(partial / f"{graph.name}.onnx")
@@ -108,7 +109,7 @@ def _save_graphs(
         kv = kv_of_gpu = KVFormat(kv_dtype, kv_scales(partial, manifest, tokenizer) if kv_dtype == "int8" else {})
         planned.decoder(kv).save(partial / "decoder.onnx")
         manifest = replace(manifest, kv=replace(manifest.kv, dtype=kv_dtype))
-    for graph in planned.graphs(kv_of_gpu, "float16"):
+    for graph in planned.graphs(kv_of_gpu, "float16") if planned.precisions.target == "any" else []:
         graph.save(partial / f"{graph.name}.float16.onnx")
     return manifest, kv
 
@@ -153,6 +154,7 @@ def _manifest(
         quantizer=planned.quantizer(),
         supersedes=(),
         inspection=options.declaration.inspection,
+        target=options.precisions.target,
     )
 
 

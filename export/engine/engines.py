@@ -64,6 +64,8 @@ def build_engines(
     """
     bundle = open_bundle(path)
     verify_hashes(bundle)
+    if bundle.manifest.target == "cpu":
+        raise EngineBuildFailed(f"{path} was exported for a CPU alone: export it without `--target cpu`")
     lengths = tuple(cache_lengths) or (min(bundle.manifest.context_length, DEFAULT_CACHE),)
     _check_lengths(bundle, lengths)
     library = choose_library(target, present)

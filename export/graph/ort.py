@@ -38,7 +38,7 @@ class OrtOps(CommonOps):
     vectors and tables of the other type are cast in the graph, which ONNX Runtime does once when it loads.
     `head_precision` is `embedding_precision` where head and table are tied.
     `accuracy_level` is MatMulNBits' own: 0 computes with activations as they are, 4 rounds them to 8 bits.
-    `zero_points`: layers that are rounded to 4 bits here have some.
+    `zero_points`: layers that are rounded to 4 bits here have some. `finer` ones have 8 bits instead.
     `source` tells which tensors of the checkpoint are rounded already: they are carried over as they are.
     """
 
@@ -47,9 +47,10 @@ class OrtOps(CommonOps):
     head_precision: Precision
     accuracy_level: int
     source: Source
-    zero_points: bool = False
     kv: KVFormat = FLOAT_KV
     dtype: Literal["float32", "float16"] = "float32"
+    zero_points: bool = False
+    finer: frozenset[str] = frozenset()
 
     def _to_own(self, x: str) -> str:
         """A float32 tensor in the type of the activations."""
@@ -151,7 +152,8 @@ class OrtOps(CommonOps):
         bias: str = "",
         column_order: npt.NDArray[np.int64] | None = None,
     ) -> str:
-        y = self._matmul(x, name, sources, rows, columns, self.linear_precision, column_order, zeros=self.zero_points)
+        precision = "int8" if name in self.finer else self.linear_precision
+        y = self._matmul(x, name, sources, rows, columns, precision, column_order, zeros=self.zero_points)
         return self.add(y, self._vector(bias, rows)) if bias else y
 
     def _matmul(

@@ -56,14 +56,14 @@ def plan_command(model: Path, device: str, **options: Any) -> int:
 
 def plan_lines(model: Path, options: PlanOptions) -> tuple[list[str], bool]:
     """What is printed, and whether the model fits. Raises ExportError, EngineError; ImportError without the extra."""
-    from lineside.export.bundle.plan import PRECISIONS, with_outer
+    from lineside.export.bundle.choices import to_precisions
     from lineside.export.planning import report
     from lineside.export.planning.described import describe, with_cache
     from lineside.export.planning.memory import Wanted
     from lineside.export.planning.rates import measured, of_board, weights_per_s
 
     board = BOARDS.get(options.device)
-    described = describe(model, with_outer(PRECISIONS["int4"], options.embedding, options.head))
+    described = describe(model, to_precisions({"embedding": options.embedding, "head": options.head}))
     kv_dtype = options.kv_dtype or described.manifest.kv.dtype
     if board is not None and kv_dtype == "float32":  # which no graph for a GPU has
         kv_dtype = "float16"

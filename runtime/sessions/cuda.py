@@ -31,6 +31,8 @@ def open_cuda(bundle: Bundle, tokens: int) -> tuple[OrtVision | None, OrtDecoder
 
     Raises DeviceUnusable, DeviceOutOfMemory, BundleDamaged.
     """
+    if bundle.manifest.target == "cpu":
+        raise DeviceUnusable(f"{bundle.path} was exported for a CPU alone: export it without `--target cpu`")
     for name in ("decoder.float16.onnx", *(["vision.float16.onnx"] if bundle.manifest.image else [])):
         if name not in bundle.manifest.files:
             raise DeviceUnusable(f"{bundle.path} is from a version without graphs for CUDA: export it again")

@@ -68,16 +68,16 @@ def planned(checkpoint: Path) -> Figures:
     from lineside.export.planning.memory import Wanted, parts
     from lineside.export.planning.rates import measured, weights_per_s
     from lineside.export.planning.report import prefill_s
-    from lineside.export.planning.work import picture, sizes, vision_operations
+    from lineside.export.planning.work import in_session, picture, sizes, vision_operations
 
     described = describe(checkpoint)
     manifest, export = described.manifest, described.export
     assert export is not None
     assert manifest.image is not None
     speeds, rates, shown = weights_per_s(), measured(), picture(manifest.image, SIDE)
-    read = sizes(manifest, export.file_bytes).read
+    read = sizes(manifest, in_session).read
     return {
-        "disk": export.file_bytes / 1e6,
+        "disk": export.weight_bytes / 1e6,
         "export_ram": export.memory_bytes / 1e6,
         "export_s": sum(count / speeds[form] for form, count in export.weights.items()),
         "ram": sum(parts(manifest, Wanted(TOKENS, SIDE, None)).values()) / 1e6,

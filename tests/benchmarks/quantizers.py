@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -49,7 +49,7 @@ V and the FFN's output in about half of the layers. "As written" is what llama.c
 
 """
 Float32 = npt.NDArray[np.float32]
-Type = GGMLQuantizationType
+Type: TypeAlias = GGMLQuantizationType
 Size = tuple[int, int]
 """Bytes and weights."""
 K_BLOCK = 256
@@ -142,7 +142,8 @@ def q4_k_m(name: str) -> Type:
     """llama.cpp's mixture for 30 layers: more bits for V and the FFN's output in the outer ones and each third."""
     layer, count = int(name.split(".")[2]), 30
     more = layer < count // 8 or layer >= 7 * count // 8 or (layer - count // 8) % 3 == 2
-    return Type.Q6_K if more and ("v_proj" in name or "down_proj" in name) else Type.Q4_K
+    kind: Type = Type.Q6_K if more and ("v_proj" in name or "down_proj" in name) else Type.Q4_K
+    return kind
 
 
 CANDIDATES = (
@@ -172,7 +173,7 @@ def measure(candidates: Sequence[Candidate]) -> str:
     floats = Floats()
     exact = ExactDecoder(floats.bundle)
     ids_of_text = Tokenizer(floats.bundle / "tekken.json").encode_text(TEXT)
-    known = [(ids, exact(ids)) for ids in windows(ids_of_text, WINDOWS)]
+    known = [(ids, exact(ids)) for ids in windows(ids_of_text.tolist(), WINDOWS)]
     lines, perplexity = "", 0.0
     for candidate in candidates:
         started = time.perf_counter()

@@ -55,9 +55,9 @@ def test_a_gguf_file_s_matrices_are_carried_over(tmp_path: Path) -> None:
 def test_the_command_takes_a_declaration(checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     taught = tmp_path / "taught.toml"
     taught.write_text('round = 2\n[[parts]]\nname = "gear"')
-    assert export_command(checkpoint, tmp_path / "bundle", "int4", taught=taught) == 1
+    assert export_command(checkpoint, tmp_path / "bundle", None, {"taught": taught}) == 1
     assert "taught.toml: unknown key `round`" in capsys.readouterr().err
     taught.write_text('rounds = 2\n[[parts]]\nname = "gear"')
-    assert export_command(checkpoint, tmp_path / "bundle", "int4", taught=taught) == 0
+    assert export_command(checkpoint, tmp_path / "bundle", None, {"taught": taught}) == 0
     manifest = read_manifest(tmp_path / "bundle")
     assert (manifest.taught, manifest.rounds) == (Taught(parts=(TaughtPart("gear"),)), 2)

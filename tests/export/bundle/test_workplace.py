@@ -208,7 +208,7 @@ def test_a_target_that_cannot_be_written_is_a_sentence(
     checkpoint: Path, tmp_path: Path, target: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "file").write_text("")
-    assert export_command(checkpoint, Path(target.format(file=tmp_path / "file")), "int4") == 1
+    assert export_command(checkpoint, Path(target.format(file=tmp_path / "file")), None, {}) == 1
     said = capsys.readouterr().err
     assert said.startswith("lineside: ")
     assert said.count("\n") == 1
@@ -221,5 +221,5 @@ def test_control_c_says_that_the_same_command_goes_on(
         raise KeyboardInterrupt
 
     monkeypatch.setattr("lineside.export.command.export_bundle", interrupt)
-    assert export_command(checkpoint, tmp_path / "bundle", "int4") == 130
+    assert export_command(checkpoint, tmp_path / "bundle", None, {}) == 130
     assert capsys.readouterr().err == "lineside: broken off: the same command goes on from here\n"

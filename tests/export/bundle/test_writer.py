@@ -103,7 +103,7 @@ def test_missing_shard(checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureF
     (checkpoint / "model-00002-of-00005.safetensors").unlink()
     with pytest.raises(MissingPart, match=r"model-00002-of-00005\.safetensors is missing"):
         export_bundle(checkpoint, tmp_path / "bundle")
-    assert export_command(checkpoint, tmp_path / "bundle", "int4") == 1
+    assert export_command(checkpoint, tmp_path / "bundle", None, {}) == 1
     assert capsys.readouterr().err.count("\n") == 1
     assert not list(tmp_path.glob("bundle*"))
 

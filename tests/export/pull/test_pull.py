@@ -54,7 +54,7 @@ def refused(capsys: pytest.CaptureFixture[str]) -> str:
 
 
 def test_a_name_becomes_a_bundle_and_nothing_else_stays(hub: FakeHub, capsys: pytest.CaptureFixture[str]) -> None:
-    assert pull_command(model(hub), None, "int4") == 0
+    assert pull_command(model(hub), None, {}) == 0
     assert left() == ["Model-1"]
     assert open_bundle(Path("Model-1")).manifest.source == "Model-1"
     assert capsys.readouterr().out.endswith('[model]\nbundle = "Model-1"\n')
@@ -64,11 +64,11 @@ def test_a_name_becomes_a_bundle_and_nothing_else_stays(hub: FakeHub, capsys: py
 
 
 def test_the_download_can_be_kept(hub: FakeHub) -> None:
-    assert pull_command(model(hub), Path("mine"), "int4", keep=True) == 0
+    assert pull_command(model(hub), Path("mine"), {}, keep=True) == 0
     assert left() == ["mine", "mine.download"]
     assert (Path("mine.download") / "Model-1" / "config.json").is_file()
     count = len(hub.requests)
-    assert pull_command(model(hub), Path("mine"), "int4") == 0  # it is there: checked, and cleared up
+    assert pull_command(model(hub), Path("mine"), {}) == 0  # it is there: checked, and cleared up
     assert left() == ["mine"]
     assert len(hub.requests) == count
 
@@ -80,7 +80,7 @@ def test_a_gguf_file_is_named_by_its_address(hub: FakeHub, tmp_path: Path) -> No
     shutil.copy(folder / "small.Q8_0.gguf", folder / "other.gguf")
     write_small_tokenizer(folder / "tekken.json")
     hub.models["factory/Ggufs"] = folder
-    assert pull_command(f"{hub.url}/factory/Ggufs/blob/main/small.Q8_0.gguf", None, "int4") == 0
+    assert pull_command(f"{hub.url}/factory/Ggufs/blob/main/small.Q8_0.gguf", None, {}) == 0
     assert left() == ["small.Q8_0"]
     assert hub.downloaded() == {"small.Q8_0.gguf", "tekken.json"}
 
@@ -88,7 +88,7 @@ def test_a_gguf_file_is_named_by_its_address(hub: FakeHub, tmp_path: Path) -> No
 def test_a_connection_that_breaks_is_taken_up_where_it_broke(hub: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(huggingface_hub.constants, "DOWNLOAD_CHUNK_SIZE", 1000)
     hub.cut.append((SHARD, 20_000))
-    assert pull_command(model(hub), None, "int4") == 0
+    assert pull_command(model(hub), None, {}) == 0
     assert ("GET", f"/factory/Model-1/resolve/{COMMIT}/{SHARD}", "bytes=20000-") in hub.requests
 
 
@@ -109,12 +109,12 @@ def test_a_pull_that_was_broken_off_goes_on(hub: FakeHub, monkeypatch: pytest.Mo
     monkeypatch.setattr(huggingface_hub.constants, "DOWNLOAD_CHUNK_SIZE", 8_000)
     with monkeypatch.context() as patch:
         patch.setattr(Hub, "fetch", interrupted)
-        assert pull_command(model(hub), None, "int4") == 130
+        assert pull_command(model(hub), None, {}) == 130
     assert left() == ["Model-1.download"]
     done = set(json.loads(Path("Model-1.download/listing.json").read_text())["checked"])
     assert "model-00002-of-00005.safetensors" in done
     hub.requests.clear()
-    assert pull_command(model(hub), None, "int4") == 0
+    assert pull_command(model(hub), None, {}) == 0
     assert left() == ["Model-1"]
     whole = {path.rpartition("/")[2] for method, path, ranged in hub.requests if method == "GET" and not ranged}
     assert whole == {"model-00004-of-00005.safetensors", "model-00005-of-00005.safetensors"}
@@ -123,19 +123,19 @@ def test_a_pull_that_was_broken_off_goes_on(hub: FakeHub, monkeypatch: pytest.Mo
 
 def test_a_file_with_another_hash_is_refused(hub: FakeHub, capsys: pytest.CaptureFixture[str]) -> None:
     hub.wrong.add(SHARD)
-    assert pull_command(model(hub), None, "int4") == 1
+    assert pull_command(model(hub), None, {}) == 1
     assert f"{SHARD} of factory/Model-1: what {hub.url} sent is not the file that is listed" in refused(capsys)
     assert left() == ["Model-1.download"]
     assert not (Path("Model-1.download") / "Model-1" / SHARD).exists()
     hub.wrong.clear()
     shutil.rmtree("Model-1.download")
-    assert pull_command(model(hub), None, "int4") == 0
+    assert pull_command(model(hub), None, {}) == 0
 
 
 def test_a_small_file_is_checked_too(hub: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
     """By git's own hash."""
     monkeypatch.setattr(FakeHub, "sibling", lambda _self, path: {"rfilename": path.name, "size": 5, "blobId": "0" * 40})
-    assert pull_command(model(hub), None, "int4") == 1
+    assert pull_command(model(hub), None, {}) == 1
 
 
 @pytest.mark.parametrize(
@@ -150,17 +150,17 @@ def test_what_the_hub_refuses_is_said(
     hub: FakeHub, error: tuple[int, str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     hub.error = error
-    assert pull_command(model(hub), None, "int4") == 1
+    assert pull_command(model(hub), None, {}) == 1
     assert message in refused(capsys)
     assert left() == []
 
 
 def test_what_is_not_there_is_said(hub: FakeHub, capsys: pytest.CaptureFixture[str]) -> None:
-    assert pull_command(f"{hub.url}/factory/Other", None, "int4") == 1
+    assert pull_command(f"{hub.url}/factory/Other", None, {}) == 1
     assert "shows no model factory/Other" in refused(capsys)
-    assert pull_command(f"{model(hub)}/tree/v9", None, "int4") == 1
+    assert pull_command(f"{model(hub)}/tree/v9", None, {}) == 1
     assert "has no revision v9" in refused(capsys)
-    assert pull_command("http://127.0.0.1:9/factory/Model-1", None, "int4") == 1
+    assert pull_command("http://127.0.0.1:9/factory/Model-1", None, {}) == 1
     assert "http://127.0.0.1:9 cannot be reached" in refused(capsys)
     assert left() == []
 
@@ -172,7 +172,7 @@ def test_what_cannot_be_exported_is_refused_before_its_weights_come(
     config = json.loads(path.read_text())
     config["text_config"]["intermediate_size"] = 128
     path.write_text(json.dumps(config))
-    assert pull_command(model(hub), None, "int4") == 1
+    assert pull_command(model(hub), None, {}) == 1
     assert "config.json" in refused(capsys)
     whole = {path for _, path, ranged in hub.requests if path.endswith(".safetensors") and not ranged}
     assert not whole
@@ -183,7 +183,7 @@ def test_the_disk_is_asked_before_the_weights_come(
     hub: FakeHub, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("lineside.export.bundle.checks.SPARE_BYTES", 10**18)
-    assert pull_command(model(hub), None, "int4") == 1
+    assert pull_command(model(hub), None, {}) == 1
     assert "GB free" in refused(capsys)
     assert not [path for _, path, ranged in hub.requests if path.endswith(".safetensors") and not ranged]
 
@@ -192,21 +192,21 @@ def test_a_self_test_that_does_not_fit_is_left_to_the_station(
     hub: FakeHub, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(pulling, "free_bytes", lambda: 1)
-    assert pull_command(model(hub), None, "int4") == 0
+    assert pull_command(model(hub), None, {}) == 0
     assert "`lineside check Model-1` on the station" in capsys.readouterr().out
 
 
 def test_a_folder_that_no_pull_has_made_is_left_alone(hub: FakeHub, capsys: pytest.CaptureFixture[str]) -> None:
     Path("Model-1.download").mkdir()
     Path("Model-1.download/photo.jpg").write_text("mine")
-    assert pull_command(model(hub), None, "int4") == 1
+    assert pull_command(model(hub), None, {}) == 1
     assert "is in the way, and no pull has made it" in refused(capsys)
     assert Path("Model-1.download/photo.jpg").read_text() == "mine"
 
 
 def test_two_pulls_into_one_bundle_exclude_each_other(hub: FakeHub, capsys: pytest.CaptureFixture[str]) -> None:
     with pulling._held(Path("Model-1.download")):
-        assert pull_command(model(hub), None, "int4") == 1
+        assert pull_command(model(hub), None, {}) == 1
     assert "another pull into Model-1.download is running" in refused(capsys)
 
 
@@ -233,13 +233,13 @@ def test_offline_the_hubs_cache_is_all_there_is(
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(cache))
     with monkeypatch.context() as offline:
         offline.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
-        assert pull_command("factory/Model-1", None, "int4") == 1
+        assert pull_command("factory/Model-1", None, {}) == 1
         assert "HF_HUB_OFFLINE is set, and factory/Model-1 is not here as a whole" in refused(capsys)
     assert not hub.requests
     huggingface_hub.snapshot_download("factory/Model-1", endpoint=hub.url, token=False)
     hub.requests.clear()
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
-    assert pull_command("factory/Model-1", None, "int4") == 0, capsys.readouterr().err
+    assert pull_command("factory/Model-1", None, {}) == 0, capsys.readouterr().err
     assert not hub.requests
     assert left() == ["Model-1"]
     assert list(cache.rglob(SHARD))
