@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 CHAOS, GROUP, OUTPUTS = "make chaos", "python -m tests.benchmarks.group", "python -m tests.benchmarks.outputs"
-OTHERS = (CHAOS, GROUP, OUTPUTS)
+LARGE = "python -m tests.benchmarks.large"
+OTHERS = (CHAOS, GROUP, OUTPUTS, LARGE)
 """What writes a section, in the order of the sections."""
 
 
