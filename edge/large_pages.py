@@ -1,4 +1,4 @@
-"""A large model's memory in pages of 2 MB instead of 4 kB: on a CPU it loads in three quarters of the time.
+"""A large model's memory in pages of 2 MB instead of 4 kB: on a CPU a 24B decodes a seventh faster, and loads sooner.
 
 Linux gives large pages to what asks for them; the C library does, for all that it allocates, where a variable of the
 environment says so as the process starts. So the process starts again, in its place, under its own number.
