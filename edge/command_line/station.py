@@ -56,10 +56,14 @@ def check(path: Path, *, bundles: bool = False, device: Device = "auto") -> int:
 
 
 def run(options: argparse.Namespace) -> int:
+    from lineside.edge.large_pages import use_large_pages
+
+    config = _load(options.config / "station.toml" if options.config.is_dir() else options.config)
+    use_large_pages((config.bundle_path, config.commands_bundle_path))
     from lineside.edge.daemon import Daemon
     from lineside.edge.signals import ENDING_S, StopSignals, end_in_time
 
-    daemon = Daemon(_load(options.config / "station.toml" if options.config.is_dir() else options.config))
+    daemon = Daemon(config)
     threading.excepthook = daemon.fail
     with StopSignals(daemon.reloader.ask) as signals, daemon:
         daemon.wait(signals.wait)

@@ -21,7 +21,7 @@ EXPORTING = ("export", *(f"tests/benchmarks/{name}.py" for name in ("floats", "g
 """What the models are made by."""
 MEASURED = ("runtime", "tests/benchmarks", *EXPORTING)
 UNMEASURED = ("export/default_model", "export/evaluation", "tests/benchmarks/report.py", "tests/benchmarks/gpu.py",
-              "tests/benchmarks/group.py",
+              "tests/benchmarks/group.py", "tests/benchmarks/large",
               "tests/benchmarks/test_")  # fmt: skip
 Stamp = Mapping[str, Any]
 

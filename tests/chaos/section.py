@@ -6,7 +6,8 @@ from pathlib import Path
 
 CHAOS, GROUP, OUTPUTS = "make chaos", "python -m tests.benchmarks.group", "python -m tests.benchmarks.outputs"
 QUANTIZERS, PLAN = "python -m tests.benchmarks.quantizers", "python -m tests.benchmarks.plan"
-OTHERS = (CHAOS, GROUP, OUTPUTS, QUANTIZERS, PLAN)
+LARGE = "python -m tests.benchmarks.large"
+OTHERS = (CHAOS, GROUP, OUTPUTS, QUANTIZERS, PLAN, LARGE)
 """What writes a section, in the order of the sections."""
 
 
