@@ -15,6 +15,7 @@ import numpy.typing as npt
 import onnx
 from onnx import helper
 
+from lineside.export.graph.int8_cache import used_names
 from lineside.runtime.manifest import Manifest
 from lineside.runtime.sessions.ort import failed, load_graph
 
@@ -66,7 +67,7 @@ def run_in_pieces(
     caches = {} if caches is None else caches
     pieces = list(_cut(model))
     for number, nodes in enumerate(pieces):
-        later = {name for piece in pieces[number + 1 :] for node in piece for name in node.input} | wanted
+        later = {name for piece in pieces[number + 1 :] for node in piece for name in used_names(node)} | wanted
         _run_piece(_piece(model, nodes, known[0] | caches, later), path, known, caches)
         for values in known:
             for name in values.keys() - later:
@@ -102,10 +103,10 @@ def _cut(model: onnx.ModelProto) -> Iterator[list[onnx.NodeProto]]:
     piece: list[onnx.NodeProto] = []
     weights: set[str] = set()
     for node in model.graph.node:
-        needed = weights | (sizes.keys() & set(node.input))
+        needed = weights | (sizes.keys() & used_names(node))
         if piece and sum(sizes[name] for name in needed) > PIECE_BYTES:
             yield piece
-            piece, needed = [], sizes.keys() & set(node.input)
+            piece, needed = [], sizes.keys() & used_names(node)
         piece.append(node)
         weights = needed
     yield piece
@@ -120,7 +121,7 @@ def _piece(
     model: onnx.ModelProto, nodes: list[onnx.NodeProto], known: dict[str, Array], later: set[str]
 ) -> onnx.ModelProto:
     """A model of these nodes. Types of what comes from earlier pieces are those that came; its outputs find theirs."""
-    used = {name for node in nodes for name in node.input}
+    used = {name for node in nodes for name in used_names(node)}
     made = [name for node in nodes for name in node.output if name and (name in later or name.startswith(PRESENT))]
     fed = {name: known[name] for name in sorted(used & known.keys())}
     inputs = [
