@@ -33,6 +33,14 @@ def test_nothing_heavy_is_imported(module: str) -> None:
     assert found.stdout.strip() == "[]"
 
 
+@pytest.mark.parametrize("module", ["lineside.runtime.engine.engine", "lineside.edge.daemon"])
+def test_mistral_common_is_imported_beside_the_loading_of_the_model(module: str) -> None:
+    """It takes longer to import than a small model to load: `Engine.open` does both at once, so neither comes first."""
+    program = f"import sys, {module}; print('mistral_common' in sys.modules)"
+    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "False"
+
+
 def test_a_gpu_s_libraries_are_loaded_by_its_own_session_only() -> None:
     """Choosing a session looks at the driver and at what is installed; on a machine without a GPU nothing is loaded."""
     program = """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from lineside.edge.config import Config
 from lineside.edge.errors import ConfigError
@@ -17,7 +17,9 @@ from lineside.runtime.inspection.reasoning import most_reasoning_tokens
 from lineside.runtime.inspection.task import Example, InspectionTask
 from lineside.runtime.manifest import Manifest
 from lineside.runtime.picture_kinds import SUFFIXES
-from lineside.runtime.text.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from lineside.runtime.text.tokenizer import Tokenizer
 
 LONGEST_LINE = 500
 Label = Literal["pass", "fail"]

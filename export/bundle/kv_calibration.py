@@ -13,8 +13,13 @@ from lineside.runtime.manifest import Manifest
 from lineside.runtime.sessions.ort import CPU_GRAPH
 from lineside.runtime.text.tokenizer import Tokenizer
 
-MARGIN = 1.1
-"""Headroom for values that the sample does not show; what lies beyond is clipped."""
+MARGIN = 1.4
+"""Headroom for values that the sample does not show; what lies beyond is clipped.
+
+In 3,600 tokens of other texts, code and JSON (SmolLM2) a channel's largest value is 1.2 times that of the sample in
+the median, 1.5 times at the 90th percentile. Clipping costs more than the coarser step: with 1.1 the KL to a float32
+cache is 0.0081, with 1.4 0.0065, and with exact activations 0.0044 (same likeliest token: 96.7 %) against 0.0022
+(97.5 %). With 8-bit activations that token is the same for 95 % either way, and for 97 % with a float16 cache."""
 CHUNK = 256
 SAMPLE = """Inspect the part for: pitting, scratches, corrosion. Answer in JSON: verdict pass, fail or unsure.
 {"verdict":"fail","defects":[{"type":"pitting","box":[412,87,466,131]},{"type":"scratch","box":[12,640,250,655]}]} The

@@ -16,6 +16,7 @@ import numpy.typing as npt
 import onnx
 from onnx import helper
 
+from lineside.export.graph.int8_cache import used_names
 from lineside.runtime.manifest import Manifest
 from lineside.runtime.sessions.ort import failed, load_graph
 
@@ -68,13 +69,11 @@ def run_in_pieces(
     casts = _casts(model)
     pieces = list(_cut(model, casts))
     for number, nodes in enumerate(pieces):
-        later = {
-            name for piece in pieces[number + 1 :] for node in piece for name in node.input
-        } - casts.keys() | wanted
-        needed = dict.fromkeys(name for node in nodes for name in node.input if name in casts)
-        _run_piece(
-            _piece(model, [*(casts[name] for name in needed), *nodes], known[0] | caches, later), path, known, caches
-        )
+        later = {name for piece in pieces[number + 1 :] for node in piece for name in used_names(node)}
+        later = later - casts.keys() | wanted
+        needed = dict.fromkeys(name for node in nodes for name in used_names(node) if name in casts)
+        piece = _piece(model, [*(casts[name] for name in needed), *nodes], known[0] | caches, later)
+        _run_piece(piece, path, known, caches)
         for values in known:
             for name in values.keys() - later:
                 del values[name]
@@ -118,10 +117,10 @@ def _cut(model: onnx.ModelProto, casts: Mapping[str, onnx.NodeProto]) -> Iterato
     piece: list[onnx.NodeProto] = []
     weights: set[str] = set()
     for node in (node for node in model.graph.node if node.output[0] not in casts):
-        needed = weights | (sizes.keys() & set(node.input))
+        needed = weights | (sizes.keys() & used_names(node))
         if piece and sum(sizes[name] for name in needed) > PIECE_BYTES:
             yield piece
-            piece, needed = [], sizes.keys() & set(node.input)
+            piece, needed = [], sizes.keys() & used_names(node)
         piece.append(node)
         weights = needed
     yield piece
@@ -136,7 +135,7 @@ def _piece(
     model: onnx.ModelProto, nodes: list[onnx.NodeProto], known: dict[str, Array], later: set[str]
 ) -> onnx.ModelProto:
     """A model of these nodes. Types of what comes from earlier pieces are those that came; its outputs find theirs."""
-    used = {name for node in nodes for name in node.input}
+    used = {name for node in nodes for name in used_names(node)}
     made = [name for node in nodes for name in node.output if name and (name in later or name.startswith(PRESENT))]
     fed = {name: known[name] for name in sorted(used & known.keys())}
     inputs = [

@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from lineside.export.checkpoint.source import BlockFormat, Source
 from lineside.export.graph.common import INT64, CommonOps
+from lineside.export.graph.int8_cache import INT8_CACHE, int8_attention, scale_inputs
 from lineside.export.graph.kv import FLOAT_KV, KVFormat
 from lineside.export.graph.weights import Precision, Slot, Weight
 from lineside.export.graph.writer import MICROSOFT
@@ -235,31 +236,25 @@ class OrtOps(CommonOps):
         for name in present:
             self.graph.output(name, self.kv.dtype, kv_shape)
         rotary = [self._rotary(config, part) for part in ("cos", "sin")]
-        quantization: dict[str, Any] = {}
-        scales: list[str] = []
+        attributes: dict[str, Any] = {
+            "num_heads": config.num_attention_heads,
+            "kv_num_heads": config.num_key_value_heads,
+            "scale": config.head_dim**-0.5,
+            "do_rotary": 1,
+            "rotary_interleaved": 0,
+        }
+        if self.kv.dtype == "int8" and self.dtype == "float32":
+            return int8_attention(self.graph, qkv, layer, rotary, self.kv, config, attributes)
         cast = self.kv.dtype == "float16" and self.dtype == "float32"
         if cast:  # the operator computes in the type of its cache
             qkv, *rotary = (self.graph.node("Cast", [x], to=FLOAT16)[0] for x in (qkv, *rotary))
-        elif self.kv.dtype == "int8":
-            kinds = {"k_quant_type": "PER_CHANNEL", "v_quant_type": "PER_CHANNEL", "kv_cache_bit_width": 8}
-            quantization, scales = kinds, ["", "", ""]  # no position ids, bias or sink
-            for part in ("key", "value"):
-                values = self.kv.scales[f"{layer}.{part}"]
-                scales.append(self.graph.constant(f"scale.{layer}.{part}", values, np.float32))
-        inputs = [qkv, "", "", *past, "seqlens", "total", *rotary, *scales]
+        inputs = [qkv, "", "", *past, "seqlens", "total", *rotary]
+        if self.kv.dtype == "int8":
+            inputs += ["", "", "", *scale_inputs(self.graph, layer, self.kv)]  # no position ids, bias or sink
+            attributes |= INT8_CACHE
         attended = f"attended.{layer}"
-        self.graph.node(
-            "GroupQueryAttention",
-            inputs,
-            domain=MICROSOFT,
-            names=[attended, *present],
-            num_heads=config.num_attention_heads,
-            kv_num_heads=config.num_key_value_heads,
-            scale=config.head_dim**-0.5,
-            do_rotary=1,
-            rotary_interleaved=0,
-            **quantization,
-        )
+        names = [attended, *present]
+        self.graph.node("GroupQueryAttention", inputs, domain=MICROSOFT, names=names, **attributes)
         return self.graph.node("Cast", [attended], to=FLOAT)[0] if cast else attended
 
     def _rotary(self, config: DecoderConfig, part: str) -> str:

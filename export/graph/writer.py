@@ -78,6 +78,10 @@ class GraphWriter:
         """Whether some node gives `tensor`."""
         return tensor in self._made
 
+    def require_opset(self, opset: int) -> None:
+        """Some operator of the graph is of this opset: the model's is no lower."""
+        self._opset = max(self._opset, opset)
+
     def constant(self, name: str, value: Any, dtype: type[np.generic]) -> str:
         """A small initializer that lives in the graph file itself."""
         self._initializers[name] = numpy_helper.from_array(np.asarray(value, dtype=dtype), name)

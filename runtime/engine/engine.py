@@ -9,10 +9,12 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -33,8 +35,10 @@ from lineside.runtime.grammar.constraint import Constraint, Grammars
 from lineside.runtime.sessions.interface import Decoder, OpenSessions, Vision
 from lineside.runtime.sessions.ort import open_cpu
 from lineside.runtime.text.canonical import Canonical
-from lineside.runtime.text.tokenizer import Tokenizer
 from lineside.runtime.timings import FinishReason, Spent, Timings, stopwatch
+
+if TYPE_CHECKING:
+    from lineside.runtime.text.tokenizer import Tokenizer
 
 log = logging.getLogger("lineside.engine")
 DEFAULT_CAPACITY = 4096
@@ -111,7 +115,8 @@ class Engine:
         beside: Engine | None = None,
     ) -> Engine:
         """Open a bundle, on the CPU unless `sessions` opens it elsewhere; `threads` 0 means as many as the process may
-        use. Every file is read and held against its SHA-256 beside the loading. `beside`: see the class.
+        use. Every file is read and held against its SHA-256 beside the loading, and the tokenizer, most of which is
+        Python, is made beside the sessions, which are none. `beside`: see the class.
 
         Raises:
             BundleError: the bundle is missing, damaged or of another format.
@@ -119,10 +124,10 @@ class Engine:
         """
         bundle = open_bundle(path)
         cv2.setNumThreads(usable_cores())  # OpenCV itself does not see every container's quota
-        with verified(bundle):
-            tokenizer = Tokenizer(bundle.file("tekken.json"))
+        with verified(bundle), ThreadPoolExecutor(1, "tokenizer") as pool:
+            tokenizer = pool.submit(_read_tokenizer, bundle.file("tekken.json"))
             vision, decoder = sessions(bundle) if sessions else open_cpu(bundle, threads)
-        return cls(bundle, tokenizer, vision, decoder, limits, beside)
+        return cls(bundle, tokenizer.result(), vision, decoder, limits, beside)
 
     @property
     def decoder(self) -> Decoder:
@@ -312,3 +317,10 @@ class Engine:
         decoding = self.decode(sequence, max_tokens=max_tokens, sampling=sampling, constraint=constraint, draft=draft)
         ids = tuple(decoding)
         return Generation(ids, decoding.finish_reason or "stop")
+
+
+def _read_tokenizer(path: Path) -> Tokenizer:
+    """Imports mistral-common, which takes longer than a small model's sessions. Raises BundleFormat."""
+    from lineside.runtime.text.tokenizer import Tokenizer
+
+    return Tokenizer(path)

@@ -6,19 +6,21 @@ import json
 import logging
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import llguidance
 import numpy as np
 import numpy.typing as npt
 from llguidance.numpy import allocate_token_bitmask, fill_next_token_bitmask
-from mistral_common.guidance.tokenizer import from_mistral_tokenizer
 
 from lineside.runtime.chat import Tool
 from lineside.runtime.errors import GrammarError, GrammarTooLarge, Unsatisfiable
 from lineside.runtime.grammar.json_schema import Lowered, Schema, UnsupportedKeyword, lower
 from lineside.runtime.grammar.tool_grammar import SPACED, WRITTEN_ONE_WAY, ToolChoice, lower_parameters, tool_grammar
-from lineside.runtime.text.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from lineside.runtime.text.tokenizer import Tokenizer
 
 log = logging.getLogger("lineside.grammar")
 COMPACT = {**WRITTEN_ONE_WAY, "item_separator": ",", "key_separator": ":"}
@@ -82,9 +84,15 @@ class Grammars:
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
-        self._llg_tokenizer = from_mistral_tokenizer(tokenizer.mistral)
         self._compiled: OrderedDict[str, llguidance.LLMatcher] = OrderedDict()
         self._offers: OrderedDict[str, Constraint] = OrderedDict()
+
+    @cached_property
+    def _llg_tokenizer(self) -> llguidance.LLTokenizer:
+        """Made for the first grammar: a start, and an answer without one, need not wait for it."""
+        from mistral_common.guidance.tokenizer import from_mistral_tokenizer
+
+        return from_mistral_tokenizer(self._tokenizer.mistral)
 
     def json(self, schema: Schema, subject: str = "the schema") -> Constraint:
         """Compact JSON that satisfies `schema` (draft 2020-12); `subject` begins the messages of errors.

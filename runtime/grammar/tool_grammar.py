@@ -18,13 +18,15 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from lineside.runtime.chat import Tool
 from lineside.runtime.errors import GrammarError
 from lineside.runtime.grammar.json_schema import Lowered, lower
 from lineside.runtime.grammar.verbatim import verbatim
-from lineside.runtime.text.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from lineside.runtime.text.tokenizer import Tokenizer
 
 WRITTEN_ONE_WAY = {"whitespace_flexible": False, "json_allowed_escapes": 'nrbtf\\"'}
 """No `\\u` escapes: a property's name must not be writable in a second way, past the schema of the first."""

@@ -7,6 +7,7 @@ for every frame: it is encoded, embedded and prefilled once, and pinned in the p
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,7 +15,9 @@ from lineside.runtime.chat import Prompt
 from lineside.runtime.engine.engine import Engine
 from lineside.runtime.engine.pins import Pin
 from lineside.runtime.inspection.task import InspectionTask
-from lineside.runtime.text.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from lineside.runtime.text.tokenizer import Tokenizer
 
 MOST_EXAMPLES = 16
 

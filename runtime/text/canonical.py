@@ -14,10 +14,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from lineside.runtime.text.strict_json import load_json
-from lineside.runtime.text.tokenizer import Tokenizer
 from lineside.runtime.text.tool_calls import new_call_id
+
+if TYPE_CHECKING:
+    from lineside.runtime.text.tokenizer import Tokenizer
 
 
 @dataclass

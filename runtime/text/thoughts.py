@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from lineside.runtime.text.tokenizer import Tokenizer
+if TYPE_CHECKING:
+    from lineside.runtime.text.tokenizer import Tokenizer
 
 
 def split_thoughts(tokenizer: Tokenizer, ids: Sequence[int]) -> tuple[tuple[int, ...], tuple[int, ...]]:

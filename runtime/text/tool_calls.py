@@ -9,12 +9,14 @@ from __future__ import annotations
 import secrets
 import string
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lineside.runtime.chat import ToolCall
 from lineside.runtime.errors import AnswerError
 from lineside.runtime.text.strict_json import load_json
-from lineside.runtime.text.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from lineside.runtime.text.tokenizer import Tokenizer
 
 ID_ALPHABET = string.ascii_letters + string.digits
 ID_LENGTH = 9

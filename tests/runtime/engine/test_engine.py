@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import shutil
+import threading
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,12 +13,13 @@ import onnx
 import pytest
 
 from lineside.runtime.assistant import ask
-from lineside.runtime.bundle import file_sha256
+from lineside.runtime.bundle import Bundle, file_sha256
 from lineside.runtime.chat import Message, Prompt
 from lineside.runtime.engine.engine import Engine, Limits
 from lineside.runtime.engine.sampling import GREEDY, Sampling
 from lineside.runtime.engine.scheduler import Request
 from lineside.runtime.errors import (
+    BundleFormat,
     DeadlineExceeded,
     KVBudgetExceeded,
     NotFinite,
@@ -27,6 +29,8 @@ from lineside.runtime.errors import (
 )
 from lineside.runtime.inspection.inspector import Inspector
 from lineside.runtime.inspection.task import InspectionTask
+from lineside.runtime.sessions.interface import Decoder, Vision
+from lineside.runtime.sessions.ort import open_cpu
 from tests.support.bundles import edit_manifest
 
 HELLO = [Message("user", ("Is the belt running?",))]
@@ -46,6 +50,29 @@ def test_budget_ends_generation(random_engine: Engine) -> None:
     with random_engine.sequence(prompt_of(random_engine), reserve=10) as sequence:
         generation = random_engine.generate(sequence, max_tokens=10, sampling=GREEDY)
     assert (len(generation.ids), generation.finish_reason) == (10, "length")
+
+
+def test_the_tokenizer_is_made_while_the_sessions_load(random_bundle: Path) -> None:
+    """Its thread is there when the sessions are opened; what only an answer under a grammar needs waits for one."""
+    beside: list[str] = []
+
+    def sessions(bundle: Bundle) -> tuple[Vision | None, Decoder]:
+        beside.extend(thread.name for thread in threading.enumerate() if thread.name.startswith("tokenizer"))
+        return open_cpu(bundle, 1)
+
+    engine = Engine.open(random_bundle, sessions=sessions)
+    assert len(beside) == 1
+    assert generate(engine, 2)
+    assert "_llg_tokenizer" not in vars(engine.grammars)
+
+
+def test_a_file_that_is_no_tokenizer_is_told_at_the_start(random_bundle: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(random_bundle, tmp_path / "bundle"))
+    (copy / "tekken.json").write_text("{}")
+    size, digest = 2, file_sha256(copy / "tekken.json")
+    edit_manifest(copy, lambda manifest: manifest["files"]["tekken.json"].update(bytes=size, sha256=digest))
+    with pytest.raises(BundleFormat, match="not a Tekken tokenizer"):
+        Engine.open(copy, threads=1)
 
 
 def test_steps_equal_one_prefill(random_engine: Engine) -> None:
