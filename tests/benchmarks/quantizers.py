@@ -19,7 +19,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from gguf import GGML_QUANT_SIZES, GGMLQuantizationType, GGUFReader
+from gguf import GGML_QUANT_SIZES, GGUFReader
+from gguf import GGMLQuantizationType as Type
 from gguf.quants import dequantize, quantize
 
 from lineside.export.bundle.options import ExportOptions
@@ -49,7 +50,6 @@ V and the FFN's output in about half of the layers. "As written" is what llama.c
 
 """
 Float32 = npt.NDArray[np.float32]
-Type = GGMLQuantizationType
 Size = tuple[int, int]
 """Bytes and weights."""
 K_BLOCK = 256
@@ -172,7 +172,7 @@ def measure(candidates: Sequence[Candidate]) -> str:
     floats = Floats()
     exact = ExactDecoder(floats.bundle)
     ids_of_text = Tokenizer(floats.bundle / "tekken.json").encode_text(TEXT)
-    known = [(ids, exact(ids)) for ids in windows(ids_of_text, WINDOWS)]
+    known = [(ids, exact(ids)) for ids in windows(ids_of_text.tolist(), WINDOWS)]
     lines, perplexity = "", 0.0
     for candidate in candidates:
         started = time.perf_counter()
