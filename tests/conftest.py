@@ -13,6 +13,7 @@ from xdist.remote import Producer
 from lineside.export.bundle.options import ExportOptions
 from lineside.export.bundle.plan import PRECISIONS
 from lineside.export.bundle.writer import export_bundle
+from lineside.export.calibration import sample
 from lineside.runtime.cores import usable_cores
 from lineside.runtime.defaults import DEFAULT_BUNDLE
 from lineside.runtime.engine.engine import Engine
@@ -45,6 +46,18 @@ def _a_share_of_the_cores() -> Iterator[None]:
     long."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ort, "usable_cores", lambda: max(1, usable_cores() // WORKERS))
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _a_short_sample(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Hundreds of tests export a small model: two passages calibrate it as well as thirty."""
+    passages = sample.SAMPLE.read_text(encoding="utf-8").split(sample.PASSAGE_END)
+    short = tmp_path_factory.mktemp("sample") / "sample.txt"
+    short.write_text(sample.PASSAGE_END.join(passages[:2]), encoding="utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sample, "SAMPLE", short)
+        patch.setattr(sample, "MEASURED_TOKENS", 64)
         yield
 
 

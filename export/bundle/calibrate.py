@@ -5,6 +5,7 @@ leaves the logits that the finished bundle is measured against.
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +18,7 @@ from lineside.export.calibration import sample
 from lineside.export.calibration.float_ops import Passage, vector
 from lineside.export.calibration.float_run import embed_patches, read_passages
 from lineside.export.calibration.sample import Reading
+from lineside.export.graph.kv import KVDtype
 from lineside.export.graph.weights import Weight
 from lineside.export.quantize.awq import best_factors
 from lineside.export.quantize.blocks import BLOCK_SIZE
@@ -35,29 +37,36 @@ NORMS = {"self_attn.qkv": "input_layernorm", "mlp.gate_up": "post_attention_laye
 
 @dataclass(frozen=True)
 class Measured:
-    """What the float network gives: logits `(T - 1 - reading.text_start, vocab)` of all tokens of the text but the
-    last.
+    """What the float network gives.
+
+    Attributes:
+        logits: `(T - 1 - reading.text_start, vocab)`, of all tokens of the text but the last.
+        largest: magnitudes of keys and values (`export.calibration.float_ops`).
     """
 
     reading: Reading
     logits: Float32
+    largest: Mapping[str, Float32]
 
 
-def run_floats(filling: Filling, planned: Planned, tokenizer: Tokenizer) -> Measured:
-    """Fill the INT4 matrices that are fitted to their inputs, and return what the measured reading gives."""
+def run_floats(filling: Filling, planned: Planned, tokenizer: Tokenizer, kv_dtype: KVDtype) -> Measured:
+    """Fill the INT4 matrices that are fitted to their inputs, and return what the rest of the export must know.
+
+    The whole sample is read where something is fitted to it, which the scales of an INT8 cache are, too.
+    """
     method = planned.precisions.method
     image = image_settings(planned.network.vision, tokenizer) if planned.network.vision else None
     reading = sample.measured(tokenizer, image)
     fitted = method in CALIBRATED and any(map(_fits, planned.files[DECODER].weights.values()))
-    readings = [*sample.calibration(tokenizer, image), reading] if fitted else [reading]
+    readings = [*sample.calibration(tokenizer, image), reading] if fitted or kv_dtype == "int8" else [reading]
     longest = planned.network.decoder.context_length
     readings = [one.cut(longest) for one in readings]
     passages = tuple(Passage(one.ids, _embeds(one, planned, tokenizer)) for one in readings)
     calibrating = sum(len(one.ids) for one in readings[:-1])
     fit = _Fit(filling, planned, method, calibrating)
     first = readings[-1].text_start
-    logits = read_passages(planned.checkpoint, planned.network, passages, calibrating + first, fit.visit)
-    return Measured(readings[-1], logits[:-1])
+    found = read_passages(planned.checkpoint, planned.network, passages, calibrating + first, fit.visit)
+    return Measured(readings[-1], found.logits[:-1], found.largest)
 
 
 def _fits(weight: Weight) -> bool:

@@ -10,13 +10,12 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
-from lineside.export.bundle.calibrate import run_floats
+from lineside.export.bundle.calibrate import Measured, run_floats
 from lineside.export.bundle.card import card
 from lineside.export.bundle.checks import check_disk, check_pieces, check_tokenizer, find_tokenizer, image_settings
 from lineside.export.bundle.filling import Filling, Progress
 from lineside.export.bundle.gate import check, measure
 from lineside.export.bundle.golden import write_golden
-from lineside.export.bundle.kv_calibration import kv_scales
 from lineside.export.bundle.memory import check_memory
 from lineside.export.bundle.options import ExportOptions
 from lineside.export.bundle.plan import Planned, plan
@@ -25,7 +24,7 @@ from lineside.export.bundle.workplace import check_target, workplace
 from lineside.export.checkpoint.gguf import GgufCheckpoint
 from lineside.export.checkpoint.opening import open_checkpoint
 from lineside.export.checkpoint.source import Source
-from lineside.export.graph.kv import FLOAT_KV, KVDtype, KVFormat
+from lineside.export.graph.kv import FLOAT_KV, KVDtype, KVFormat, kv_scales
 from lineside.export.network.config import NetworkConfig
 from lineside.runtime.bundle import file_sha256
 from lineside.runtime.manifest import FORMAT_VERSION, MANIFEST, FileEntry, KVLayout, Manifest
@@ -80,10 +79,10 @@ def write_bundle(
         check_disk(target, planned.size_bytes - place.allocated_bytes())
         place.take_up(stamp(planned, options), {file.file_name: file.size_bytes for file in planned.files.values()})
         with Filling(planned, place, progress) as filling:
-            measured = run_floats(filling, planned, tokenizer)
+            measured = run_floats(filling, planned, tokenizer, options.kv_dtype)
             source_sha256 = filling.fill_rest()
         manifest = _manifest(target.name, name, source_sha256, planned, tokenizer, options)
-        manifest, kv = _save_graphs(planned, place.folder, manifest, tokenizer, options.kv_dtype)
+        manifest, kv = _save_graphs(planned, place.folder, manifest, options.kv_dtype, measured)
         agreement = measure(place.folder, manifest, measured)
         check(agreement, options.max_kl)
         shutil.copyfile(tokenizer_path, place.folder / "tekken.json")
@@ -95,7 +94,7 @@ def write_bundle(
 
 
 def _save_graphs(
-    planned: Planned, partial: Path, manifest: Manifest, tokenizer: Tokenizer, kv_dtype: KVDtype
+    planned: Planned, partial: Path, manifest: Manifest, kv_dtype: KVDtype, measured: Measured
 ) -> tuple[Manifest, KVFormat]:
     """Write the graphs for a CPU, and for a GPU where that is a target.
 
@@ -106,7 +105,7 @@ def _save_graphs(
         graph.save(partial / f"{graph.name}.onnx")
     kv, kv_of_gpu = FLOAT_KV, KVFormat("float16")
     if kv_dtype != "float32":
-        kv = kv_of_gpu = KVFormat(kv_dtype, kv_scales(partial, manifest, tokenizer) if kv_dtype == "int8" else {})
+        kv = kv_of_gpu = KVFormat(kv_dtype, kv_scales(measured.largest) if kv_dtype == "int8" else {})
         planned.decoder(kv).save(partial / "decoder.onnx")
         manifest = replace(manifest, kv=replace(manifest.kv, dtype=kv_dtype))
     for graph in planned.graphs(kv_of_gpu, "float16") if planned.precisions.target == "any" else []:

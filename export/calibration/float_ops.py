@@ -63,6 +63,7 @@ class FloatOps:
         visit: sees every matrix before it is multiplied.
         scored: the first token whose logits are wanted; those of all tokens behind it are, too.
         logits: `(T - scored, vocab)` when the decoder has been computed.
+        largest: magnitude of each channel of `{layer}.key` and `{layer}.value`, `(kv_heads * head_dim,)`.
         image_embeds: `(I, hidden)` when the tower has been computed.
     """
 
@@ -73,6 +74,7 @@ class FloatOps:
     visit: Visit = no_visit
     scored: int = 0
     logits: Float32 = field(default_factory=lambda: np.empty((0, 0), np.float32))
+    largest: dict[str, Float32] = field(default_factory=dict)
     image_embeds: Float32 = field(default_factory=lambda: np.empty((0, 0), np.float32))
 
     # Inputs and outputs
@@ -166,7 +168,7 @@ class FloatOps:
             x[rows, : config.num_attention_heads * config.head_dim] *= table[: rows.stop - rows.start]
         return Computed(x)
 
-    def causal_attention(self, qkv: str, layer: int, config: DecoderConfig) -> str:  # noqa: ARG002
+    def causal_attention(self, qkv: str, layer: int, config: DecoderConfig) -> str:
         x = numbers(qkv)
         heads, kv, size = config.num_attention_heads, config.num_key_value_heads, config.head_dim
         attended = np.empty((len(x), heads * size), np.float32)
@@ -176,6 +178,9 @@ class FloatOps:
             length = rows.stop - rows.start
             parts = np.split(x[rows].reshape(length, -1, size), [heads, heads + kv], axis=1)
             q, k = (_turned(part, cos[:length], sin[:length]) for part in parts[:2])
+            for part, cached in (("key", k), ("value", parts[2])):
+                here = np.abs(cached).max(axis=0).ravel()
+                self.largest[f"{layer}.{part}"] = np.maximum(self.largest.get(f"{layer}.{part}", here), here)
             k, v = (np.repeat(part, heads // kv, axis=1) for part in (k, parts[2]))
             unseen = np.triu(np.full((length, length), -np.inf, np.float32), 1)
             attended[rows] = _attention(q, k, v, unseen)

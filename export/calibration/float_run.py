@@ -28,8 +28,8 @@ def embed_patches(
 
 def read_passages(
     source: Source, network: NetworkConfig, passages: tuple[Passage, ...], scored: int = 0, visit: Visit = no_visit
-) -> Float32:
-    """Logits `(T - scored, vocab)` of the passages' tokens, one passage behind the other, from token `scored` on."""
+) -> FloatOps:
+    """The passages, read one behind the other; with logits from token `scored` on."""
     ops = FloatOps(source, passages, visit=visit, scored=scored)
     emit_decoder(ops, network)
-    return ops.logits
+    return ops

@@ -21,3 +21,11 @@ class KVFormat:
 
 
 FLOAT_KV = KVFormat()
+MARGIN = 1.1
+"""Headroom of an INT8 cache for values that the sample does not show; what lies beyond is clipped."""
+
+
+def kv_scales(largest: Mapping[str, npt.NDArray[np.float32]]) -> dict[str, npt.NDArray[np.float32]]:
+    """Scales of an INT8 cache, by the largest magnitude of each channel."""
+    least = np.finfo(np.float32).tiny
+    return {name: np.maximum(values * np.float32(MARGIN / 127), least) for name, values in largest.items()}

@@ -58,5 +58,4 @@ def _of(reference: Float32, logits: Float32, ids: Sequence[int]) -> tuple[float,
 
 def _log_softmax(logits: Float32) -> Float32:
     shifted = logits - logits.max(axis=1, keepdims=True)
-    shifted -= np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-    return np.asarray(shifted, np.float32)
+    return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True)), np.float32)

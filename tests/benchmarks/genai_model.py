@@ -103,8 +103,9 @@ def write_genai_model(checkpoint: GgufCheckpoint, folder: Path, threads: int) ->
 
 def _round(weight: Weight, checkpoint: GgufCheckpoint, file: BinaryIO) -> None:
     rows = np.concatenate([part for source in weight.sources for part in checkpoint.rows(source)])
-    for slot, values in zip(weight.slots, quantized_by_ort(rows), strict=True):
-        _put(slot, np.asarray(values), file)
+    packed, scales = quantized_by_ort(rows)
+    _put(weight.slots[0], packed, file)
+    _put(weight.slots[1], scales, file)
 
 
 def _put(slot: Slot, values: npt.NDArray[Any], file: BinaryIO) -> None:

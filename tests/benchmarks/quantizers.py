@@ -15,11 +15,12 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from gguf import GGML_QUANT_SIZES, GGMLQuantizationType, GGUFReader
+from gguf import GGML_QUANT_SIZES, GGUFReader
+from gguf import GGMLQuantizationType as Type
 from gguf.quants import dequantize, quantize
 
 from lineside.export.bundle.options import ExportOptions
@@ -49,7 +50,6 @@ V and the FFN's output in about half of the layers. "As written" is what llama.c
 
 """
 Float32 = npt.NDArray[np.float32]
-Type: TypeAlias = GGMLQuantizationType
 Size = tuple[int, int]
 """Bytes and weights."""
 K_BLOCK = 256

@@ -37,7 +37,7 @@ def test_all_passages_at_once_agree_with_transformers(label: str, tmp_path: Path
             ids = np.concatenate([prompt.ids, stored[f"{name}.steps"]])
             passages.append(Passage(ids, np.concatenate(embeds) if embeds else None))
             expected.append((len(prompt.ids) - 1, stored[f"{name}.logits"]))
-    logits = read_passages(source, network, tuple(passages))
+    logits = read_passages(source, network, tuple(passages)).logits
     start = 0
     for passage, (at, wanted) in zip(passages, expected, strict=True):
         own = logits[start + at : start + at + len(wanted)]
