@@ -57,8 +57,9 @@ def run_floats(filling: Filling, planned: Planned, tokenizer: Tokenizer, kv_dtyp
     method = planned.precisions.method
     image = image_settings(planned.network.vision, tokenizer) if planned.network.vision else None
     reading = sample.measured(tokenizer, image)
+    most = sample.tokens_of(planned.network.decoder.intermediate_size)
     fitted = method in CALIBRATED and any(map(_fits, planned.files[DECODER].weights.values()))
-    readings = [*sample.calibration(tokenizer, image), reading] if fitted or kv_dtype == "int8" else [reading]
+    readings = [*sample.calibration(tokenizer, image, most), reading] if fitted or kv_dtype == "int8" else [reading]
     longest = planned.network.decoder.context_length
     readings = [one.cut(longest) for one in readings]
     passages = tuple(Passage(one.ids, _embeds(one, planned, tokenizer)) for one in readings)

@@ -6,7 +6,11 @@ from pathlib import Path
 
 from lineside.export.bundle.pieces import PIECE_BYTES
 from lineside.export.bundle.plan import Planned
+from lineside.export.calibration.sample import MEASURED_TOKENS, tokens_of
 from lineside.export.errors import MemoryTooSmall
+from lineside.export.quantize.blocks import BLOCK_SIZE
+from lineside.export.quantize.hessian import parts
+from lineside.export.quantize.rounder import CALIBRATED
 from lineside.runtime.free_memory import free_bytes
 
 PROCESS_BYTES = 800_000_000
@@ -17,10 +21,25 @@ GB."""
 
 
 def needed_bytes(planned: Planned) -> int:
-    """The most that an export takes at a time: when its self-test runs the largest piece of a graph."""
+    """The most that an export takes at a time: when its self-test runs the largest piece of a graph, or when the float
+    network stands before the last matrix of a layer.
+    """
     largest = max(slot.nbytes for file in planned.files.values() for w in file.weights.values() for slot in w.slots)
     weights = max(file.size_bytes for file in planned.files.values())
-    return PROCESS_BYTES + int(LOADED * min(weights, max(PIECE_BYTES, largest)))
+    self_test = int(LOADED * min(weights, max(PIECE_BYTES, largest)))
+    return PROCESS_BYTES + max(self_test, _float_run_bytes(planned))
+
+
+def _float_run_bytes(planned: Planned) -> int:
+    """Gate, up and their product in float32, and the Hessian of the product: U of all parts, and one being factored."""
+    inner, method = planned.network.decoder.intermediate_size, planned.precisions.method
+    calibrated = planned.precisions.decoder == "int4" and method in CALIBRATED
+    tokens = MEASURED_TOKENS + (tokens_of(inner) if calibrated else 0)
+    activations = 4 * tokens * 3 * inner
+    if method != "gptq" or not calibrated:
+        return activations
+    sizes = [part.stop - part.start for part in parts(inner, BLOCK_SIZE)]
+    return activations + sum(4 * size**2 for size in sizes) + 3 * 8 * max(sizes) ** 2
 
 
 def check_memory(planned: Planned, root: Path = Path("/")) -> None:

@@ -26,6 +26,10 @@ SAMPLE = Path(__file__).with_name("sample.txt")
 PASSAGE_END = "\n\f\n"
 PASSAGE_TOKENS = 256
 """The most of a passage."""
+CALIBRATION_TOKENS = 8192
+"""The most of all passages."""
+ACTIVATION_BYTES = 768 * 1024 * 1024
+"""Of the widest activations, gate and up side by side, in float32."""
 MEASURED_CHARACTERS = 110
 """Of each paragraph of the text that is measured on."""
 MEASURED_TOKENS = 640
@@ -58,12 +62,23 @@ class Reading:
         return Reading(self.ids[self.text_start :][:length])
 
 
-def calibration(tokenizer: Tokenizer, image: ImageSettings | None) -> list[Reading]:
-    """About 5,000 tokens."""
+def tokens_of(intermediate_size: int) -> int:
+    """The most that calibrate a network: its activations stay below `ACTIVATION_BYTES`."""
+    return min(CALIBRATION_TOKENS, ACTIVATION_BYTES // (2 * 4 * intermediate_size))
+
+
+def calibration(tokenizer: Tokenizer, image: ImageSettings | None, most_tokens: int) -> list[Reading]:
+    """Passages of together no more than `most_tokens`, but at least one."""
     texts = SAMPLE.read_text(encoding="utf-8").split(PASSAGE_END)
-    readings = [Reading(tokenizer.encode_text(text)[:PASSAGE_TOKENS]) for text in texts]
-    if image is not None:
-        readings[0] = _behind_picture(readings[0].ids, CALIBRATION_SEED, tokenizer, image)
+    readings: list[Reading] = []
+    for text in texts:
+        reading = Reading(tokenizer.encode_text(text)[:PASSAGE_TOKENS])
+        if image is not None and not readings:
+            reading = _behind_picture(reading.ids, CALIBRATION_SEED, tokenizer, image)
+        if readings and len(reading.ids) > most_tokens:
+            break
+        readings.append(reading)
+        most_tokens -= len(reading.ids)
     return readings
 
 

@@ -57,6 +57,7 @@ def plan_command(model: Path, device: str, **options: Any) -> int:
 def plan_lines(model: Path, options: PlanOptions) -> tuple[list[str], bool]:
     """What is printed, and whether the model fits. Raises ExportError, EngineError; ImportError without the extra."""
     from lineside.export.bundle.choices import to_precisions
+    from lineside.export.calibration.sample import tokens_of
     from lineside.export.planning import report
     from lineside.export.planning.described import describe, with_cache
     from lineside.export.planning.memory import Wanted
@@ -75,7 +76,7 @@ def plan_lines(model: Path, options: PlanOptions) -> tuple[list[str], bool]:
     wanted = Wanted(tokens, options.side or largest, board, options.memory_bytes)
     lines = list(report.model_lines(described))
     if described.export is not None:
-        lines += report.export_lines(described.export, weights_per_s())
+        lines += report.export_lines(described.export, weights_per_s(tokens_of(described.manifest.intermediate_size)))
     lines += report.memory_lines(manifest, wanted)
     lines += report.verdict_lines(manifest, wanted)
     lines += report.speed_lines(manifest, wanted, of_board(board) if board else measured())

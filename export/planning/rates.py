@@ -7,12 +7,16 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 
 from lineside.export.checkpoint.source import BlockFormat, Blocks
-from lineside.export.graph.weights import WeightPlan, fill
+from lineside.export.graph.weights import Weight, WeightPlan, fill
+from lineside.export.quantize.blocks import BLOCK_SIZE
+from lineside.export.quantize.hessian import feedback, moments
+from lineside.export.quantize.rounder import gptq_rounder
 from lineside.runtime.boards import Board
 from lineside.runtime.cores import usable_cores
 
@@ -127,9 +131,11 @@ class _Sample:
         return "sample"
 
 
-def weights_per_s() -> dict[str, float]:
-    """Weights that an export reads, rounds and writes a second, by the form in which they are stored. The checkpoint's
-    disk comes on top.
+def weights_per_s(tokens: int) -> dict[str, float]:
+    """Weights that an export reads, rounds and writes a second, by the form in which they are stored.
+
+    INT4 is fitted by GPTQ to a sample of so many tokens, which the float network reads. The checkpoint's disk comes on
+    top, and what GPTQ does once for all rows of a matrix.
     """
     source = _Sample(np.random.default_rng(0).normal(size=(ROWS, K)).astype(np.float32))
     plan = WeightPlan("sample")
@@ -142,10 +148,17 @@ def weights_per_s() -> dict[str, float]:
         "plain": plan.plain("plain", "sample", (ROWS, K)),
         "carried-over": plan.carried("carried-over", names, ROWS, K, carried),
     }
-    return {
-        form: ROWS * K / _best(lambda weight=weight: fill(weight, source, io.BytesIO()), runs=1)  # type: ignore[misc]
-        for form, weight in weights.items()
-    }
+    x = np.random.default_rng(1).normal(size=(PREFILL, K)).astype(np.float32)
+    fitted = gptq_rounder(feedback(x, BLOCK_SIZE), moments(x), symmetric=True)
+    rounders = {"int4": fitted}
+
+    def write(weight: Weight) -> None:
+        fill(weight, source, io.BytesIO(), rounders.get(weight.name))
+
+    product = _best(lambda: x @ source.values.T) / (PREFILL * ROWS * K)  # of a weight and a token
+    seconds = {form: _best(partial(write, weight), runs=1) / (ROWS * K) for form, weight in weights.items()}
+    seconds["int4"] += product * tokens
+    return {form: 1 / each for form, each in seconds.items()}
 
 
 def _best(work: Callable[[], object], runs: int = 2) -> float:

@@ -64,6 +64,7 @@ def write_checkpoint(folder: Path) -> None:
 
 def planned(checkpoint: Path) -> Figures:
     """The figures behind the lines of `lineside plan CHECKPOINT --device cpu`."""
+    from lineside.export.calibration.sample import tokens_of
     from lineside.export.planning.described import describe
     from lineside.export.planning.memory import Wanted, parts
     from lineside.export.planning.rates import measured, weights_per_s
@@ -74,7 +75,8 @@ def planned(checkpoint: Path) -> Figures:
     manifest, export = described.manifest, described.export
     assert export is not None
     assert manifest.image is not None
-    speeds, rates, shown = weights_per_s(), measured(), picture(manifest.image, SIDE)
+    speeds = weights_per_s(tokens_of(manifest.intermediate_size))
+    rates, shown = measured(), picture(manifest.image, SIDE)
     read = sizes(manifest, in_session).read
     return {
         "disk": export.weight_bytes / 1e6,

@@ -167,7 +167,7 @@ def test_what_does_not_fit_says_what_to_change(small: Described) -> None:
 
 
 def test_this_machine_is_measured() -> None:
-    rates, speeds = measured(), weights_per_s()
+    rates, speeds = measured(), weights_per_s(256)
     assert all(0 < rate < 1e15 for rate in (rates.bandwidth, rates.matrices, rates.floats))
     assert not rates.estimated
     assert set(speeds) == {"int4", "int8", "transposed", "plain", "carried-over"}
@@ -176,7 +176,7 @@ def test_this_machine_is_measured() -> None:
 
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     speeds = dict.fromkeys(("int4", "int8", "transposed", "plain", "carried-over"), 10e6)
-    monkeypatch.setattr("lineside.export.planning.rates.weights_per_s", lambda: speeds)
+    monkeypatch.setattr("lineside.export.planning.rates.weights_per_s", lambda _tokens: speeds)
     assert main(["plan", "Mistral-Small-3.2", "--device", "orin-64", "--tokens", "8192"]) == 0
     said = capsys.readouterr().out
     assert "no file was read" in said
