@@ -39,7 +39,8 @@ def _float_run_bytes(planned: Planned) -> int:
     if method != "gptq" or not calibrated:
         return activations
     sizes = [part.stop - part.start for part in parts(inner, BLOCK_SIZE)]
-    return activations + sum(4 * size**2 for size in sizes) + 3 * 8 * max(sizes) ** 2
+    squares = [size * size for size in sizes]
+    return int(activations + 4 * sum(squares) + 3 * 8 * max(squares))
 
 
 def check_memory(planned: Planned, root: Path = Path("/")) -> None:

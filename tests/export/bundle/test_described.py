@@ -15,7 +15,7 @@ from lineside.runtime.manifest import Quantizer, Taught, TaughtPart
 from tests.support.checkpoints import copy_checkpoint
 from tests.support.gguf_files import write_gguf
 
-INT4 = Quantizer("minimum-squared-error", 4, 32, symmetric=True, scales="float16")
+INT4 = Quantizer("gptq", 4, 32, symmetric=True, calibration="lineside-1", scales="float16")
 INT8 = Quantizer("largest-magnitude", 8, 32, symmetric=True, scales="float16")
 FLOATS = Quantizer("none", 32)
 

@@ -85,7 +85,11 @@ def test_rows_are_rounded_alike_alone_and_together(layer: Layer, symmetric: bool
     assert (together.zeros is None) == symmetric
 
 
-@pytest.mark.parametrize("rounder", [INT4, ASYMMETRIC, HQQ, "gptq", "gptq, zeros"], ids=str)
+@pytest.mark.parametrize(
+    "rounder",
+    [INT4, ASYMMETRIC, HQQ, "gptq", "gptq, zeros"],
+    ids=["int4", "asymmetric", "hqq", "gptq", "gptq-asymmetric"],
+)
 def test_what_is_stored_can_be_stored(layer: Layer, rounder: Rounder | str) -> None:
     """Also for blocks of zeros, of one sign, of subnormal numbers, and with an outlier beyond float16."""
     weights = layer.weights.copy()
