@@ -17,7 +17,7 @@ import numpy.typing as npt
 from lineside.export.bundle.plan import Planned
 from lineside.export.bundle.workplace import Workplace
 from lineside.export.graph.weights import Weight, fill
-from lineside.export.quantize.rounder import Rounder
+from lineside.export.quantize.rounder import HQQ, Rounder
 
 Float32 = npt.NDArray[np.float32]
 Progress = Callable[[str, int, int], None]
@@ -75,6 +75,8 @@ class Filling:
         key = f"{name}/{weight.name}"
         if key not in self._place.journal:
             file = self._files[name]
+            if weight.zeros and self._planned.precisions.method == "hqq":
+                rounder = HQQ
             sha256 = fill(weight, self._planned.checkpoint, file, rounder, divisor)
             file.flush()
             os.fsync(file.fileno())
