@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from lineside.export.bundle.checks import image_settings
 from lineside.export.bundle.filling import Filling
-from lineside.export.bundle.plan import Planned
+from lineside.export.bundle.plan import Planned, is_fitted
 from lineside.export.calibration import sample
 from lineside.export.calibration.float_ops import Passage, vector
 from lineside.export.calibration.float_run import embed_patches, read_passages
@@ -24,7 +24,7 @@ from lineside.export.quantize.awq import best_factors
 from lineside.export.quantize.blocks import BLOCK_SIZE
 from lineside.export.quantize.grid import Grid
 from lineside.export.quantize.hessian import feedback, moments, parts
-from lineside.export.quantize.rounder import CALIBRATED, Method, awq_rounder, gptq_rounder
+from lineside.export.quantize.rounder import Method, awq_rounder, gptq_rounder
 from lineside.runtime.picture import to_patches
 from lineside.runtime.text.tokenizer import Tokenizer
 
@@ -58,8 +58,9 @@ def run_floats(filling: Filling, planned: Planned, tokenizer: Tokenizer, kv_dtyp
     image = image_settings(planned.network.vision, tokenizer) if planned.network.vision else None
     reading = sample.measured(tokenizer, image)
     most = sample.tokens_of(planned.network.decoder.intermediate_size)
-    fitted = method in CALIBRATED and any(map(_fits, planned.files[DECODER].weights.values()))
-    readings = [*sample.calibration(tokenizer, image, most), reading] if fitted or kv_dtype == "int8" else [reading]
+    readings = (
+        [*sample.calibration(tokenizer, image, most), reading] if planned.fitted or kv_dtype == "int8" else [reading]
+    )
     longest = planned.network.decoder.context_length
     readings = [one.cut(longest) for one in readings]
     passages = tuple(Passage(one.ids, _embeds(one, planned, tokenizer)) for one in readings)
@@ -68,10 +69,6 @@ def run_floats(filling: Filling, planned: Planned, tokenizer: Tokenizer, kv_dtyp
     first = readings[-1].text_start
     found = read_passages(planned.checkpoint, planned.network, passages, calibrating + first, fit.visit)
     return Measured(readings[-1], found.logits[:-1], found.largest)
-
-
-def _fits(weight: Weight) -> bool:
-    return weight.form == "int4" and weight.carried is None
 
 
 def _embeds(reading: Reading, planned: Planned, tokenizer: Tokenizer) -> Float32 | None:
@@ -93,9 +90,11 @@ class _Fit:
         self._grid = Grid(symmetric=planned.precisions.symmetric)
 
     def visit(self, name: str, sources: tuple[str, ...], x: Float32) -> None:  # noqa: ARG002 - a weight knows its own
+        if not self._planned.fitted:
+            return
         seen = x[: self._tokens]
         for weight in self._filling.matrices(DECODER, name):
-            if self._tokens and _fits(weight):
+            if is_fitted(weight):
                 fit = self._gptq if self._method == "gptq" else self._awq
                 fit(weight, seen)
 

@@ -10,7 +10,6 @@ from lineside.export.calibration.sample import MEASURED_TOKENS, tokens_of
 from lineside.export.errors import MemoryTooSmall
 from lineside.export.quantize.blocks import BLOCK_SIZE
 from lineside.export.quantize.hessian import parts
-from lineside.export.quantize.rounder import CALIBRATED
 from lineside.runtime.free_memory import free_bytes
 
 PROCESS_BYTES = 800_000_000
@@ -32,11 +31,10 @@ def needed_bytes(planned: Planned) -> int:
 
 def _float_run_bytes(planned: Planned) -> int:
     """Gate, up and their product in float32, and the Hessian of the product: U of all parts, and one being factored."""
-    inner, method = planned.network.decoder.intermediate_size, planned.precisions.method
-    calibrated = planned.precisions.decoder == "int4" and method in CALIBRATED
-    tokens = MEASURED_TOKENS + (tokens_of(inner) if calibrated else 0)
+    inner = planned.network.decoder.intermediate_size
+    tokens = MEASURED_TOKENS + (tokens_of(inner) if planned.fitted else 0)
     activations = 4 * tokens * 3 * inner
-    if method != "gptq" or not calibrated:
+    if planned.precisions.method != "gptq" or not planned.fitted:
         return activations
     sizes = [part.stop - part.start for part in parts(inner, BLOCK_SIZE)]
     squares = [size * size for size in sizes]

@@ -128,6 +128,11 @@ class Planned:
         """Emit the tower, where there is one, and the decoder."""
         return [graph for graph in (self.vision(dtype), self.decoder(kv, dtype)) if graph is not None]
 
+    @property
+    def fitted(self) -> bool:
+        """Whether some matrix is rounded to what it is multiplied with."""
+        return self.precisions.method in CALIBRATED and any(map(is_fitted, self.files["decoder"].weights.values()))
+
     def formats(self) -> dict[str, str]:
         """How the matrices of each part are stored; several formats are joined by `+`."""
         found: dict[str, set[str]] = {}
@@ -147,6 +152,11 @@ class Planned:
             for weight in file.weights.values():
                 if weight.form != "plain" or weight.name in OUTER:
                     yield OUTER.get(weight.name, name), weight
+
+
+def is_fitted(weight: Weight) -> bool:
+    """Whether a quantizer that knows its inputs rounds it: it is stored in 4 bits, and comes in floats."""
+    return weight.form == "int4" and weight.carried is None
 
 
 def _quantizer(weight: Weight, method: Method) -> Quantizer:

@@ -49,6 +49,12 @@ class RandomSource:
         if len(shape) == 1:
             yield np.full(shape, 0.0 if name.endswith("bias") else 1.0, np.float32)
             return
+        block = self.block_format(name)
+        if block is not None:
+            for part in self.blocks(name):
+                integers = part.integers.reshape(len(part.integers), -1, block.size).astype(np.float32)
+                yield (integers * part.scales[..., None]).reshape(part.integers.shape)
+            return
         columns = int(np.prod(shape[1:]))
         rng = _rng(name)
         for start in range(0, shape[0], SLICE_ROWS):

@@ -181,7 +181,7 @@ ls
 """
 SPARE = "import sys; from pathlib import Path; from lineside.export.bundle import checks; checks.SPARE_BYTES = 0; "
 EXPORT = (
-    "from lineside.export.command import export_command; sys.exit(export_command(Path({}), Path('bundle'), 'int4'))"
+    "from lineside.export.command import export_command; sys.exit(export_command(Path({}), Path('bundle'), None, {{}}))"
 )
 
 

@@ -6,7 +6,7 @@ import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,13 +15,13 @@ import pytest
 from onnx import numpy_helper
 from safetensors.numpy import load_file, save_file
 
+import lineside.export.bundle.filling as filling
 import lineside.export.bundle.writer as bundle_writer
 from lineside.export.bundle.options import ExportOptions
 from lineside.export.bundle.plan import PRECISIONS
 from lineside.export.bundle.writer import export_bundle
 from lineside.export.check.synthetic import MISTRAL_SMALL, RandomSource
 from lineside.export.checkpoint.source import BlockFormat
-from lineside.export.checkpoint.tensors import Checkpoint
 from lineside.export.command import export_command
 from lineside.export.errors import DiskTooSmall, MissingPart, TargetExists, Unsupported
 from lineside.export.graph.weights import Weight, fill
@@ -212,11 +212,11 @@ def test_a_broken_off_export_goes_on(checkpoint: Path, tmp_path: Path, monkeypat
         file.write('{"weight": "vision/cut o')  # as a crash leaves it
     filled: list[str] = []
 
-    def record(weight: Weight, source: Checkpoint, file: BinaryIO) -> str:
+    def record(weight: Weight, *how: Any) -> str:
         filled.append(weight.name)
-        return fill(weight, source, file)
+        return fill(weight, *how)
 
-    monkeypatch.setattr(bundle_writer, "fill", record)
+    monkeypatch.setattr(filling, "fill", record)
     resumed = export_bundle(checkpoint, tmp_path / "resumed")
     for name in ("decoder.data", "vision.data", "decoder.onnx", "vision.onnx"):
         assert (resumed / name).read_bytes() == (whole / name).read_bytes()

@@ -210,7 +210,7 @@ def test_two_pulls_into_one_bundle_exclude_each_other(hub: FakeHub, capsys: pyte
     assert "another pull into Model-1.download is running" in refused(capsys)
 
 
-CALL = "import sys; from lineside.export.pull.command import pull_command; sys.exit(pull_command({!r}, None, 'int4'))"
+CALL = "import sys; from lineside.export.pull.command import pull_command; sys.exit(pull_command({!r}, None, {{}}))"
 
 
 def test_a_mirror_gets_the_token_and_nobody_is_shown_it(hub: FakeHub, tmp_path: Path) -> None:
