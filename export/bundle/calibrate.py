@@ -58,9 +58,8 @@ def run_floats(filling: Filling, planned: Planned, tokenizer: Tokenizer, kv_dtyp
     image = image_settings(planned.network.vision, tokenizer) if planned.network.vision else None
     reading = sample.measured(tokenizer, image)
     most = sample.tokens_of(planned.network.decoder.intermediate_size)
-    readings = (
-        [*sample.calibration(tokenizer, image, most), reading] if planned.fitted or kv_dtype == "int8" else [reading]
-    )
+    whole = planned.fitted or kv_dtype == "int8"
+    readings = [*sample.calibration(tokenizer, image, most), reading] if whole else [reading]
     longest = planned.network.decoder.context_length
     readings = [one.cut(longest) for one in readings]
     passages = tuple(Passage(one.ids, _embeds(one, planned, tokenizer)) for one in readings)
