@@ -55,6 +55,7 @@ bench-gpu: $(if $(filter cpu,$(DEVICE)),$(VENV)/.dev,$(VENV)-cuda/.cuda)
 	$(if $(filter cpu,$(DEVICE)),$(BIN),$(VENV)-cuda/bin)/python -m tests.benchmarks.gpu $(if $(DEVICE),--device $(DEVICE)) $(if $(REDUCED),--reduced)
 
 # Train the default model on DATA (see NOTICE for its parts), export it, and score it. Goes on where it was broken off.
+# It learnt to live with values rounded to the nearest, which come back exactly: hence --quantizer nearest.
 model: $(VENV)/.train
 	$(BIN)/python -m lineside.export.default_model.train $(DATA) $(MODEL) $(if $(START),--start $(START))
 	rm -rf build/default build/float32

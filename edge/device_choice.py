@@ -189,6 +189,8 @@ def _missing(package: str, extra: str) -> str:
 
 def _bundle_problem(device: Device, gpu: Gpu, bundle: Bundle, tokens: int) -> str:
     manifest = bundle.manifest
+    if manifest.target == "cpu":
+        return "the bundle was exported for a CPU alone (`lineside export --target cpu`)"
     tokens = min(tokens, manifest.context_length)
     needed, advice = least_device_bytes(manifest, tokens), "lower `model.capacity`"
     if device == "tensorrt":

@@ -169,7 +169,8 @@ class Manifest:
             the last it is told what came of its calls. 1 for a model that has not learnt to read that.
         taught: the bounds within which the model was taught.
         prompt_template: which wording of prompts the model was taught.
-        quantizer: for each part of `quantization`, how its matrices were rounded; several ways where they differ.
+        quantizer: for each part of `quantization`, how its matrices were rounded; of several ways that of most weights
+            first.
         supersedes: SHA-256 of every `bundle.json` that this one was upgraded from, the oldest first. The weights are
             the same, so what was learnt, calibrated or built for one of them holds for this one.
         inspection: how the model is asked to inspect a picture, and in what order it answers.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from pathlib import Path
 
 from lineside import __version__
@@ -277,7 +278,10 @@ def _add_compare(commands: Commands[argparse.ArgumentParser]) -> None:
     )
     compare.add_argument("--defects", default="pitting", help="defect types to look for, separated by commas")
     compare.add_argument(
-        "--max-kl", type=float, metavar="NAT", help="the exit code is 1 where the mean KL(A || B) of a token is larger"
+        "--max-kl",
+        type=_positive,
+        metavar="NATS",
+        help="the exit code is 1 where the mean KL(A || B) of a token is larger",
     )
     compare.add_argument("--json", action="store_true", help="a JSON object instead of tables")
     _add_device(compare)
@@ -327,11 +331,11 @@ def _export_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--sensitive",
         choices=("int4", "int8"),
-        help="number format of the matrices that lose most (`down` of the outermost layers); int4 where left out",
+        help="int8: 8 bits for the matrices where 4 cost most, 4.75 bits a weight instead of 4.5; int4 where left out",
     )
     parser.add_argument(
         "--max-kl",
-        type=float,
+        type=_positive,
         metavar="NATS",
         help="fail where the bundle is further from the float model, in nats a token; 0.5 where left out",
     )
@@ -350,6 +354,13 @@ def _export_options(parser: argparse.ArgumentParser) -> None:
         "more, rotated, where that may change the verdict",
     )
     parser.add_argument("--taught", type=Path, metavar="FILE.toml", help=f"{TAUGHT}; no bounds where left out")
+
+
+def _positive(text: str) -> float:
+    value = float(text)
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text} is not a finite number above 0")
+    return value
 
 
 def _add_outer(parser: argparse.ArgumentParser) -> None:

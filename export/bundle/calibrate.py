@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from lineside.export.bundle.checks import image_settings
 from lineside.export.bundle.filling import Filling
-from lineside.export.bundle.plan import Planned, is_fitted
+from lineside.export.bundle.plan import Planned
 from lineside.export.calibration import sample
 from lineside.export.calibration.float_ops import Passage, vector
 from lineside.export.calibration.float_run import embed_patches, read_passages
@@ -24,7 +24,7 @@ from lineside.export.quantize.awq import best_factors
 from lineside.export.quantize.blocks import BLOCK_SIZE
 from lineside.export.quantize.grid import Grid
 from lineside.export.quantize.hessian import feedback, moments, parts
-from lineside.export.quantize.rounder import Method, awq_rounder, gptq_rounder
+from lineside.export.quantize.rounder import Rounder, awq_rounder, gptq_rounder
 from lineside.runtime.picture import to_patches
 from lineside.runtime.text.tokenizer import Tokenizer
 
@@ -54,7 +54,6 @@ def run_floats(filling: Filling, planned: Planned, tokenizer: Tokenizer, kv_dtyp
 
     The whole sample is read where something is fitted to it, which the scales of an INT8 cache are, too.
     """
-    method = planned.precisions.method
     image = image_settings(planned.network.vision, tokenizer) if planned.network.vision else None
     reading = sample.measured(tokenizer, image)
     most = sample.tokens_of(planned.network.decoder.intermediate_size)
@@ -64,7 +63,7 @@ def run_floats(filling: Filling, planned: Planned, tokenizer: Tokenizer, kv_dtyp
     readings = [one.cut(longest) for one in readings]
     passages = tuple(Passage(one.ids, _embeds(one, planned, tokenizer)) for one in readings)
     calibrating = sum(len(one.ids) for one in readings[:-1])
-    fit = _Fit(filling, planned, method, calibrating)
+    fit = _Fit(filling, planned, calibrating)
     first = readings[-1].text_start
     found = read_passages(planned.checkpoint, planned.network, passages, calibrating + first, fit.visit)
     return Measured(readings[-1], found.logits[:-1], found.largest)
@@ -84,40 +83,41 @@ class _Fit:
         tokens: of the sample; what lies behind them is only measured.
     """
 
-    def __init__(self, filling: Filling, planned: Planned, method: Method, tokens: int) -> None:
-        self._filling, self._planned, self._method, self._tokens = filling, planned, method, tokens
-        self._grid = Grid(symmetric=planned.precisions.symmetric)
+    def __init__(self, filling: Filling, planned: Planned, tokens: int) -> None:
+        self._filling, self._planned, self._tokens = filling, planned, tokens
 
     def visit(self, name: str, sources: tuple[str, ...], x: Float32) -> None:  # noqa: ARG002 - a weight knows its own
-        if not self._planned.fitted:
-            return
-        seen = x[: self._tokens]
+        self._filling.report(name)
         for weight in self._filling.matrices(DECODER, name):
-            if is_fitted(weight):
-                fit = self._gptq if self._method == "gptq" else self._awq
-                fit(weight, seen)
+            if not self._planned.fits(weight):
+                continue
+            if self._filling.finished(DECODER, weight.name):
+                self._filling.fill(DECODER, weight)
+                continue
+            fitted = self._gptq if self._planned.precisions.method == "gptq" else self._awq
+            self._filling.fill(DECODER, weight, fitted(weight, x[: self._tokens]))
 
-    def _gptq(self, weight: Weight, x: Float32) -> None:
+    def _gptq(self, weight: Weight, x: Float32) -> Rounder:
         pieces = len(parts(x.shape[1], BLOCK_SIZE))
         if pieces > 1:
             log.info("%s: %d inputs, GPTQ with the Hessian in %d parts", weight.name, x.shape[1], pieces)
-        rounder = gptq_rounder(feedback(x, BLOCK_SIZE), moments(x), symmetric=self._grid.symmetric)
-        self._filling.fill(DECODER, weight, rounder)
+        return gptq_rounder(feedback(x, BLOCK_SIZE), moments(x), symmetric=not weight.has_zeros)
 
-    def _awq(self, weight: Weight, x: Float32) -> None:
+    def _awq(self, weight: Weight, x: Float32) -> Rounder:
         """A matrix behind a norm gets factors, which the norm takes back; any other only weighs its errors."""
         norm = self._norm_before(weight)
         factors = np.ones(x.shape[1], np.float32) if norm is None else self._factors(weight, norm, x)
-        self._filling.fill(DECODER, weight, awq_rounder(factors, moments(x), symmetric=self._grid.symmetric))
+        return awq_rounder(factors, moments(x), symmetric=not weight.has_zeros)
 
     def _factors(self, weight: Weight, norm: Weight, x: Float32) -> Float32:
         """The norm is written first: who goes on after a stop between the two finds the factors there."""
         own = vector(self._planned.checkpoint, norm.sources[0])
         if not self._filling.finished(DECODER, norm.name):
             rows = (next(iter(self._planned.checkpoint.rows(source))) for source in weight.sources)
-            factors = best_factors(rows, np.abs(x).mean(axis=0), moments(x), self._grid)
-            self._filling.fill(DECODER, norm, divisor=factors)
-        return own / self._filling.read(DECODER, norm)
+            grid = Grid(symmetric=not weight.has_zeros)
+            self._filling.fill(DECODER, norm, divisor=best_factors(rows, np.abs(x).mean(axis=0), moments(x), grid))
+        stored = self._filling.read(DECODER, norm)
+        return np.divide(own, stored, out=np.ones_like(own), where=stored != 0)
 
     def _norm_before(self, weight: Weight) -> Weight | None:
         """Of a whole matrix, whose inputs are a norm's outputs and nobody else's."""

@@ -49,6 +49,8 @@ def to_precisions(choices: Choices) -> Precisions:
     """Raises Unsupported as `to_options`."""
     usual, target = PRECISIONS[choices.get("precision", "int4")], choices.get("target", "any")
     method = choices.get("quantizer") or usual.method
+    if usual.decoder != "int4" and (choices.get("quantizer") or choices.get("sensitive")):
+        raise Unsupported("--quantizer and --sensitive are for INT4: leave them out, or say --precision int4")
     if method == "hqq" and target != "cpu":
         raise Unsupported("--quantizer hqq gives zero points, which engines cannot have: say --target cpu as well")
     return replace(

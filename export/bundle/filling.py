@@ -50,10 +50,10 @@ class Filling:
         self._open.close()
 
     def matrices(self, file: str, name: str) -> Iterator[Weight]:
-        """Of the matrix `name`, or of the parts in which it lies: those that are not finished."""
+        """Of the matrix `name`, or of the parts in which it lies."""
         for weight in self._planned.files[file].weights.values():
             part = weight.name.removeprefix(f"{name}.")
-            if (weight.name == name or part.isdigit()) and not self.finished(file, weight.name):
+            if weight.name == name or part.isdigit():
                 yield weight
 
     def finished(self, file: str, weight: str) -> bool:
@@ -84,8 +84,12 @@ class Filling:
         if key not in self._counted:
             self._counted.add(key)
             self._done_bytes += sum(slot.nbytes for slot in weight.slots)
-            if self._progress:
-                self._progress(weight.name, self._done_bytes, self._planned.size_bytes)
+            self.report(weight.name)
+
+    def report(self, name: str) -> None:
+        """What is being worked on."""
+        if self._progress:
+            self._progress(name, self._done_bytes, self._planned.size_bytes)
 
     def fill_rest(self) -> str:
         """Whatever is not there yet; returns a hash over all source tensors."""

@@ -26,6 +26,7 @@ def needed_bytes(planned: Planned) -> int:
     largest = max(slot.nbytes for file in planned.files.values() for w in file.weights.values() for slot in w.slots)
     weights = max(file.size_bytes for file in planned.files.values())
     self_test = int(LOADED * min(weights, max(PIECE_BYTES, largest)))
+    self_test += 2 * 4 * MEASURED_TOKENS * planned.network.decoder.vocab_size  # logits, of the floats and of the graphs
     return PROCESS_BYTES + max(self_test, _float_run_bytes(planned))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -131,7 +133,12 @@ class Planned:
     @property
     def fitted(self) -> bool:
         """Whether some matrix is rounded to what it is multiplied with."""
-        return self.precisions.method in CALIBRATED and any(map(is_fitted, self.files["decoder"].weights.values()))
+        return any(map(self.fits, self.files["decoder"].weights.values()))
+
+    def fits(self, weight: Weight) -> bool:
+        """Whether a quantizer that knows its inputs rounds this one: it comes in floats and is multiplied in 4 bits."""
+        multiplied = weight.name != "embed" or self.network.decoder.tied_embeddings
+        return self.precisions.method in CALIBRATED and weight.form == "int4" and weight.carried is None and multiplied
 
     def formats(self) -> dict[str, str]:
         """How the matrices of each part are stored; several formats are joined by `+`."""
@@ -141,35 +148,30 @@ class Planned:
         return {part: "+".join(sorted(forms)) for part, forms in found.items()}
 
     def quantizer(self) -> dict[str, tuple[Quantizer, ...]]:
-        """How the matrices of each part are rounded; several ways in the order in which they come."""
-        found: dict[str, dict[Quantizer, None]] = {}
+        """How the matrices of each part are rounded; of several ways that of most weights first."""
+        found: dict[str, Counter[Quantizer]] = {}
         for part, weight in self._matrices():
-            found.setdefault(part, {})[_quantizer(weight, self.precisions.method)] = None
-        return {part: tuple(ways) for part, ways in found.items()}
+            found.setdefault(part, Counter())[self._quantizer(weight)] += math.prod(weight.shape)
+        return {part: tuple(way for way, _ in ways.most_common()) for part, ways in found.items()}
+
+    def _quantizer(self, weight: Weight) -> Quantizer:
+        if weight.form not in METHODS:
+            return Quantizer(NO_ROUNDING, 32)
+        method, bits = METHODS[weight.form]
+        scales: Literal["float16", "float32"] = "float16" if weight.slots[1].dtype == np.float16 else "float32"
+        if weight.carried is not None:
+            return Quantizer(CARRIED_OVER, bits, weight.block_size, weight.carried.symmetric, scales=scales)
+        if self.fits(weight):
+            return Quantizer(self.precisions.method, bits, weight.block_size, not weight.has_zeros, SAMPLE_NAME, scales)
+        if weight.zeros and self.precisions.method == "hqq":
+            method = "hqq"
+        return Quantizer(method, bits, weight.block_size, not weight.has_zeros, scales=scales)
 
     def _matrices(self) -> Iterator[tuple[str, Weight]]:
         for name, file in self.files.items():
             for weight in file.weights.values():
                 if weight.form != "plain" or weight.name in OUTER:
                     yield OUTER.get(weight.name, name), weight
-
-
-def is_fitted(weight: Weight) -> bool:
-    """Whether a quantizer that knows its inputs rounds it: it is stored in 4 bits, and comes in floats."""
-    return weight.form == "int4" and weight.carried is None
-
-
-def _quantizer(weight: Weight, method: Method) -> Quantizer:
-    if weight.form not in METHODS:
-        return Quantizer(NO_ROUNDING, 32)
-    usual, bits = METHODS[weight.form]
-    scales: Literal["float16", "float32"] = "float16" if weight.slots[1].dtype == np.float16 else "float32"
-    if weight.carried is not None:
-        return Quantizer(CARRIED_OVER, bits, weight.block_size, symmetric=weight.carried.symmetric, scales=scales)
-    fitted = weight.form == "int4" and method != "nearest"
-    calibration = SAMPLE_NAME if fitted and method in CALIBRATED else None
-    named = method if fitted else usual
-    return Quantizer(named, bits, weight.block_size, not weight.has_zeros, calibration, scales)
 
 
 def plan(checkpoint: Source, network: NetworkConfig, precisions: Precisions) -> Planned:

@@ -14,9 +14,9 @@ from lineside.export.bundle.calibrate import Measured, run_floats
 from lineside.export.bundle.card import card
 from lineside.export.bundle.checks import check_disk, check_pieces, check_tokenizer, find_tokenizer, image_settings
 from lineside.export.bundle.filling import Filling, Progress
-from lineside.export.bundle.gate import check, measure
 from lineside.export.bundle.golden import write_golden
 from lineside.export.bundle.memory import check_memory
+from lineside.export.bundle.nearness import check, measure
 from lineside.export.bundle.options import ExportOptions
 from lineside.export.bundle.plan import Planned, plan
 from lineside.export.bundle.stamp import stamp
@@ -77,14 +77,15 @@ def write_bundle(
     with workplace(target) as place:
         check_memory(planned)
         check_disk(target, planned.size_bytes - place.allocated_bytes())
-        place.take_up(stamp(planned, options), {file.file_name: file.size_bytes for file in planned.files.values()})
+        sizes = {file.file_name: file.size_bytes for file in planned.files.values()}
+        place.take_up(stamp(planned, options, tokenizer_path), sizes)
         with Filling(planned, place, progress) as filling:
             measured = run_floats(filling, planned, tokenizer, options.kv_dtype)
             source_sha256 = filling.fill_rest()
         manifest = _manifest(target.name, name, source_sha256, planned, tokenizer, options)
         manifest, kv = _save_graphs(planned, place.folder, manifest, options.kv_dtype, measured)
         agreement = measure(place.folder, manifest, measured)
-        check(agreement, options.max_kl)
+        check(agreement, options, place.folder.parent)
         shutil.copyfile(tokenizer_path, place.folder / "tekken.json")
         (place.folder / "model_card.md").write_text(card(name, planned, agreement), encoding="utf-8")
         _write_self_test(planned, place.folder, manifest, kv)
@@ -98,8 +99,7 @@ def _save_graphs(
 ) -> tuple[Manifest, KVFormat]:
     """Write the graphs for a CPU, and for a GPU where that is a target.
 
-    Returns the manifest with the cache's type, and the cache of the CPU's graph. Scales of an INT8 cache are measured
-    with the graph that has a float32 cache, which is written first.
+    Returns the manifest with the cache's type, and the cache of the CPU's graph.
     """
     for graph in planned.graphs():
         graph.save(partial / f"{graph.name}.onnx")

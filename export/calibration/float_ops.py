@@ -63,7 +63,8 @@ class FloatOps:
         visit: sees every matrix before it is multiplied.
         scored: the first token whose logits are wanted; those of all tokens behind it are, too.
         logits: `(T - scored, vocab)` when the decoder has been computed.
-        largest: magnitude of each channel of `{layer}.key` and `{layer}.value`, `(kv_heads * head_dim,)`.
+        largest: magnitude of each channel of `{layer}.key` and `{layer}.value`, `(kv_heads * head_dim,)`, in passages
+            of which no logits are wanted.
         image_embeds: `(I, hidden)` when the tower has been computed.
     """
 
@@ -178,7 +179,7 @@ class FloatOps:
             length = rows.stop - rows.start
             parts = np.split(x[rows].reshape(length, -1, size), [heads, heads + kv], axis=1)
             q, k = (_turned(part, cos[:length], sin[:length]) for part in parts[:2])
-            for part, cached in (("key", k), ("value", parts[2])):
+            for part, cached in (("key", k), ("value", parts[2])) if rows.stop <= self.scored else ():
                 here = np.abs(cached).max(axis=0).ravel()
                 self.largest[f"{layer}.{part}"] = np.maximum(self.largest.get(f"{layer}.{part}", here), here)
             k, v = (np.repeat(part, heads // kv, axis=1) for part in (k, parts[2]))
@@ -198,7 +199,8 @@ class FloatOps:
     def activation(self, x: str, kind: str) -> str:
         given = numbers(x)
         if kind == "silu":
-            return Computed(given / (1 + np.exp(-given)))
+            with np.errstate(over="ignore"):  # to infinity, of which the quotient is zero
+                return Computed(given / (1 + np.exp(-given)))
         return Computed(given * 0.5 * (1 + _erf(given * np.float32(0.5**0.5))))
 
     def split(self, x: str) -> tuple[str, str]:

@@ -63,9 +63,9 @@ def build_engines(
         ExportError: see `export.errors`. EngineError: the bundle is damaged.
     """
     bundle = open_bundle(path)
-    verify_hashes(bundle)
     if bundle.manifest.target == "cpu":
         raise EngineBuildFailed(f"{path} was exported for a CPU alone: export it without `--target cpu`")
+    verify_hashes(bundle)
     lengths = tuple(cache_lengths) or (min(bundle.manifest.context_length, DEFAULT_CACHE),)
     _check_lengths(bundle, lengths)
     library = choose_library(target, present)

@@ -65,6 +65,8 @@ def plan_lines(model: Path, options: PlanOptions) -> tuple[list[str], bool]:
 
     board = BOARDS.get(options.device)
     described = describe(model, to_precisions({"embedding": options.embedding, "head": options.head}))
+    if board is not None and described.manifest.target == "cpu":
+        raise Unsupported(f"{model} was exported for a CPU alone: plan it with --device cpu, or export it anew")
     kv_dtype = options.kv_dtype or described.manifest.kv.dtype
     if board is not None and kv_dtype == "float32":  # which no graph for a GPU has
         kv_dtype = "float16"

@@ -16,6 +16,8 @@ from lineside.export.quantize.grid import MIDDLE, Grid, nearest
 Float32 = npt.NDArray[np.float32]
 EXPONENTS = np.linspace(0.0, 1.0, 11, dtype=np.float32)
 """Powers of an input's size that are tried as its factor; with 0 the matrix stays as it is."""
+LEAST_SHARE = 1e-3
+"""Of the mean size: an input that is smaller, or always zero, counts as one of this size."""
 
 
 def finer(rows: Float32, factors: Float32, moments: Float32, grid: Grid) -> Blocks:
@@ -32,9 +34,10 @@ def best_factors(sample: Iterable[Float32], sizes: Float32, moments: Float32, gr
         moments: mean square of each input, `(K,)`.
     """
     rows = np.concatenate(list(sample))
+    least_size = np.float32(LEAST_SHARE * sizes.mean() + np.finfo(np.float32).tiny)
     least, best = np.inf, np.ones_like(sizes)
     for exponent in EXPONENTS:
-        factors = np.maximum(sizes, np.finfo(np.float32).tiny) ** exponent
+        factors = np.maximum(sizes, least_size) ** exponent
         factors = np.clip(factors / np.sqrt(factors.max() * factors.min()), 1e-3, 1e3).astype(np.float32)
         left = _floats(finer(rows, factors, moments, grid)) / factors - rows
         error = float((np.square(left).sum(axis=0) * moments).sum())

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from lineside.runtime.engine.sequence import Chunking
-from lineside.runtime.manifest import NO_ROUNDING, Manifest, Quantizer
+from lineside.runtime.manifest import CARRIED_OVER, NO_ROUNDING, Manifest, Quantizer
 from lineside.runtime.sessions.interface import MAX_DECODE_TOKENS
 
 PROCESS_BYTES = 144_000_000
@@ -83,10 +83,12 @@ def gpu_bytes(way: Quantizer) -> float:
     return 2.0 if way.method == NO_ROUNDING else way.bits / 8 + _per_block(way, 2, 2)
 
 
-def _per_block(way: Quantizer, scale: int, minimum: int = 4) -> float:
+def _per_block(way: Quantizer, scale: int, minimum: float = 4) -> float:
     """A weight's share of them."""
     if way.method == NO_ROUNDING:
         return 0.0
+    if way.method != CARRIED_OVER:  # a zero point, of as many bits as a weight
+        minimum = way.bits / 8
     return (scale + (minimum if way.symmetric is False else 0)) / (way.block_size or BLOCK_SIZE)
 
 
@@ -101,12 +103,13 @@ def _resident_bytes(way: Quantizer) -> float:
 
 
 def bulk(manifest: Manifest, part: str) -> Quantizer:
-    """How most of a part is rounded: the tower's patches alone are floats beside a rounded rest. Of several ways the
-    one that takes most. A head that is not told apart is stored as the table is.
+    """How most of a part is rounded: the tower's patches alone are floats beside a rounded rest. Of several ways of the
+    decoder the first, which has most weights; of others the one that takes most. A head that is not told apart is
+    stored as the table is.
     """
     ways = manifest.quantizer.get(part) or manifest.quantizer["embedding" if part == "head" else part]
     rounded = [way for way in ways if way.method != NO_ROUNDING]
-    return max(rounded or ways, key=stored_bytes)
+    return (rounded or ways)[0] if part == "decoder" else max(rounded or ways, key=stored_bytes)
 
 
 def table_bytes(manifest: Manifest, part: Literal["embedding", "head"]) -> int:

@@ -34,7 +34,7 @@ PICTURES = sorted(Path("deploy/stations/ballscrew/pictures").glob("*.jpg"))
 BOARDS = Path("deploy/stations/boards")
 BOARD_FAULTS = ("open", "short", "mousebite", "spur", "spurious_copper", "pinhole")
 HELD_OUT = (
-    Path("docs/operate.md"),
+    Path("CONTRIBUTING.md"),
     Path("docs/general-model.md"),
     Path("runtime/bundle.py"),
     Path("NOTICE"),

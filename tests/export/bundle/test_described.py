@@ -29,7 +29,7 @@ def test_a_bundle_declares_no_bounds_where_none_are_given(checkpoint: Path, tmp_
     manifest = open_bundle(export_bundle(checkpoint, tmp_path / "bundle")).manifest
     assert (manifest.format_version, manifest.rounds, manifest.taught) == (4, 4, Taught())
     assert manifest.supersedes == ()
-    assert manifest.quantizer == {"vision": (FLOATS, INT8), "decoder": (INT4,), "embedding": (INT8,), "head": (INT8,)}
+    assert manifest.quantizer == {"vision": (INT8, FLOATS), "decoder": (INT4,), "embedding": (INT8,), "head": (INT8,)}
     assert (
         manifest.quantization["vision"] == "float32+int8"
     )  # a patch has 3 * 14 * 14 values, which no blocks of 32 hold

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,8 @@ from lineside.export.command import export_command
 from lineside.export.engine.engines import build_engines
 from lineside.export.errors import EngineBuildFailed, TooCoarse, Unsupported
 from lineside.export.exported import Exported
-from lineside.runtime.bundle import open_bundle
+from lineside.export.graph.kv import KVDtype
+from lineside.runtime.bundle import open_bundle, read_manifest
 from lineside.runtime.engine.engine import Engine
 from lineside.runtime.errors import DeviceUnusable
 from lineside.runtime.sessions.cuda import open_cuda
@@ -129,6 +131,50 @@ def test_a_bundle_that_is_too_coarse_is_not_published(
     card = (target / "model_card.md").read_text(encoding="utf-8")
     assert "KL divergence: " in card
     assert "nats a token" in card
+
+
+@pytest.mark.parametrize("kv_dtype", ["float32", "int8"])
+def test_the_cache_has_no_say_in_how_matrices_are_rounded(checkpoint: Path, tmp_path: Path, kv_dtype: KVDtype) -> None:
+    stored = {
+        label: (
+            export(checkpoint, tmp_path / label, CHOICES[label] | {"kv_dtype": kv_dtype}) / "decoder.data"
+        ).read_bytes()
+        for label in ("gptq", "awq", "nearest", "nearest, cpu", "hqq, cpu")
+    }
+    assert len(set(stored.values())) == 5
+    plain = export(checkpoint, tmp_path / "plain", CHOICES["nearest"]) / "decoder.data"
+    assert plain.read_bytes() == stored["nearest"]
+
+
+def test_a_table_of_an_untied_head_is_not_said_to_be_fitted(checkpoint: Path, tmp_path: Path) -> None:
+    manifest = read_manifest(export(checkpoint, tmp_path / "bundle", CHOICES["all in 4 bits"]))
+    assert [way.method for way in manifest.quantizer["embedding"]] == ["minimum-squared-error"]
+    assert [way.method for way in manifest.quantizer["head"]] == ["gptq"]
+    cpu = export(checkpoint, tmp_path / "cpu", {**CHOICES["all in 4 bits"], "target": "cpu"})
+    assert read_manifest(cpu).quantizer["head"][0].symmetric  # zero points are for the layers alone
+
+
+def test_a_spoilt_int8_cache_is_seen(checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    choices: Choices = {"precision": "float32", "kv_dtype": "int8"}
+    card = (export(checkpoint, tmp_path / "good", choices) / "model_card.md").read_text(encoding="utf-8")
+    monkeypatch.setattr("lineside.export.graph.kv.MARGIN", 100.0)
+    spoilt = (export(checkpoint, tmp_path / "spoilt", choices) / "model_card.md").read_text(encoding="utf-8")
+    good_kl, spoilt_kl = (float(re.findall(r"divergence: ([0-9.]+) nats", text)[0]) for text in (card, spoilt))
+    assert spoilt_kl > 20 * good_kl
+    assert spoilt_kl > 0.001
+
+
+def test_awq_leaves_a_silent_channel_of_a_norm_alone(checkpoint: Path, tmp_path: Path) -> None:
+    for shard in checkpoint.glob("*.safetensors"):
+        tensors = load_file(shard)
+        for name in tensors:
+            if name.endswith("input_layernorm.weight"):
+                tensors[name][5] = 0
+        save_file(tensors, shard, {"format": "pt"})
+    bundle = Exported(open_bundle(export(checkpoint, tmp_path / "bundle", CHOICES["awq"])))
+    assert np.isfinite(logits(bundle, np.arange(20, 40))).all()
+    rounded = bundle.decoder.rounded("decoder.layers.0.self_attn.qkv", bundle.network.decoder.hidden_size).floats()
+    assert np.abs(rounded).max() < 10
 
 
 class Stopped(Exception):

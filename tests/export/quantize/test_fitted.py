@@ -66,6 +66,15 @@ def test_awq_makes_up_for_the_sizes_of_inputs(layer: Layer) -> None:
     assert layer.error(rounder.round(layer.weights), factors) < 0.8 * layer.error(INT4.round(layer.weights))
 
 
+def test_awq_with_an_input_that_is_always_zero(layer: Layer) -> None:
+    inputs = layer.inputs * (np.arange(COLUMNS) != 7)
+    grid, sizes = Grid(symmetric=True), np.abs(inputs).mean(axis=0)
+    factors = best_factors([layer.weights], sizes, moments(inputs), grid)
+    silent = Layer(layer.weights, inputs)
+    rounder = awq_rounder(factors, moments(inputs), symmetric=True)
+    assert silent.error(rounder.round(layer.weights), factors) < 0.8 * silent.error(INT4.round(layer.weights))
+
+
 def test_a_hessian_by_parts_costs_little_of_what_gptq_gains(layer: Layer, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = layer.error(gptq(layer).round(layer.weights))
     monkeypatch.setattr(hessian, "PART_COLUMNS", 100)  # three parts of whole blocks: 96, 96 and 64 columns
