@@ -59,7 +59,7 @@ bench-gpu: $(if $(filter cpu,$(DEVICE)),$(VENV)/.dev,$(VENV)-cuda/.cuda)
 model: $(VENV)/.train
 	$(BIN)/python -m lineside.export.default_model.train $(DATA) $(MODEL) $(if $(START),--start $(START))
 	rm -rf build/default build/float32
-	$(BIN)/lineside export --quantizer nearest --verbatim-arguments --any-way-up --taught $(TAUGHT) $(MODEL) build/default
+	$(BIN)/lineside export --quantizer nearest --embedding int8 --verbatim-arguments --any-way-up --taught $(TAUGHT) $(MODEL) build/default
 	$(BIN)/lineside export --precision float32 --verbatim-arguments --any-way-up --taught $(TAUGHT) $(MODEL) build/float32
 	$(BIN)/python -m lineside.export.default_model.scoring.baselines $(DATA) --out build/baselines.json
 	$(BIN)/python -m lineside.export.default_model.scoring.evaluate $(DATA) build/default build/float32 --out build/evaluation.json

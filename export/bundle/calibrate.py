@@ -87,7 +87,8 @@ class _Fit:
         self._filling, self._planned, self._tokens = filling, planned, tokens
 
     def visit(self, name: str, sources: tuple[str, ...], x: Float32) -> None:  # noqa: ARG002 - a weight knows its own
-        self._filling.report(name)
+        if not self._planned.fitted:
+            self._filling.report(name)
         for weight in self._filling.matrices(DECODER, name):
             if not self._planned.fits(weight):
                 continue

@@ -25,9 +25,10 @@ from lineside.runtime.manifest import CARRIED_OVER, METHODS, NO_ROUNDING, Quanti
 
 Dtype = Literal["float32", "float16"]
 """Of a graph's activations: float32 for a CPU, float16 for a GPU."""
-TABLE: Precision = "int8"
-HEAD: Precision = "int8"
-"""Where nothing else is asked for."""
+TABLE: Precision = "int4"
+HEAD: Precision = "int4"
+"""Where nothing else is asked for. BENCHMARKS.md has what the 4 bits cost a small model whose head is its table, and an
+export that measures too much of it says so."""
 
 
 @dataclass(frozen=True)

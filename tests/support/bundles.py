@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lineside.runtime.bundle import Bundle, open_bundle
-from lineside.runtime.manifest import MANIFEST, Quantizer
+from lineside.runtime.manifest import LARGEST_MAGNITUDE, MANIFEST, MINIMUM_SQUARED_ERROR, NO_ROUNDING, Quantizer
 
 FORMAT_3_KEYS = ("rounds", "taught", "prompt_template", "quantizer", "supersedes", "inspection")
 
@@ -47,5 +47,12 @@ def as_format_2(path: Path) -> Bundle:
 
 
 def without_scales(quantizer: Mapping[str, tuple[Quantizer, ...]]) -> dict[str, tuple[Quantizer, ...]]:
-    """As bundles say it that do not tell the type of their scales."""
-    return {part: tuple(replace(way, scales=None) for way in ways) for part, ways in quantizer.items()}
+    """As format 2 says it: no type of scales, nothing of what INT4 was fitted to, nor which way has most weights."""
+    methods = {4: MINIMUM_SQUARED_ERROR, 8: LARGEST_MAGNITUDE, 32: NO_ROUNDING}
+    return {
+        part: tuple(
+            replace(way, scales=None, calibration=None, method=methods[way.bits])
+            for way in sorted(ways, key=lambda way: way.bits, reverse=True)
+        )
+        for part, ways in quantizer.items()
+    }

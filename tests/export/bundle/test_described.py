@@ -16,6 +16,7 @@ from tests.support.checkpoints import copy_checkpoint
 from tests.support.gguf_files import write_gguf
 
 INT4 = Quantizer("gptq", 4, 32, symmetric=True, calibration="lineside-1", scales="float16")
+TABLE = Quantizer("minimum-squared-error", 4, 32, symmetric=True, scales="float16")
 INT8 = Quantizer("largest-magnitude", 8, 32, symmetric=True, scales="float16")
 FLOATS = Quantizer("none", 32)
 
@@ -29,7 +30,7 @@ def test_a_bundle_declares_no_bounds_where_none_are_given(checkpoint: Path, tmp_
     manifest = open_bundle(export_bundle(checkpoint, tmp_path / "bundle")).manifest
     assert (manifest.format_version, manifest.rounds, manifest.taught) == (4, 4, Taught())
     assert manifest.supersedes == ()
-    assert manifest.quantizer == {"vision": (INT8, FLOATS), "decoder": (INT4,), "embedding": (INT8,), "head": (INT8,)}
+    assert manifest.quantizer == {"vision": (INT8, FLOATS), "decoder": (INT4,), "embedding": (TABLE,), "head": (INT4,)}
     assert (
         manifest.quantization["vision"] == "float32+int8"
     )  # a patch has 3 * 14 * 14 values, which no blocks of 32 hold

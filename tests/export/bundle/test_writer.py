@@ -73,7 +73,7 @@ def test_int4_computes_what_its_integers_stand_for(case: str, tmp_path: Path) ->
         prompt = prompts(reference.tokenizer)[name]
         expected = last_logits(reference, prompt)
         assert relative_error(last_logits(exact, prompt), expected) < 1e-4
-        assert relative_error(last_logits(fast, prompt), expected) < 0.04
+        assert relative_error(last_logits(fast, prompt), expected) < 0.06
 
 
 def test_a_bundle_describes_itself(checkpoint: Path, tmp_path: Path) -> None:

@@ -99,7 +99,7 @@ def test_a_layer_of_the_24b(large: Large, library: Library, caplog: pytest.LogCa
         plan = build_engine(library, large.path, large.graph.input_shapes(), large.profiles, "sm89")
     weights = large.graph.plan.size_bytes
     assert 0.8 * weights < plan.nbytes < 1.2 * weights
-    _check_decoder(layers_of(caplog.messages), MISTRAL_SMALL.decoder, LARGE_CACHE, num_layers=1)
+    _check_decoder(layers_of(caplog.messages), MISTRAL_SMALL.decoder, LARGE_CACHE, num_layers=1, head=False)
 
 
 def test_the_layers_of_a_small_bundle(built: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -112,7 +112,7 @@ def test_the_layers_of_a_small_bundle(built: Path, tmp_path: Path, caplog: pytes
         layers = layers_of(caplog.messages)
         if graph is decoder[0]:
             config = exported.network.decoder
-            _check_decoder(layers, config, SMALL_CACHE, config.num_hidden_layers)
+            _check_decoder(layers, config, SMALL_CACHE, config.num_hidden_layers, head=True)
         else:
             assert exported.network.vision is not None
             assert _attentions(layers) == exported.network.vision.num_hidden_layers
@@ -122,13 +122,16 @@ def _attentions(layers: list[Layer]) -> int:
     return sum("mha" in layer.name and "Attention" in layer.metadata for layer in layers)
 
 
-def _check_decoder(layers: list[Layer], config: DecoderConfig, cache_length: int, num_layers: int) -> None:
-    """What TensorRT made of a decoder, for each of its two profiles."""
+def _check_decoder(
+    layers: list[Layer], config: DecoderConfig, cache_length: int, num_layers: int, *, head: bool
+) -> None:
+    """What TensorRT made of a decoder, for each of its two profiles. `head`: whether its head has 4 bits."""
     hidden, inner, size = config.hidden_size, config.intermediate_size, config.head_dim
     heads, kv = config.num_attention_heads, config.num_key_value_heads
     matrices = [
         (hidden, (heads + 2 * kv) * size), (heads * size, hidden), (hidden, 2 * inner), (inner, hidden),
     ] * num_layers  # fmt: skip
+    matrices += [(hidden, config.vocab_size)] * head
     cache = (1, kv, cache_length, size)
     for profile in (DECODE, PREFILL):
         own = [layer for layer in layers if layer.profile == profile]

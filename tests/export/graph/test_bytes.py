@@ -35,8 +35,8 @@ from tests.support.gguf_files import write_gguf
 EXACT = replace(PRECISIONS["int4"], accuracy_level=0)
 FOUR_BITS = {
     "untied": ("grouped", replace(EXACT, embedding="int4", head="int4")),
-    "table": ("grouped", replace(EXACT, embedding="int4")),
-    "head": ("grouped", replace(EXACT, head="int4")),
+    "table": ("grouped", replace(EXACT, embedding="int4", head="int8")),
+    "head": ("grouped", replace(EXACT, embedding="int8", head="int4")),
     "tied": ("tied", replace(EXACT, embedding="int4")),
 }
 IDS = np.asarray([5, 99, 300, 7, 612, 613, 42, 8, 99, 300, 401])
