@@ -45,7 +45,13 @@ ROW = re.compile(
 
 @pytest.fixture(scope="module")
 def small() -> Described:
-    """Mistral Small 3.2, of which there is no file here, with table and head in 8 bits."""
+    """Mistral Small 3.2, of which there is no file here."""
+    described = describe(Path("mistral-small-3.2"))
+    return replace(described, manifest=with_cache(described.manifest, "float16"))
+
+
+@pytest.fixture(scope="module")
+def eight_bit_head() -> Described:
     described = describe(Path("mistral-small-3.2"), Precisions(embedding="int8", head="int8"))
     return replace(described, manifest=with_cache(described.manifest, "float16"))
 
@@ -53,12 +59,12 @@ def small() -> Described:
 @pytest.mark.parametrize(
     ("board", "limit"), [("orin-64", 15.5), ("thor", 20.7), ("rtx4090", 76), ("rtx5090", 136), ("h200", 364)]
 )
-def test_the_limits_of_one_stream(small: Described, board: str, limit: float) -> None:
-    """At 4.5 bits a weight, 13.2 GB a token."""
-    read = sizes(small.manifest, gpu_bytes).read
+def test_the_limits_of_one_stream(eight_bit_head: Described, board: str, limit: float) -> None:
+    """At 4.5 bits a weight and a head of 8.5, 13.2 GB a token."""
+    read = sizes(eight_bit_head.manifest, gpu_bytes).read
     assert read == pytest.approx(13.2e9, rel=0.005)
     assert BOARDS[board].bandwidth_bytes_s / read == pytest.approx(limit, rel=0.005)
-    line = next(line for line in _speed(small, board) if "behind 0 tokens" in line)
+    line = next(line for line in _speed(eight_bit_head, board) if "behind 0 tokens" in line)
     assert float(re.findall(r"at most ([\d.]+) tokens/s", line)[0]) == pytest.approx(limit, rel=0.005)
 
 
@@ -67,25 +73,24 @@ def _speed(described: Described, board: str) -> list[str]:
     return list(speed_lines(described.manifest, Wanted(4096, 1540, found), of_board(found)))
 
 
-def test_the_figures_of_the_24b(small: Described) -> None:
+def test_the_figures_of_the_24b(small: Described, eight_bit_head: Described) -> None:
     """As they were measured with random weights."""
     export, manifest = small.export, small.manifest
     assert export is not None
-    assert export.weight_bytes == pytest.approx(14.47e9, rel=0.001)
-    four = describe(Path("mistral-small-3.2")).export
-    assert four is not None
-    assert four.weight_bytes == pytest.approx(13.80e9, rel=0.001)
+    assert export.weight_bytes == pytest.approx(13.80e9, rel=0.001)
+    assert eight_bit_head.export is not None
+    assert eight_bit_head.export.weight_bytes == pytest.approx(14.47e9, rel=0.001)
     assert export.checkpoint_bytes == pytest.approx(2 * 24.01e9, rel=0.001)
-    assert layer_weights(manifest) == export.weights["int4"]
+    assert layer_weights(manifest) + 2 * 131072 * 5120 == export.weights["int4"]
     assert tower(manifest)[0] == 24
     decode, bandwidth = 0.45, 22.7e9  # measured: 29 % of what the memory's bandwidth allows
-    assert decode / (bandwidth / sizes(manifest, in_session).read) == pytest.approx(0.29, abs=0.005)
+    assert decode / (bandwidth / sizes(eight_bit_head.manifest, in_session).read) == pytest.approx(0.29, abs=0.005)
     assert (
         parts(manifest, Wanted(8192, 1540, BOARDS["orin-64"]))["KV cache, 8192 tokens of 163840 bytes"] == 8192 * 163840
     )
     text = "\n".join(export_lines(export, dict.fromkeys(export.weights, 10e6)))
     assert re.search(r"RAM at its peak, self-test included +[45]\.\d\d GB", text)
-    assert "22.23 B int4 / 10.0 M a second" in text
+    assert "23.57 B int4 / 10.0 M a second" in text
 
 
 @pytest.mark.parametrize(("side", "tokens"), [(448, 272), (1540, 3080), (4000, 3080)])
@@ -180,7 +185,7 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeyp
     assert main(["plan", "Mistral-Small-3.2", "--device", "orin-64", "--tokens", "8192"]) == 0
     said = capsys.readouterr().out
     assert "no file was read" in said
-    assert "at most 15.5 tokens/s" in said
+    assert "at most 15.9 tokens/s" in said
     assert re.search(r"^fits: 4\d\.\d\d GB are left, 4\d\.\d\d GB as TensorRT engines$", said, re.MULTILINE)
     assert "nothing was run there" in said
     assert "docs/jetson.md" in said
