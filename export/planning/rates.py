@@ -157,7 +157,8 @@ def weights_per_s(tokens: int) -> dict[str, float]:
 
     product = _best(lambda: x @ source.values.T) / (PREFILL * ROWS * K)  # of a weight and a token
     seconds = {form: _best(partial(write, weight), runs=1) / (ROWS * K) for form, weight in weights.items()}
-    seconds["int4"] += product * tokens
+    rounding = _best(partial(write, weights["int4"])) / (ROWS * K)  # by one core: the sample is a single tile
+    seconds["int4"] = rounding / usable_cores() + product * tokens
     return {form: 1 / each for form, each in seconds.items()}
 
 
