@@ -39,10 +39,15 @@ def pass_on(source: int, target: int, limit_bytes: int) -> None:
         first, *others = chunk.split(b"\n")
         length = len(others[-1]) if others else length + len(first)
         if length > limit_bytes:
+            write_all(target, chunk[: chunk.rfind(b"\n") + 1])  # what came whole before it
             sys.stderr.write(f"mcp: a message has more than {limit_bytes} bytes: the server is ended\n")
             return
-        while chunk:
-            chunk = chunk[os.write(target, chunk) :]
+        write_all(target, chunk)
+
+
+def write_all(target: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(target, data) :]
 
 
 def main() -> None:

@@ -268,7 +268,8 @@ def test_a_server_ends_with_a_station_that_was_killed(tmp_path: Path) -> None:
 
 
 def test_a_message_without_end_is_not_read_to_its_end() -> None:
-    says = "import sys, time; print('short'); sys.stdout.write('x' * 200_000); sys.stdout.flush(); time.sleep(600)"
+    """What came whole before it is passed on, also where both come at once."""
+    says = "import os, time; os.write(1, b'short\\n' + b'x' * 200_000); time.sleep(600)"
     command = [sys.executable, "-I", "-S", guard.__file__, str(os.getpid()), "1000", sys.executable, "-c", says]
     ended = subprocess.run(command, capture_output=True, start_new_session=True, timeout=LIMIT_S, check=False)
     assert ended.returncode == -signal.SIGKILL
