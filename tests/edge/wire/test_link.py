@@ -151,6 +151,7 @@ def test_what_hangs_on_the_line_past_its_deadline_never_arrives(client: Client, 
         line.connection.publish("call/stop", b"late", deadline=time.monotonic() + 0.5, ended=endings.append)
         line.wait_until(lambda: bool(endings), "not called back")
         assert endings == [Ending("lost")]
+        line.wait_until(lambda: bool(line.causes), "not said why")
         assert "not acknowledged in its time" in line.causes[0]
         proxy.to_broker.set()
         line.wait_online(2)
