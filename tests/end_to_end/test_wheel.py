@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import shutil
 import subprocess
 import sys
@@ -19,12 +18,14 @@ from tests.conftest import ROOT
 from tests.support.broker import Mosquitto
 from tests.support.checkpoints import copy_checkpoint
 from tests.support.client import Client
+from tests.support.linked import link_environment
+from tests.support.linked import run as do
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
-BUILD_S, COMMAND_S = 900, 300
+COMMAND_S = 300
 NOT_SOURCE = shutil.ignore_patterns(".git", ".venv*", "build", "dist", "*.egg-info", "__pycache__", ".*_cache")
 
-pytestmark = [pytest.mark.plain_broker, pytest.mark.timeout(BUILD_S + COMMAND_S)]
+pytestmark = [pytest.mark.plain_broker, pytest.mark.timeout(4 * COMMAND_S)]
 
 
 @pytest.fixture(scope="module")
@@ -32,32 +33,15 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Built from an sdist of a clean copy: what an earlier build left behind must not come along."""
     folder = tmp_path_factory.mktemp("dist")
     source = Path(shutil.copytree(ROOT, folder / "source", symlinks=True, ignore=NOT_SOURCE))
-    _do(sys.executable, "-m", "build", "--outdir", folder, source)
+    do(sys.executable, "-m", "build", "--no-isolation", "--outdir", folder, source)
     (built,) = folder.glob("*.whl")
     return built
 
 
 @pytest.fixture(scope="module")
 def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A fresh environment with the pinned dependencies and the wheel; its folder of programs."""
-    folder = tmp_path_factory.mktemp("environment")
-    pins = folder / "pins.txt"
-    lock = (ROOT / "deploy/requirements/dev.lock").read_text(encoding="utf-8")
-    pins.write_text("\n".join(re.findall(r"^[\w.-]+==[^\\\n]+", lock, re.MULTILINE)), encoding="utf-8")
-    _do(sys.executable, "-m", "venv", folder / "venv")
-    programs = folder / "venv" / "bin"
-    _do(
-        programs / "python",
-        "-m",
-        "pip",
-        "install",
-        "-q",
-        "--no-compile",
-        "-c",
-        pins,
-        f"lineside[demo,export] @ file://{wheel}",
-    )
-    return programs
+    """A fresh environment with the wheel and what it requires; its folder of programs."""
+    return link_environment(wheel, {"demo", "export"}, tmp_path_factory.mktemp("environment"))
 
 
 @pytest.fixture
@@ -148,8 +132,3 @@ def _labelled(station: Path, folder: Path) -> tuple[Path, Path]:
             shutil.copy(path, folder / to)
             cv2.imwrite(str(folder / to / f"rotated_{path.name}"), rotated)
     return folder / "good", folder
-
-
-def _do(*command: object) -> None:
-    done = subprocess.run([*map(str, command)], capture_output=True, text=True, timeout=BUILD_S, check=False)
-    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]

@@ -200,7 +200,7 @@ def test_a_station_says_which_cameras_are_stale(
     with Daemon(load_config(file)):
         client.wait_for(lambda m: m.topic == DOOR and not m.payload)
         client.wait_for(lambda m: m.topic == STATION and not m.payload)
-    until(lambda: not (tmp_path / "station.home-assistant.json").exists())
+        until(lambda: not (tmp_path / "station.home-assistant.json").exists())
     assert main(["home-assistant", str(file), "--remove"]) == 0
     assert "nothing of this station" in capsys.readouterr().out
 
