@@ -10,8 +10,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import cv2
-import numpy as np
 import pytest
 
 from lineside.edge.camera_config import CameraConfig
@@ -20,7 +18,6 @@ from lineside.edge.config import Config
 from lineside.edge.daemon import Daemon
 from lineside.edge.errors import ConfigError
 from lineside.edge.inspection.calibration_file import read_calibrations
-from lineside.edge.inspection.evidence import encode_jpeg
 from lineside.edge.inspection.inspectors import open_inspectors
 from lineside.edge.inspection.usual_file import read_usual
 from lineside.edge.station_file import load_config
@@ -35,6 +32,7 @@ from lineside.runtime.inspection.verdict import fail_probability
 from lineside.runtime.picture import decode_picture
 from tests.support.broker import Mosquitto
 from tests.support.client import Client
+from tests.support.labelled import by_label
 from tests.support.station import TOPICS, station
 
 STATION = """
@@ -46,17 +44,6 @@ kind = "mqtt"
 [cameras.cam1]
 kind = "mqtt"
 """
-
-
-def by_label(pictures: list[Path], folder: Path) -> Path:
-    """The repository's dozen in half their size, which costs a quarter, each in the folder of its label."""
-    labels = json.loads((pictures[0].parent.parent / "labels.json").read_text())
-    for path in pictures:
-        to = folder / labels[path.name]["verdict"]
-        to.mkdir(parents=True, exist_ok=True)
-        picture = cv2.resize(decode_picture(path.read_bytes()), None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
-        (to / path.name).write_bytes(encode_jpeg(np.asarray(picture, np.uint8)))
-    return folder
 
 
 @pytest.fixture

@@ -120,7 +120,7 @@ def test_random_schemas_let_nothing_invalid_through(random_engine: Engine) -> No
     """Combinations that nobody thought of."""
     rng = np.random.default_rng(7)
     accepted = finished = 0
-    for _ in range(300):
+    for _ in range(150):
         schema = random_schema(rng)
         try:
             constraint = random_engine.grammars.json(schema)
@@ -132,8 +132,8 @@ def test_random_schemas_let_nothing_invalid_through(random_engine: Engine) -> No
             if text is not None:
                 Draft202012Validator(schema).validate(load_json(text))
                 finished += 1
-    assert accepted > 80
-    assert finished > 400
+    assert accepted > 40
+    assert finished > 200
 
 
 @pytest.mark.parametrize(
