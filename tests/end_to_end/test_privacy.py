@@ -3,6 +3,7 @@ kernel sees it."""
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -18,7 +19,6 @@ from tests.support.broker import Mosquitto
 from tests.support.bundles import copy_bundle, edit_manifest
 from tests.support.checkpoints import copy_checkpoint
 from tests.support.client import Client
-from tests.support.labelled import by_label
 from tests.support.station import LINESIDE
 from tests.support.watched import Watch, Watched
 
@@ -32,9 +32,12 @@ TELEMETRY_S = 16.0
 def station(tmp_path: Path, broker: Mosquitto, pictures: list[Path]) -> Path:
     """A station with its pictures, and labelled ones; five are of good parts. It keeps its data beside its folder."""
     folder = tmp_path / "station"
-    (folder / "pictures").mkdir(parents=True)
+    labels = json.loads((pictures[0].parent.parent / "labels.json").read_text())
+    for name in ("pictures", "labelled/pass", "labelled/fail"):
+        (folder / name).mkdir(parents=True)
     shutil.copy(pictures[0], folder / "pictures")
-    by_label(pictures, folder / "labelled")
+    for path in pictures:
+        shutil.copy(path, folder / "labelled" / labels[path.name]["verdict"])
     (folder / "station.toml").write_text(
         f'[station]\nname = "quiet"\ndata = "../data"\n[mqtt]\nhost = "127.0.0.1"\nport = {broker.port}\n'
         '[inspect]\nany_way_up = false\nevidence_folder = "evidence"\n'
