@@ -12,11 +12,10 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -31,13 +30,13 @@ from lineside.runtime.engine.scheduler import Priority, Request, Scheduler
 from lineside.runtime.engine.sequence import Chunking, Sequence
 from lineside.runtime.engine.vision_cache import VisionCache, image_tokens, picture_digest, prompt_keys
 from lineside.runtime.errors import DeviceFailed, DeviceOutOfMemory, NotFinite, PicturesUnsupported, PromptTooLong
-from lineside.runtime.grammar.constraint import Constraint, Grammars
 from lineside.runtime.sessions.interface import Decoder, OpenSessions, Vision
 from lineside.runtime.sessions.ort import open_cpu
 from lineside.runtime.text.canonical import Canonical
 from lineside.runtime.timings import FinishReason, Spent, Timings, stopwatch
 
 if TYPE_CHECKING:
+    from lineside.runtime.grammar.constraint import Constraint, Grammars
     from lineside.runtime.text.tokenizer import Tokenizer
 
 log = logging.getLogger("lineside.engine")
@@ -93,7 +92,6 @@ class Engine:
         manifest = bundle.manifest
         together = beside if beside is not None and beside._decoder.device == decoder.device else None
         self.bundle, self.tokenizer = bundle, tokenizer
-        self.grammars = Grammars(tokenizer)
         self.capacity = min(limits.capacity, max(decoder.cache_lengths, default=manifest.context_length))
         budget = together.pool.budget if together else KVBudget(limits.kv_cache_bytes)
         self.pool: KVPool = KVPool(decoder, budget, self.capacity)
@@ -123,11 +121,19 @@ class Engine:
             DeviceError: from `sessions`.
         """
         bundle = open_bundle(path)
-        cv2.setNumThreads(usable_cores())  # OpenCV itself does not see every container's quota
         with verified(bundle), ThreadPoolExecutor(1, "tokenizer") as pool:
             tokenizer = pool.submit(_read_tokenizer, bundle.file("tekken.json"))
             vision, decoder = sessions(bundle) if sessions else open_cpu(bundle, threads)
+            if vision is not None:
+                _bound_opencv()
         return cls(bundle, tokenizer.result(), vision, decoder, limits, beside)
+
+    @cached_property
+    def grammars(self) -> Grammars:
+        """Made with the first request for one: llguidance and what checks a schema need not be there before."""
+        from lineside.runtime.grammar.constraint import Grammars
+
+        return Grammars(self.tokenizer)
 
     @property
     def decoder(self) -> Decoder:
@@ -317,6 +323,13 @@ class Engine:
         decoding = self.decode(sequence, max_tokens=max_tokens, sampling=sampling, constraint=constraint, draft=draft)
         ids = tuple(decoding)
         return Generation(ids, decoding.finish_reason or "stop")
+
+
+def _bound_opencv() -> None:
+    """OpenCV itself does not see every container's quota; a model of texts needs none of it."""
+    import cv2
+
+    cv2.setNumThreads(usable_cores())
 
 
 def _read_tokenizer(path: Path) -> Tokenizer:

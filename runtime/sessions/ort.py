@@ -25,7 +25,7 @@ from lineside.runtime.bundle import Bundle
 from lineside.runtime.cores import usable_cores
 from lineside.runtime.errors import BundleDamaged, DeviceFailed, DeviceOutOfMemory, DeviceUnusable, FeaturesMissing
 from lineside.runtime.manifest import ImageSettings
-from lineside.runtime.picture import to_grid, to_patches
+from lineside.runtime.patches import to_grid, to_patches
 from lineside.runtime.sessions.best_tokens import BestTokens
 from lineside.runtime.sessions.device_cache import DeviceCache
 from lineside.runtime.sessions.device_memory import Buffer, DeviceMemory, HostMemory
