@@ -122,8 +122,10 @@ def _of_kind(output: OutputConfig) -> Iterator[tuple[str, str]]:
     for key, kinds in OF.items():
         if output.kind not in kinds and getattr(output, key) != DEFAULTS[key]:
             yield key, f"is a key of kind {' and '.join(kinds)}: this one is {output.kind}"
-    if output.kind == "modbus" and (output.coil is None) == (output.register is None):
-        yield "coil", "or `register`: one of them says what is written"
+    if output.kind == "modbus" and output.coil is None and output.register is None:
+        yield "coil", "is missing: an output of kind modbus needs it, or `register` in its place"
+    if output.kind == "modbus" and output.coil is not None and output.register is not None:
+        yield "register", f"is {output.register}, and `coil` is {output.coil}: leave one of them out, one is written"
     if output.kind in PACKAGES:
         package, extra = PACKAGES[output.kind]
         if find_spec(package) is None:

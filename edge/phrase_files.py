@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import itertools
 import re
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as checked
 
 from lineside.edge.config import Config
 from lineside.edge.errors import ConfigError
+from lineside.edge.toml_file import read_toml
 from lineside.edge.tool_config import STRICT, PhraseConfig, ToolConfig
 
 Language = Literal["en", "de", "fr", "es"]
@@ -213,16 +212,9 @@ def _phrases(entries: tuple[str | PhraseConfig, ...], tool: str, source: str, ke
 
 def _read(path: Path) -> PhraseFile:
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        return read_toml(path, PhraseFile)
     except OSError as error:
         raise ConfigError(f"`commands.phrase_files`: {path} cannot be read ({error.strerror})") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not TOML: {error}") from error
-    try:
-        return TypeAdapter(PhraseFile).validate_python(data)
-    except ValidationError as error:
-        told = [(".".join(map(str, item["loc"])), item["msg"]) for item in error.errors(include_url=False)]
-        raise ConfigError("\n".join(f"{path}: `{key}`: {message}" for key, message in told[:10])) from error
 
 
 def line_of_text(path: Path, text: str) -> int:

@@ -31,7 +31,21 @@ def check(options: argparse.Namespace) -> int:
         from lineside.edge.command_line import station
 
         return station.check(station_file, bundles=options.bundles, device=options.device)
-    return check_bundle(bundle_path(options.path), options.device)
+    path = bundle_path(options.path)
+    if not (path / "bundle.json").exists():
+        return fail(_neither(path), 2)
+    return check_bundle(path, options.device)
+
+
+def _neither(path: Path) -> str:
+    """Why there is nothing to check."""
+    from lineside.edge.mistakes import nearest
+
+    right = "name a station file, its folder, or a bundle folder"
+    if path.exists():
+        return f"{path} has neither station.toml nor bundle.json: {right}"
+    meant = nearest(path.name, [each.name for each in path.parent.iterdir()] if path.parent.is_dir() else [])
+    return f"{path} does not exist: {right}" + (f"; did you mean {path.with_name(meant)}?" if meant else "")
 
 
 def check_bundle(path: Path, device: Device) -> int:

@@ -134,7 +134,7 @@ def test_with_a_databroker_signals_are_set_and_heard_there(tmp_path: Path) -> No
         ('actuators = ["Nothing"]', "`vss.actuators`: Nothing names no signal of the file that can be set"),
         ('actuators = ["Speed"]', "`vss.actuators`: Vehicle.Speed is no actuator"),
         ('actuators = ["Seats"]', "`vss.actuators`: Vehicle.Seats is of type uint8[]"),
-        ('actuators = ["Roof Position"]', "`vss.actuators.0`"),
+        ('actuators = ["Roof Position"]', "`vss.actuators`, entry 1"),
         ('sensors = ["Nothing"]', "`vss.sensors`: Nothing names no signal of the file that can be asked for"),
         ("colour = 1", "unknown key `vss.colour`"),
         ('actuators = ["Lamp.IsOn"]\n[tools.set_Lamp_IsOn]\nwait = 1', "unknown key `tools.set_Lamp_IsOn.wait`"),
