@@ -13,6 +13,7 @@ from lineside.edge.address import NODE, host_and_port, wrong_in_url
 from lineside.edge.broker_checks import Problem
 from lineside.edge.config import NAME, STATION, Config
 from lineside.edge.errors import ConfigError
+from lineside.edge.mistakes import hint, nearest
 from lineside.edge.outputs_config import OutputConfig, OutputKind
 from lineside.edge.triggers_config import alone
 
@@ -70,7 +71,13 @@ def output_problems(config: Config) -> Iterator[Problem]:
         for camera in output.cameras:
             if camera not in sources(config):
                 there = ", ".join(sorted(sources(config))) or "none"
-                yield (*above, "cameras"), f"`outputs.{name}.cameras` names {camera!r}; there is {there}"
+                yield (
+                    (*above, "cameras"),
+                    (
+                        f"`outputs.{name}.cameras` names {camera!r}; there is {there}"
+                        + hint(nearest(camera, sources(config)))
+                    ),
+                )
         if output.payload is not None:
             yield from _payload(output.payload, (*above, "payload"))
 
