@@ -158,7 +158,7 @@ def open_engine(
         return engine
 
     bundle = open_bundle(path)
-    tokenizer = TokenizerLater(bundle.file("tekken.json"))
+    tokenizer = TokenizerLater.of(bundle)
     tokenizer.begin()  # most of it is Python, and the sessions are none
     choice, engine = choose(
         bundle,

@@ -7,11 +7,12 @@ its prompt already; passes of different sequences take turns (`runtime.engine.sc
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -93,6 +94,8 @@ class Engine:
         manifest = bundle.manifest
         together = beside if beside is not None and beside._decoder.device == decoder.device else None
         self.bundle, self._tokenizer = bundle, tokenizer
+        self._grammars: Grammars | None = None
+        self._making_grammars = threading.Lock()
         self.capacity = min(limits.capacity, max(decoder.cache_lengths, default=manifest.context_length))
         budget = together.pool.budget if together else KVBudget(limits.kv_cache_bytes)
         self.pool: KVPool = KVPool(decoder, budget, self.capacity)
@@ -122,11 +125,12 @@ class Engine:
             BundleError: the bundle is missing, damaged or of another format.
             DeviceError: from `sessions`.
         """
-        loading = None if sessions else begin_loading(path, threads)
+        early = None if sessions else begin_loading(path, threads)
         from lineside.runtime.bundle import open_bundle, verified
 
         bundle = open_bundle(path)
-        tokenizer = tokenizer or TokenizerLater(bundle.file("tekken.json"))
+        loading = early.session if early and early.sha256 == bundle.sha256 else None
+        tokenizer = tokenizer or TokenizerLater.of(bundle)
         with verified(bundle):
             tokenizer.numbers()  # a file that is no tokenizer is told at the start
             vision, decoder = sessions(bundle) if sessions else _open_cpu(bundle, threads, loading)
@@ -139,12 +143,15 @@ class Engine:
         """Waits for it where it is still being made. Raises BundleFormat where mistral-common refuses its file."""
         return self._tokenizer.made() if isinstance(self._tokenizer, TokenizerLater) else self._tokenizer
 
-    @cached_property
+    @property
     def grammars(self) -> Grammars:
         """Made with the first request for one: llguidance and what checks a schema need not be there before."""
-        from lineside.runtime.grammar.constraint import Grammars
+        with self._making_grammars:
+            if self._grammars is None:
+                from lineside.runtime.grammar.constraint import Grammars
 
-        return Grammars(self.tokenizer)
+                self._grammars = Grammars(self.tokenizer)
+        return self._grammars
 
     @property
     def decoder(self) -> Decoder:

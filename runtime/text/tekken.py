@@ -28,12 +28,19 @@ FORMATS: dict[TokenizerVersion, Any] = {
 
 def read_mistral(path: Path) -> Any:
     """What `MistralTokenizer.from_file` makes of the file, in half the time. Raises what that raises."""
-    if not is_tekken(path):
-        return MistralTokenizer.from_file(path, mode=MODE)
+    try:
+        made = _quickly(path) if is_tekken(path) else None
+    except (AttributeError, TypeError):  # a later mistral-common is made otherwise
+        made = None
+    return MistralTokenizer.from_file(path, mode=MODE) if made is None else made
+
+
+def _quickly(path: Path) -> Any:
+    """None for what has a format of its own."""
     inner = QuickTekkenizer.from_file(path)
     instruct = FORMATS.get(inner.version)
     if instruct is None or inner.audio is not None:
-        return MistralTokenizer.from_file(path, mode=MODE)
+        return None
     images = load_image_encoder(inner.image, inner) if inner.image is not None else None
     return MistralTokenizer(
         instruct(inner, image_encoder=images),

@@ -9,11 +9,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lineside.runtime.errors import BundleFormat
+from lineside.runtime.errors import BundleDamaged, BundleFormat
 
 if TYPE_CHECKING:
+    from lineside.runtime.bundle import Bundle
     from lineside.runtime.text.tokenizer import Tokenizer
 
+TEKKEN = "tekken.json"
 END, USUAL_END_ID = "</s>", 2
 """The end token, and its id in files that name no special tokens."""
 
@@ -23,23 +25,31 @@ class TokenizerLater:
 
     Args:
         path: a `tekken.json`.
+        sha256: what the file must hash to when it is read, however long after its bundle was opened.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, sha256: str = "") -> None:
+        self.path, self._sha256 = path, sha256
         self._making: Future[Tokenizer] | None = None
         self._lock = threading.Lock()
+
+    @classmethod
+    def of(cls, bundle: Bundle) -> TokenizerLater:
+        entry = bundle.manifest.files.get(TEKKEN)
+        return cls(bundle.file(TEKKEN), entry.sha256 if entry else "")
 
     def begin(self) -> None:
         """Make it on a thread of its own, where that has not begun: beside what leaves the interpreter free."""
         with self._lock:
             if self._making is None:
                 pool = ThreadPoolExecutor(1, "tokenizer")
-                self._making = pool.submit(_make, self.path)
+                self._making = pool.submit(_make, self.path, self._sha256)
                 pool.shutdown(wait=False)
 
     def made(self) -> Tokenizer:
-        """Waits for it. Raises BundleFormat where the file is not a Tekken tokenizer."""
+        """Waits for it. Raises BundleFormat where the file is not a Tekken tokenizer, BundleDamaged where it is
+        another one than when the bundle was opened.
+        """
         self.begin()
         assert self._making is not None
         return self._making.result()
@@ -73,9 +83,12 @@ def read_vocabulary(path: Path) -> tuple[int, int]:
     return file.config.default_vocab_size, ends[0]
 
 
-def _make(path: Path) -> Tokenizer:
+def _make(path: Path, sha256: str) -> Tokenizer:
+    from lineside.runtime.bundle import file_sha256
     from lineside.runtime.text.tokenizer import Tokenizer
 
+    if sha256 and path.is_file() and file_sha256(path) != sha256:
+        raise BundleDamaged(f"{path} is another file than when the bundle was opened: open it again")
     return Tokenizer(path)
 
 

@@ -90,7 +90,7 @@ def test_the_figures_of_the_24b(small: Described, eight_bit_head: Described) -> 
     )
     text = "\n".join(export_lines(export, dict.fromkeys(export.weights, 10e6)))
     assert re.search(r"RAM at its peak, self-test included +[45]\.\d\d GB", text)
-    assert "23.57 B int4 / 10.0 M a second" in text
+    assert "23.57 B int4 / 10 M a second" in text
 
 
 @pytest.mark.parametrize(("side", "tokens"), [(448, 272), (1540, 3080), (4000, 3080)])

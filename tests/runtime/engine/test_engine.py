@@ -18,6 +18,7 @@ from lineside.runtime.engine.engine import Engine, Limits
 from lineside.runtime.engine.sampling import GREEDY, Sampling
 from lineside.runtime.engine.scheduler import Request
 from lineside.runtime.errors import (
+    BundleDamaged,
     BundleFormat,
     DeadlineExceeded,
     KVBudgetExceeded,
@@ -58,6 +59,16 @@ def test_a_tokenizer_that_is_being_made_already_is_taken(random_bundle: Path) ->
     assert engine.tokenizer is tokenizer.made()
     assert generate(engine, 2)
     assert "_llg_tokenizer" not in vars(engine.grammars)
+
+
+def test_a_tokenizer_is_the_one_that_was_verified(random_bundle: Path, tmp_path: Path) -> None:
+    """However long after: a file that was put in its place would make other tokens of a text."""
+    bundle = Path(shutil.copytree(random_bundle, tmp_path / "bundle"))
+    engine = Engine.open(bundle, threads=1)
+    with (bundle / "tekken.json").open("a") as file:
+        file.write("\n")
+    with pytest.raises(BundleDamaged, match="another file than when the bundle was opened"):
+        _ = engine.tokenizer
 
 
 def test_an_answer_of_token_ids_makes_no_tokenizer(random_bundle: Path) -> None:

@@ -11,8 +11,8 @@ from lineside.runtime.bundle import open_bundle
 from lineside.runtime.engine.engine import Engine
 from lineside.runtime.errors import BundleDamaged, BundleFormat
 from lineside.runtime.sessions import early
-from lineside.runtime.sessions.early import begin_loading
-from lineside.runtime.sessions.ort import Loading, OrtDecoder, open_cpu
+from lineside.runtime.sessions.early import Early, begin_loading
+from lineside.runtime.sessions.ort import OrtDecoder, open_cpu
 
 
 @pytest.fixture
@@ -23,14 +23,14 @@ def copy(random_bundle: Path, tmp_path: Path) -> Path:
 def test_what_was_loaded_early_is_used(random_bundle: Path) -> None:
     loading = begin_loading(random_bundle, 1)
     assert loading is not None
-    _, decoder = open_cpu(open_bundle(random_bundle), 1, loading)
-    assert decoder._session is loading.result()
+    _, decoder = open_cpu(open_bundle(random_bundle), 1, loading.session)
+    assert decoder._session is loading.session.result()
 
 
 def test_an_engine_loads_early(random_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     begun = []
 
-    def recorded(path: Path, threads: int) -> Loading:
+    def recorded(path: Path, threads: int) -> Early:
         loading = begin_loading(path, threads)
         assert loading is not None
         begun.append(loading)
@@ -39,7 +39,23 @@ def test_an_engine_loads_early(random_bundle: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("lineside.runtime.engine.engine.begin_loading", recorded)
     decoder = Engine.open(random_bundle, threads=1).decoder
     assert isinstance(decoder, OrtDecoder)
-    assert decoder._session is begun[0].result()
+    assert decoder._session is begun[0].session.result()
+
+
+def test_what_was_loaded_of_another_bundle_is_not_used(random_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The folder was replaced in between."""
+    begun = []
+
+    def replaced(path: Path, threads: int) -> Early:
+        loading = begin_loading(path, threads)
+        assert loading is not None
+        begun.append(loading)
+        return Early("of the one before", loading.session)
+
+    monkeypatch.setattr("lineside.runtime.engine.engine.begin_loading", replaced)
+    decoder = Engine.open(random_bundle, threads=1).decoder
+    assert isinstance(decoder, OrtDecoder)
+    assert decoder._session is not begun[0].session.result()
 
 
 def test_a_large_decoder_waits_for_its_manifest(random_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
