@@ -1,4 +1,4 @@
-"""How fast a device reads and computes: measured here in a second, or as a vendor states it."""
+"""How fast a device reads and computes: measured here in some seconds, or as a vendor states it."""
 
 from __future__ import annotations
 
