@@ -43,7 +43,7 @@ Device = Literal["auto", "tensorrt", "cuda", "cpu"]
 class StationConfig:
     """Who the station is."""
 
-    name: Annotated[str, Field(pattern=NAME)] = "station"
+    name: Annotated[str, Field(pattern=NAME, description="a name of 1 to 64 letters, digits, _ and -")] = "station"
     """The station's name."""
     base_topic: str = ""
     """Its topics are below this one; `lineside/{name}` where it is empty."""

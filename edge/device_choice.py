@@ -26,6 +26,7 @@ from lineside.runtime.sessions.ort import open_cpu
 from lineside.runtime.sessions.selftest import check_sessions
 from lineside.runtime.sessions.tensorrt.engine_files import engine_bytes
 from lineside.runtime.sessions.try_out import try_out
+from lineside.runtime.text.vocabulary import TokenizerLater
 
 log = logging.getLogger("lineside.sessions")
 
@@ -152,10 +153,15 @@ def open_engine(
 
     def start(sessions: OpenSessions) -> Engine:
         sessions = _tested(sessions) if tested else sessions
-        return Engine.open(path, limits=limits, sessions=sessions, beside=beside)
+        engine = Engine.open(path, limits=limits, sessions=sessions, beside=beside, tokenizer=tokenizer)
+        _ = engine.tokenizer  # a file that is none is told now, before the engine takes another's place
+        return engine
 
+    bundle = open_bundle(path)
+    tokenizer = TokenizerLater.of(bundle)
+    tokenizer.begin()  # most of it is Python, and the sessions are none
     choice, engine = choose(
-        open_bundle(path),
+        bundle,
         device,
         start,
         threads=threads,

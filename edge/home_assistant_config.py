@@ -16,7 +16,9 @@ class DiscoveryConfig:
     discovery; without it nothing is announced, and what was is taken back at the next start. What can be changed there
     is what `[remote] allow` lets through."""
 
-    discovery_prefix: Annotated[str, Field(pattern=r"^[^#+\x00/$][^#+\x00]*$")] = "homeassistant"
+    discovery_prefix: Annotated[
+        str, Field(pattern=r"^[^#+\x00/$][^#+\x00]*$", description="a topic without # and +, and no / or $ before it,")
+    ] = "homeassistant"
     """The discovery prefix of Home Assistant's MQTT integration."""
     cameras: tuple[str, ...] | None = None
     """The cameras that are announced, and with them the triggers that look with no others; all where it is left out."""

@@ -13,6 +13,7 @@ from lineside.edge.address import NODE, host_and_port, wrong_in_url
 from lineside.edge.broker_checks import Problem
 from lineside.edge.config import NAME, STATION, Config
 from lineside.edge.errors import ConfigError
+from lineside.edge.mistakes import hint, nearest
 from lineside.edge.outputs_config import OutputConfig, OutputKind
 from lineside.edge.triggers_config import alone
 
@@ -70,7 +71,13 @@ def output_problems(config: Config) -> Iterator[Problem]:
         for camera in output.cameras:
             if camera not in sources(config):
                 there = ", ".join(sorted(sources(config))) or "none"
-                yield (*above, "cameras"), f"`outputs.{name}.cameras` names {camera!r}; there is {there}"
+                yield (
+                    (*above, "cameras"),
+                    (
+                        f"`outputs.{name}.cameras` names {camera!r}; there is {there}"
+                        + hint(nearest(camera, sources(config)))
+                    ),
+                )
         if output.payload is not None:
             yield from _payload(output.payload, (*above, "payload"))
 
@@ -122,8 +129,10 @@ def _of_kind(output: OutputConfig) -> Iterator[tuple[str, str]]:
     for key, kinds in OF.items():
         if output.kind not in kinds and getattr(output, key) != DEFAULTS[key]:
             yield key, f"is a key of kind {' and '.join(kinds)}: this one is {output.kind}"
-    if output.kind == "modbus" and (output.coil is None) == (output.register is None):
-        yield "coil", "or `register`: one of them says what is written"
+    if output.kind == "modbus" and output.coil is None and output.register is None:
+        yield "coil", "is missing: an output of kind modbus needs it, or `register` in its place"
+    if output.kind == "modbus" and output.coil is not None and output.register is not None:
+        yield "register", f"is {output.register}, and `coil` is {output.coil}: leave one of them out, one is written"
     if output.kind in PACKAGES:
         package, extra = PACKAGES[output.kind]
         if find_spec(package) is None:

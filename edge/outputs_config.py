@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, SecretStr
 from pydantic.dataclasses import dataclass
 
-from lineside.edge.tool_config import STRICT
+from lineside.edge.tool_config import STRICT, Pin
 
 OutputKind = Literal["modbus", "gpio", "opcua", "mqtt", "http"]
 Level = Literal["on", "off", "keep"]
@@ -57,7 +57,7 @@ class OutputConfig:
     """With `modbus`: the address of the coil, counted from 0."""
     register: Annotated[int, Field(ge=0, le=65535)] | None = None
     """With `modbus`: a holding register in place of a coil, counted from 0; it gets 1 and 0."""
-    pin: str = ""
+    pin: Pin = ""
     """With `gpio`: the pin as gpiozero names it, such as `GPIO17` or `BOARD11`."""
     active_high: bool = True
     """With `gpio`: `false` where the pin is low for on."""

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import itertools
 import re
-import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as checked
 
 from lineside.edge.config import Config
 from lineside.edge.errors import ConfigError
-from lineside.edge.tool_config import STRICT, PhraseConfig, ToolConfig
+from lineside.edge.mistakes import hint, nearest
+from lineside.edge.toml_file import read_toml
+from lineside.edge.toml_lines import key_lines, place
+from lineside.edge.tool_config import STRICT, PhraseConfig
 
 Language = Literal["en", "de", "fr", "es"]
 Words = Mapping[str, Mapping[str, tuple[str, ...]]]
@@ -25,6 +26,8 @@ NO_TOOL = ""
 """In place of a tool: the phrase asks for what no tool does."""
 MAX_PHRASES = 20_000
 MAX_FORMS, MAX_DEPTH = 20, 10
+MOST_NAMED = 40
+"""Tools or signals that a mistake names."""
 RULE = re.compile(r"<([^<>]*)>")
 
 
@@ -89,7 +92,9 @@ def sources(config: Config) -> list[Source]:
     words = {name: tool.words for name, tool in config.tools.items() if tool.words}
     found = [Source(config.file, EVERY_LANGUAGE, inline, words)]
     files = {config.resolve(entry): _read(config.resolve(entry)) for entry in config.commands.phrase_files}
-    found += [_source(path, file, words, config.tools) for path, file in files.items()]
+    if problems := [problem for path, file in files.items() for problem in _not_offered(path, file, config)]:
+        raise ConfigError("\n".join(problems))
+    found += [_source(path, file, words) for path, file in files.items()]
     if config.vss.file:
         found += _of_vehicle(config, list(files.values()))
     if (count := sum(len(source.phrases) for source in found)) > MAX_PHRASES:
@@ -172,7 +177,37 @@ def declared_words(config: Config) -> dict[str, dict[str, dict[str, tuple[str, .
     return found
 
 
-def _source(path: Path, file: PhraseFile, inline: Mapping[str, Words], tools: Mapping[str, ToolConfig]) -> Source:
+def _not_offered(path: Path, file: PhraseFile, config: Config) -> Iterator[str]:
+    """What a file says of tools and signals that the station does not offer: nobody would hear it."""
+    lines = key_lines(path.read_text(encoding="utf-8-sig"))
+    for section, names in (("phrases", file.phrases), ("words", file.words)):
+        for name in names:
+            if name not in config.tools:
+                said = f"the station has no tool {name}; it has {_some(name, config.tools)}"
+                yield f"{place(path, lines, (section, name))}: `{section}.{name}`: {said}"
+    if not file.signals:
+        return
+    if not config.vss.file:
+        yield f"{place(path, lines, ('signals',))}: `signals`: the station offers none; name them in `[vss]`"
+        return
+    if file.language not in config.vss.languages:
+        said = f"they are in {file.language}, and `vss.languages` has {', '.join(config.vss.languages) or 'none'}"
+        yield f"{place(path, lines, ('signals',))}: `signals`: {said}"
+    from lineside.edge.vss.sentences import unheard
+
+    for key, wrong, there in unheard(config.vss, config.resolve(config.vss.file), file.signals):
+        key = ("signals", *key)
+        yield f"{place(path, lines, key)}: `{'.'.join(key)}`: {wrong}; there is {_some(key[-1], there)}"
+
+
+def _some(said: str, there: Collection[str]) -> str:
+    """A few of what there is, and what was probably meant."""
+    more = f" and {len(there) - MOST_NAMED} more" if len(there) > MOST_NAMED else ""
+    meant = nearest(said, there)
+    return (", ".join(list(there)[:MOST_NAMED]) or "none") + more + hint(meant)
+
+
+def _source(path: Path, file: PhraseFile, inline: Mapping[str, Words]) -> Source:
     """Words of the station file hold in every language."""
     phrases = [
         phrase
@@ -180,11 +215,6 @@ def _source(path: Path, file: PhraseFile, inline: Mapping[str, Words], tools: Ma
         for phrase in _phrases(entries, name, str(path), f"phrases.{name}")
     ]
     phrases += [Phrase(NO_TOOL, text, str(path), "no_tool") for text in file.no_tool]
-    for section, names in (("phrases", file.phrases), ("words", file.words)):
-        for name in names:
-            if name not in tools:
-                known = ", ".join(tools) or "none"
-                raise ConfigError(f"{path}: `{section}.{name}`: the station has no tool {name}; it has {known}")
     words = {
         tool: _joined(inline.get(tool, {}), file.words.get(tool, {})) for tool in dict.fromkeys((*inline, *file.words))
     }
@@ -213,16 +243,9 @@ def _phrases(entries: tuple[str | PhraseConfig, ...], tool: str, source: str, ke
 
 def _read(path: Path) -> PhraseFile:
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        return read_toml(path, PhraseFile)
     except OSError as error:
         raise ConfigError(f"`commands.phrase_files`: {path} cannot be read ({error.strerror})") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not TOML: {error}") from error
-    try:
-        return TypeAdapter(PhraseFile).validate_python(data)
-    except ValidationError as error:
-        told = [(".".join(map(str, item["loc"])), item["msg"]) for item in error.errors(include_url=False)]
-        raise ConfigError("\n".join(f"{path}: `{key}`: {message}" for key, message in told[:10])) from error
 
 
 def line_of_text(path: Path, text: str) -> int:

@@ -6,10 +6,12 @@ value: `LINESIDE_MQTT__PASSWORD` sets `mqtt.password`.
 
 from __future__ import annotations
 
+import itertools
 import os
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import is_dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +21,13 @@ from lineside.edge.broker_checks import Key, Problem
 from lineside.edge.config import Config, StationConfig
 from lineside.edge.current_model import installed_bundle
 from lineside.edge.errors import ConfigError
+from lineside.edge.file_schema import FileSchema
 from lineside.edge.home_assistant_config import DiscoveryConfig
+from lineside.edge.mistakes import hint, nearest, read_mistakes, wrong_value
 from lineside.edge.outside import Changes, apply_changes, read_changes
+from lineside.edge.recovery import Recovery
 from lineside.edge.station_checks import problems_of
-from lineside.edge.toml_lines import key_lines, line_of
+from lineside.edge.toml_lines import key_lines, line_of, place
 from lineside.edge.vss.station import add_vehicle
 from lineside.edge.zigbee_config import move_overrides
 
@@ -30,7 +35,6 @@ PREFIX = "LINESIDE_"
 OURS = ("folder", "file", "changed", "installed")
 """Fields of `Config` that are no keys of the file."""
 SECTIONS = tuple(name for name in Config.__dataclass_fields__ if name not in OURS)
-_WORDS: dict[type, str] = {int: "an integer", float: "a number", str: "a text"}
 SINGLE = tuple(name for name in SECTIONS if name not in ("cameras", "triggers", "tools", "outputs", "mcp"))
 TABLES = {"home_assistant": DiscoveryConfig.__dataclass_fields__} | {
     name: table.__dataclass_fields__ for name in SINGLE if (table := getattr(Config(), name)) is not None
@@ -69,17 +73,17 @@ def load_config(
     changed = apply_changes(data, read_changes(kept) if changes is None else changes)
     _apply_environment(data, environment)  # a variable goes before a change
     outside = {tuple(key.split(".")): str(kept) for key in changed}
-    problems += add_vehicle(data, path.absolute().parent)
+    recovery = Recovery(data)
+    problems += _vehicle(data, path, recovery)
     said = {(name, key) for name in SINGLE if isinstance(data.get(name), dict) for key in data[name]}
     move_overrides(data)
-    config = _validate(data, path, changed, problems)
+    config = _validate(data, path, changed, problems, recovery)
     if config is not None:
         if installed:
             config = replace(config, installed=installed_bundle(config.models_path, config.model.bundle))
         problems += _booleans(data, config)
-        problems += problems_of(config, said)
-        for check in also:
-            problems += check(config)
+        further = itertools.chain(problems_of(config, said), *(check(config) for check in also))
+        problems += [problem for problem in further if not recovery.led_to(problem)]
     if problems or unknown:
         lines = key_lines(text)
         problems.sort(key=lambda problem: line_of(lines, problem[0]))
@@ -110,48 +114,54 @@ def _apply_environment(data: dict[str, Any], environment: Mapping[str, str]) -> 
         fields = TABLES.get(section, {}) if section in SINGLE else {}
         if key not in fields:
             named = f"unknown key `{section}.{key}`" if key else "unknown key"
-            unknown.append(f"{variable}: {named}; a name such as {PREFIX}MQTT__PASSWORD is right")
+            known = [f"{PREFIX}{table}__{each}".upper() for table, keys in TABLES.items() for each in keys]
+            meant = hint(nearest(variable, known)) if key else ""
+            unknown.append(f"{variable}: {named}{meant or f'; a name such as {PREFIX}MQTT__PASSWORD is right'}")
         elif isinstance(table := data.setdefault(section, {}), dict):
             table[key] = value
             variables[section, key] = variable
     return variables, unknown
 
 
-def _validate(data: dict[str, Any], path: Path, changed: dict[str, Any], problems: list[Problem]) -> Config | None:
-    """What the types say. What is wrong is told and then left out, so that the rest is looked at too."""
-    adapter = TypeAdapter(Config)
+@cache
+def _adapter() -> TypeAdapter[Config]:
+    return TypeAdapter(Config)
+
+
+@cache
+def station_schema() -> FileSchema:
+    """Made where a file has a mistake."""
+    return FileSchema(_adapter(), hidden=OURS)
+
+
+def _vehicle(data: dict[str, Any], path: Path, recovery: Recovery) -> list[Problem]:
+    """Adds the tools of a vehicle, by what the rest of the file says when its mistakes are mended."""
+    problems: list[Problem] = []
+    later: dict[str, Any] = {name: data.pop(name) for name in ("tools", "mcp", "safety") if name in data}
+    _validate(data, path, {}, problems, recovery)
+    data |= later
+    found = add_vehicle(data, path.absolute().parent)
+    if any(key[0] == "vss" for key, _ in [*problems, *found]):
+        recovery.doubt("tools", "safety")
+        for tool in data["tools"].values() if isinstance(data.get("tools"), dict) else ():
+            if isinstance(tool, dict):
+                tool.setdefault("description", "-")
+    return problems + [problem for problem in found if not recovery.led_to(problem)]
+
+
+def _validate(
+    data: dict[str, Any], path: Path, changed: dict[str, Any], problems: list[Problem], recovery: Recovery
+) -> Config | None:
+    """What the types say. What is wrong is told and mended as it was probably meant, so that the rest is looked at."""
     while True:
         try:
             ours = {"folder": path.absolute().parent, "file": path, "changed": changed}
-            return adapter.validate_python(data | ours)
+            return _adapter().validate_python(data | ours)
         except ValidationError as error:
-            found = [(_key(item["loc"]), item) for item in error.errors(include_input=False, include_url=False)]
-        for key, item in found:
-            unknown = item["type"] in ("unexpected_keyword_argument", "extra_forbidden")
-            name = ".".join(key)
-            problems.append((key, f"unknown key `{name}`" if unknown else f"`{name}`: {item['msg']}"))
-        left_out = [_leave_out(data, key, missing="missing" in item["type"]) for key, item in found]
-        if not any(left_out):
+            found = read_mistakes(error, station_schema(), data)
+        problems += [(each.key, each.sentence) for each in found if recovery.is_new(each)]
+        if not recovery.mend(found, station_schema()):
             return None
-
-
-def _key(location: Sequence[object]) -> Key:
-    return tuple(str(part) for part in location if part != "Config")
-
-
-def _leave_out(data: dict[str, Any], key: Key, *, missing: bool) -> bool:
-    """The value, or what is nearest above it in the file; the whole table where a key of it is missing."""
-    tables: list[dict[str, Any]] = [data]
-    for part in key[:-1] if missing else key:
-        inner = tables[-1].get(part)
-        if not isinstance(inner, dict):
-            break
-        tables.append(inner)
-    depth = min(len(tables), len(key) - missing)
-    if depth < 1 or key[depth - 1] not in tables[depth - 1]:
-        return False
-    del tables[depth - 1][key[depth - 1]]
-    return True
 
 
 def _booleans(data: Mapping[str, Any], config: Any, above: Key = ()) -> Iterator[Problem]:
@@ -159,9 +169,12 @@ def _booleans(data: Mapping[str, Any], config: Any, above: Key = ()) -> Iterator
     for name, value in data.items():
         taken = config.get(name) if isinstance(config, Mapping) else getattr(config, name, None)
         key = (*above, name)
-        if isinstance(value, bool) and isinstance(taken, int | float | str) and not isinstance(taken, bool):
-            yield key, f"`{'.'.join(key)}` is {str(value).lower()}, and {_WORDS[type(taken)]} belongs there"
-        elif isinstance(value, Mapping) and (is_dataclass(taken) or isinstance(taken, Mapping)):
+        values, kept = (value, taken) if isinstance(value, list) and isinstance(taken, tuple) else ([value], [taken])
+        for at, (said, got) in enumerate(zip(values, kept, strict=False)):
+            if isinstance(said, bool) and isinstance(got, int | float | str) and not isinstance(got, bool):
+                place_in: tuple[str | int, ...] = (*key, at) if values is value else key
+                yield key, wrong_value(place_in, said, station_schema())
+        if isinstance(value, Mapping) and (is_dataclass(taken) or isinstance(taken, Mapping)):
             yield from _booleans(value, taken, key)
 
 
@@ -170,5 +183,4 @@ def _place(path: Path, lines: Mapping[Key, int], variables: Mapping[Key, str], k
     for length in range(len(key), 0, -1):
         if key[:length] in variables:
             return variables[key[:length]]
-    line = line_of(lines, key)
-    return f"{path}:{line}" if line else str(path)
+    return place(path, lines, key)

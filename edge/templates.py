@@ -10,9 +10,11 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
+from functools import lru_cache
 from typing import Any
 
-from jinja2 import StrictUndefined, TemplateError, meta, nodes
+from jinja2 import StrictUndefined, Template, TemplateError, meta, nodes
+from jinja2.environment import TemplateExpression
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from lineside.edge.errors import ConfigError
@@ -21,6 +23,8 @@ from lineside.runtime.text.strict_json import load_json
 Render = Callable[[Mapping[str, Any]], Any]
 FAILURES = (TemplateError, TypeError, ValueError, ArithmeticError, LookupError, RecursionError)
 """What rendering may raise: a template meets values that its writer did not think of."""
+KEPT = 1024
+"""Templates that are compiled once: a check and what is checked have the same."""
 RESERVED = {"self"}
 ENVIRONMENT = ImmutableSandboxedEnvironment(undefined=StrictUndefined, autoescape=False)
 
@@ -51,25 +55,43 @@ def compile_template(node: Any, key: str, known: AbstractSet[str] | None = None)
 
 
 def _text(text: str, key: str, known: AbstractSet[str] | None) -> Render:
-    tree = _parse(text, key)
+    used = names_in(text, key)
     if known is not None:
         if RESERVED & known:
             raise ConfigError(f"`{key}`: templates cannot use an argument called self: give it another name")
-        if unknown := meta.find_undeclared_variables(tree) - known:
+        if unknown := used - known:
             raise ConfigError(f"`{key}`: {', '.join(sorted(unknown))} is no argument of this tool")
     try:
         if whole := _only_expression(text):
-            expression = ENVIRONMENT.compile_expression(whole, undefined_to_none=False)
+            expression = _expression(whole)
             return lambda values: _defined(expression(dict(values)))
-        template = ENVIRONMENT.from_string(text)
+        template = _template(text)
     except TemplateError as error:
         raise ConfigError(f"`{key}` is not a template: {error}") from error
     return lambda values: template.render(dict(values))
 
 
+@lru_cache(maxsize=KEPT)
+def _expression(text: str) -> TemplateExpression:
+    return ENVIRONMENT.compile_expression(text, undefined_to_none=False)
+
+
+@lru_cache(maxsize=KEPT)
+def _template(text: str) -> Template:
+    return ENVIRONMENT.from_string(text)
+
+
 def names_in(text: str, key: str) -> set[str]:
     """The names that a template uses; raises ConfigError where it does not parse."""
-    return meta.find_undeclared_variables(_parse(text, key))
+    try:
+        return set(_names(text))
+    except TemplateError as error:
+        raise ConfigError(f"`{key}` is not a template: {error}") from error
+
+
+@lru_cache(maxsize=KEPT)
+def _names(text: str) -> frozenset[str]:
+    return frozenset(meta.find_undeclared_variables(ENVIRONMENT.parse(text)))
 
 
 def parts_of(text: str, name: str, key: str) -> set[str]:

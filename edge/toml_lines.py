@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
+from pathlib import Path as FilePath
 from typing import Any
 
 KEY_LINE = re.compile(r"""\s*(?:"[^"]*"|'[^']*'|[\w-]+)(?:\s*\.\s*(?:"[^"]*"|'[^']*'|[\w-]+))*\s*=""")
@@ -35,6 +36,12 @@ def line_of(lines: Mapping[Path, int], key: Sequence[object]) -> int:
     """Of the key, or of the nearest table that holds it; 0 for neither."""
     path = tuple(str(part) for part in key)
     return next((lines[path[:length]] for length in range(len(path), 0, -1) if path[:length] in lines), 0)
+
+
+def place(path: FilePath, lines: Mapping[Path, int], key: Sequence[object]) -> str:
+    """The file with the line of the key, where it has one."""
+    line = line_of(lines, key)
+    return f"{path}:{line}" if line else str(path)
 
 
 def _value(lines: Sequence[str], start: int) -> tuple[Any, int]:

@@ -13,6 +13,7 @@ from lineside.edge.topic_choice import Topic
 STRICT = ConfigDict(extra="forbid")
 DAY_S = 24 * 3600
 Check = Literal["confidence", "words", "values", "negation", "question"]
+Pin = Annotated[str, Field(description='a pin such as "GPIO17" or "BOARD11"')]
 Safety = Literal["never", "parked", "confirm", "free"]
 
 
@@ -84,7 +85,9 @@ class HomeAssistantConfig:
 class SignalConfig:
     """`[tools.NAME.kuksa]`: the signal of a vehicle that a call sets."""
 
-    signal: Annotated[str, Field(pattern=r"^\w+(\.\w+)+$")]
+    signal: Annotated[
+        str, Field(pattern=r"^\w+(\.\w+)+$", description='a path such as "Vehicle.Cabin.Sunroof.Position"')
+    ]
     """Its path, such as `Vehicle.Cabin.Sunroof.Position`."""
     value: str | float | bool | None = None
     """What it is set to, a Jinja2 template over the arguments; the only argument where it is left out."""

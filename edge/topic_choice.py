@@ -7,18 +7,11 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any
 
-from pydantic import ValidationError, ValidatorFunctionWrapHandler, WrapValidator
-from pydantic_core import PydanticCustomError
+from pydantic import Field
 
-
-def _one_sentence(value: Any, inner: ValidatorFunctionWrapHandler) -> Any:
-    try:
-        return inner(value)
-    except ValidationError:
-        raise PydanticCustomError("topic", 'neither a topic nor { argument = { value = "topic", ... } }') from None
-
-
-Topic = Annotated[str | dict[str, dict[str, str]], WrapValidator(_one_sentence)]
+Topic = Annotated[
+    str | dict[str, dict[str, str]], Field(description='a topic or { argument = { value = "topic", ... } }')
+]
 """A topic, or `{argument = {value = topic, ...}}`."""
 KUKSA = "kuksa:"
 """What the topic of a state begins with that comes from the databroker: `kuksa:Vehicle.Speed`."""

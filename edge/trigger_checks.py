@@ -10,6 +10,7 @@ from lineside.devices.cameras.masking import masked
 from lineside.edge.address import NODE, host_and_port, wrong_in_url
 from lineside.edge.broker_checks import Key, Problem
 from lineside.edge.config import NAME, STATION, Config
+from lineside.edge.mistakes import hint, nearest
 from lineside.edge.triggers_config import TriggerConfig
 
 NEEDED = {"timer": ("interval_s",), "gpio": ("pin",), "modbus": ("address",), "opcua": ("address", "node")}
@@ -46,7 +47,8 @@ def trigger_problems(config: Config) -> Iterator[Problem]:
         for camera in trigger.cameras:
             if camera not in config.cameras:
                 there = ", ".join(config.cameras) or "none"
-                yield (*above, "cameras"), f"`triggers.{name}.cameras`: no camera {camera!r}; the station has {there}"
+                told = f"`triggers.{name}.cameras`: no camera {camera!r}; the station has {there}"
+                yield (*above, "cameras"), told + hint(nearest(camera, config.cameras))
         if len(set(trigger.cameras)) < len(trigger.cameras):
             yield (*above, "cameras"), f"`triggers.{name}.cameras` names a camera twice"
         yield from _kind(above, trigger)

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from lineside.edge.tool_config import DAY_S, STRICT
+from lineside.edge.tool_config import DAY_S, STRICT, Pin
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -34,7 +34,7 @@ class TriggerConfig:
     """Whether the frames of `cameras` that no trigger asked for are inspected, too, each by itself."""
     interval_s: Annotated[float, Field(ge=0, le=DAY_S)] = 0.0
     """With `timer`: seconds between two triggers."""
-    pin: str = ""
+    pin: Pin = ""
     """With `gpio`: the pin as gpiozero names it, such as `GPIO17` or `BOARD11`."""
     pull: Literal["up", "down", "none"] = "down"
     """With `gpio`: the board's own resistor on that pin; `none` where the circuit has one."""

@@ -11,7 +11,7 @@ from lineside.edge.tool_config import STRICT
 
 Spoken = Literal["en", "de", "fr", "es"]
 SPOKEN: tuple[Spoken, ...] = ("en", "de", "fr", "es")
-Path = Annotated[str, Field(pattern=r"^[\w*]+(\.[\w*]+)*$")]
+Path = Annotated[str, Field(pattern=r"^[\w*]+(\.[\w*]+)*$", description='a path such as "Cabin.Sunroof.Position"')]
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -40,7 +40,13 @@ class VssConfig:
 class KuksaConfig:
     """A KUKSA databroker, to which the signals of a vehicle are set and from which their values are heard."""
 
-    address: Annotated[str, Field(pattern=r"^$|^[^\s:]+:\d{1,5}$|^\[[0-9a-fA-F:]+\]:\d{1,5}$")] = ""
+    address: Annotated[
+        str,
+        Field(
+            pattern=r"^$|^[^\s:]+:\d{1,5}$|^\[[0-9a-fA-F:]+\]:\d{1,5}$",
+            description='host:port, such as "127.0.0.1:55555",',
+        ),
+    ] = ""
     """Where it listens, such as `127.0.0.1:55555`; no databroker is spoken to where it is empty."""
     tls: bool = False
     """Encrypts the connection, and checks the databroker's certificate."""

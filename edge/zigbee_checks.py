@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from pydantic import TypeAdapter, ValidationError
 
 from lineside.edge.config import NAME, Config
+from lineside.edge.file_schema import FileSchema
+from lineside.edge.mistakes import read_mistakes
 from lineside.edge.tool_config import ToolConfig
 from lineside.edge.topic_choice import is_plain
 
@@ -39,10 +41,10 @@ def zigbee_problems(config: Config) -> Iterator[Problem]:
         elif prefix in taken:
             yield (*key, "name"), f"{place} would have the tools of {taken[prefix]!r}: give one of them another `name`"
         taken[prefix] = name
+    adapter = TypeAdapter(ToolConfig)
     for name, table in section.tools.items():
         try:
-            TypeAdapter(ToolConfig).validate_python({"description": "-"} | table)
+            adapter.validate_python({"description": "-"} | table)
         except ValidationError as error:
-            for item in error.errors(include_input=False, include_url=False):
-                inner = (*map(str, item["loc"]),)
-                yield ("tools", name, *inner), f"`tools.{'.'.join((name, *inner))}`: {item['msg']}"
+            for mistake in read_mistakes(error, FileSchema(adapter), table, ("tools", name)):
+                yield ("tools", name, *mistake.key), mistake.sentence

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+from threadpoolctl import threadpool_limits
 from xdist.remote import Producer
 
 from lineside.export.bundle.options import ExportOptions
@@ -43,9 +44,12 @@ WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
 @pytest.fixture(autouse=True, scope="session")
 def _a_share_of_the_cores() -> Iterator[None]:
     """Workers side by side share the cores: more threads than cores wait for one another, and a pass takes ten times as
-    long."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ort, "usable_cores", lambda: max(1, usable_cores() // WORKERS))
+    long. Processes that tests start have their share, too.
+    """
+    share = max(1, usable_cores() // WORKERS)
+    with pytest.MonkeyPatch.context() as patch, threadpool_limits(share, "blas"):
+        patch.setattr(ort, "usable_cores", lambda: share)
+        patch.setenv("OPENBLAS_NUM_THREADS", str(share))
         yield
 
 

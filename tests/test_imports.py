@@ -34,11 +34,34 @@ def test_nothing_heavy_is_imported(module: str) -> None:
 
 
 @pytest.mark.parametrize("module", ["lineside.runtime.engine.engine", "lineside.edge.daemon"])
-def test_mistral_common_is_imported_beside_the_loading_of_the_model(module: str) -> None:
-    """It takes longer to import than a small model to load: `Engine.open` does both at once, so neither comes first."""
+def test_mistral_common_is_not_imported_before_the_loading_of_the_model(module: str) -> None:
+    """It takes longer to import than a small model to load: the daemon does both at once, so neither comes first."""
     program = f"import sys, {module}; print('mistral_common' in sys.modules)"
     found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "False"
+
+
+def test_a_start_waits_for_no_library_that_the_first_token_does_not_need(random_bundle: Path) -> None:
+    """Each takes a tenth of a second or more. What checks a manifest is imported while the decoder loads, a tokenizer
+    when there is a text, what bounds an answer when one is to be bounded.
+    """
+    program = f"""
+import sys
+from pathlib import Path
+def loaded(*names): print([name for name in names if name in sys.modules])
+import numpy as np
+from lineside.runtime.chat import Prompt
+from lineside.runtime.engine.engine import Engine
+loaded(*{ENGINE!r}, "pydantic", "jsonschema")
+import lineside.runtime.sessions.ort
+loaded("llguidance", "cv2", "mistral_common", "PIL", "pydantic", "jsonschema")
+engine = Engine.open(Path({str(random_bundle)!r}), threads=1)
+with engine.sequence(Prompt(np.arange(300, 316)), reserve=1) as sequence:
+    assert len(engine.generate(sequence, max_tokens=1).ids) <= 1
+loaded("llguidance", "mistral_common", "tiktoken", "PIL", "jsonschema", "requests")
+"""
+    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert found.stdout.split() == ["[]"] * 3
 
 
 def test_a_gpu_s_libraries_are_loaded_by_its_own_session_only() -> None:

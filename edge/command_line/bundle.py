@@ -26,12 +26,32 @@ if TYPE_CHECKING:
     from lineside.runtime.inspection.observation import Inspection
 
 
+FORMATS = {
+    "precision": "int4", "embedding": None, "head": None, "quantizer": None, "target": "any", "sensitive": None
+}  # fmt: skip
+"""Options that decide on what an export takes, with what they are where they are left out."""
+
+
 def check(options: argparse.Namespace) -> int:
     if (station_file := find_station_file(options.path)) is not None:
         from lineside.edge.command_line import station
 
         return station.check(station_file, bundles=options.bundles, device=options.device)
-    return check_bundle(bundle_path(options.path), options.device)
+    path = bundle_path(options.path)
+    if not (path / "bundle.json").exists():
+        return fail(_neither(path), 2)
+    return check_bundle(path, options.device)
+
+
+def _neither(path: Path) -> str:
+    """Why there is nothing to check."""
+    from lineside.edge.mistakes import nearest
+
+    right = "name a station file, its folder, or a bundle folder"
+    if path.exists():
+        return f"{path} has neither station.toml nor bundle.json: {right}"
+    meant = nearest(path.name, [each.name for each in path.parent.iterdir()] if path.parent.is_dir() else [])
+    return f"{path} does not exist: {right}" + (f"; did you mean {path.with_name(meant)}?" if meant else "")
 
 
 def check_bundle(path: Path, device: Device) -> int:
@@ -165,9 +185,14 @@ def pull(options: argparse.Namespace) -> int:
 
 def _choices(options: argparse.Namespace) -> dict[str, object]:
     """What `export.bundle.choices` asks for."""
-    names = ("precision", "embedding", "head", "quantizer", "target", "sensitive", "max_kl", "verbatim_arguments")
-    chosen = {name: getattr(options, name) for name in (*names, "any_way_up", "taught")}
-    return {"kv_dtype": options.kv_cache, **chosen}
+    others = {name: getattr(options, name) for name in ("max_kl", "verbatim_arguments", "any_way_up", "taught")}
+    return {"kv_dtype": options.kv_cache, **formats(options), **others}
+
+
+def formats(options: argparse.Namespace) -> dict[str, object]:
+    """What `plan` and `export` have alike, as far as it is said."""
+    said = {name: getattr(options, name) for name in FORMATS}
+    return {name: value for name, value in said.items() if value != FORMATS[name]}
 
 
 def engine(options: argparse.Namespace) -> int:

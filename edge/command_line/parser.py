@@ -28,7 +28,11 @@ def make_parser() -> argparse.ArgumentParser:
     _proving_commands(commands)
     _tuning_commands(commands)
     _model_commands(commands)
-    _bundle_commands(commands)
+    _check_command(commands)
+    _plan_command(commands)
+    _asking_commands(commands)
+    _compare_command(commands)
+    _upkeep_commands(commands)
     _export_commands(commands)
     completion = commands.add_parser("completion", help="print a completion script for a shell")
     completion.add_argument("shell", choices=("bash", "zsh"), help="put its output where the shell finds it")
@@ -192,7 +196,7 @@ def _model_commands(commands: Commands[argparse.ArgumentParser]) -> None:
         )
 
 
-def _bundle_commands(commands: Commands[argparse.ArgumentParser]) -> None:
+def _check_command(commands: Commands[argparse.ArgumentParser]) -> None:
     check = commands.add_parser("check", help="check a station file, or a bundle's hashes and self-test")
     check.add_argument("path", type=Path, nargs="?", help="station.toml, or bundle folder; the default model if none")
     check.add_argument(
@@ -201,6 +205,8 @@ def _bundle_commands(commands: Commands[argparse.ArgumentParser]) -> None:
     _add_device(check)
     check.set_defaults(handler="bundle.check")
 
+
+def _plan_command(commands: Commands[argparse.ArgumentParser]) -> None:
     plan = commands.add_parser("plan", help="say what a model needs and how fast it can be, before anything is built")
     plan.add_argument(
         "bundle",
@@ -225,10 +231,12 @@ def _bundle_commands(commands: Commands[argparse.ArgumentParser]) -> None:
         default="",
         help="number format of keys and values; where left out float32 on a CPU, float16 elsewhere",
     )
-    _add_outer(plan)
+    _add_formats(plan)
     plan.add_argument("--memory-gb", type=float, default=0.0, help="the device's memory; what it has where left out")
     plan.set_defaults(handler="plan.plan")
 
+
+def _asking_commands(commands: Commands[argparse.ArgumentParser]) -> None:
     ask = commands.add_parser("ask", help="answer once, without MQTT")
     ask.add_argument("bundle", type=Path, help="bundle folder, or `default`")
     ask.add_argument("text", help="the question")
@@ -254,8 +262,8 @@ def _bundle_commands(commands: Commands[argparse.ArgumentParser]) -> None:
     _add_device(inspect)
     inspect.set_defaults(handler="bundle.inspect")
 
-    _add_compare(commands)
 
+def _upkeep_commands(commands: Commands[argparse.ArgumentParser]) -> None:
     upgrade = commands.add_parser("upgrade", help="bring a bundle up to this version, without its checkpoint")
     upgrade.add_argument("bundle", type=Path, help="bundle folder, or `default`")
     upgrade.add_argument("--taught", type=Path, metavar="FILE.toml", help=f"{TAUGHT}; kept where left out")
@@ -268,7 +276,7 @@ def _bundle_commands(commands: Commands[argparse.ArgumentParser]) -> None:
     devices.set_defaults(handler="bundle.devices")
 
 
-def _add_compare(commands: Commands[argparse.ArgumentParser]) -> None:
+def _compare_command(commands: Commands[argparse.ArgumentParser]) -> None:
     compare = commands.add_parser("compare", help="say how far a bundle agrees with another, and what each costs")
     compare.add_argument("a", type=Path, metavar="A", help="the reference: bundle folder, or `default`")
     compare.add_argument("b", type=Path, metavar="B", help="the candidate, with the same vocabulary")
@@ -313,26 +321,7 @@ def _export_commands(commands: Commands[argparse.ArgumentParser]) -> None:
 
 
 def _export_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--precision", choices=("int4", "float32"), default="int4", help="number format of the decoder's matrices"
-    )
-    _add_outer(parser)
-    parser.add_argument(
-        "--quantizer",
-        choices=("gptq", "awq", "nearest", "hqq"),
-        help="how INT4 is rounded; gptq where left out. nearest is quick and coarser, hqq is for a CPU alone",
-    )
-    parser.add_argument(
-        "--target",
-        choices=("any", "cpu"),
-        default="any",
-        help="cpu: finer INT4 with zero points, for CPUs alone: no GPU and no engines",
-    )
-    parser.add_argument(
-        "--sensitive",
-        choices=("int4", "int8"),
-        help="int8: 8 bits for the matrices where 4 cost most, 4.75 bits a weight instead of 4.5; int4 where left out",
-    )
+    _add_formats(parser)
     parser.add_argument(
         "--max-kl",
         type=_positive,
@@ -363,11 +352,31 @@ def _positive(text: str) -> float:
     return value
 
 
-def _add_outer(parser: argparse.ArgumentParser) -> None:
+def _add_formats(parser: argparse.ArgumentParser) -> None:
+    """What of an export decides on disk, memory and time: `plan` and `export` have them alike."""
     formats = ("int4", "int8", "float32")
+    parser.add_argument(
+        "--precision", choices=("int4", "float32"), default="int4", help="number format of the decoder's matrices"
+    )
     table = "number format of the embedding table; of the head too, where it is the table"
     parser.add_argument("--embedding", choices=formats, help=table)
     parser.add_argument("--head", choices=formats, help="number format of the head")
+    parser.add_argument(
+        "--quantizer",
+        choices=("gptq", "awq", "nearest", "hqq"),
+        help="how INT4 is rounded; gptq where left out. nearest is quick and coarser, hqq is for a CPU alone",
+    )
+    parser.add_argument(
+        "--target",
+        choices=("any", "cpu"),
+        default="any",
+        help="cpu: finer INT4 with zero points, for CPUs alone: no GPU and no engines",
+    )
+    parser.add_argument(
+        "--sensitive",
+        choices=("int4", "int8"),
+        help="int8: 8 bits for the matrices where 4 cost most, 4.75 bits a weight instead of 4.5; int4 where left out",
+    )
 
 
 def _add_device(parser: argparse.ArgumentParser) -> None:

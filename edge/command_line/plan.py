@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lineside.edge.command_line.bundle import bundle_path, export_stage, find_station_file
+from lineside.edge.command_line.bundle import bundle_path, export_stage, find_station_file, formats
 from lineside.edge.command_line.fail import fail
 from lineside.runtime.boards import CPU
 
@@ -31,12 +31,12 @@ def plan(options: argparse.Namespace) -> int:
     if path.suffix != GGUF and (station_file := find_station_file(path)) is not None:
         if options.tokens:
             return fail("--tokens is for a bundle: a station's are `model.capacity` and `model.kv_cache_mb`", 2)
-        if for_device:
+        if for_device or formats(options):
             return fail("--device, --max-side and --kv-cache are for a bundle, a checkpoint or a known model", 2)
         return _plan_station(station_file, device)
     exported = (path / MANIFEST).exists()
-    if exported and (options.embedding or options.head):
-        return fail("--embedding and --head are for what is not exported yet", 2)
+    if exported and (said := formats(options)):
+        return fail(f"{' and '.join(f'--{name}' for name in said)}: only for what is not exported yet", 2)
     if (exported and not for_device) or (not path.exists() and path.name != str(path)):
         return _plan_bundle(path, options.tokens, device)
     return _plan_for_device(path, options)
@@ -50,8 +50,7 @@ def _plan_for_device(model: Path, options: argparse.Namespace) -> int:
         tokens=options.tokens,
         side=options.max_side,
         kv_dtype=options.kv_cache,
-        embedding=options.embedding,
-        head=options.head,
+        choices=formats(options),
         memory_bytes=int(options.memory_gb * 1e9),
     )
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import tomllib
 from dataclasses import field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from lineside.edge.errors import ConfigError
+from lineside.edge.toml_file import read_toml
 from lineside.edge.tool_config import STRICT
 
 NAME = "demo.toml"
@@ -79,13 +79,8 @@ def read_scene(folder: Path) -> Scene:
     """An empty one where the folder has none. Raises ConfigError."""
     path = folder / NAME
     try:
-        return TypeAdapter(Scene).validate_python(tomllib.loads(path.read_text(encoding="utf-8")))
+        return read_toml(path, Scene)
     except FileNotFoundError:
         return Scene()
     except OSError as error:
         raise ConfigError(f"{path} cannot be read ({error.strerror})") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not TOML: {error}") from error
-    except ValidationError as error:
-        told = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors(include_input=False))
-        raise ConfigError(f"{path}: {told}") from None

@@ -74,6 +74,29 @@ def made_sentences(vss: VssConfig, file: Path, language: Spoken, own: Mapping[st
     return Made(language, path, tuple(sentences), words, table["rules"])
 
 
+def unheard(vss: VssConfig, file: Path, own: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], str, list[str]]]:
+    """What a station calls signals that no sentence is made of: its key, what is wrong, and what there is instead.
+
+    Raises:
+        ConfigError: the file cannot be read.
+    """
+    signals, kinds = dict[str, Signal](), dict[str, list[str]]()
+    for verb, signal in offered(vss, read_signals(file)):
+        signals[signal.path] = signal
+        kinds.setdefault(signal.path, ["noun"]).extend(manner for manner, _ in _manners(signal, verb))
+    for pattern, entry in own.items():
+        named = matching(pattern, signals)
+        if not named:
+            yield (pattern,), "`[vss]` offers no such signal", [signal.short for signal in signals.values()]
+            continue
+        known = list(dict.fromkeys(kind for signal in named for kind in kinds[signal.path]))
+        if isinstance(entry, dict):
+            for kind in entry.keys() - known:
+                yield (pattern, kind), "no sentence is made of it here", known
+        elif not isinstance(entry, str) and "ask" not in known:
+            yield (pattern,), "whole sentences are for a question, which the signal has none of", known
+
+
 @lru_cache(maxsize=4)
 def _language(code: Spoken) -> dict[str, Any]:
     return tomllib.loads((FOLDER / f"{code}.toml").read_text(encoding="utf-8"))
@@ -101,33 +124,11 @@ class _Maker:
     place: str
 
     def sentences(self, verb: Verb) -> Iterator[tuple[str, dict[str, Any], dict[str, str]]]:
-        for manner, arguments in self._manners(verb):
+        for manner, arguments in _manners(self.signal, verb):
             for pattern in self._patterns(manner):
                 text = self._named(pattern)
                 if text:
                     yield from self._with_units(text, arguments)
-
-    def _manners(self, verb: Verb) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Kinds of sentences, and what a call gets by each."""
-        signal = self.signal
-        leaf, branch = signal.short.split(".")[-1], signal.short.split(".")[-2:-1]
-        if verb == "get":
-            yield ("is_open" if leaf == "IsOpen" else "is" if signal.datatype == "boolean" else "ask"), {}
-        elif signal.datatype == "boolean":
-            pairs = {"IsOpen": ("open", "close"), "IsLocked": ("lock", "unlock")}
-            yes, no = pairs.get(leaf, ("on", "off"))
-            yield yes, {VALUE: True}
-            yield no, {VALUE: False}
-        elif signal.allowed:
-            yield "choice", {}
-            yield from ((value, {VALUE: value}) for value in choices(signal))
-        elif leaf == "Position" and branch and branch[0] in (*OPENS, *SHADES):
-            least, most = max(signal.minimum or 0, 0), signal.maximum
-            yield "open", {VALUE: most if branch[0] in OPENS else least}
-            yield "close", {VALUE: least if branch[0] in OPENS else most}
-            yield "part", {}
-        elif signal.is_number:
-            yield "number", {}
 
     def _patterns(self, manner: str) -> list[str]:
         """Sentences of the signal's own, and those that are made with its name."""
@@ -161,3 +162,25 @@ class _Maker:
         for other in SAID_AS.get(unit, ()):
             if other != unit:
                 yield text.replace("<unit>", f"({units[other]})"), arguments, {VALUE: other}
+
+
+def _manners(signal: Signal, verb: Verb) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Kinds of sentences, and what a call gets by each."""
+    leaf, branch = signal.short.split(".")[-1], signal.short.split(".")[-2:-1]
+    if verb == "get":
+        yield ("is_open" if leaf == "IsOpen" else "is" if signal.datatype == "boolean" else "ask"), {}
+    elif signal.datatype == "boolean":
+        pairs = {"IsOpen": ("open", "close"), "IsLocked": ("lock", "unlock")}
+        yes, no = pairs.get(leaf, ("on", "off"))
+        yield yes, {VALUE: True}
+        yield no, {VALUE: False}
+    elif signal.allowed:
+        yield "choice", {}
+        yield from ((value, {VALUE: value}) for value in choices(signal))
+    elif leaf == "Position" and branch and branch[0] in (*OPENS, *SHADES):
+        least, most = max(signal.minimum or 0, 0), signal.maximum
+        yield "open", {VALUE: most if branch[0] in OPENS else least}
+        yield "close", {VALUE: least if branch[0] in OPENS else most}
+        yield "part", {}
+    elif signal.is_number:
+        yield "number", {}

@@ -25,7 +25,7 @@ from lineside.export.quantize.blocks import BLOCK_SIZE
 from lineside.export.quantize.grid import Grid
 from lineside.export.quantize.hessian import feedback, moments, parts
 from lineside.export.quantize.rounder import Rounder, awq_rounder, gptq_rounder
-from lineside.runtime.picture import to_patches
+from lineside.runtime.patches import to_patches
 from lineside.runtime.text.tokenizer import Tokenizer
 
 log = logging.getLogger("lineside.export")

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from lineside.export.bundle.pieces import decoder_pass, empty_caches, run_in_pieces
 from lineside.export.errors import ParityError
 from lineside.runtime.manifest import ImageSettings, Manifest
-from lineside.runtime.picture import to_patches
+from lineside.runtime.patches import to_patches
 from lineside.runtime.sessions.ort import CPU_GRAPH
 from lineside.runtime.sessions.selftest import EXACT, GOLDEN_FILE, STEPS
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from lineside.export.calibration.cache_range import largest_keys, largest_values
 from lineside.export.checkpoint.source import Source
 from lineside.export.network.config import DecoderConfig, NetworkConfig, VisionConfig
 from lineside.export.network.rope import axial_tables
@@ -63,8 +64,8 @@ class FloatOps:
         visit: sees every matrix before it is multiplied.
         scored: the first token whose logits are wanted; those of all tokens behind it are, too.
         logits: `(T - scored, vocab)` when the decoder has been computed.
-        largest: magnitude of each channel of `{layer}.key` and `{layer}.value`, `(kv_heads * head_dim,)`, in passages
-            of which no logits are wanted.
+        largest: magnitude of each channel of `{layer}.key` and `{layer}.value`, `(kv_heads * head_dim,)`, anywhere in
+            the context, by passages of which no logits are wanted.
         image_embeds: `(I, hidden)` when the tower has been computed.
     """
 
@@ -178,14 +179,17 @@ class FloatOps:
         for rows in self._spans():
             length = rows.stop - rows.start
             parts = np.split(x[rows].reshape(length, -1, size), [heads, heads + kv], axis=1)
+            if rows.stop <= self.scored:
+                self._keep(f"{layer}.key", largest_keys(parts[1], config.rope, config.context_length))
+                self._keep(f"{layer}.value", largest_values(parts[2]))
             q, k = (_turned(part, cos[:length], sin[:length]) for part in parts[:2])
-            for part, cached in (("key", k), ("value", parts[2])) if rows.stop <= self.scored else ():
-                here = np.abs(cached).max(axis=0).ravel()
-                self.largest[f"{layer}.{part}"] = np.maximum(self.largest.get(f"{layer}.{part}", here), here)
             k, v = (np.repeat(part, heads // kv, axis=1) for part in (k, parts[2]))
             unseen = np.triu(np.full((length, length), -np.inf, np.float32), 1)
             attended[rows] = _attention(q, k, v, unseen)
         return Computed(attended)
+
+    def _keep(self, name: str, here: Float32) -> None:
+        self.largest[name] = np.maximum(self.largest.get(name, here), here)
 
     def full_attention(self, q: str, k: str, v: str, positions: str, config: VisionConfig) -> str:  # noqa: ARG002
         size = config.head_dim

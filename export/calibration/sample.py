@@ -68,18 +68,23 @@ def tokens_of(intermediate_size: int) -> int:
 
 
 def calibration(tokenizer: Tokenizer, image: ImageSettings | None, most_tokens: int) -> list[Reading]:
-    """Passages of together no more than `most_tokens`, but at least one."""
+    """Passages of together no more than `most_tokens`, but at least one. The first begins as every prompt does."""
     texts = SAMPLE.read_text(encoding="utf-8").split(PASSAGE_END)
     readings: list[Reading] = []
     for text in texts:
-        reading = Reading(tokenizer.encode_text(text)[:PASSAGE_TOKENS])
-        if image is not None and not readings:
-            reading = _behind_picture(reading.ids, CALIBRATION_SEED, tokenizer, image)
+        ids = tokenizer.encode_text(text)[:PASSAGE_TOKENS]
+        reading = Reading(ids) if readings else _first(ids, tokenizer, image)
         if readings and len(reading.ids) > most_tokens:
             break
         readings.append(reading)
         most_tokens -= len(reading.ids)
     return readings
+
+
+def _first(ids: Ids, tokenizer: Tokenizer, image: ImageSettings | None) -> Reading:
+    reading = Reading(ids) if image is None else _behind_picture(ids, CALIBRATION_SEED, tokenizer, image)
+    begun = np.concatenate([[tokenizer.bos_id], reading.ids])
+    return replace(reading, ids=begun, text_start=reading.text_start + 1)
 
 
 def measured(tokenizer: Tokenizer, image: ImageSettings | None) -> Reading:

@@ -104,12 +104,16 @@ class Rope:
     theta: float
     scaling: Scaling | None = None
 
+    def frequencies(self, head_dim: int) -> tuple[Floats, float]:
+        """Angles `(head_dim / 2,)` from one position to the next, and what cosines and sines are multiplied by."""
+        inverse = self.theta ** -(np.arange(0, head_dim, 2) / head_dim)
+        if self.scaling is None:
+            return inverse, 1.0
+        return self.scaling.scaled(inverse, self.theta), self.scaling.attention_factor
+
     def tables(self, length: int, head_dim: int) -> tuple[Floats, Floats]:
         """Cosines and sines `(length, head_dim / 2)` of every position."""
-        inverse = self.theta ** -(np.arange(0, head_dim, 2) / head_dim)
-        factor = 1.0
-        if self.scaling is not None:
-            inverse, factor = self.scaling.scaled(inverse, self.theta), self.scaling.attention_factor
+        inverse, factor = self.frequencies(head_dim)
         angles = np.outer(np.arange(length), inverse)
         return np.cos(angles) * factor, np.sin(angles) * factor
 

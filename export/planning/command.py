@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,7 @@ from lineside.runtime.boards import BOARDS, CPU
 from lineside.runtime.errors import EngineError
 
 if TYPE_CHECKING:
-    from lineside.export.graph.weights import Precision
+    from lineside.export.bundle.choices import Choices
 
 DEFAULT_TOKENS = 4096
 """As a station's `model.capacity`."""
@@ -28,7 +28,7 @@ class PlanOptions:
         side: pixels of the largest picture.
         kv_dtype: of the KV cache.
         memory_bytes: the device's, where it is not what it has.
-        embedding, head: number formats of the embedding table and the head of what is not exported yet.
+        choices: what the user says of the export that is to come.
     """
 
     device: str = CPU
@@ -36,8 +36,7 @@ class PlanOptions:
     side: int = 0
     kv_dtype: str = ""
     memory_bytes: int = 0
-    embedding: Precision | None = None
-    head: Precision | None = None
+    choices: Choices = field(default_factory=dict)  # type: ignore[assignment]
 
 
 def plan_command(model: Path, device: str, **options: Any) -> int:
@@ -57,15 +56,17 @@ def plan_command(model: Path, device: str, **options: Any) -> int:
 def plan_lines(model: Path, options: PlanOptions) -> tuple[list[str], bool]:
     """What is printed, and whether the model fits. Raises ExportError, EngineError; ImportError without the extra."""
     from lineside.export.bundle.choices import to_precisions
-    from lineside.export.calibration.sample import tokens_of
     from lineside.export.planning import report
     from lineside.export.planning.described import describe, with_cache
     from lineside.export.planning.memory import Wanted
     from lineside.export.planning.rates import measured, of_board, weights_per_s
 
     board = BOARDS.get(options.device)
-    described = describe(model, to_precisions({"embedding": options.embedding, "head": options.head}))
+    precisions = to_precisions(options.choices)
+    described = describe(model, precisions)
     if board is not None and described.manifest.target == "cpu":
+        if described.export is not None:
+            raise Unsupported("--target cpu is for a CPU alone: say --device cpu, or leave --target out")
         raise Unsupported(f"{model} was exported for a CPU alone: plan it with --device cpu, or export it anew")
     kv_dtype = options.kv_dtype or described.manifest.kv.dtype
     if board is not None and kv_dtype == "float32":  # which no graph for a GPU has
@@ -78,7 +79,8 @@ def plan_lines(model: Path, options: PlanOptions) -> tuple[list[str], bool]:
     wanted = Wanted(tokens, options.side or largest, board, options.memory_bytes)
     lines = list(report.model_lines(described))
     if described.export is not None:
-        lines += report.export_lines(described.export, weights_per_s(tokens_of(described.manifest.intermediate_size)))
+        speeds = weights_per_s(described.manifest.intermediate_size, precisions)
+        lines += report.export_lines(described.export, speeds)
     lines += report.memory_lines(manifest, wanted)
     lines += report.verdict_lines(manifest, wanted)
     lines += report.speed_lines(manifest, wanted, of_board(board) if board else measured())

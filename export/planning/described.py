@@ -140,6 +140,7 @@ def _manifest(planned: Planned) -> Manifest:
         prompt_template=PROMPT_TEMPLATE,
         quantizer=planned.quantizer(),
         supersedes=(),
+        target=planned.precisions.target,
     )
 
 

@@ -1,4 +1,4 @@
-"""How fast a device reads and computes: measured here in a second, or as a vendor states it."""
+"""How fast a device reads and computes: measured here in some seconds, or as a vendor states it."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
+from lineside.export.bundle.plan import PRECISIONS, Precisions
+from lineside.export.calibration.sample import MEASURED_TOKENS, tokens_of
 from lineside.export.checkpoint.source import BlockFormat, Blocks
 from lineside.export.graph.weights import Weight, WeightPlan, fill
 from lineside.export.quantize.blocks import BLOCK_SIZE
 from lineside.export.quantize.hessian import feedback, moments
-from lineside.export.quantize.rounder import gptq_rounder
+from lineside.export.quantize.rounder import CALIBRATED, HQQ, Rounder, awq_rounder, gptq_rounder
 from lineside.runtime.boards import Board
 from lineside.runtime.cores import usable_cores
 
@@ -131,35 +133,47 @@ class _Sample:
         return "sample"
 
 
-def weights_per_s(tokens: int) -> dict[str, float]:
+def weights_per_s(inner: int, precisions: Precisions = PRECISIONS["int4"]) -> dict[str, float]:
     """Weights that an export reads, rounds and writes a second, by the form in which they are stored.
 
-    INT4 is fitted by GPTQ to a sample of so many tokens, which the float network reads. The checkpoint's disk comes on
-    top, and what GPTQ does once for all rows of a matrix.
+    INT4 is rounded by the export's own quantizer, while the float network reads a text; a longer one where the rounding
+    is fitted to it. The checkpoint's disk comes on top, and what is done once for all rows of a matrix.
+
+    Args:
+        inner: `intermediate_size`, which decides how long that text is.
     """
+    tokens = MEASURED_TOKENS + (tokens_of(inner) if precisions.method in CALIBRATED else 0)
     source = _Sample(np.random.default_rng(0).normal(size=(ROWS, K)).astype(np.float32))
     plan = WeightPlan("sample")
     names, carried = ("sample",), source.block_format("sample")
     assert carried is not None
     weights = {
-        "int4": plan.matrix("int4", names, ROWS, K, "int4"),
+        "int4": plan.matrix("int4", names, ROWS, K, "int4", zeros=not precisions.symmetric),
         "int8": plan.matrix("int8", names, ROWS, K, "int8"),
         "transposed": plan.matrix("transposed", names, ROWS, K, "float32"),
         "plain": plan.plain("plain", "sample", (ROWS, K)),
         "carried-over": plan.carried("carried-over", names, ROWS, K, carried),
     }
     x = np.random.default_rng(1).normal(size=(PREFILL, K)).astype(np.float32)
-    fitted = gptq_rounder(feedback(x, BLOCK_SIZE), moments(x), symmetric=True)
-    rounders = {"int4": fitted}
+    rounders = {"int4": _rounder(precisions, x)}
 
     def write(weight: Weight) -> None:
         fill(weight, source, io.BytesIO(), rounders.get(weight.name))
 
-    product = _best(lambda: x @ source.values.T) / (PREFILL * ROWS * K)  # of a weight and a token
+    product = _best(lambda: x @ source.values.T, runs=9) / (PREFILL * ROWS * K)  # of a weight and a token
     seconds = {form: _best(partial(write, weight), runs=1) / (ROWS * K) for form, weight in weights.items()}
     rounding = _best(partial(write, weights["int4"])) / (ROWS * K)  # by one core: the sample is a single tile
     seconds["int4"] = rounding / usable_cores() + product * tokens
     return {form: 1 / each for form, each in seconds.items()}
+
+
+def _rounder(precisions: Precisions, x: Floats) -> Rounder | None:
+    """As an export has it for inputs `(T, K)`; None for the nearest value."""
+    if precisions.method == "gptq":
+        return gptq_rounder(feedback(x, BLOCK_SIZE), moments(x), symmetric=precisions.symmetric)
+    if precisions.method == "awq":
+        return awq_rounder(np.ones(x.shape[1], np.float32), moments(x), symmetric=precisions.symmetric)
+    return HQQ if precisions.method == "hqq" else None
 
 
 def _best(work: Callable[[], object], runs: int = 2) -> float:

@@ -54,7 +54,7 @@ def export_lines(export: Export, speeds: Mapping[str, float]) -> Iterator[str]:
     yield _line("RAM at its peak, self-test included", export.memory_bytes, free_memory)
     seconds = {form: count / speeds[form] for form, count in export.weights.items()}
     sums = " + ".join(
-        f"{count / 1e9:.2f} B {form} / {speeds[form] / 1e6:.1f} M a second"
+        f"{count / 1e9:.2f} B {form} / {speeds[form] / 1e6:.2g} M a second"
         for form, count in export.weights.items()
         if seconds[form] >= 0.01 * sum(seconds.values())
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -19,10 +19,12 @@ from lineside.runtime.engine.loop_guard import LoopGuard
 from lineside.runtime.engine.sampling import Sampler, Sampling, probability
 from lineside.runtime.engine.sequence import Sequence
 from lineside.runtime.errors import DeadlineExceeded, RequestCancelled
-from lineside.runtime.grammar.constraint import Constraint
 from lineside.runtime.sessions.interface import MAX_DECODE_TOKENS
 from lineside.runtime.text.canonical import Canonical
 from lineside.runtime.timings import FinishReason
+
+if TYPE_CHECKING:
+    from lineside.runtime.grammar.constraint import Constraint
 
 
 class Decoding(Iterator[int]):

@@ -10,12 +10,15 @@ Source of the second kind: A. Saxena, prompt lookup decoding (2023).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from lineside.runtime.grammar.constraint import Constraint
 from lineside.runtime.sessions.interface import MAX_DECODE_TOKENS
+
+if TYPE_CHECKING:
+    from lineside.runtime.grammar.constraint import Constraint
 
 MAX_DRAFT = MAX_DECODE_TOKENS - 1
 PATTERN_LENGTHS = (4, 2)

@@ -7,20 +7,18 @@ its prompt already; passes of different sequences take turns (`runtime.engine.sc
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
-from lineside.runtime.bundle import Bundle, open_bundle, verified
 from lineside.runtime.chat import Prompt
 from lineside.runtime.cores import usable_cores
 from lineside.runtime.engine.decoding import Decoding
@@ -31,13 +29,16 @@ from lineside.runtime.engine.scheduler import Priority, Request, Scheduler
 from lineside.runtime.engine.sequence import Chunking, Sequence
 from lineside.runtime.engine.vision_cache import VisionCache, image_tokens, picture_digest, prompt_keys
 from lineside.runtime.errors import DeviceFailed, DeviceOutOfMemory, NotFinite, PicturesUnsupported, PromptTooLong
-from lineside.runtime.grammar.constraint import Constraint, Grammars
+from lineside.runtime.sessions.early import begin_loading
 from lineside.runtime.sessions.interface import Decoder, OpenSessions, Vision
-from lineside.runtime.sessions.ort import open_cpu
 from lineside.runtime.text.canonical import Canonical
+from lineside.runtime.text.vocabulary import TokenizerLater
 from lineside.runtime.timings import FinishReason, Spent, Timings, stopwatch
 
 if TYPE_CHECKING:
+    from lineside.runtime.bundle import Bundle
+    from lineside.runtime.grammar.constraint import Constraint, Grammars
+    from lineside.runtime.sessions.ort import Loading
     from lineside.runtime.text.tokenizer import Tokenizer
 
 log = logging.getLogger("lineside.engine")
@@ -83,7 +84,7 @@ class Engine:
     def __init__(
         self,
         bundle: Bundle,
-        tokenizer: Tokenizer,
+        tokenizer: Tokenizer | TokenizerLater,
         vision: Vision | None,
         decoder: Decoder,
         limits: Limits | None = None,
@@ -92,8 +93,9 @@ class Engine:
         limits = limits or Limits()
         manifest = bundle.manifest
         together = beside if beside is not None and beside._decoder.device == decoder.device else None
-        self.bundle, self.tokenizer = bundle, tokenizer
-        self.grammars = Grammars(tokenizer)
+        self.bundle, self._tokenizer = bundle, tokenizer
+        self._grammars: Grammars | None = None
+        self._making_grammars = threading.Lock()
         self.capacity = min(limits.capacity, max(decoder.cache_lengths, default=manifest.context_length))
         budget = together.pool.budget if together else KVBudget(limits.kv_cache_bytes)
         self.pool: KVPool = KVPool(decoder, budget, self.capacity)
@@ -113,21 +115,43 @@ class Engine:
         limits: Limits | None = None,
         sessions: OpenSessions | None = None,
         beside: Engine | None = None,
+        tokenizer: TokenizerLater | None = None,
     ) -> Engine:
         """Open a bundle, on the CPU unless `sessions` opens it elsewhere; `threads` 0 means as many as the process may
-        use. Every file is read and held against its SHA-256 beside the loading, and the tokenizer, most of which is
-        Python, is made beside the sessions, which are none. `beside`: see the class.
+        use. Every file is read and held against its SHA-256 beside the loading. The tokenizer is made when a text
+        first asks for it; `tokenizer` is one that is being made already. `beside`: see the class.
 
         Raises:
             BundleError: the bundle is missing, damaged or of another format.
             DeviceError: from `sessions`.
         """
+        early = None if sessions else begin_loading(path, threads)
+        from lineside.runtime.bundle import open_bundle, verified
+
         bundle = open_bundle(path)
-        cv2.setNumThreads(usable_cores())  # OpenCV itself does not see every container's quota
-        with verified(bundle), ThreadPoolExecutor(1, "tokenizer") as pool:
-            tokenizer = pool.submit(_read_tokenizer, bundle.file("tekken.json"))
-            vision, decoder = sessions(bundle) if sessions else open_cpu(bundle, threads)
-        return cls(bundle, tokenizer.result(), vision, decoder, limits, beside)
+        loading = early.session if early and early.sha256 == bundle.sha256 else None
+        tokenizer = tokenizer or TokenizerLater.of(bundle)
+        with verified(bundle):
+            tokenizer.numbers()  # a file that is no tokenizer is told at the start
+            vision, decoder = sessions(bundle) if sessions else _open_cpu(bundle, threads, loading)
+            if vision is not None:
+                _bound_opencv()
+        return cls(bundle, tokenizer, vision, decoder, limits, beside)
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """Waits for it where it is still being made. Raises BundleFormat where mistral-common refuses its file."""
+        return self._tokenizer.made() if isinstance(self._tokenizer, TokenizerLater) else self._tokenizer
+
+    @property
+    def grammars(self) -> Grammars:
+        """Made with the first request for one: llguidance and what checks a schema need not be there before."""
+        with self._making_grammars:
+            if self._grammars is None:
+                from lineside.runtime.grammar.constraint import Grammars
+
+                self._grammars = Grammars(self.tokenizer)
+        return self._grammars
 
     @property
     def decoder(self) -> Decoder:
@@ -291,10 +315,12 @@ class Engine:
         weigh: bool = False,
     ) -> Decoding:
         """Iterate over the tokens that follow; see `Decoding`."""
+        own = self._tokenizer
+        vocab_size, eos_id = own.numbers() if isinstance(own, TokenizerLater) else (own.vocab_size, own.eos_id)
         return Decoding(
             sequence,
-            vocab_size=self.tokenizer.vocab_size,
-            eos_id=self.tokenizer.eos_id,
+            vocab_size=vocab_size,
+            eos_id=eos_id,
             max_tokens=max_tokens,
             sampling=sampling or Sampling(),
             constraint=constraint,
@@ -319,8 +345,15 @@ class Engine:
         return Generation(ids, decoding.finish_reason or "stop")
 
 
-def _read_tokenizer(path: Path) -> Tokenizer:
-    """Imports mistral-common, which takes longer than a small model's sessions. Raises BundleFormat."""
-    from lineside.runtime.text.tokenizer import Tokenizer
+def _bound_opencv() -> None:
+    """OpenCV itself does not see every container's quota; a model of texts needs none of it."""
+    import cv2
 
-    return Tokenizer(path)
+    cv2.setNumThreads(usable_cores())
+
+
+def _open_cpu(bundle: Bundle, threads: int, loading: Loading | None) -> tuple[Vision | None, Decoder]:
+    """Imports ONNX Runtime. Raises BundleDamaged."""
+    from lineside.runtime.sessions.ort import open_cpu
+
+    return open_cpu(bundle, threads, loading)

@@ -6,13 +6,16 @@ import hashlib
 import secrets
 import threading
 from collections import OrderedDict
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from lineside.runtime.chat import Prompt
-from lineside.runtime.manifest import ImageSettings
 from lineside.runtime.sessions.interface import Vision
+
+if TYPE_CHECKING:
+    from lineside.runtime.manifest import ImageSettings
 
 SECRET = secrets.token_bytes(16)
 """Nobody who sends pictures can search for two that are taken for one."""

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from lineside.runtime.manifest import Manifest
 from lineside.runtime.sessions.device_memory import DeviceMemory
 from lineside.runtime.sessions.interface import MAX_DECODE_TOKENS
+
+if TYPE_CHECKING:
+    from lineside.runtime.manifest import Manifest
 
 
 class DeviceCache:

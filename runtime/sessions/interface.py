@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from lineside.runtime.bundle import Bundle
+if TYPE_CHECKING:
+    from lineside.runtime.bundle import Bundle
 
 MAX_DECODE_TOKENS = 32
 """The longest run of tokens that one `Decoder.decode` takes."""
@@ -103,5 +104,5 @@ class Vision(Protocol):
         """Normalized pixels `(3, H, W)` to the tower's features of every patch, `(H/p, W/p, D)`."""
 
 
-OpenSessions = Callable[[Bundle], tuple[Vision | None, Decoder]]
+OpenSessions = Callable[["Bundle"], tuple[Vision | None, Decoder]]
 """What opens a bundle's sessions on some device. Raises DeviceError, BundleError."""

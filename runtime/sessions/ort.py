@@ -9,9 +9,9 @@ from __future__ import annotations
 import itertools
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -21,18 +21,24 @@ try:
 except ImportError as error:
     raise ImportError("no onnxruntime: pip install 'lineside[cpu]', or 'lineside[cuda]' on an NVIDIA GPU") from error
 
-from lineside.runtime.bundle import Bundle
 from lineside.runtime.cores import usable_cores
 from lineside.runtime.errors import BundleDamaged, DeviceFailed, DeviceOutOfMemory, DeviceUnusable, FeaturesMissing
-from lineside.runtime.manifest import ImageSettings
-from lineside.runtime.picture import to_grid, to_patches
+from lineside.runtime.patches import to_grid, to_patches
 from lineside.runtime.sessions.best_tokens import BestTokens
 from lineside.runtime.sessions.device_cache import DeviceCache
 from lineside.runtime.sessions.device_memory import Buffer, DeviceMemory, HostMemory
 from lineside.runtime.sessions.interface import MAX_DECODE_TOKENS, Picker
 
+if TYPE_CHECKING:
+    from lineside.runtime.bundle import Bundle
+    from lineside.runtime.manifest import ImageSettings
+
 log = logging.getLogger("lineside.session")
+Loading = Future[ort.InferenceSession]
 Read = TypeVar("Read", npt.NDArray[np.float32], list[int])
+SPIN_US = 1000
+"""How long an idle thread waits for work awake: over what lies between two decode steps, but not much longer, since it
+takes a core from the other session. Waking it for every step cost 7 % of a small model's."""
 PREFILL_TOKENS = 256
 """On a CPU larger chunks are no faster."""
 CPU = "CPUExecutionProvider"
@@ -48,8 +54,7 @@ def session_options(threads: int) -> ort.SessionOptions:
     options.intra_op_num_threads = threads or usable_cores()
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
-    # The idle threads of one session would spin on, and take the cores from the other.
-    options.add_session_config_entry("session.force_spinning_stop", "1")
+    options.add_session_config_entry("session.intra_op.spin_duration_us", str(SPIN_US))
     return options
 
 
@@ -127,6 +132,7 @@ class OrtDecoder:
         capture: record each decode pass of one token as a CUDA graph and replay it. ONNX Runtime keeps a recording
             for the thread that made it, so that all passes run on one thread then.
         cache_lengths: see `runtime.sessions.interface.Decoder`.
+        loading: the graph, where it is being loaded already.
     """
 
     def __init__(
@@ -141,6 +147,7 @@ class OrtDecoder:
         prefill_tokens: int = PREFILL_TOKENS,
         capture: bool = False,
         cache_lengths: tuple[int, ...] = (),
+        loading: Loading | None = None,
     ) -> None:
         self._manifest = manifest = bundle.manifest
         self._memory = memory or HostMemory()
@@ -152,7 +159,7 @@ class OrtDecoder:
         self.bytes_per_cache = DeviceCache.bytes_besides(manifest)
         self.exact = graph != CPU_GRAPH
         self.scored_heads = manifest.num_attention_heads if self.device == "cpu" and self._dtype == "float16" else 0
-        self._session = load_graph(bundle.file(graph), threads, providers)
+        self._session = loading.result() if loading else load_graph(bundle.file(graph), threads, providers)
         finds_best = any(output.name == "best" for output in self._session.get_outputs())
         self._best = BestTokens(self._memory) if finds_best else None
         allocate = self._memory.allocate
@@ -318,7 +325,10 @@ def _options(graph_id: str) -> ort.RunOptions:
     return options
 
 
-def open_cpu(bundle: Bundle, threads: int = 0) -> tuple[OrtVision | None, OrtDecoder]:
-    """The sessions of a bundle on the CPU. Raises BundleDamaged."""
+def open_cpu(bundle: Bundle, threads: int = 0, loading: Loading | None = None) -> tuple[OrtVision | None, OrtDecoder]:
+    """The sessions of a bundle on the CPU; `loading` is its decoder's graph, where that began before. Raises
+    BundleDamaged.
+    """
     image = bundle.manifest.image
-    return OrtVision(bundle, image, threads) if image else None, OrtDecoder(bundle, threads)
+    vision = OrtVision(bundle, image, threads) if image else None
+    return vision, OrtDecoder(bundle, threads, loading=loading)

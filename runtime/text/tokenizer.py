@@ -17,14 +17,13 @@ from mistral_common.protocol.instruct.request import ChatCompletionRequest
 from mistral_common.protocol.instruct.tool_calls import Function, FunctionCall
 from mistral_common.protocol.instruct.tool_calls import Tool as MistralTool
 from mistral_common.protocol.instruct.tool_calls import ToolCall as MistralToolCall
-from mistral_common.protocol.instruct.validator import ValidationMode
 from mistral_common.tokens.tokenizers.base import SpecialTokenPolicy, SpecialTokens
 from mistral_common.tokens.tokenizers.image import ImageConfig
-from mistral_common.tokens.tokenizers.mistral import MistralTokenizer
 from PIL import Image
 
 from lineside.runtime.chat import Message, Prompt, Role, Tool, ToolCall, check_pixels
 from lineside.runtime.errors import AnswerError, BundleFormat, MessageError
+from lineside.runtime.text.tekken import read_mistral
 
 ROLES: tuple[str, ...] = get_args(Role)
 MOST_REASON = 200
@@ -43,7 +42,7 @@ class Tokenizer:
 
     def __init__(self, path: Path) -> None:
         try:
-            self.mistral: Any = MistralTokenizer.from_file(str(path), mode=ValidationMode.serving)
+            self.mistral: Any = read_mistral(path)
         except (
             OSError,
             ValueError,

@@ -64,7 +64,6 @@ def write_checkpoint(folder: Path) -> None:
 
 def planned(checkpoint: Path) -> Figures:
     """The figures behind the lines of `lineside plan CHECKPOINT --device cpu`."""
-    from lineside.export.calibration.sample import tokens_of
     from lineside.export.planning.described import describe
     from lineside.export.planning.memory import Wanted, parts
     from lineside.export.planning.rates import measured, weights_per_s
@@ -75,7 +74,7 @@ def planned(checkpoint: Path) -> Figures:
     manifest, export = described.manifest, described.export
     assert export is not None
     assert manifest.image is not None
-    speeds = weights_per_s(tokens_of(manifest.intermediate_size))
+    speeds = weights_per_s(manifest.intermediate_size)
     rates, shown = measured(), picture(manifest.image, SIDE)
     read = sizes(manifest, in_session).read
     return {

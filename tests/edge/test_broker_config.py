@@ -49,7 +49,7 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("fallback_hosts = ['mqtt://b']", ":2: `mqtt.fallback_hosts` 'mqtt://b' is not a name or an address"),
         ("fallback_hosts = ['b:70000']", ":2: `mqtt.fallback_hosts` 'b:70000' is not a name or an address"),
         ("port = 1884\nfallback_hosts = ['localhost']", ":3: `mqtt.fallback_hosts` 'localhost' is there already"),
-        ("transport = 'quic'", ":2: `mqtt.transport`: Input should be 'tcp' or 'websockets'"),
+        ("transport = 'quic'", ':2: `mqtt.transport` is "quic", and "tcp" or "websockets" belongs there'),
         ("websocket_path = '/ws'", ":2: `mqtt.websocket_path` is of no use without"),
         ("transport = 'websockets'\nwebsocket_path = 'ws'", ":3: `mqtt.websocket_path` 'ws' is not a path"),
         ("password = 'x'", ":2: `mqtt.password` without `mqtt.username`"),

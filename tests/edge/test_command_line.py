@@ -230,3 +230,12 @@ def test_run_says_goodbye_on_sigterm(broker: Mosquitto, client: Client, tmp_path
     assert process.returncode == 0
     assert client.on("lineside/polite/status", count=2)[1].payload == b"offline"
     assert "hunter2" not in log
+
+
+def test_check_of_what_is_not_there(tmp_path: Path) -> None:
+    (tmp_path / "factory").mkdir()
+    right = "name a station file, its folder, or a bundle folder"
+    assert_one_sentence(
+        lineside("check", tmp_path / "factry"), 2, f"factry does not exist: {right}; did you mean {tmp_path}/factory?"
+    )
+    assert_one_sentence(lineside("check", tmp_path / "factory"), 2, f"neither station.toml nor bundle.json: {right}")

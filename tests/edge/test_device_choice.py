@@ -19,7 +19,8 @@ from lineside.export.engine.engines import build_engines
 from lineside.runtime.bundle import Bundle, open_bundle
 from lineside.runtime.errors import DeviceOutOfMemory, DeviceUnusable
 from lineside.runtime.sessions.interface import OpenSessions
-from lineside.runtime.sessions.ort import OrtDecoder, OrtVision
+from lineside.runtime.sessions.ort import OrtDecoder, OrtVision, open_cpu
+from lineside.runtime.text.vocabulary import TokenizerLater
 from tests.support.cuda import EmulatedMemory
 
 RTX4090 = Gpu(0, "RTX 4090", (8, 9), 25_000_000_000, (13, 0))
@@ -166,6 +167,25 @@ def test_a_gpu_is_compared_with_known_numbers(
     assert choice.device == ("cpu" if said else "cuda")
     assert said in " ".join(choice.degraded)
     assert bool(said) == bool(choice.degraded)
+
+
+def test_the_tokenizer_is_made_while_the_sessions_load(random_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has begun when they are opened."""
+    order: list[str] = []
+
+    class Recorded(TokenizerLater):
+        def begin(self) -> None:
+            order.append("tokenizer")
+            super().begin()
+
+    def opened(bundle: Bundle, threads: int) -> Any:
+        order.append("sessions")
+        return open_cpu(bundle, threads)
+
+    monkeypatch.setattr("lineside.edge.device_choice.TokenizerLater", Recorded)
+    monkeypatch.setattr("lineside.edge.device_choice.open_cpu", opened)
+    assert open_engine(random_bundle, device="cpu").engine.tokenizer.vocab_size
+    assert order[:2] == ["tokenizer", "sessions"]
 
 
 def test_refused_sessions_are_gone_before_the_next_are_opened(

@@ -27,8 +27,11 @@ coil = 3
     ("text", "said"),
     [
         ('kind = "modbus"\ncoil = 3', r"`outputs\.x\.address` is missing"),
-        ('kind = "modbus"\naddress = "plc"', r"`outputs\.x\.coil` or `register`"),
-        ('kind = "modbus"\naddress = "plc"\ncoil = 1\nregister = 2', r"`outputs\.x\.coil` or `register`"),
+        ('kind = "modbus"\naddress = "plc"', r"`outputs\.x\.coil` is missing: .* or `register` in its place"),
+        (
+            'kind = "modbus"\naddress = "plc"\ncoil = 1\nregister = 2',
+            r"x\.register` is 2, and `coil` is 1: leave",
+        ),
         ('kind = "modbus"\naddress = "plc:x"\ncoil = 1', "neither `host` nor `host:port`"),
         ('kind = "modbus"\naddress = "plc"\ncoil = 1\ntopic = "a"', r"`outputs\.x\.topic` is a key of kind mqtt"),
         ('kind = "gpio"', r"`outputs\.x\.pin` is missing"),

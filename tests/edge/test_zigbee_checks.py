@@ -59,7 +59,7 @@ def test_what_changes_a_devices_tool_is_told_apart_from_tools_of_ones_own(tmp_pa
         ("[zigbee2mqtt.devices.lamp]\nword = []\n", "unknown key `zigbee2mqtt.devices.lamp.word`"),
         (
             '[zigbee2mqtt]\ndevices = ["lamp"]\n[tools.set_lamp_state]\nconfirm_s = "x"\n',
-            "station.toml:4: `tools.set_lamp_state.confirm_s`: Input should be a valid number",
+            'station.toml:4: `tools.set_lamp_state.confirm_s` is "x", and a number from 0 to 86400 belongs there',
         ),
         ('[zigbee2mqtt]\ndevices = ["lamp"]\n[tools.set_other]\nconfirm_s = 1\n', "`tools.set_other.description`"),
         (

@@ -11,7 +11,8 @@ from PIL import Image
 
 from lineside.runtime.errors import PictureError, PictureTooLarge, PictureUndecodable
 from lineside.runtime.manifest import ImageSettings
-from lineside.runtime.picture import check_picture, decode_picture, to_patches
+from lineside.runtime.patches import to_patches
+from lineside.runtime.picture import check_picture, decode_picture
 from lineside.runtime.picture_kinds import SUFFIXES, suffix_of, webp_size
 from lineside.runtime.pixel_format import NEW_SUBFILE_TYPE
 

@@ -113,8 +113,10 @@ class PhraseBook:
             return None
         sentence = understand(text)
         readings: list[_Reading] = []
-        for said in sentence.variants:
+        literally = [(said, False) for said in sentence.longer]
+        for said, may_have_text in (*literally, *((said, True) for said in (*sentence.variants, *sentence.longer))):
             readings = [r for r in self._readings(said) if not sentence.is_question or self._answers(r.group)]
+            readings = [r for r in readings if may_have_text or not r.has_text]
             if readings:
                 break
         if not readings:

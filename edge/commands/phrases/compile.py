@@ -86,7 +86,7 @@ def _add_tool(
     for phrase in phrases:
         try:
             group = _group(phrase, tool, slots, source)
-            template = rewrite(phrase.text, slots.put)
+            template = rewrite(phrase.text, slots.put, is_phrase=True)
             parsed = _parse(template)
             key = json.dumps([dict(phrase.arguments), dict(phrase.units), group.is_question], sort_keys=True)
             groups.setdefault(key, group)
@@ -115,7 +115,7 @@ def _widen(compiled: Compiled, slots: Slots, source: Source, phrases: list[tuple
         if texts:
             put = partial(slots.put, widened=name)
             rules: dict[str, Template] = compile_rules(rules_used(texts, source.rules), put)
-            templates = [_parse(rewrite(text, put)) for text in texts]
+            templates = [_parse(rewrite(text, put, is_phrase=True)) for text in texts]
             group = Group(slots.tool, languages=source.languages, widened=name)
             compiled.add(group, templates, rules)
 

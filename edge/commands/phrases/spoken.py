@@ -56,6 +56,8 @@ class Sentence:
 
     variants: tuple[Said, ...]
     """As it is, then without fillers inside it, then with umlauts for "ae", "oe" and "ue", then with a plain verb."""
+    longer: tuple[Said, ...]
+    """With what makes it polite, from all of it to the least: a phrase may have such words itself."""
     is_question: bool
     """It ends with a question mark, and is no polite request."""
 
@@ -108,8 +110,9 @@ def understand(text: str) -> Sentence:
     said = hear(text)
     ends_with_mark = bool(said.words) and said.words[-1] == "?"
     said = said.without({index for index, word in enumerate(said.words) if word == "?"})
-    polite, minds = False, False
+    polite, minds, longer = False, False, list[Said]()
     while True:
+        longer.append(said)
         count, asks = _leading(said.words)
         if count:
             minds = minds or said.words[count - 1] == "mind"
@@ -123,7 +126,7 @@ def understand(text: str) -> Sentence:
     variants += [Said(v.text, tuple(UMLAUT.sub(r"\1", word) for word in v.words), v.spans) for v in variants]
     asked = [found for said in variants for found in _with_plain_verb(said, minds)]
     polite = polite or any(said.words[0] in ME for said in variants if asked)
-    return Sentence(tuple(dict.fromkeys([*variants, *asked])), ends_with_mark and not polite)
+    return Sentence(tuple(dict.fromkeys([*variants, *asked])), tuple(longer[:-1]), ends_with_mark and not polite)
 
 
 def _with_plain_verb(said: Said, minds: bool) -> Iterator[Said]:
@@ -160,13 +163,18 @@ def _longest(words: tuple[str, ...], table: frozenset[tuple[str, ...]], *, at_en
     return 0
 
 
-def _plainer(said: Said) -> Said:
-    """Without "please" and small words wherever they stand: "mach doch bitte mal das Licht aus"."""
+def fillers(words: tuple[str, ...]) -> set[int]:
+    """The places of "please", "now" and small words, wherever they stand: "mach doch bitte mal das Licht aus"."""
     table, taken, at = _table(f"{polite.PLEASE}|{polite.URGENCY}"), set[int](), 0
-    while at < len(said.words):
-        count = next((n for n in (4, 3, 2, 1) if said.words[at : at + n] in table and at + n <= len(said.words)), 0)
+    while at < len(words):
+        count = next((n for n in (4, 3, 2, 1) if words[at : at + n] in table and at + n <= len(words)), 0)
         taken |= set(range(at, at + count))
         at += count or 1
+    return taken
+
+
+def _plainer(said: Said) -> Said:
+    taken = fillers(said.words)
     return said.without(taken) if taken and len(taken) < len(said.words) else said
 
 

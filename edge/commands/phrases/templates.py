@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Callable, Iterable, Mapping
 
-from lineside.edge.commands.phrases.spoken import hear
+from lineside.edge.commands.phrases.spoken import fillers, hear
 
 PART = re.compile(r"(\{[^{}]*\}|<[^<>]*>|[\[\]()|;])")
 SLOT, RULE = re.compile(r"\{([^{}]*)\}"), re.compile(r"<([^<>]*)>")
@@ -15,22 +16,56 @@ class TemplateError(ValueError):
     """A template that cannot be read; says why."""
 
 
-def rewrite(template: str, slot: Callable[[str], str]) -> str:
-    """Fold the literal text, and put `slot(name)` in the place of each `{name}`."""
-    parts = []
-    for part in PART.split(template):
+def rewrite(template: str, slot: Callable[[str], str], *, is_phrase: bool = False) -> str:
+    """Fold the literal text, and put `slot(name)` in the place of each `{name}`.
+
+    Args:
+        is_phrase: with "please" and the like as what may be left out, since it is taken out of what is said.
+    """
+    parts, split = list[str](), PART.split(template)
+    has_polite = is_phrase and _says_more(split)
+    for at, part in enumerate(split):
         if part.startswith("{"):
             parts.append(slot(part[1:-1].strip()))
         elif part and (part.startswith("<") or part in "[]()|;"):
             parts.append(part)
         elif part:
-            parts.append(_literal(part))
+            goes_on = (any(split[at - 1 : at]) and split[at - 1] in "])", split[at + 1 : at + 2] in (["["], ["("]))
+            parts.append(_literal(part, goes_on if has_polite else None))
     return "".join(parts)
 
 
-def _literal(text: str) -> str:
-    """Hyphens and apostrophes are word boundaries, here as in what is said."""
-    words = " ".join(word for word in hear(text).words if word != "?")
+def _says_more(split: list[str]) -> bool:
+    """Whether every sentence of the template has another word than polite ones: `now {text}` would be anything."""
+    depth, more = 0, False
+    for part in split:
+        if part and part in "([":
+            depth += 1
+        elif part and part in ")]":
+            depth -= 1
+        elif part and part in "|;" and not depth:
+            return False
+        elif not depth and not part.startswith(("{", "<")):
+            more = more or len(fillers(words := hear(part).words)) < len(words)
+    return more
+
+
+def _literal(text: str, goes_on: tuple[bool, bool] | None) -> str:
+    """Hyphens and apostrophes are word boundaries, here as in what is said.
+
+    Args:
+        goes_on: whether a bracket closes before the text and one opens behind it, where its first and last word may go
+            on; None to leave polite words as they are.
+    """
+    heard = [word for word in hear(text).words if word != "?"]
+    taken = fillers(tuple(heard)) if goes_on is not None else set[int]()
+    if goes_on is not None and goes_on[0] and not text[0].isspace():
+        taken -= {0}
+    if goes_on is not None and goes_on[1] and not text[-1].isspace():
+        taken -= {len(heard) - 1}
+    runs = itertools.groupby(enumerate(heard), lambda entry: entry[0] in taken)
+    joined = [(may_go, " ".join(word for _, word in run)) for may_go, run in runs]
+    words = " ".join(f"[{run}]" if may_go else run for may_go, run in joined)
     before = " " if re.match(r"[\s'’-]", text) else ""
     behind = " " if re.search(r"[\s'’-]$", text) and words else ""
     return before + words + behind

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from lineside.runtime.bundle import Bundle
 from lineside.runtime.errors import DeviceUnusable, EnginesUnusable
 from lineside.runtime.manifest import ImageSettings, Manifest
-from lineside.runtime.picture import to_grid, to_patches
+from lineside.runtime.patches import to_grid, to_patches
 from lineside.runtime.sessions.best_tokens import BestTokens
 from lineside.runtime.sessions.device_cache import DeviceCache
 from lineside.runtime.sessions.device_memory import Buffer, DeviceMemory, Tensors

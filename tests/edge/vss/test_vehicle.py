@@ -134,7 +134,7 @@ def test_with_a_databroker_signals_are_set_and_heard_there(tmp_path: Path) -> No
         ('actuators = ["Nothing"]', "`vss.actuators`: Nothing names no signal of the file that can be set"),
         ('actuators = ["Speed"]', "`vss.actuators`: Vehicle.Speed is no actuator"),
         ('actuators = ["Seats"]', "`vss.actuators`: Vehicle.Seats is of type uint8[]"),
-        ('actuators = ["Roof Position"]', "`vss.actuators.0`"),
+        ('actuators = ["Roof Position"]', "`vss.actuators`, entry 1"),
         ('sensors = ["Nothing"]', "`vss.sensors`: Nothing names no signal of the file that can be asked for"),
         ("colour = 1", "unknown key `vss.colour`"),
         ('actuators = ["Lamp.IsOn"]\n[tools.set_Lamp_IsOn]\nwait = 1', "unknown key `tools.set_Lamp_IsOn.wait`"),
@@ -234,6 +234,36 @@ def test_a_station_calls_its_signals_what_it_likes_and_keeps_its_own_phrases(tmp
     assert book.call("close the rear window shade", "auto") is None
     assert book.call("blind 40", "auto") is not None
     assert book.call("Heckrollo zu", "auto") is not None
+
+
+@pytest.mark.parametrize(
+    ("signals", "told"),
+    [
+        ('"Roof.Positoin" = "top"', r":3: `signals.Roof.Positoin`: `\[vss\]` offers no such signal; .*Roof.Position.*"),
+        ('"Roof.Positoin" = "top"', r"did you mean Roof.Position\?"),
+        ('"Wiper.Mode" = "wiper"', r":3: `signals.Wiper.Mode`: `\[vss\]` offers no such signal; there is Roof"),
+        (
+            '"Roof.Position" = { nuon = "top" }',
+            r":3: `signals.Roof.Position.nuon`: no sentence .*: did you mean noun\?",
+        ),
+        ('"Roof.Position" = ["the top"]', r":3: `signals.Roof.Position`: whole sentences are for a question"),
+    ],
+)
+def test_what_nobody_would_hear_is_told(signals: str, told: str, tmp_path: Path) -> None:
+    (tmp_path / "en.toml").write_text(f'language = "en"\n[signals]\n{signals}\n', encoding="utf-8")
+    own = 'actuators = ["Roof.Position", "Lamp.IsOn"]\n[commands]\nphrase_files = ["en.toml"]\n'
+    with pytest.raises(ConfigError, match=rf"en\.toml{told}" if told[0] == ":" else told):
+        PhraseBook(load(tmp_path, own))
+
+
+def test_signals_of_a_language_that_the_station_does_not_speak(tmp_path: Path) -> None:
+    (tmp_path / "fr.toml").write_text('language = "fr"\n[signals]\n"Lamp.IsOn" = "lampe"\n', encoding="utf-8")
+    own = 'actuators = ["Lamp.IsOn"]\n{}[commands]\nphrase_files = ["fr.toml"]\n'
+    with pytest.raises(ConfigError, match=r"fr.toml:2: `signals`: they are in fr, and `vss.languages` has en, de"):
+        PhraseBook(load(tmp_path, own.format('languages = ["en", "de"]\n')))
+    with pytest.raises(ConfigError, match=r"fr.toml:2: `signals`: the station offers none"):
+        PhraseBook(load(tmp_path, '[commands]\nphrase_files = ["fr.toml"]\n', ""))
+    assert PhraseBook(load(tmp_path, own.format(""))).call("allume la lampe", "auto") is not None
 
 
 def test_the_file_of_the_station_is_what_its_source_says() -> None:

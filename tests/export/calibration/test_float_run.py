@@ -11,7 +11,7 @@ from lineside.export.bundle.checks import image_settings
 from lineside.export.calibration.float_ops import Passage
 from lineside.export.calibration.float_run import embed_patches, read_passages
 from lineside.export.checkpoint.opening import open_checkpoint
-from lineside.runtime.picture import to_patches
+from lineside.runtime.patches import to_patches
 from lineside.runtime.sessions.selftest import relative_error
 from lineside.runtime.text.tokenizer import Tokenizer
 from tests.golden.prompts import PROMPTS, prompts

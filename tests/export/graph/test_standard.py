@@ -20,7 +20,7 @@ from lineside.export.graph.standard import pack, positive, positive_scales
 from lineside.export.graph.standard_graphs import decoder_graph, save_graph, vision_graph
 from lineside.runtime.bundle import open_bundle
 from lineside.runtime.manifest import ImageSettings, Manifest
-from lineside.runtime.picture import to_patches
+from lineside.runtime.patches import to_patches
 from lineside.runtime.sessions.ort import OrtDecoder, OrtVision
 from lineside.runtime.sessions.selftest import relative_error
 from tests.golden.family import MEMBERS

@@ -90,7 +90,7 @@ def test_the_figures_of_the_24b(small: Described, eight_bit_head: Described) -> 
     )
     text = "\n".join(export_lines(export, dict.fromkeys(export.weights, 10e6)))
     assert re.search(r"RAM at its peak, self-test included +[45]\.\d\d GB", text)
-    assert "23.57 B int4 / 10.0 M a second" in text
+    assert "23.57 B int4 / 10 M a second" in text
 
 
 @pytest.mark.parametrize(("side", "tokens"), [(448, 272), (1540, 3080), (4000, 3080)])
@@ -172,7 +172,7 @@ def test_what_does_not_fit_says_what_to_change(small: Described) -> None:
 
 
 def test_this_machine_is_measured() -> None:
-    rates, speeds = measured(), weights_per_s(256)
+    rates, speeds = measured(), weights_per_s(1024)
     assert all(0 < rate < 1e15 for rate in (rates.bandwidth, rates.matrices, rates.floats))
     assert not rates.estimated
     assert set(speeds) == {"int4", "int8", "transposed", "plain", "carried-over"}
@@ -181,7 +181,7 @@ def test_this_machine_is_measured() -> None:
 
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     speeds = dict.fromkeys(("int4", "int8", "transposed", "plain", "carried-over"), 10e6)
-    monkeypatch.setattr("lineside.export.planning.rates.weights_per_s", lambda _tokens: speeds)
+    monkeypatch.setattr("lineside.export.planning.rates.weights_per_s", lambda *_: speeds)
     assert main(["plan", "Mistral-Small-3.2", "--device", "orin-64", "--tokens", "8192"]) == 0
     said = capsys.readouterr().out
     assert "no file was read" in said
@@ -200,6 +200,11 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeyp
     said = capsys.readouterr().out
     assert "the export" not in said
     assert "vision, a picture of 448 px" in said
+    assert main(["plan", str(checkpoint), "--quantizer", "nearest", "--target", "cpu", "--sensitive", "int8"]) == 0
+    assert main(["plan", str(checkpoint), "--target", "cpu", "--device", "thor"]) == 1
+    assert "--target cpu is for a CPU alone: say --device cpu" in capsys.readouterr().err
+    assert main(["plan", "default", "--quantizer", "awq"]) == 2
+    assert "--quantizer: only for what is not exported yet" in capsys.readouterr().err
     (tmp_path / "empty").mkdir()
     assert main(["plan", str(tmp_path / "empty")]) == 1
     assert "is it a checkpoint folder?" in capsys.readouterr().err

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import shutil
-import threading
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,12 +12,13 @@ import onnx
 import pytest
 
 from lineside.runtime.assistant import ask
-from lineside.runtime.bundle import Bundle, file_sha256
+from lineside.runtime.bundle import file_sha256
 from lineside.runtime.chat import Message, Prompt
 from lineside.runtime.engine.engine import Engine, Limits
 from lineside.runtime.engine.sampling import GREEDY, Sampling
 from lineside.runtime.engine.scheduler import Request
 from lineside.runtime.errors import (
+    BundleDamaged,
     BundleFormat,
     DeadlineExceeded,
     KVBudgetExceeded,
@@ -29,8 +29,7 @@ from lineside.runtime.errors import (
 )
 from lineside.runtime.inspection.inspector import Inspector
 from lineside.runtime.inspection.task import InspectionTask
-from lineside.runtime.sessions.interface import Decoder, Vision
-from lineside.runtime.sessions.ort import open_cpu
+from lineside.runtime.text.vocabulary import TokenizerLater
 from tests.support.bundles import edit_manifest
 
 HELLO = [Message("user", ("Is the belt running?",))]
@@ -52,18 +51,37 @@ def test_budget_ends_generation(random_engine: Engine) -> None:
     assert (len(generation.ids), generation.finish_reason) == (10, "length")
 
 
-def test_the_tokenizer_is_made_while_the_sessions_load(random_bundle: Path) -> None:
-    """Its thread is there when the sessions are opened; what only an answer under a grammar needs waits for one."""
-    beside: list[str] = []
-
-    def sessions(bundle: Bundle) -> tuple[Vision | None, Decoder]:
-        beside.extend(thread.name for thread in threading.enumerate() if thread.name.startswith("tokenizer"))
-        return open_cpu(bundle, 1)
-
-    engine = Engine.open(random_bundle, sessions=sessions)
-    assert len(beside) == 1
+def test_a_tokenizer_that_is_being_made_already_is_taken(random_bundle: Path) -> None:
+    """What only an answer under a grammar needs waits for one."""
+    tokenizer = TokenizerLater(random_bundle / "tekken.json")
+    tokenizer.begin()
+    engine = Engine.open(random_bundle, threads=1, tokenizer=tokenizer)
+    assert engine.tokenizer is tokenizer.made()
     assert generate(engine, 2)
     assert "_llg_tokenizer" not in vars(engine.grammars)
+
+
+def test_a_tokenizer_is_the_one_that_was_verified(random_bundle: Path, tmp_path: Path) -> None:
+    """However long after: a file that was put in its place would make other tokens of a text."""
+    bundle = Path(shutil.copytree(random_bundle, tmp_path / "bundle"))
+    engine = Engine.open(bundle, threads=1)
+    with (bundle / "tekken.json").open("a") as file:
+        file.write("\n")
+    with pytest.raises(BundleDamaged, match="another file than when the bundle was opened"):
+        _ = engine.tokenizer
+
+
+def test_an_answer_of_token_ids_makes_no_tokenizer(random_bundle: Path) -> None:
+    """Nor does it end elsewhere: the end token is known without."""
+    engine, prompt = Engine.open(random_bundle, threads=1), Prompt(np.arange(300, 316))
+    with engine.sequence(prompt, reserve=6) as sequence:
+        ids = engine.generate(sequence, max_tokens=6, sampling=GREEDY).ids
+    assert isinstance(engine._tokenizer, TokenizerLater)
+    assert engine._tokenizer._making is None
+    numbers = engine._tokenizer.numbers()
+    assert numbers == (engine.tokenizer.vocab_size, engine.tokenizer.eos_id)
+    with engine.sequence(prompt, reserve=6) as sequence:
+        assert engine.generate(sequence, max_tokens=6, sampling=GREEDY).ids == ids
 
 
 def test_a_file_that_is_no_tokenizer_is_told_at_the_start(random_bundle: Path, tmp_path: Path) -> None:

@@ -21,7 +21,8 @@ from lineside.runtime.inspection.gated import ANOMALY, GatedInspector, gate_prob
 from lineside.runtime.inspection.inspector import Inspector
 from lineside.runtime.inspection.observation import GateObservation
 from lineside.runtime.inspection.task import InspectionTask
-from lineside.runtime.picture import decode_picture, to_grid, to_patches
+from lineside.runtime.patches import to_grid, to_patches
+from lineside.runtime.picture import decode_picture
 from lineside.runtime.sessions.patch_features import seen_size
 from tests.support.gates import features, small, small_memory
 

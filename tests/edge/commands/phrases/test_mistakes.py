@@ -69,7 +69,8 @@ def test_the_line_of_a_phrase_file_is_told(tmp_path: Path) -> None:
     [
         ('language = "nl"', "`language`"),
         ('language = "de"\n[sentences]', "`sentences`"),
-        ('language = "de"\n[phrases]\nstart = ["los"]', r"`phrases\.start`: the station has no tool start"),
+        ('language = "de"\n[phrases]\nstart = ["los"]', r":3: `phrases\.start`: the station has no tool start"),
+        ('language = "de"\n[words.stop_lin.a]\nb = ["c"]', r":2: `words\.stop_lin`: .*did you mean stop_line\?"),
         ('language = "de"\nlanguage = "fr"', "is not TOML"),
     ],
 )
