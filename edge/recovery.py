@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import Any
 
 from lineside.edge.file_schema import FileSchema, Path
@@ -13,10 +13,15 @@ Key = tuple[str, ...]
 
 
 class Recovery:
-    """Of the contents of one file, which are changed in place."""
+    """Of the contents of one file, which are changed in place.
 
-    def __init__(self, data: dict[str, Any]) -> None:
+    Attributes:
+        unquoted: keys with a value from outside of the file, of which nothing is shown.
+    """
+
+    def __init__(self, data: dict[str, Any], unquoted: Container[Key] = ()) -> None:
         self._data = data
+        self.unquoted = unquoted
         self._told: set[Path] = set()
         self._left_out: set[Key] = set()
         """Values too that stand for what was not to be read."""
