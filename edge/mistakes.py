@@ -156,8 +156,6 @@ def _mistake(
         return Mistake("missing", path, f"{named} is missing, and {schema.words(path)} belongs there")
     value = _value(data, path)
     meant = nearest(value, schema.choices(path))
-    if meant is None and type(value) in (int, float) and schema.words(path) == "a text" and not schema.is_secret(path):
-        meant = str(value)
     guess = hint(json.dumps(meant, ensure_ascii=False) if meant is not None else None)
     return Mistake("wrong", path, wrong_value(path, value, schema, above, is_quoted=is_quoted) + guess, meant)
 

@@ -91,6 +91,7 @@ def load_config(
         problems += [problem for problem in further if not recovery.led_to(problem)]
     if problems or unknown:
         lines = key_lines(text)
+        problems = [(recovery.as_written(key), message) for key, message in problems]
         problems.sort(key=lambda problem: line_of(lines, problem[0]))
         told = [
             f"{_place(path, lines, outside | variables, key)}: {veiled(_without(message, given.get(key[:2])), texts)}"

@@ -218,6 +218,36 @@ def test_what_was_found_and_what_belongs_there(text: str, sentence: str, tmp_pat
     assert told(file, text)[0] == f"{file}{sentence}"
 
 
+@pytest.mark.parametrize(
+    ("text", "sentences"),
+    [
+        (
+            '[mcp.m]\ncommand = "npx"\nenv = { A = "b" }\ntools.x = {}',
+            [":2: `mcp.m.command` is a text, and a list of texts belongs there"],
+        ),
+        (
+            '[mcp.m]\ncommand = ["a"]\ntools = "x"',
+            [":3: `mcp.m.tools` is a text, and a table belongs there"],
+        ),
+        (
+            '[[cameras]]\nname = "cam0"\n[triggers.t]\nkind = "timer"\ninterval_s = 5\ncameras = ["cam0"]',
+            [":1: `cameras` is a list of 1, and a table belongs there"],
+        ),
+        (
+            "[toolsx.a]\ndescription = 3",
+            [
+                ":1: unknown key `toolsx`: did you mean `tools`?",
+                ":2: `tools.a.description` is 3, and a text belongs there",
+            ],
+        ),
+        ("[safety]\nparked = -1", [":2: `safety.parked` is -1, and a text belongs there"]),
+    ],
+)
+def test_what_only_follows_is_not_told(text: str, sentences: list[str], tmp_path: Path) -> None:
+    file = tmp_path / "station.toml"
+    assert told(file, text) == [f"{file}{sentence}" for sentence in sentences]
+
+
 def test_a_mistake_of_a_phrase_file_has_its_line(tmp_path: Path) -> None:
     file = tmp_path / "words.toml"
     file.write_text('language = "enn"\n[phrases]\nstop = [3]\n')
