@@ -50,6 +50,11 @@ class FileSchema:
         """Whether a text of the user's own may stand there."""
         return any(way.get("type") == "string" and not _values(way) for way in self.at(path))
 
+    def is_word(self, path: Path) -> bool:
+        """Whether one of a few words belongs there, or a number, or `true` or `false`."""
+        kinds = {way.get("type") for way in self.at(path)}
+        return bool(self.choices(path)) or bool(kinds & {"integer", "number", "boolean"})
+
     def words(self, path: Path) -> str:
         """What belongs there: `an integer from 1 to 65535`."""
         return self._said(self.at(path))

@@ -7,17 +7,23 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any, Literal
 
 from pydantic import ValidationError
 
+from lineside.devices.cameras.masking import masked
 from lineside.edge.file_schema import FileSchema, Path
 
-LONGEST = 60
-"""Characters of a text that are shown."""
+PLAIN = re.compile(r"[A-Za-z0-9_.-]{1,20}")
+"""What is shown of the texts that stand where none belongs: a slip in a word or a number."""
+PRIVATE = re.compile(r"pass|pw|secret|token|key|auth|cred|user|login", re.I)
+"""In the name of a key: what stands there may be a secret."""
+LOGIN = re.compile(r"[^\s/:@'\"`]+:[^\s/'\"`]+@")
+OPTION = re.compile(r"(?:^|\s)--?[A-Za-z]")
 UNKNOWN = ("unexpected_keyword_argument", "extra_forbidden")
 
 
@@ -38,12 +44,17 @@ class Mistake:
 
 
 def read_mistakes(
-    error: ValidationError, schema: FileSchema, data: Mapping[str, Any], above: tuple[str, ...] = ()
+    error: ValidationError,
+    schema: FileSchema,
+    data: Mapping[str, Any],
+    above: tuple[str, ...] = (),
+    unquoted: Container[tuple[str, ...]] = (),
 ) -> list[Mistake]:
     """Every mistake in `data`, which `error` is about, once.
 
     Args:
         above: the keys of the table that `data` stands in.
+        unquoted: keys with a value from outside of the file, of which nothing is shown.
     """
     items = error.errors(include_input=False, include_url=False)
     found = [(_path(data, item["loc"], missing=item["type"] == "missing"), item) for item in items]
@@ -52,7 +63,7 @@ def read_mistakes(
     for path, item in found:
         if path in deep or path in told:
             continue  # of a value that may be written in several ways the nearest counts
-        told[path] = _mistake(item["type"], path, schema, data, above)
+        told[path] = _mistake(item["type"], path, schema, data, above, is_quoted=key_of(path) not in unquoted)
     return _without_renamed(list(told.values()))
 
 
@@ -73,18 +84,43 @@ def key_of(path: Path) -> tuple[str, ...]:
     return tuple(str(part) for part in itertools.takewhile(lambda part: isinstance(part, str), path))
 
 
-def found_words(value: object, schema: FileSchema, path: Path) -> str:
+def found_words(value: object, schema: FileSchema, path: Path, *, is_quoted: bool = True) -> str:
     """What stands there, and nothing of what may be a secret."""
     if isinstance(value, Mapping):
         return "a table"
     if isinstance(value, list | tuple):
         return f"a list of {len(value)}" if value else "an empty list"
-    if schema.is_secret(path):
-        return {str: "a text", bool: "true or false"}.get(type(value), "a number")
+    may_show = is_quoted and not schema.is_secret(path) and not any(PRIVATE.search(str(part)) for part in path)
+    if value == "":
+        return "an empty text"
     if isinstance(value, str):
-        cut = value if len(value) <= LONGEST else f"{value[:LONGEST]}..."
-        return json.dumps(cut, ensure_ascii=False)
+        is_slip = may_show and schema.is_word(path) and PLAIN.fullmatch(value)
+        return json.dumps(value) if is_slip else "a text"
+    if not may_show:
+        return "true or false" if isinstance(value, bool) else "a number"
     return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def texts_in(value: Any) -> Iterator[str]:
+    """Every text in a file's contents, the names of keys too."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for key, below in value.items():
+            yield from (key, *texts_in(below))
+    elif isinstance(value, list | tuple):
+        for below in value:
+            yield from texts_in(below)
+
+
+def veiled(sentence: str, texts: Iterable[str]) -> str:
+    """Without logins, and without what may be a secret in these texts of the file: command lines, `token=...`."""
+    for text in texts:
+        shown = "***" if OPTION.search(text) else masked(text) if "=" in text or "://" in text else text
+        if shown != text:
+            for form in {text, repr(text)[1:-1], json.dumps(text)[1:-1]}:
+                sentence = sentence.replace(form, shown)
+    return LOGIN.sub("***@", sentence)
 
 
 def name_of(path: Path) -> str:
@@ -97,13 +133,19 @@ def name_of(path: Path) -> str:
     return f"{named}, entry {int(path[first]) + 1}" + (f", `{below}`" if below else "")
 
 
-def wrong_value(path: Path, value: object, schema: FileSchema, above: Sequence[str] = ()) -> str:
+def wrong_value(
+    path: Path, value: object, schema: FileSchema, above: Sequence[str] = (), *, is_quoted: bool = True
+) -> str:
     """The sentence, without a guess."""
-    named = name_of((*above, *path))
-    return f"{named} is {found_words(value, schema, path)}, and {schema.words(path)} belongs there"
+    named, found = name_of((*above, *path)), found_words(value, schema, path, is_quoted=is_quoted)
+    if found == "a text" and schema.is_text(path):
+        return f"{named} does not fit: {schema.words(path)} belongs there"
+    return f"{named} is {found}, and {schema.words(path)} belongs there"
 
 
-def _mistake(kind: str, path: Path, schema: FileSchema, data: Mapping[str, Any], above: tuple[str, ...]) -> Mistake:
+def _mistake(
+    kind: str, path: Path, schema: FileSchema, data: Mapping[str, Any], above: tuple[str, ...], *, is_quoted: bool
+) -> Mistake:
     named = name_of((*above, *path))
     if kind in UNKNOWN:
         keys = schema.keys(path[:-1])
@@ -114,10 +156,8 @@ def _mistake(kind: str, path: Path, schema: FileSchema, data: Mapping[str, Any],
         return Mistake("missing", path, f"{named} is missing, and {schema.words(path)} belongs there")
     value = _value(data, path)
     meant = nearest(value, schema.choices(path))
-    if meant is None and type(value) in (int, float) and schema.words(path) == "a text" and not schema.is_secret(path):
-        meant = str(value)
     guess = hint(json.dumps(meant, ensure_ascii=False) if meant is not None else None)
-    return Mistake("wrong", path, wrong_value(path, value, schema, above) + guess, meant)
+    return Mistake("wrong", path, wrong_value(path, value, schema, above, is_quoted=is_quoted) + guess, meant)
 
 
 def _without_renamed(mistakes: list[Mistake]) -> list[Mistake]:

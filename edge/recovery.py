@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import Any
 
 from lineside.edge.file_schema import FileSchema, Path
@@ -13,16 +13,23 @@ Key = tuple[str, ...]
 
 
 class Recovery:
-    """Of the contents of one file, which are changed in place."""
+    """Of the contents of one file, which are changed in place.
 
-    def __init__(self, data: dict[str, Any]) -> None:
+    Attributes:
+        unquoted: keys with a value from outside of the file, of which nothing is shown.
+    """
+
+    def __init__(self, data: dict[str, Any], unquoted: Container[Key] = ()) -> None:
         self._data = data
+        self.unquoted = unquoted
         self._told: set[Path] = set()
         self._left_out: set[Key] = set()
         """Values too that stand for what was not to be read."""
         self._doubted: set[Key] = set()
         self._made_up: set[Key] = set()
         """Tables with a value that nobody has written."""
+        self._renamed: dict[Key, Key] = {}
+        """What a misspelt key was taken for, and the key that is written."""
 
     def is_new(self, mistake: Mistake) -> bool:
         """False where it only comes of how another one was mended."""
@@ -34,7 +41,16 @@ class Recovery:
         key, sentence = problem
         missed = {each[:-1] for each in self._left_out} if "is missing" in sentence else set[Key]()
         doubted = any(key[: len(table)] == table for table in self._made_up | self._doubted | missed)
+        doubted = doubted or any(each[:-1] == key for each in self._left_out)
+        doubted = doubted or (("cameras",) in self._left_out and "no camera " in sentence)
         return doubted or key in self._left_out or any(_asks_for(each, sentence) for each in self._left_out)
+
+    def as_written(self, key: Key) -> Key:
+        """The key that stands in the file for this one, which may have been mended, or be below such a one."""
+        for length in range(len(key), 0, -1):
+            if written := self._renamed.get(key[:length]):
+                return self.as_written(written[:-1]) + written[-1:] + key[length:]
+        return key
 
     def mend(self, mistakes: Sequence[Mistake], schema: FileSchema) -> bool:
         """Returns False where nothing can be done any more."""
@@ -73,7 +89,9 @@ class Recovery:
             table[last] = mistake.meant
         elif (value := table.pop(last)) is not None and mistake.meant not in table:
             table[mistake.meant] = value
-            self._left_out.add((*mistake.key[: len(mistake.path) - 1], mistake.meant))
+            mended = (*mistake.key[: len(mistake.path) - 1], mistake.meant)
+            self._left_out.add(mended)
+            self._renamed[mended] = mistake.key
 
     def _leave_out(self, key: Key) -> bool:
         """The value, or the nearest above it that the file has."""
@@ -100,5 +118,5 @@ class Recovery:
 def _asks_for(key: Key, sentence: str) -> bool:
     """Whether the sentence is about what this key does not say."""
     table, last = ".".join(key[:-1]), key[-1]
-    compared = rf"\b(without|above|below|than|raise) `({re.escape(table)}\.)?{re.escape(last)}\b"
+    compared = rf"\b(without|above|below|than|raise|with a) `({re.escape(table)}\.)?{re.escape(last)}\b"
     return f"`[{table}] {last}`" in sentence or repr(last) in sentence or re.search(compared, sentence) is not None

@@ -7,6 +7,7 @@ value: `LINESIDE_MQTT__PASSWORD` sets `mqtt.password`.
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -23,7 +24,7 @@ from lineside.edge.current_model import installed_bundle
 from lineside.edge.errors import ConfigError
 from lineside.edge.file_schema import FileSchema
 from lineside.edge.home_assistant_config import DiscoveryConfig
-from lineside.edge.mistakes import hint, nearest, read_mistakes, wrong_value
+from lineside.edge.mistakes import hint, nearest, read_mistakes, texts_in, veiled, wrong_value
 from lineside.edge.outside import Changes, apply_changes, read_changes
 from lineside.edge.recovery import Recovery
 from lineside.edge.station_checks import problems_of
@@ -40,6 +41,9 @@ TABLES = {"home_assistant": DiscoveryConfig.__dataclass_fields__} | {
     name: table.__dataclass_fields__ for name in SINGLE if (table := getattr(Config(), name)) is not None
 }
 """The keys of each table that may be given by variables; one that is not in the file is made by them."""
+
+SHORTEST = 6
+"""Characters of a value of a variable that is looked for without quotes: a shorter one may be any word."""
 
 
 def load_config(
@@ -73,7 +77,8 @@ def load_config(
     changed = apply_changes(data, read_changes(kept) if changes is None else changes)
     _apply_environment(data, environment)  # a variable goes before a change
     outside = {tuple(key.split(".")): str(kept) for key in changed}
-    recovery = Recovery(data)
+    recovery, texts = Recovery(data, variables), sorted(set(texts_in(data)), key=len, reverse=True)
+    given = {key: data[key[0]][key[1]] for key in variables}
     problems += _vehicle(data, path, recovery)
     said = {(name, key) for name in SINGLE if isinstance(data.get(name), dict) for key in data[name]}
     move_overrides(data)
@@ -86,8 +91,12 @@ def load_config(
         problems += [problem for problem in further if not recovery.led_to(problem)]
     if problems or unknown:
         lines = key_lines(text)
+        problems = [(recovery.as_written(key), message) for key, message in problems]
         problems.sort(key=lambda problem: line_of(lines, problem[0]))
-        told = [f"{_place(path, lines, outside | variables, key)}: {message}" for key, message in problems]
+        told = [
+            f"{_place(path, lines, outside | variables, key)}: {veiled(_without(message, given.get(key[:2])), texts)}"
+            for key, message in problems
+        ]
         raise ConfigError("\n".join(dict.fromkeys([*told, *unknown])))
     return config or Config()
 
@@ -158,7 +167,7 @@ def _validate(
             ours = {"folder": path.absolute().parent, "file": path, "changed": changed}
             return _adapter().validate_python(data | ours)
         except ValidationError as error:
-            found = read_mistakes(error, station_schema(), data)
+            found = read_mistakes(error, station_schema(), data, unquoted=recovery.unquoted)
         problems += [(each.key, each.sentence) for each in found if recovery.is_new(each)]
         if not recovery.mend(found, station_schema()):
             return None
@@ -176,6 +185,16 @@ def _booleans(data: Mapping[str, Any], config: Any, above: Key = ()) -> Iterator
                 yield key, wrong_value(place_in, said, station_schema())
         if isinstance(value, Mapping) and (is_dataclass(taken) or isinstance(taken, Mapping)):
             yield from _booleans(value, taken, key)
+
+
+def _without(message: str, given: str | None) -> str:
+    """A value that a variable gives is not shown."""
+    if not given:
+        return message
+    forms = {repr(given), json.dumps(given), f"`{given}`"} | ({given} if len(given) >= SHORTEST else set())
+    for form in sorted(forms, key=len, reverse=True):
+        message = message.replace(form, "***")
+    return message
 
 
 def _place(path: Path, lines: Mapping[Key, int], variables: Mapping[Key, str], key: Key) -> str:

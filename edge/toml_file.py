@@ -10,7 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from lineside.edge.errors import ConfigError
 from lineside.edge.file_schema import FileSchema
-from lineside.edge.mistakes import read_mistakes
+from lineside.edge.mistakes import read_mistakes, texts_in, veiled
 from lineside.edge.toml_lines import key_lines, place
 
 T = TypeVar("T")
@@ -29,4 +29,6 @@ def read_toml(path: Path, kind: type[T]) -> T:
         return adapter.validate_python(data)
     except ValidationError as error:
         told, lines = read_mistakes(error, FileSchema(adapter), data)[:MOST_TOLD], key_lines(text)
-        raise ConfigError("\n".join(f"{place(path, lines, each.key)}: {each.sentence}" for each in told)) from None
+        texts = list(texts_in(data))
+        sentences = [f"{place(path, lines, each.key)}: {veiled(each.sentence, texts)}" for each in told]
+        raise ConfigError("\n".join(sentences)) from None

@@ -118,7 +118,10 @@ def _check_reach(
     if not by:
         return
     missing = f"`{key}`: the state of {needed} is chosen by {by}"
-    if by not in arguments or by not in (tool.parameters.get("required") or ()):
+    required = tool.parameters.get("required") or ()
+    if not isinstance(required, list | tuple):
+        raise ConfigError(f"{missing}: write `parameters.required` of this tool as a list with {by}")
+    if by not in arguments or by not in required:
         raise ConfigError(f"{missing}: this tool needs a required argument {by}, too")
     values = arguments[by].get("enum") if isinstance(arguments[by], Mapping) else None
     if not isinstance(values, list | tuple):

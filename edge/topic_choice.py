@@ -73,7 +73,8 @@ def _argument_problems(
     if not isinstance(values, list | tuple) or not values:
         yield (argument,), f"`{key}`: {argument} must have an `enum`, so that each of its values has a topic"
         return
-    if argument not in (parameters.get("required") or ()):
+    required = parameters.get("required") or ()
+    if not isinstance(required, list | tuple) or argument not in required:
         yield (argument,), f"`{key}`: {argument} must be in `required`, since without it there is no topic"
     yield from _value_problems(key, argument, choice, values)
 

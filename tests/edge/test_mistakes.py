@@ -124,6 +124,65 @@ def not_one_line(file: Path, name: str, data: dict[str, Any]) -> list[str]:
     return [f"{name}: taken"]
 
 
+def told(file: Path, text: str, environment: dict[str, str] | None = None) -> list[str]:
+    """The lines about a station file, and none where it is right."""
+    file.write_text(text)
+    try:
+        load_config(file, environment or {})
+    except ConfigError as error:
+        return str(error).splitlines()
+    return []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '[cameras]\ncam0 = "rtsp://admin:hunter2@10.0.0.5/s"',
+        '[cameras.a]\nkind = "rtsp://admin:hunter2@10.0.0.5/s"\nsource = "0"',
+        '[cameras.a]\nkind = "folder"\nsource = "rtsp://admin:hunter2@10.0.0.5/s"',
+        '[mcp.m]\ncommand = "npx -y server --token=hunter2"',
+        '[mqtt]\nport = "mqtt://u:hunter2@h"',
+        '[mqtt]\npassword = ["hunter2"]',
+        '[mqtt]\nfallback_hosts = "u:hunter2@h"',
+        '[mqtt]\nfallback_hosts = ["mqtt://u:hunter2@h"]',
+        '[kuksa]\naddress = "http://u:hunter2@h"',
+        '[tools.x]\ndescription = "d"\npublish = "mqtt://u:hunter2@h"',
+        '[outputs.o]\nkind = "modbus"\naddress = "u:hunter2@h"\ncoil = 1',
+        '[outputs.o]\nkind = "http"\naddress = "ftp://u:hunter2@h"',
+        '"mqtt://u:hunter2@h" = 1',
+    ],
+)
+def test_a_secret_in_the_wrong_place_is_not_shown(text: str, tmp_path: Path) -> None:
+    lines = told(tmp_path / "station.toml", text)
+    assert lines
+    assert not [line for line in lines if "hunter2" in line]
+
+
+@pytest.mark.parametrize("variable", ["MQTT__PORT", "MQTT__HOST", "MQTT__KEEPALIVE_S", "STATION__NAME"])
+@pytest.mark.parametrize("secret", ["hunter2", "hunter2 hunter2", "[hunter2]"])
+def test_what_a_variable_holds_is_not_shown(variable: str, secret: str, tmp_path: Path) -> None:
+    lines = told(tmp_path / "station.toml", "", {f"LINESIDE_{variable}": secret})
+    assert not [line for line in lines if "hunter2" in line]
+    assert lines or secret == "hunter2"
+
+
+@pytest.mark.parametrize("secret", ["rtsp://u:hunter2@h", "hunter2 --token"])
+def test_no_secret_is_shown_whatever_value_it_replaces(secret: str, tmp_path: Path) -> None:
+    shown: list[str] = []
+    seen = set[tuple[object, ...]]()
+    for station in STATIONS:
+        folder = tmp_path / station.parent.name
+        shutil.copytree(station.parent, folder, copy_function=lambda source, to: Path(to).symlink_to(source))
+        right = tomllib.loads(station.read_text().replace("port = 0", "port = 1"))
+        for data in (changed(right, path, secret) for path, _ in places(right) if path):
+            if (alike := shape(data, right)) not in seen:
+                seen.add(alike)
+                text = "\n".join(f"{key} = {written(value)}" for key, value in data.items())
+                shown += [line for line in told(folder / "faulty.toml", text) if "hunter2" in line]
+    assert not shown, "\n".join(shown)
+    assert len(seen) > 100
+
+
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
@@ -141,6 +200,11 @@ def not_one_line(file: Path, name: str, data: dict[str, Any]) -> list[str]:
             '[outputs.a]\nkind = "gpio"\npin = 17',
             ':3: `outputs.a.pin` is 17, and a pin such as "GPIO17" or "BOARD11" belongs there',
         ),
+        (
+            '[station]\nname = "a b"',
+            ":2: `station.name` does not fit: a name of 1 to 64 letters, digits, _ and - belongs there",
+        ),
+        ('[mqtt]\nport = "18x"', ':2: `mqtt.port` is "18x", and an integer from 1 to 65535 belongs there'),
         ("[mqtt]\npassword = 17", ":2: `mqtt.password` is a number, and a text belongs there"),
         ('[mqtt]\nprot = "many"', ":2: unknown key `mqtt.prot`: did you mean `port`?"),
         (
@@ -151,10 +215,37 @@ def not_one_line(file: Path, name: str, data: dict[str, Any]) -> list[str]:
 )
 def test_what_was_found_and_what_belongs_there(text: str, sentence: str, tmp_path: Path) -> None:
     file = tmp_path / "station.toml"
-    file.write_text(text)
-    with pytest.raises(ConfigError) as caught:
-        load_config(file, {})
-    assert str(caught.value).splitlines()[0] == f"{file}{sentence}"
+    assert told(file, text)[0] == f"{file}{sentence}"
+
+
+@pytest.mark.parametrize(
+    ("text", "sentences"),
+    [
+        (
+            '[mcp.m]\ncommand = "npx"\nenv = { A = "b" }\ntools.x = {}',
+            [":2: `mcp.m.command` is a text, and a list of texts belongs there"],
+        ),
+        (
+            '[mcp.m]\ncommand = ["a"]\ntools = "x"',
+            [":3: `mcp.m.tools` is a text, and a table belongs there"],
+        ),
+        (
+            '[[cameras]]\nname = "cam0"\n[triggers.t]\nkind = "timer"\ninterval_s = 5\ncameras = ["cam0"]',
+            [":1: `cameras` is a list of 1, and a table belongs there"],
+        ),
+        (
+            "[toolsx.a]\ndescription = 3",
+            [
+                ":1: unknown key `toolsx`: did you mean `tools`?",
+                ":2: `tools.a.description` is 3, and a text belongs there",
+            ],
+        ),
+        ("[safety]\nparked = -1", [":2: `safety.parked` is -1, and a text belongs there"]),
+    ],
+)
+def test_what_only_follows_is_not_told(text: str, sentences: list[str], tmp_path: Path) -> None:
+    file = tmp_path / "station.toml"
+    assert told(file, text) == [f"{file}{sentence}" for sentence in sentences]
 
 
 def test_a_mistake_of_a_phrase_file_has_its_line(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ def written(folder: Path, text: str) -> Path:
         ('[sparkplug]\nhost_id = "scada"\n', "`sparkplug.group_id` is missing"),
         (
             '[sparkplug]\ngroup_id = "a/b"\n',
-            '`sparkplug.group_id` is "a/b", and a text without /, + and #',
+            "`sparkplug.group_id` does not fit: a text without /, + and #",
         ),
         ('[sparkplug]\ngroup_id = "a"\nmax_waiting = 1\n', "`sparkplug.max_waiting`"),
     ],

@@ -99,6 +99,8 @@ parameters = {{ type = "object", required = ["room"], {room} }}
     for changed, message in (
         (more.replace('"b"] } }\n', '"c"] } }\n'), "there is none for c"),
         (more.rpartition("parameters")[0], "needs a required argument room"),
+        ("5".join(more.rsplit('["room"]', 1)), r"write `parameters\.required` of this tool as a list with room"),
+        ("5".join(more.split('["room"]', 1)), "room must be in `required`"),
     ):
         with pytest.raises(ConfigError, match=message):
             load_config(write(tmp_path, more=changed), {})

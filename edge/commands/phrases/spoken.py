@@ -57,7 +57,8 @@ class Sentence:
     variants: tuple[Said, ...]
     """As it is, then without fillers inside it, then with umlauts for "ae", "oe" and "ue", then with a plain verb."""
     longer: tuple[Said, ...]
-    """With what makes it polite, from all of it to the least: a phrase may have such words itself."""
+    """With what makes it polite or urgent, from all of it to the least, then without "please": a phrase may have such
+    words itself."""
     is_question: bool
     """It ends with a question mark, and is no polite request."""
 
@@ -110,23 +111,25 @@ def understand(text: str) -> Sentence:
     said = hear(text)
     ends_with_mark = bool(said.words) and said.words[-1] == "?"
     said = said.without({index for index, word in enumerate(said.words) if word == "?"})
-    polite, minds, longer = False, False, list[Said]()
+    is_request, minds, longer = False, False, list[Said]()
     while True:
         longer.append(said)
         count, asks = _leading(said.words)
         if count:
             minds = minds or said.words[count - 1] == "mind"
-            said, polite = said.part(count, len(said.words)), polite or asks
+            said, is_request = said.part(count, len(said.words)), is_request or asks
             continue
         count, asks = _trailing(said.words)
         if not count:
             break
-        said, polite = said.part(0, len(said.words) - count), polite or asks
+        said, is_request = said.part(0, len(said.words) - count), is_request or asks
     variants = [said, _plainer(said)]
     variants += [Said(v.text, tuple(UMLAUT.sub(r"\1", word) for word in v.words), v.spans) for v in variants]
     asked = [found for said in variants for found in _with_plain_verb(said, minds)]
-    polite = polite or any(said.words[0] in ME for said in variants if asked)
-    return Sentence(tuple(dict.fromkeys([*variants, *asked])), tuple(longer[:-1]), ends_with_mark and not polite)
+    is_request = is_request or any(said.words[0] in ME for said in variants if asked)
+    kept = [*longer[:-1], *(_plainer(said, polite.COURTESY) for said in longer)]
+    longer = [said for said in dict.fromkeys(kept) if said != variants[0]]
+    return Sentence(tuple(dict.fromkeys([*variants, *asked])), tuple(longer), ends_with_mark and not is_request)
 
 
 def _with_plain_verb(said: Said, minds: bool) -> Iterator[Said]:
@@ -163,9 +166,9 @@ def _longest(words: tuple[str, ...], table: frozenset[tuple[str, ...]], *, at_en
     return 0
 
 
-def fillers(words: tuple[str, ...]) -> set[int]:
-    """The places of "please", "now" and small words, wherever they stand: "mach doch bitte mal das Licht aus"."""
-    table, taken, at = _table(f"{polite.PLEASE}|{polite.URGENCY}"), set[int](), 0
+def places_of(words: tuple[str, ...], entries: str) -> set[int]:
+    """Where one of the entries of `polite` stands, of several the longest."""
+    table, taken, at = _table(entries), set[int](), 0
     while at < len(words):
         count = next((n for n in (4, 3, 2, 1) if words[at : at + n] in table and at + n <= len(words)), 0)
         taken |= set(range(at, at + count))
@@ -173,8 +176,9 @@ def fillers(words: tuple[str, ...]) -> set[int]:
     return taken
 
 
-def _plainer(said: Said) -> Said:
-    taken = fillers(said.words)
+def _plainer(said: Said, entries: str = f"{polite.PLEASE}|{polite.URGENCY}") -> Said:
+    """Without "please", "now" and small words, wherever they stand: "mach doch bitte mal das Licht aus"."""
+    taken = places_of(said.words, entries)
     return said.without(taken) if taken and len(taken) < len(said.words) else said
 
 

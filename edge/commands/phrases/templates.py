@@ -6,7 +6,8 @@ import itertools
 import re
 from collections.abc import Callable, Iterable, Mapping
 
-from lineside.edge.commands.phrases.spoken import fillers, hear
+from lineside.edge.commands.phrases import polite
+from lineside.edge.commands.phrases.spoken import hear, places_of
 
 PART = re.compile(r"(\{[^{}]*\}|<[^<>]*>|[\[\]()|;])")
 SLOT, RULE = re.compile(r"\{([^{}]*)\}"), re.compile(r"<([^<>]*)>")
@@ -20,7 +21,7 @@ def rewrite(template: str, slot: Callable[[str], str], *, is_phrase: bool = Fals
     """Fold the literal text, and put `slot(name)` in the place of each `{name}`.
 
     Args:
-        is_phrase: with "please" and the like as what may be left out, since it is taken out of what is said.
+        is_phrase: with "please" and its like as what may be left out, where more is left than a slot or a negation.
     """
     parts, split = list[str](), PART.split(template)
     has_polite = is_phrase and _says_more(split)
@@ -36,7 +37,9 @@ def rewrite(template: str, slot: Callable[[str], str], *, is_phrase: bool = Fals
 
 
 def _says_more(split: list[str]) -> bool:
-    """Whether every sentence of the template has another word than polite ones: `now {text}` would be anything."""
+    """Whether every sentence of the template has a word that is neither polite nor a negation: without its first word
+    `please {text}` would be anything.
+    """
     depth, more = 0, False
     for part in split:
         if part and part in "([":
@@ -46,7 +49,8 @@ def _says_more(split: list[str]) -> bool:
         elif part and part in "|;" and not depth:
             return False
         elif not depth and not part.startswith(("{", "<")):
-            more = more or len(fillers(words := hear(part).words)) < len(words)
+            words = hear(part).words
+            more = more or len(places_of(words, f"{polite.COURTESY}|{polite.NEGATION}")) < len(words)
     return more
 
 
@@ -58,7 +62,7 @@ def _literal(text: str, goes_on: tuple[bool, bool] | None) -> str:
             on; None to leave polite words as they are.
     """
     heard = [word for word in hear(text).words if word != "?"]
-    taken = fillers(tuple(heard)) if goes_on is not None else set[int]()
+    taken = places_of(tuple(heard), polite.COURTESY) if goes_on is not None else set[int]()
     if goes_on is not None and goes_on[0] and not text[0].isspace():
         taken -= {0}
     if goes_on is not None and goes_on[1] and not text[-1].isspace():
