@@ -85,7 +85,7 @@ def test_a_refusal_names_the_topic() -> None:
         ({"argument": ".floor"}, 9, r"topic\.floor`: no such argument; the tool has room, on"),
         ({"argument": ".on"}, 9, "on must have an `enum`"),
         ({"required": '"on"'}, 9, "room must be in `required`"),
-        ({"argument": "", "lines": "room = 3"}, 9, r"topic\.room` is 3, and a table belongs there"),
+        ({"argument": "", "lines": "room = 3"}, 10, r"topic\.room` is 3, and a table belongs there"),
         ({"argument": "", "lines": 'room = {kitchen = "a", bedroom = "b"}\non = {}'}, 9, "one argument that chooses"),
     ],
 )

@@ -117,13 +117,15 @@ def test_a_self_test_that_lacks_something_is_named(copy: Path, name: str) -> Non
 
 @pytest.mark.parametrize("kind", ["float32", "float16", "int8"])
 def test_a_gpu_s_graphs_reproduce_the_exact_outputs(tmp_path: Path, kind: KVDtype) -> None:
-    """The graphs for CUDA on the CPU's kernels; 8-bit activations are much further off, also behind an INT8 cache."""
+    """The graphs for CUDA on the CPU's kernels; 8-bit activations are much further off. An INT8 cache has an error of its
+    own, in both.
+    """
     bundle = open_bundle(
         export_bundle(copy_checkpoint("grouped", tmp_path), tmp_path / "bundle", ExportOptions(kv_dtype=kind))
     )
     assert not bundle.file("decoder.exact.onnx").exists()
     errors = self_test(bundle, float16_sessions).errors
-    assert max(errors.values()) < 0.5 * max(errors_of_the_cpu(bundle))
+    assert max(errors.values()) < (0.8 if kind == "int8" else 0.5) * max(errors_of_the_cpu(bundle))
     assert sorted(errors) == ["decode_logits", "image_embeds", "prefill_logits"]
 
 

@@ -96,7 +96,7 @@ def test_a_stream_has_the_same_text_and_ends_with_what_it_took(client: openai.Op
     text = "".join(piece.choices[0].delta.content or "" for piece in pieces)
     assert text.strip() == whole.choices[0].message.content
     assert len(pieces) > 5
-    assert last.choices[0].finish_reason == "length"
+    assert last.choices[0].finish_reason == whole.choices[0].finish_reason
     assert used.choices == []
     assert used.usage is not None
     assert whole.usage is not None
