@@ -117,8 +117,8 @@ def test_a_self_test_that_lacks_something_is_named(copy: Path, name: str) -> Non
 
 @pytest.mark.parametrize("kind", ["float32", "float16", "int8"])
 def test_a_gpu_s_graphs_reproduce_the_exact_outputs(tmp_path: Path, kind: KVDtype) -> None:
-    """The graphs for CUDA on the CPU's kernels; 8-bit activations are much further off. An INT8 cache has an error of its
-    own, in both.
+    """The graphs for CUDA on the CPU's kernels; 8-bit activations are much further off. An INT8 cache has an error of
+    its own, in both.
     """
     bundle = open_bundle(
         export_bundle(copy_checkpoint("grouped", tmp_path), tmp_path / "bundle", ExportOptions(kv_dtype=kind))
